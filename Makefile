@@ -1,0 +1,38 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: help demo ui test check lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.venv/installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: .venv/installed ## run the main job against a simulated WMS and a Prefect server of its own
+	@$(BIN)/python -m simulator.demo
+
+ui: .venv/installed ## the demo, left standing with its Prefect UI until Ctrl-C
+	@$(BIN)/python -m simulator.demo --keep
+
+test: .venv/installed ## the tests
+	@$(BIN)/python -m pytest
+
+check: .venv/installed ## lint, types, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@$(MAKE) --no-print-directory test
+
+lock: .venv/installed ## pin requirements.txt anew from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
+		--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
+		--output-file requirements.txt
+
+clean: ## remove what the targets made
+	rm -rf .venv .demo
