@@ -1,0 +1,1 @@
+"""SKU movements from WMS and ERP APIs, proved whole, for warehouse slotting."""

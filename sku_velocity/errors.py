@@ -1,0 +1,73 @@
+"""What can go wrong, sorted by what to do next.
+
+VelocityError
+├── ConfigurationError            change a setting, then run again
+│   ├── SpecError                   the source's description
+│   ├── StoreConfigurationError     the store's address, rights or schema version
+│   ├── SourceAddressError          base_url or path: nothing that answers, not found, a redirect
+│   ├── SourceAuthError             the token: refused with 401 or 403
+│   └── SourceMappingError          records, total or fields: the answer is not what the spec describes
+├── IncompleteWindowError         the window was not proven whole: nothing was published
+│   └── ShortPageError              a page held other rows than its place and the total promise
+└── RetriableError                wait, then run again: nothing needs to change
+    ├── SourceUnavailableError      a request's attempts are spent
+    │   └── UnreadableBodyError       the answer stayed something else than JSON
+    ├── SourceThrottledError        the source asks for more patience than one request has
+    └── StoreUnavailableError       the store is away, locked or full
+"""
+
+
+class VelocityError(Exception):
+    """Something the operator should read: what happened, where, and what to do next."""
+
+
+class ConfigurationError(VelocityError):
+    """A setting is wrong. The same run fails the same way until somebody changes it."""
+
+
+class SpecError(ConfigurationError):
+    """A source's description cannot be read or contradicts itself."""
+
+
+class StoreConfigurationError(ConfigurationError):
+    """The store cannot be used as configured: its address, its credentials or its schema version."""
+
+
+class SourceAddressError(ConfigurationError):
+    """Nothing at this address speaks for the source: not found, a redirect, or no such host."""
+
+
+class SourceAuthError(ConfigurationError):
+    """The source refused the credentials."""
+
+
+class SourceMappingError(ConfigurationError):
+    """The source answered, but not in the shape that its spec describes."""
+
+
+class IncompleteWindowError(VelocityError):
+    """The window was not proven whole, so nothing of it was published."""
+
+
+class ShortPageError(IncompleteWindowError):
+    """A page held fewer or more rows than its place in the window and the total promise."""
+
+
+class RetriableError(VelocityError):
+    """The other side is away for now. The same run may well succeed later."""
+
+
+class SourceUnavailableError(RetriableError):
+    """A request failed on every attempt that its retry policy allows."""
+
+
+class UnreadableBodyError(SourceUnavailableError):
+    """The body of an answer is not JSON: cut short, or a page meant for people."""
+
+
+class SourceThrottledError(RetriableError):
+    """The source asked one request to wait longer than the run is ready to."""
+
+
+class StoreUnavailableError(RetriableError):
+    """The store is away, locked by another writer, or full."""

@@ -1,0 +1,335 @@
+"""The words of the pipeline as values: movements, windows, chunks, dead letters, results and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+MAX_UNITS = 2**63 - 1  # what a BIGINT holds
+EARLIEST = datetime(2, 1, 1, tzinfo=UTC)  # a year of room at both ends, so that no change of zone overflows
+LATEST = datetime(9998, 12, 31, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """One message for all the ways in which a value can break a field's rule."""
+
+    message: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.custom_error_schema(
+            handler(source), custom_error_type="rule", custom_error_message=self.message
+        )
+
+
+class _AsInt:
+    """Turns what has been checked to be whole (6, 6.0, "6") into an int."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.chain_schema([handler(source), core_schema.int_schema(ge=0, le=MAX_UNITS)])
+
+
+class _AsDateText:
+    """Lets only text pass that begins with a date: a bare number would be read as seconds since 1970."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        date_text = core_schema.custom_error_schema(
+            core_schema.str_schema(pattern=r"^\d{4}-\d{2}-\d{2}[Tt ]", strict=True),
+            custom_error_type="rule",
+            custom_error_message="must be ISO 8601 text such as 2026-03-01T08:30:00Z",
+        )
+        return core_schema.json_or_python_schema(
+            core_schema.chain_schema([date_text, handler(source)]), handler(source)
+        )
+
+
+SkuId = Annotated[
+    str,
+    Field(pattern=r"^[A-Z0-9-]+$", coerce_numbers_to_str=True),
+    _Rule("must be made of A-Z, 0-9 and '-' only"),
+]
+WarehouseId = Annotated[
+    str,
+    Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", coerce_numbers_to_str=True),
+    _Rule("must be a text that is not empty"),
+]
+UnitsMoved = Annotated[
+    Annotated[int, Field(strict=True)]
+    | Annotated[float, Field(strict=True, ge=0, lt=2**53, multiple_of=1)]
+    | Annotated[str, Field(strict=True, pattern=r"^[0-9]{1,19}(\.0*)?$")],
+    _AsInt(),
+    _Rule("must be a whole number of units, 0 or more"),
+]
+UtcInstant = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST), _AsDateText()]
+MovementId = Annotated[
+    Annotated[str, Field(pattern=r"^[^\x00]*$", coerce_numbers_to_str=True)] | None,
+    _Rule("must be a text, a number or absent"),
+]
+
+
+class Movement(BaseModel):
+    """One movement of one SKU in one warehouse: the contract that every published row keeps.
+
+    `units_moved` counts whole units and is never negative; `timestamp_utc` is an instant, held in UTC;
+    `movement_id` is the source's own record id, where it gives one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sku_id: SkuId
+    warehouse_id: WarehouseId
+    units_moved: UnitsMoved
+    timestamp_utc: UtcInstant
+    movement_id: MovementId = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """A half-open stretch of time, `[start, end)`, in UTC.
+
+    Raises ValueError where a bound has no zone or the end is not after the start.
+    """
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise ValueError("a window's start and end need a zone, such as 2026-03-01T00:00:00Z")
+        object.__setattr__(self, "start", self.start.astimezone(UTC))
+        object.__setattr__(self, "end", self.end.astimezone(UTC))
+        if self.end <= self.start:
+            raise ValueError(f"a window's end must be after its start: {self}")
+
+    @classmethod
+    def everything(cls) -> Self:
+        """All the time that a movement can bear: for a source that cannot be asked for a window."""
+        return cls(EARLIEST, LATEST)
+
+    @classmethod
+    def last_hour(cls, now: datetime, settle: timedelta) -> Self:
+        """The last whole hour that ended `settle` or more before `now`."""
+        end = (now.astimezone(UTC) - settle).replace(minute=0, second=0, microsecond=0)
+        return cls(end - timedelta(hours=1), end)
+
+    @property
+    def is_everything(self) -> bool:
+        return (self.start, self.end) == (EARLIEST, LATEST)
+
+    def __contains__(self, instant: datetime) -> bool:
+        return self.start <= instant < self.end
+
+    def __str__(self) -> str:
+        if self.is_everything:
+            return "everything"
+        return f"{iso(self.start)}/{iso(self.end)}"
+
+
+@dataclass(frozen=True)
+class Page:
+    """One request's share of a chunk: `size` positions from `offset` on."""
+
+    offset: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.size
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A range of positions in a window, read by one task run in pages of at most `page_size` records."""
+
+    index: int
+    offset: int
+    size: int
+    page_size: int
+
+    @property
+    def end(self) -> int:
+        """The first position after the chunk."""
+        return self.offset + self.size
+
+    @property
+    def label(self) -> str:
+        """First and last position, as in `12000-12999`."""
+        return f"{self.offset}-{self.end - 1}"
+
+    def pages(self, since: int | None = None) -> Iterator[Page]:
+        """The chunk's pages in order, from position `since` on where some have landed already."""
+        start = self.offset if since is None else since
+        for offset in range(start, self.end, self.page_size):
+            yield Page(offset, min(self.page_size, self.end - offset))
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a record may not pass: the field (a dotted path, empty for the record itself) and the rule."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A raw record that may not pass: its position in the window, its JSON text and every reason."""
+
+    position: int
+    raw: str
+    reasons: tuple[Reason, ...]
+
+
+# A movement as the store takes it: (position, movement_id, sku_id, warehouse_id, units_moved, timestamp_utc).
+MovementRow = tuple[int, str | None, str, str, int, datetime]
+
+
+@dataclass(frozen=True)
+class PageResult:
+    """What one page came to.
+
+    `fetched == len(movements) + len(dead_letters) + trimmed` always holds. `extra_fields` counts the
+    records that carry a field which the spec does not map. `retried` counts requests that were sent
+    again, `throttled` answers that asked to wait, `seconds` is from the first request to the last byte.
+    """
+
+    page: Page
+    fetched: int
+    movements: list[MovementRow]
+    dead_letters: list[DeadLetter]
+    trimmed: int = 0
+    extra_fields: Mapping[str, int] = field(default_factory=dict)
+    requests: int = 1
+    retried: int = 0
+    throttled: int = 0
+    seconds: float = 0.0
+
+
+class ChunkState(StrEnum):
+    """Where a chunk stands in the ledger."""
+
+    PLANNED = "planned"
+    LANDED = "landed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """A chunk's row of the ledger: its state and its counts of records, requests and seconds.
+
+    `attempts` counts the times that a task run set about the chunk; `next_offset` is the first position
+    that has not landed; `error` is the last failure's message, where the chunk failed.
+    """
+
+    chunk: Chunk
+    state: ChunkState
+    next_offset: int
+    attempts: int = 0
+    fetched: int = 0
+    loaded: int = 0
+    rejected: int = 0
+    trimmed: int = 0
+    requests: int = 0
+    retried: int = 0
+    throttled: int = 0
+    seconds: float = 0.0
+    extra_fields: Mapping[str, int] = field(default_factory=dict)
+    error: str | None = None
+
+
+class RunState(StrEnum):
+    """Where a sync run stands: being read, refused, visible, or made invisible by a later run."""
+
+    RUNNING = "running"
+    INCOMPLETE = "incomplete"
+    PUBLISHED = "published"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True)
+class SyncRun:
+    """One attempt at one window, as the ledger keeps it. `id` is the Prefect flow run's id.
+
+    `total` is the number of records that the source promised when the run was planned.
+    """
+
+    id: str
+    source: str
+    warehouse: str
+    window: Window
+    total: int
+    state: RunState = RunState.RUNNING
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sync run as the ledger has it: what was promised, and a row for each chunk."""
+
+    run: SyncRun
+    batches: list[BatchResult]
+
+    @property
+    def pending(self) -> list[Chunk]:
+        """The chunks that have not landed: all of them at first, on a retry what is left."""
+        return [batch.chunk for batch in self.batches if batch.state is not ChunkState.LANDED]
+
+
+class Verdict(StrEnum):
+    """How a sync run ended."""
+
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One test of the proof: its name, whether it held, and what was found."""
+
+    name: str
+    held: bool
+    found: str
+
+
+class RunReport(BaseModel):
+    """What a sync run came to: the flow's result and the last line of `python -m flows sync --json`.
+
+    Counts are records, except `chunks` and `requests`; `retried` counts requests that were sent again,
+    `throttled` answers that asked to wait; `seconds` is wall time of this attempt.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    flow_run_id: str
+    source: str
+    warehouse: str
+    start: datetime | None
+    end: datetime | None
+    verdict: Verdict
+    published: bool
+    total: int
+    fetched: int
+    loaded: int
+    rejected: int
+    trimmed: int
+    chunks: int
+    failed_chunks: list[int]
+    requests: int
+    retried: int
+    throttled: int
+    seconds: float
+    extra_fields: dict[str, int]
+    checks: list[Check]
+
+
+def iso(instant: datetime) -> str:
+    """An instant as ISO 8601 in UTC, ending in Z, without a fraction where there is none."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,284 @@
+"""One source's HTTP client: asks at the source's pace, patiently, and sorts its answers from its refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Generic, Self, TypeVar
+
+import httpx
+from pydantic import SecretStr
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+from tenacity.wait import wait_random_exponential
+
+from sku_velocity.errors import (
+    ConfigurationError,
+    SourceAddressError,
+    SourceAuthError,
+    SourceMappingError,
+    SourceThrottledError,
+    SourceUnavailableError,
+    VelocityError,
+)
+from sku_velocity.source.pacing import Pacer
+from sku_velocity.source.spec import SourceSpec
+from sku_velocity.validation import quote
+
+T = TypeVar("T")
+
+ATTEMPTS = 4
+PATIENCE = 600.0  # seconds that one request may wait, altogether, because the source asked it to
+SHORTEST_WAIT = 1.0  # seconds; a source that asks for less, again and again, would be asked in a busy loop
+TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+
+_backoff = wait_random_exponential(multiplier=2, min=2, max=10)
+
+
+@dataclass
+class Tally:
+    """What reading cost: requests sent, sent again after a failure, and answered with "wait"."""
+
+    requests: int = 0
+    retried: int = 0
+    throttled: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.requests + other.requests, self.retried + other.retried, self.throttled + other.throttled
+        )
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """A decoded body, the headers it came with, and what it cost."""
+
+    content: T
+    headers: Mapping[str, str]
+    tally: Tally
+
+
+class _UnsettledError(SourceUnavailableError):
+    """A status that may be another one next time; `wait` is the seconds that the source asked for."""
+
+    def __init__(self, message: str, wait: float) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+class SourceClient:
+    """Asks one source. It belongs to the event loop that opened it, with its connections and its pace.
+
+    `tally` adds up what all requests so far have cost.
+    """
+
+    def __init__(
+        self,
+        spec: SourceSpec,
+        http: httpx.AsyncClient,
+        pacer: Pacer,
+        secret: str,
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self.spec = spec
+        self.tally = Tally()
+        self._http = http
+        self._pacer = pacer
+        self._secret = secret
+        self._sleep = sleep
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        spec: SourceSpec,
+        token: SecretStr | None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> AsyncIterator[Self]:
+        """A client with a connection pool and a pacer of its own, closed when the block is left.
+
+        Raises ConfigurationError where the spec signs in and there is no token, or none that a header holds.
+        """
+        secret = _secret(spec, token)
+        in_flight = spec.pace.max_concurrency
+        async with httpx.AsyncClient(
+            headers=_auth_headers(spec, secret),
+            limits=httpx.Limits(
+                max_connections=in_flight,
+                max_keepalive_connections=in_flight,
+                keepalive_expiry=spec.timeouts.keepalive_expiry,
+            ),
+            timeout=httpx.Timeout(
+                spec.timeouts.read, connect=spec.timeouts.connect, pool=spec.timeouts.total
+            ),
+            follow_redirects=False,
+        ) as http:
+            yield cls(spec, http, Pacer(spec.pace, clock, sleep), secret, sleep)
+
+    async def fetch(self, request: httpx.Request, decode: Callable[[bytes], T]) -> Answer[T]:
+        """Send a request until its body decodes, at most 4 times.
+
+        A network error, a timeout, a status that passes and a body that `decode` calls unreadable are tried
+        again; any other error is raised at once. Raises SourceAddressError, SourceAuthError or
+        SourceMappingError, which no retry helps, and SourceUnavailableError or SourceThrottledError, which
+        a later one may.
+        """
+        tally = Tally()
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=_wait,
+            retry=retry_if_exception_type(SourceUnavailableError),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    tally.retried += attempt.retry_state.attempt_number > 1
+                    response, body = await self._send_patiently(request, tally)
+                    content = decode(body)
+        except VelocityError as error:
+            error.args = tuple(self._without_secret(str(arg)) for arg in error.args)
+            raise
+        finally:
+            self.tally += tally
+        return Answer(content, response.headers, tally)
+
+    async def _send_patiently(self, request: httpx.Request, tally: Tally) -> tuple[httpx.Response, bytes]:
+        """Send a request, and again when the source says how long to wait: that is pace, not failure."""
+        waited = 0.0
+        while True:
+            tally.requests += 1
+            response, body = await self._send(request)
+            wait = self._asked_wait(response)
+            if not wait or response.status_code not in self.spec.throttle.statuses:
+                self._raise_for_status(response, body, wait)
+                return response, body
+            tally.throttled += 1
+            waited += wait
+            if waited > PATIENCE:
+                raise SourceThrottledError(
+                    f"{self._place(request)}: HTTP {response.status_code} asks to wait {waited:.0f} s "
+                    f"altogether, more than the {PATIENCE:.0f} s that one request waits: run again later, "
+                    "or lower pace.requests_per_second"
+                )
+            self._pacer.hold(wait)
+
+    async def _send(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
+        try:
+            async with self._pacer.turn(), asyncio.timeout(self.spec.timeouts.total):
+                response = await self._http.send(request, stream=True)
+                try:
+                    return response, await self._body(response)
+                finally:
+                    await response.aclose()
+        except TimeoutError as error:
+            raise SourceUnavailableError(
+                f"{self._place(request)}: no whole answer within {self.spec.timeouts.total:g} s "
+                "(timeouts.total)"
+            ) from error
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            raise SourceUnavailableError(
+                f"{self._place(request)}: address: {_explain(error)}; "
+                "check base_url and that the source is up"
+            ) from error
+
+    async def _body(self, response: httpx.Response) -> bytes:
+        limit = self.spec.timeouts.max_page_bytes
+        body = bytearray()
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > limit:
+                raise SourceMappingError(
+                    f"{self._place(response.request)}: the answer is over {limit} bytes "
+                    f"(timeouts.max_page_bytes): lower paging.page_size; it begins: {quote(bytes(body))}"
+                )
+        return bytes(body)
+
+    def _raise_for_status(self, response: httpx.Response, body: bytes, wait: float) -> None:
+        status = response.status_code
+        if status < 300:
+            return
+        said = f"{self._place(response.request)}: {{}}: HTTP {status}; {{}}; it says: {quote(body)}"
+        if status in TRANSIENT_STATUSES | self.spec.throttle.statuses:
+            raise _UnsettledError(said.format("answer", "the source is not well"), wait)
+        if status in (401, 403):
+            raise SourceAuthError(said.format("token", "check the token, its rights, and auth in the spec"))
+        if status < 400:
+            target = httpx.URL(response.headers.get("location", "")).host or "another path"
+            raise SourceAddressError(
+                said.format("address", f"redirected to {target}, which is not followed: set base_url to it")
+            )
+        if status in (404, 405, 410):
+            raise SourceAddressError(said.format("address", "check base_url and request.path"))
+        raise SourceMappingError(said.format("mapping", "check request, paging and window in the spec"))
+
+    def _asked_wait(self, response: httpx.Response) -> float:
+        """Seconds that the answer asks to wait; 0 where it does not say."""
+        for name in self.spec.throttle.retry_after_headers:
+            if (seconds := _seconds(response.headers.get(name, ""))) > 0:
+                return max(seconds, SHORTEST_WAIT)
+        return 0.0
+
+    def build_request(
+        self, url: str, params: Mapping[str, str | int | float | bool], headers: Mapping[str, str]
+    ) -> httpx.Request:
+        """A request to the source, signed."""
+        return self._http.build_request(self.spec.request.method, url, params=params, headers=headers)
+
+    def _place(self, request: httpx.Request) -> str:
+        return f"{self.spec.name}: {request.method} {request.url}"
+
+    def _without_secret(self, text: str) -> str:
+        return text.replace(self._secret, "***") if self._secret else text
+
+
+def _wait(state: RetryCallState) -> float:
+    """Seconds to the next attempt: 2 to 10 with jitter, and never less than the source asked for."""
+    error = state.outcome.exception() if state.outcome else None
+    return max(_backoff(state), error.wait if isinstance(error, _UnsettledError) else 0.0)
+
+
+def _seconds(retry_after: str) -> float:
+    """The value of a `Retry-After` header (RFC 9110, 10.2.3: seconds or a date) as seconds from now."""
+    try:
+        return float(retry_after)
+    except ValueError:
+        pass
+    try:
+        then = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return 0.0
+    return (then.replace(tzinfo=then.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+
+
+def _explain(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _secret(spec: SourceSpec, token: SecretStr | None) -> str:
+    """The token as it stands in a header, or nothing where the source needs none."""
+    if spec.auth.kind == "none":
+        return ""
+    secret = token.get_secret_value().strip() if token else ""
+    if not secret:
+        raise ConfigurationError(
+            f"{spec.name}: token: auth.kind is {spec.auth.kind}, but there is no token: "
+            "set the block's token, or the environment variable that --token-env names"
+        )
+    if not (secret.isascii() and secret.isprintable()):
+        raise ConfigurationError(f"{spec.name}: token: it holds characters that no HTTP header can carry")
+    return secret
+
+
+def _auth_headers(spec: SourceSpec, secret: str) -> dict[str, str]:
+    if spec.auth.kind == "bearer":
+        return {"Authorization": f"Bearer {secret}"}
+    if spec.auth.kind == "header":
+        return {spec.auth.header: spec.auth.prefix + secret}
+    return {}

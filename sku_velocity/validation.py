@@ -1,0 +1,225 @@
+"""Page bytes in; movements and dead letters out. A bad record is data, never an exception."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from functools import cached_property
+from itertools import chain, repeat
+from operator import itemgetter, methodcaller
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import CoreSchema, SchemaValidator, core_schema
+
+from sku_velocity.errors import SourceMappingError, UnreadableBodyError
+from sku_velocity.models import DeadLetter, MovementRow, Page, PageResult, Reason, Window
+from sku_velocity.source.mapping import MappedRecord, mapped_paths, path_keys, record_schema
+from sku_velocity.source.spec import SourceSpec
+
+QUOTED_CHARACTERS = 200
+MISSING = "Field required"  # pydantic's words
+_to_utc = methodcaller("astimezone", UTC)
+
+
+def quote(body: bytes) -> str:
+    """The first 200 characters of a body, fit to stand in a message on one line."""
+    text = body[: QUOTED_CHARACTERS * 4].decode("utf-8", errors="replace")
+    shown = " ".join(text[:QUOTED_CHARACTERS].split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+
+
+@dataclass(frozen=True)
+class RawPage:
+    """A page as read: each record mapped, or None where it breaks a rule; the total, if the body gave it."""
+
+    body: bytes
+    records: Sequence[MappedRecord | None]
+    total: int | None
+
+    @cached_property
+    def document(self) -> Any:
+        """The body's JSON as it came; read only for a page that holds a reject."""
+        return json.loads(self.body)
+
+
+class PageReader:
+    """Reads the pages of one source for one warehouse and window.
+
+    A record outside the window is trimmed. So is one of another warehouse, where the API cannot be asked
+    for one warehouse alone; where it was asked and answers with another, the record is rejected.
+    """
+
+    def __init__(self, spec: SourceSpec, warehouse: str, window: Window) -> None:
+        self._spec = spec
+        self._warehouse = warehouse
+        self._window = window
+        self._paths = mapped_paths(spec.fields)
+        record = record_schema(spec.fields)
+        self._record = SchemaValidator(record)
+        self._page = SchemaValidator(_page_schema(spec, record))
+
+    def read(self, body: bytes) -> RawPage:
+        """Parse and map a whole page in one pass over its bytes.
+
+        Raises UnreadableBodyError where the body is not JSON, and SourceMappingError where the records
+        are not where the spec says they are: a missing list is never an empty page.
+        """
+        try:
+            parsed = self._page.validate_json(body)
+        except ValidationError as error:
+            if error.errors(include_input=False)[0]["type"] == "json_invalid":
+                return self._read_leniently(body)
+            raise self._not_as_described(body) from error
+        if not self._spec.records.path:
+            return RawPage(body, parsed, None)
+        fields = parsed[0]
+        return RawPage(body, fields["records"], fields.get("total"))
+
+    def judge(self, raw: RawPage, page: Page) -> PageResult:
+        """Sort a page's records into movements, dead letters and records outside the window."""
+        records = raw.records
+        good = [record for record in records if record is not None]
+        rows = self._rows([record[0] for record in good], _positions(records, page.offset))
+        rejects = [index for index, record in enumerate(records) if record is None]
+        trimmed = 0
+        if not self._all_in_scope(rows):
+            rows, strangers, trimmed = self._sort_by_scope(rows)
+            rejects = sorted(rejects + [row[0] - page.offset for row in strangers])
+        return PageResult(
+            page=page,
+            fetched=len(records),
+            movements=rows,
+            dead_letters=self._dead_letters(raw, rejects, page.offset) if rejects else [],
+            trimmed=trimmed,
+            extra_fields=Counter(chain.from_iterable(record[1] for record in good if record[1])),
+        )
+
+    def unmapped_fields(self, raw: RawPage) -> dict[str, str]:
+        """The fields that no record of the page has at their path: a sign that the mapping is wrong."""
+        records = [record for record in self._records_in(raw.document) if isinstance(record, dict)]
+        missing = dict(self._paths) if records else {}
+        missing.pop("movement_id", None)
+        for record in records:
+            absent = {fault.field for fault in self._faults(_dump(record)) if fault.message == MISSING}
+            missing = {name: path for name, path in missing.items() if path in absent}
+        return missing
+
+    def _rows(self, movements: list[dict[str, Any]], positions: Iterable[int]) -> list[MovementRow]:
+        def column(name: str) -> Iterable[Any]:
+            return map(itemgetter(name), movements) if name in self._paths else repeat(None)
+
+        return list(
+            zip(
+                positions,
+                column("movement_id"),
+                column("sku_id"),
+                column("warehouse_id"),
+                column("units_moved"),
+                map(_to_utc, column("timestamp_utc")),
+                strict=False,
+            )
+        )
+
+    def _all_in_scope(self, rows: list[MovementRow]) -> bool:
+        if not rows:
+            return True
+        times = [row[5] for row in rows]
+        return (
+            min(times) in self._window
+            and max(times) in self._window
+            and set(map(itemgetter(3), rows)) == {self._warehouse}
+        )
+
+    def _sort_by_scope(self, rows: list[MovementRow]) -> tuple[list[MovementRow], list[MovementRow], int]:
+        inside = [row for row in rows if row[5] in self._window]
+        kept = [row for row in inside if row[3] == self._warehouse]
+        if not self._spec.request.names_warehouse:
+            return kept, [], len(rows) - len(kept)
+        return kept, [row for row in inside if row[3] != self._warehouse], len(rows) - len(inside)
+
+    def _dead_letters(self, raw: RawPage, indexes: list[int], offset: int) -> list[DeadLetter]:
+        records = self._records_in(raw.document)
+        texts = [_dump(records[index]) for index in indexes]
+        return [
+            DeadLetter(offset + index, text, self._faults(text) or self._of_another_warehouse())
+            for index, text in zip(indexes, texts, strict=True)
+        ]
+
+    def _faults(self, text: str) -> tuple[Reason, ...]:
+        try:
+            self._record.validate_json(text)
+        except ValidationError as error:
+            return tuple(
+                Reason(".".join(map(str, fault["loc"])), fault["msg"])
+                for fault in error.errors(include_url=False, include_input=False)
+            )
+        return ()
+
+    def _of_another_warehouse(self) -> tuple[Reason, ...]:
+        path = self._spec.fields.warehouse_id
+        return (Reason(path, f"is not {self._warehouse}, the warehouse that was asked for"),)
+
+    def _records_in(self, document: Any) -> list[Any]:
+        for key in filter(None, self._spec.records.path.split(".")):
+            document = document[key]
+        records: list[Any] = document
+        return records
+
+    def _read_leniently(self, body: bytes) -> RawPage:
+        """Record by record, so that one that is text but not Unicode costs itself and not its page."""
+        try:
+            records = self._records_in(json.loads(body))
+        except (ValueError, RecursionError) as error:
+            raise UnreadableBodyError(f"{self._spec.name}: the answer is not JSON: {quote(body)}") from error
+        except (LookupError, TypeError) as error:
+            raise self._not_as_described(body) from error
+        return RawPage(body, [self._map_alone(record) for record in records], None)
+
+    def _map_alone(self, record: Any) -> MappedRecord | None:
+        try:
+            mapped: MappedRecord = self._record.validate_json(_dump(record))
+        except ValidationError:
+            return None
+        return mapped
+
+    def _not_as_described(self, body: bytes) -> SourceMappingError:
+        path = self._spec.records.path
+        place = f"at {path!r}" if path else "as the whole body"
+        return SourceMappingError(
+            f"{self._spec.name}: mapping: no list of records {place} (records.path); "
+            f"the answer begins: {quote(body)}"
+        )
+
+
+def _page_schema(spec: SourceSpec, record: CoreSchema) -> CoreSchema:
+    """The list of records alone, or within its envelope; a record that breaks a rule is read as None."""
+    records = core_schema.list_schema(
+        core_schema.with_default_schema(record, default=None, on_error="default")
+    )
+    if not spec.records.path:
+        return records
+    fields = {"records": core_schema.model_field(records, validation_alias=path_keys(spec.records.path))}
+    if spec.total.source == "body" and spec.total.path is not None:
+        total = core_schema.with_default_schema(
+            core_schema.int_schema(ge=0), default=None, on_error="default"
+        )
+        fields["total"] = core_schema.model_field(total, validation_alias=path_keys(spec.total.path))
+    return core_schema.model_fields_schema(fields, extra_behavior="ignore")
+
+
+def _positions(records: Sequence[MappedRecord | None], offset: int) -> Iterable[int]:
+    return [offset + index for index, record in enumerate(records) if record is not None]
+
+
+def _dump(record: Any) -> str:
+    """JSON text that any database and any terminal takes: what is not printable Unicode stays escaped."""
+    text = json.dumps(record, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(record)
+    return text

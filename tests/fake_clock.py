@@ -1,0 +1,29 @@
+"""A clock that moves only when everybody sleeps."""
+
+import asyncio
+
+
+class FakeClock:
+    """Call it for the time in seconds; `slept` lists every sleep that was longer than nothing.
+
+    Of several sleepers the one that is due first wakes first, and takes the time with it.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+        self._due: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            self.slept.append(seconds)
+        due = self.now + seconds
+        self._due.append(due)
+        await asyncio.sleep(0)
+        while due > min(self._due):
+            await asyncio.sleep(0)
+        self._due.remove(due)
+        self.now = max(self.now, due)

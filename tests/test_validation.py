@@ -1,0 +1,198 @@
+"""Page bytes in; movements and dead letters out."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sku_velocity.errors import SourceMappingError, UnreadableBodyError
+from sku_velocity.models import Page, PageResult, Window
+from sku_velocity.source.spec import parse_spec
+from sku_velocity.validation import PageReader, quote
+
+GOOD: dict[str, Any] = {
+    "movement_id": "M-1",
+    "sku_id": "85123A",
+    "warehouse_id": "WH-01",
+    "units_moved": 6,
+    "timestamp_utc": "2026-03-01T08:30:00Z",
+}
+WINDOW = Window(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))
+
+
+def reader(**parts: Any) -> PageReader:
+    fields = {"movement_id": "movement_id"}
+    spec = {"name": "acme", "base_url": "http://wms.test", "fields": fields, **parts}
+    return PageReader(parse_spec(spec, "test"), "WH-01", WINDOW)
+
+
+def judge(*records: Any, offset: int = 0, **parts: Any) -> PageResult:
+    body = json.dumps(records).encode()
+    pages = reader(**parts)
+    return pages.judge(pages.read(body), Page(offset, len(records)))
+
+
+def faults_of(**changes: Any) -> dict[str, str]:
+    """The reasons for which a good record with these changes is rejected, by field."""
+    result = judge({**GOOD, **changes})
+    return {r.field: r.message for letter in result.dead_letters for r in letter.reasons}
+
+
+def test_a_good_record_becomes_a_movement_at_its_position() -> None:
+    result = judge(GOOD, offset=700)
+    assert result.movements == [(700, "M-1", "85123A", "WH-01", 6, datetime(2026, 3, 1, 8, 30, tzinfo=UTC))]
+    assert result.dead_letters == []
+
+
+@pytest.mark.parametrize(("given", "held"), [(0, 0), (6, 6), (6.0, 6), ("6", 6), ("6.00", 6), ("007", 7)])
+def test_whole_units_are_taken_however_they_are_written(given: Any, held: int) -> None:
+    assert judge({**GOOD, "units_moved": given}).movements[0][4] == held
+
+
+@pytest.mark.parametrize("units", [-1, 1.5, "1.5", "-3", True, None, "six", "", [], 2**63, float("nan")])
+def test_units_that_are_not_whole_or_below_nothing_are_rejected(units: Any) -> None:
+    assert faults_of(units_moved=units) == {"units_moved": "must be a whole number of units, 0 or more"}
+
+
+@pytest.mark.parametrize("sku", ["abc", "A B", "", "A\n", "Ä1", None, True, {"id": 1}])
+def test_a_sku_outside_its_alphabet_is_rejected(sku: Any) -> None:
+    assert faults_of(sku_id=sku) == {"sku_id": "must be made of A-Z, 0-9 and '-' only"}
+
+
+@pytest.mark.parametrize("warehouse", ["", "  ", None, "WH\x0001"])
+def test_an_empty_or_unstorable_warehouse_is_rejected(warehouse: Any) -> None:
+    assert set(faults_of(warehouse_id=warehouse)) == {"warehouse_id"}
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "message"),
+    [
+        ("2026-02-30T08:00:00Z", "day value is outside expected range"),
+        ("2026-03-01T08:30:00", "timezone"),
+        ("2026-03-01", "ISO 8601"),
+        (1772353800, "ISO 8601"),
+        ("1772353800", "ISO 8601"),
+        ("yesterday", "ISO 8601"),
+        (None, "ISO 8601"),
+        ("0001-01-01T00:00:00+14:00", "greater than"),
+    ],
+)
+def test_what_is_no_instant_is_rejected(timestamp: Any, message: str) -> None:
+    assert message in faults_of(timestamp_utc=timestamp)["timestamp_utc"]
+
+
+def test_another_zone_is_turned_into_utc() -> None:
+    result = judge({**GOOD, "timestamp_utc": "2026-03-01T10:30:00+02:00"})
+    assert result.movements[0][5] == datetime(2026, 3, 1, 8, 30, tzinfo=UTC)
+    assert result.movements[0][5].tzinfo is UTC
+
+
+@pytest.mark.parametrize("record", [None, 7, "text", []])
+def test_a_record_that_is_no_object_is_rejected(record: Any) -> None:
+    assert len(judge(record).dead_letters) == 1
+
+
+def test_a_dead_letter_keeps_its_json_its_place_and_every_reason() -> None:
+    bad = {"sku_id": "bad sku", "units_moved": -1, "timestamp_utc": "2026-02-30T00:00:00Z", "note": "é\x00"}
+    letter = judge(GOOD, bad, GOOD, offset=4000).dead_letters[0]
+    assert letter.position == 4001
+    assert json.loads(letter.raw) == bad and "\x00" not in letter.raw
+    assert [r.field for r in letter.reasons] == ["sku_id", "warehouse_id", "units_moved", "timestamp_utc"]
+
+
+def test_a_lone_surrogate_costs_its_record_and_not_its_page() -> None:
+    result = judge(GOOD, {**GOOD, "note": "\ud800"}, GOOD)
+    assert [row[0] for row in result.movements] == [0, 2]
+    assert json.loads(result.dead_letters[0].raw)["note"] == "\ud800" and result.dead_letters[0].raw.isascii()
+
+
+def test_movement_ids_may_be_numbers_or_absent() -> None:
+    result = judge({**GOOD, "movement_id": 17}, {k: v for k, v in GOOD.items() if k != "movement_id"})
+    assert [row[1] for row in result.movements] == ["17", None]
+
+
+def test_records_outside_the_window_are_trimmed() -> None:
+    stamps = ["2026-02-28T23:59:59Z", "2026-03-01T00:00:00Z", "2026-03-01T23:59:59Z", "2026-03-02T00:00:00Z"]
+    result = judge(*({**GOOD, "timestamp_utc": stamp} for stamp in stamps))
+    assert ([row[0] for row in result.movements], result.trimmed) == ([1, 2], 2)
+
+
+def test_another_warehouse_is_rejected_where_the_api_was_asked_for_one() -> None:
+    result = judge(GOOD, {**GOOD, "warehouse_id": "WH-02"}, request={"params": {"wh": "{warehouse}"}})
+    assert [str(reason) for reason in result.dead_letters[0].reasons] == [
+        "warehouse_id: is not WH-01, the warehouse that was asked for"
+    ]
+
+
+def test_another_warehouse_is_trimmed_where_the_api_gives_them_all() -> None:
+    result = judge(GOOD, {**GOOD, "warehouse_id": "WH-02"})
+    assert (len(result.movements), len(result.dead_letters), result.trimmed) == (1, 0, 1)
+
+
+def test_dotted_paths_reach_into_records_and_envelopes() -> None:
+    parts = {
+        "records": {"path": "data.items"},
+        "total": {"from": "body", "path": "meta.count"},
+        "fields": {"sku_id": "item.code", "units_moved": "qty"},
+    }
+    record = {**GOOD, "item": {"code": "A-1"}, "qty": 3, "sku_id": "not this"}
+    pages = reader(**parts)
+    raw = pages.read(json.dumps({"data": {"items": [record]}, "meta": {"count": "41"}}).encode())
+    row = pages.judge(raw, Page(0, 1)).movements[0]
+    assert (raw.total, row[2], row[4]) == (41, "A-1", 3)
+
+
+def test_fields_that_the_spec_does_not_map_are_counted() -> None:
+    result = judge({**GOOD, "colour": "red"}, {**GOOD, "colour": "blue", "bin": 4}, GOOD)
+    assert result.extra_fields == {"colour": 2, "bin": 1}
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'[{"sku_id": "A"', b"\xff\xfe\xfa"])
+def test_a_body_that_is_not_json_is_unreadable(body: bytes) -> None:
+    with pytest.raises(UnreadableBodyError):
+        reader().read(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[]", b"{}", b'{"data": null}', b'{"data": {"items": {}}}', b'{"data": {"items": null}}', b"null"],
+)
+def test_a_missing_list_is_an_error_and_never_an_empty_page(body: bytes) -> None:
+    with pytest.raises(SourceMappingError, match="data.items"):
+        reader(records={"path": "data.items"}).read(body)
+
+
+def test_unmapped_fields_are_those_that_no_record_has() -> None:
+    pages = reader(fields={"sku_id": "item.code"})
+    raw = pages.read(json.dumps([None, {**GOOD}, {"warehouse_id": "W"}]).encode())
+    assert pages.unmapped_fields(raw) == {"sku_id": "item.code"}
+    assert reader().unmapped_fields(reader().read(json.dumps([GOOD, {}]).encode())) == {}
+
+
+def test_a_quote_is_one_printable_line_of_200_characters() -> None:
+    assert quote(b"\x1b[31mred\r\nline\xff" + b"x" * 500).startswith("\N{REPLACEMENT CHARACTER}[31mred line")
+    assert len(quote(b"x" * 500)) == 200
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+records = st.fixed_dictionaries({}, optional={name: json_values | st.just(GOOD[name]) for name in GOOD})
+
+
+@given(st.lists(records | json_values, max_size=12))
+def test_every_record_is_accounted_for_whatever_it_holds(page: list[Any]) -> None:
+    result = judge(*page, offset=100)
+    assert result.fetched == len(page)
+    assert result.fetched == len(result.movements) + len(result.dead_letters) + result.trimmed
+    positions = [row[0] for row in result.movements] + [letter.position for letter in result.dead_letters]
+    assert len(set(positions)) == len(positions) and set(positions) <= set(range(100, 100 + len(page)))
+    assert all(letter.reasons for letter in result.dead_letters)
+    assert json.dumps([letter.raw for letter in result.dead_letters], ensure_ascii=False).encode()
