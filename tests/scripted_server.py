@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that gives the answers it was told to, in order, then the last one for ever."""
+"""A real HTTP server on loopback that answers as it was told to, in order, the last answer for ever."""
 
 from __future__ import annotations
 

@@ -144,9 +144,9 @@ async def test_a_wait_of_another_status_is_obeyed_between_attempts() -> None:
 
 async def test_a_request_waits_ten_minutes_altogether_and_no_longer() -> None:
     clock = FakeClock()
-    with scripted(Reply(429, headers={"Retry-After": "250"})) as server:
-        with pytest.raises(SourceThrottledError, match="750 s"):
-            await fetch(server.url, clock)
+    busy = Reply(429, headers={"Retry-After": "250"})
+    with scripted(busy) as server, pytest.raises(SourceThrottledError, match="750 s"):
+        await fetch(server.url, clock)
     assert len(server.requests) == 3 and clock.now <= 600
 
 

@@ -1,0 +1,26 @@
+"""A WMS that one can run: for the demo, the tests and the benchmarks."""
+
+from simulator.dialect import DIALECTS, Dialect, JsonAnswer, OffsetQuery
+from simulator.faults import Fault
+from simulator.records import GroundTruth, Row, ground_truth, load_rows
+from simulator.scenario import Change, Scenario
+from simulator.server import Server, serve
+from simulator.stats import PageCount, Stats
+
+__all__ = [
+    "DIALECTS",
+    "Change",
+    "Dialect",
+    "Fault",
+    "GroundTruth",
+    "JsonAnswer",
+    "OffsetQuery",
+    "PageCount",
+    "Row",
+    "Scenario",
+    "Server",
+    "Stats",
+    "ground_truth",
+    "load_rows",
+    "serve",
+]

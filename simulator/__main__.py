@@ -1,0 +1,138 @@
+"""`python -m simulator`: a simulated WMS as a process, whose first line of output tells its address."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from simulator.dialect import DIALECTS
+from simulator.faults import Fault
+from simulator.scenario import Scenario
+from simulator.server import Server
+
+app = App(name="simulator", version_flags=[])
+
+Texts = Annotated[list[str] | None, Parameter(negative=())]
+
+
+@app.default
+def main(
+    *,
+    port: int = 0,
+    records: int | None = None,
+    csv: Path | None = None,
+    seed: int = 1,
+    warehouse: Texts = None,
+    bad_ratio: float = 0.0,
+    extra_field: Texts = None,
+    shape: Literal["plain", "envelope", "nested", "header", "bare"] = "plain",
+    page_size: int = 100,
+    max_page_size: int | None = None,
+    total_delta: int = 0,
+    token: str | None = None,
+    token_header: str | None = None,
+    requests_per_second: int | None = None,
+    retry_after_header: str = "Retry-After",
+    latency_ms: float = 0.0,
+    fault: Texts = None,
+    fault_ratio: Texts = None,
+) -> None:
+    """Serve SKU movements as a WMS would, well or badly, until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    port
+        Port on 127.0.0.1; 0 is a free one.
+    records
+        Records that each warehouse gets (default 1000).
+    csv
+        Serve the lines of this file instead, which may be gzipped.
+    seed
+        The same seed, the same records and faults.
+    warehouse
+        A warehouse to serve (default WH-01); may be repeated.
+    bad_ratio
+        Share of records that break a rule, of eight kinds.
+    extra_field
+        Name of one more field in each record; may be repeated.
+    shape
+        What an answer looks like.
+    page_size
+        Records that a call gets which names no limit.
+    max_page_size
+        Never give more records than this, without a word.
+    total_delta
+        Tell a total that is wrong by so many records.
+    token
+        Ask for this token.
+    token_header
+        Ask for the token in this header, not as a bearer token.
+    requests_per_second
+        Answer what goes beyond this in any second with 429.
+    retry_after_header
+        Header that tells the whole seconds to wait.
+    latency_ms
+        Milliseconds that every answer takes.
+    fault
+        KIND[:SECONDS]@[WAREHOUSE/]OFFSET[xTIMES], OFFSET * for any, until cleared without TIMES; may be
+        repeated. Kinds: 500, 502, 503, 429, 401, cut, reset, html, redirect, slow, drip.
+    fault_ratio
+        KIND[:SECONDS]@[WAREHOUSE/]RATIO[xTIMES], once per offset without TIMES; may be repeated.
+    """
+    if csv is not None and (records is not None or warehouse):
+        raise ValueError("--csv brings its own records and warehouses: drop --records and --warehouse")
+    _run(
+        Scenario(
+            records=1000 if records is None else records,
+            seed=seed,
+            warehouses=tuple(warehouse or ["WH-01"]),
+            csv=csv,
+            bad_ratio=bad_ratio,
+            extra_fields=tuple(extra_field or ()),
+            dialect=DIALECTS[shape],
+            page_size=page_size,
+            max_page_size=max_page_size,
+            total_delta=total_delta,
+            token=token,
+            token_header=token_header,
+            requests_per_second=requests_per_second,
+            retry_after_header=retry_after_header,
+            latency=latency_ms / 1000,
+            faults=(*map(Fault.parse, fault or ()), *map(Fault.parse_ratio, fault_ratio or ())),
+        ),
+        port,
+    )
+
+
+def _run(scenario: Scenario, port: int) -> None:
+    # uvicorn, when it has closed, raises the signal that ended it once more: that, too, is a clean end.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
+    server = Server(scenario, port)
+    server.run(on_ready=lambda: print(json.dumps(_describe(server)), flush=True))
+
+
+def _describe(server: Server) -> dict[str, Any]:
+    """Where the simulator is, and what a reader must find in each warehouse."""
+    return {
+        "url": server.url,
+        "warehouses": {name: _count(server, name) for name in server.simulator.dataset.warehouses},
+    }
+
+
+def _count(server: Server, warehouse: str) -> dict[str, int]:
+    truth = server.ground_truth(warehouse)
+    return {"records": truth.records, "valid": truth.valid, "bad": truth.bad, "units": truth.units}
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        print(f"simulator: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,274 @@
+"""The main job on one machine: a simulated WMS, a Prefect server, a worker, two warehouses, one Retry."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / ".demo"
+RECORDS = 50_000
+CEILING = 50  # requests/s that the simulated WMS allows
+FAILING_OFFSET = 12_000
+SPEC = """\
+name: demo-wms
+base_url: {url}
+request: {{path: /movements, params: {{warehouse: "{{warehouse}}"}}}}
+records: {{path: records}}
+total: {{from: body, path: total}}
+pace: {{requests_per_second: {ceiling}}}
+fields: {{movement_id: movement_id}}
+"""
+
+console = Console(highlight=False)
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says why and where to look."""
+
+
+def main() -> int:
+    """Run the demo; with `--keep`, leave it standing until Ctrl-C. Gives the exit code."""
+    shutil.rmtree(STATE, ignore_errors=True)
+    (STATE / "logs").mkdir(parents=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with ExitStack() as processes:
+            Demo(processes).run(keep="--keep" in sys.argv[1:])
+    except DemoError as error:
+        console.print(f"demo: {error}", style="red", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("stopped")
+    return 0
+
+
+class Demo:
+    """The parts of the demo, each a process of its own under `processes`, with its log in .demo/logs."""
+
+    def __init__(self, processes: ExitStack) -> None:
+        self._processes = processes
+        port = _free_port()
+        self._ui = f"http://127.0.0.1:{port}"
+        self._port = port
+        self._api = httpx.Client(base_url=f"{self._ui}/api", timeout=60)
+        processes.callback(self._api.close)
+        self._environment = _clean_environment() | {
+            "PREFECT_API_URL": f"{self._ui}/api",
+            "PREFECT_HOME": str(STATE / "prefect"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "SKU_VELOCITY_HOME": str(ROOT),
+            "SKU_VELOCITY_STORE": f"sqlite:///{STATE / 'velocity.db'}",
+            "WMS_TOKEN": "demo-token",
+        }
+
+    def run(self, *, keep: bool) -> None:
+        """Play the whole piece, from an empty directory to two published warehouses."""
+        with console.status("starting a simulated WMS and a Prefect server"):
+            wms = self._start_wms()
+            self._start_server()
+        with console.status("registering blocks, deploying, starting a worker"):
+            deployment = self._deploy(wms)
+        console.print(f"Prefect UI: {self._ui}")
+        with console.status("two warehouses of 50,000 records, 1% of them bad, and one page that fails"):
+            runs = {name: self._start_run(deployment, name) for name in ("WH-01", "WH-02")}
+            first = {name: self._wait_for(run) for name, run in runs.items()}
+        before = self._pages(wms)
+        self._show("First run", first)
+        _expect(first["WH-01"]["state_name"] == "Incomplete", "WH-01 should have failed at one page")
+        _expect(first["WH-02"]["state_name"] == "Complete", "WH-02 should have been published")
+        with console.status("mending the WMS, and what the Retry button does"):
+            httpx.post(f"{wms}/_control/clear").raise_for_status()
+            self._retry(runs["WH-01"])
+            second = {"WH-01": self._wait_for(runs["WH-01"], run_count=2)}
+        read_again = self._pages(wms) - before
+        self._show("After the Retry", second)
+        _expect(second["WH-01"]["state_name"] == "Complete", "WH-01 should have been published")
+        _expect(read_again == 1, f"the Retry should have read one page, not {read_again}")
+        self._show_published()
+        console.print(f"The Retry read {read_again} of 50 pages: the one that had failed.")
+        if keep:
+            self._keep(runs)
+
+    def _start_wms(self) -> str:
+        command = ["-m", "simulator", "--port", "0", "--records", str(RECORDS), "--bad-ratio", "0.01"]
+        command += ["--warehouse", "WH-01", "--warehouse", "WH-02"]
+        command += ["--token", self._environment["WMS_TOKEN"], "--latency-ms", "20"]
+        command += ["--requests-per-second", str(CEILING), "--fault", f"500@WH-01/{FAILING_OFFSET}x*"]
+        process = self._spawn("wms", [sys.executable, *command], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        _expect(bool(line), "the simulator did not start: see .demo/logs/wms.log")
+        url: str = json.loads(line)["url"]
+        return url
+
+    def _start_server(self) -> None:
+        self._spawn(
+            "server", [*_prefect("server", "start", "--host", "127.0.0.1"), "--port", str(self._port)]
+        )
+
+        def healthy() -> bool:
+            try:
+                return self._api.get("/health").is_success
+            except httpx.TransportError:
+                return False
+
+        _until(healthy, 180, "the Prefect server did not start: see .demo/logs/server.log")
+
+    def _deploy(self, wms: str) -> str:
+        spec = STATE / "demo-wms.yaml"
+        spec.write_text(SPEC.format(url=wms, ceiling=CEILING))
+        flows = [sys.executable, "-m", "flows"]
+        self._do(_prefect("block", "register", "-m", "blocks"))
+        self._do([*flows, "save-source", "wms", "--spec", str(spec), "--token-env", "WMS_TOKEN"])
+        self._do([*flows, "save-store", "velocity"])
+        self._do(_prefect("work-pool", "create", "sku-velocity", "--type", "process"))
+        self._do(_prefect("--no-prompt", "deploy", "--all"))
+        deployment = self._get("/deployments/name/sync-velocity/sync-velocity")
+        # Nothing but the demo's own runs: its schedule may come due while it plays.
+        self._api.patch(f"/deployments/{deployment['id']}", json={"paused": True}).raise_for_status()
+        self._spawn("worker", _prefect("worker", "start", "--pool", "sku-velocity", "--type", "process"))
+        identifier: str = deployment["id"]
+        return identifier
+
+    def _start_run(self, deployment: str, warehouse: str) -> str:
+        parameters = {"warehouse": warehouse, "chunk_retries": 0}
+        response = self._api.post(
+            f"/deployments/{deployment}/create_flow_run",
+            json={"parameters": parameters, "state": {"type": "SCHEDULED"}},
+        )
+        run: str = response.raise_for_status().json()["id"]
+        return run
+
+    def _wait_for(self, run: str, run_count: int = 1) -> dict[str, Any]:
+        def ended() -> dict[str, Any] | None:
+            found = self._get(f"/flow_runs/{run}")
+            final = found["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+            return found if final and found["run_count"] >= run_count else None
+
+        return _until(ended, 240, f"flow run {run} did not end: see .demo/logs/worker.log")
+
+    def _retry(self, run: str) -> None:
+        """The very call behind the UI's Retry button."""
+        state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
+        response = self._api.post(f"/flow_runs/{run}/set_state", json={"state": state, "force": True})
+        response.raise_for_status()
+
+    def _show(self, title: str, runs: dict[str, dict[str, Any]]) -> None:
+        table = Table(title=title, title_justify="left")
+        for column in ("warehouse", "state", "message"):
+            table.add_column(column, overflow="fold")
+        for warehouse, run in runs.items():
+            table.add_row(warehouse, run["state_name"], run["state"]["message"][:150])
+        console.print(table)
+
+    def _show_published(self) -> None:
+        query = (
+            "SELECT warehouse_id, count(*), sum(units_moved), count(DISTINCT sku_id) "
+            "FROM published_movements GROUP BY 1 ORDER BY 1"
+        )
+        table = Table(title="published_movements in .demo/velocity.db", title_justify="left")
+        for column in ("warehouse", "movements", "units", "SKUs"):
+            table.add_column(column, justify="right")
+        with closing(sqlite3.connect(STATE / "velocity.db")) as connection:
+            for warehouse, *numbers in connection.execute(query):
+                table.add_row(warehouse, *(f"{number:,}" for number in numbers))
+        console.print(table)
+
+    def _keep(self, runs: dict[str, str]) -> None:
+        console.print("Left standing until Ctrl-C. The two runs:")
+        for warehouse, run in runs.items():
+            console.print(f"  {warehouse}: {self._ui}/runs/flow-run/{run}")
+        signal.pause()
+
+    def _pages(self, wms: str) -> int:
+        """Whole pages that the WMS has served so far; a small look at the first records is none."""
+        stats = httpx.get(f"{wms}/stats").raise_for_status().json()
+        return sum(page["count"] for page in stats["pages"] if page["limit"] == 1000)
+
+    def _get(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._api.get(path).raise_for_status().json()
+        return found
+
+    def _spawn(self, name: str, command: list[str], stdout: int | None = None) -> subprocess.Popen[bytes]:
+        """A process that ends with the demo: asked to, and after 20 s made to."""
+        log = self._processes.enter_context((STATE / "logs" / f"{name}.log").open("wb"))
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=self._environment,
+            stdout=stdout or log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C is the demo's to hear
+        )
+        self._processes.callback(_end, process)
+        return process
+
+    def _do(self, command: list[str]) -> None:
+        done = subprocess.run(command, cwd=ROOT, env=self._environment, capture_output=True, text=True)
+        _expect(done.returncode == 0, f"{' '.join(command[1:])} failed:\n{done.stdout}{done.stderr}")
+
+
+def _prefect(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "prefect", *arguments]
+
+
+def _clean_environment() -> dict[str, str]:
+    """This process's environment without the settings of another Prefect."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _until(look: Callable[[], T | None], seconds: float, otherwise: str) -> T:
+    """What `look` gives as soon as it gives something, asked twice a second."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.5)
+    raise DemoError(otherwise)
+
+
+def _expect(held: bool, otherwise: str) -> None:
+    if not held:
+        raise DemoError(otherwise)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and the children it started."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    if process.stdout:
+        process.stdout.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

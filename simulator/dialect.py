@@ -1,0 +1,183 @@
+"""How a simulated API is asked for rows, and how it tells them: one small class for each way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request as it came in; the names of its headers are in lower case."""
+
+    method: str
+    path: str
+    params: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which rows a call asks for: `limit` of them from `offset` (0 is the first) on, of [start, end).
+
+    `limit` is None where the call does not say; so are `warehouse`, `start` and `end`, which then mean all.
+    """
+
+    offset: int
+    limit: int | None
+    warehouse: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """The rows that answer a question, as JSON texts, and how many there are to page through."""
+
+    question: Question
+    bodies: Sequence[bytes]
+    total: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer before it is sent."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    media_type: str = "application/json"
+
+
+class BadQuestionError(ValueError):
+    """A call that cannot be understood; the message says why."""
+
+
+class Asking(Protocol):
+    """How a call says which rows it wants."""
+
+    def read(self, call: Call) -> Question:
+        """The question in a call. Raises BadQuestionError."""
+
+
+class Telling(Protocol):
+    """What answers look like."""
+
+    def page(self, page: Page) -> Reply: ...
+
+    def refusal(self, status: int, detail: str, headers: Mapping[str, str]) -> Reply: ...
+
+
+@dataclass(frozen=True)
+class OffsetQuery:
+    """Rows are asked for by parameters of the query. `first` is what the API calls the first row."""
+
+    offset_param: str = "offset"
+    limit_param: str = "limit"
+    first: int = 0
+    warehouse_param: str = "warehouse"
+    start_param: str = "start"
+    end_param: str = "end"
+
+    def read(self, call: Call) -> Question:
+        offset = _count(call.params, self.offset_param)
+        return Question(
+            offset=0 if offset is None else _at_least(0, offset - self.first, self.offset_param),
+            limit=_count(call.params, self.limit_param),
+            warehouse=call.params.get(self.warehouse_param),
+            start=_instant(call.params, self.start_param),
+            end=_instant(call.params, self.end_param),
+        )
+
+
+@dataclass(frozen=True)
+class JsonAnswer:
+    """Rows at a dotted path of the body, or, with an empty path, a body that is the array itself.
+
+    The total stands at a dotted path of the body, in a header, in both or nowhere.
+    """
+
+    records_path: str = ""
+    total_path: str | None = None
+    total_header: str | None = None
+
+    def page(self, page: Page) -> Reply:
+        array = b"[" + b",".join(page.bodies) + b"]"
+        headers = {self.total_header: str(page.total)} if self.total_header else {}
+        return Reply(200, self._wrap(array, page.total) if self.records_path else array, headers)
+
+    def refusal(self, status: int, detail: str, headers: Mapping[str, str]) -> Reply:
+        return Reply(status, json.dumps({"detail": detail}).encode(), headers)
+
+    def _wrap(self, array: bytes, total: int) -> bytes:
+        """The body around the array. The rows are JSON already: a mark holds their place meanwhile."""
+        body: dict[str, Any] = {}
+        if self.total_path:
+            put(body, self.total_path, total)
+        put(body, self.records_path, "@rows@")
+        before, after = json.dumps(body).encode().split(b'"@rows@"')
+        return before + array + after
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One API's manners. `fields` gives a field's dotted path in a record, where it is not its name."""
+
+    asking: Asking = OffsetQuery()
+    telling: Telling = JsonAnswer("records", "total")
+    method: str = "GET"
+    path: str = "/movements"
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+NESTED_FIELDS = {
+    "movement_id": "id",
+    "sku_id": "item.sku",
+    "warehouse_id": "site.code",
+    "units_moved": "quantity.units",
+    "timestamp_utc": "moved.at",
+}
+DIALECTS: Mapping[str, Dialect] = {
+    "plain": Dialect(),
+    "envelope": Dialect(telling=JsonAnswer("data", "total")),
+    "nested": Dialect(telling=JsonAnswer("data.movements", "meta.page.total"), fields=NESTED_FIELDS),
+    "header": Dialect(telling=JsonAnswer(total_header="X-Total-Count")),
+    "bare": Dialect(telling=JsonAnswer()),
+}
+
+
+def put(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Set the value at a dotted path, growing the tree as needed."""
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+    tree[leaf] = value
+
+
+def _count(params: Mapping[str, str], name: str) -> int | None:
+    if name not in params:
+        return None
+    try:
+        return _at_least(0, int(params[name]), name)
+    except ValueError as error:
+        raise BadQuestionError(f"{name} must be a whole number, 0 or more: {params[name]!r}") from error
+
+
+def _at_least(least: int, number: int, name: str) -> int:
+    if number < least:
+        raise BadQuestionError(f"{name} is too small")
+    return number
+
+
+def _instant(params: Mapping[str, str], name: str) -> datetime | None:
+    if name not in params:
+        return None
+    try:
+        instant = datetime.fromisoformat(params[name])
+    except ValueError as error:
+        raise BadQuestionError(f"{name} must be an ISO 8601 time: {params[name]!r}") from error
+    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)

@@ -1,0 +1,235 @@
+"""The records that a simulated WMS holds: generated from a seed or read from a CSV file, some of them bad."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from itertools import accumulate
+from math import inf
+from pathlib import Path
+from typing import IO, Any
+
+from simulator.dialect import put
+from simulator.scenario import Scenario
+
+SKU_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
+MEAN_UNITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record: its JSON `body`, and what it says, or said before it was broken.
+
+    `at` is the instant, in UTC, by which a window selects it; `defect` names what is wrong with it.
+    """
+
+    body: bytes
+    movement_id: str
+    sku_id: str
+    warehouse_id: str
+    units_moved: int
+    at: datetime
+    defect: str | None = None
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """What a reader must find in some rows: counts of records, and the sum of units over the valid ones.
+
+    `movements` holds (movement_id, sku_id, warehouse_id, units_moved, timestamp in UTC) of each valid row in
+    order; `bad_positions` the positions of the others, `defects` how many of them there are of each kind.
+    """
+
+    records: int
+    valid: int
+    bad: int
+    units: int
+    defects: Mapping[str, int]
+    movements: Sequence[tuple[str, str, str, int, datetime]] = field(repr=False)
+    bad_positions: Sequence[int] = field(repr=False)
+
+
+def ground_truth(rows: Sequence[Row]) -> GroundTruth:
+    """What a reader of these rows must find."""
+    valid = [row for row in rows if row.defect is None]
+    return GroundTruth(
+        records=len(rows),
+        valid=len(valid),
+        bad=len(rows) - len(valid),
+        units=sum(row.units_moved for row in valid),
+        defects=Counter(row.defect for row in rows if row.defect is not None),
+        movements=[(row.movement_id, row.sku_id, row.warehouse_id, row.units_moved, row.at) for row in valid],
+        bad_positions=[position for position, row in enumerate(rows) if row.defect is not None],
+    )
+
+
+def load_rows(scenario: Scenario) -> dict[str, list[Row]]:
+    """The scenario's rows by warehouse, in the order in which they are served."""
+    if scenario.csv is not None:
+        return _read_csv(scenario.csv, scenario.dialect.fields)
+    return {warehouse: _generate(scenario, warehouse) for warehouse in scenario.warehouses}
+
+
+def make_newcomers(scenario: Scenario, warehouse: str, serial: int, count: int, at: datetime) -> list[Row]:
+    """`count` valid rows that are new to the warehouse, all of one instant, numbered from `serial` on."""
+    fields = scenario.dialect.fields
+    return [
+        _row(f"{warehouse}-new-{serial + n:06d}", f"NEW-{serial + n:06d}", warehouse, 1, at, {}, fields)
+        for n in range(count)
+    ]
+
+
+def _generate(scenario: Scenario, warehouse: str) -> list[Row]:
+    """Movements in ascending order of time, by Zipf's law: the n-th SKU moves 1/n times as often."""
+    rng = random.Random(f"{scenario.seed}/{warehouse}")
+    count, span = scenario.records, int(scenario.period.total_seconds())
+    seconds = sorted(rng.randrange(span) for _ in range(count))
+    weights = list(accumulate(1 / rank for rank in range(1, scenario.skus + 1)))
+    ranks = rng.choices(range(1, scenario.skus + 1), cum_weights=weights, k=count)
+    units = [1 + int(rng.expovariate(1 / MEAN_UNITS)) for _ in range(count)]
+    defects = _choose_defects(rng, count, scenario.bad_ratio)
+    return [
+        _row(
+            f"{warehouse}-{n:08d}",
+            f"SKU-{ranks[n]:05d}",
+            warehouse,
+            units[n],
+            scenario.start + timedelta(seconds=seconds[n]),
+            {name: f"{name}-{n % 10}" for name in scenario.extra_fields},
+            scenario.dialect.fields,
+            defects.get(n),
+        )
+        for n in range(count)
+    ]
+
+
+def _choose_defects(rng: random.Random, count: int, ratio: float) -> dict[int, str]:
+    """Which positions are bad, and how: exactly `count * ratio`, rounded, of all kinds in equal parts."""
+    bad = rng.sample(range(count), round(count * ratio))
+    kinds = list(DEFECTS)
+    return {position: kinds[n % len(kinds)] for n, position in enumerate(bad)}
+
+
+def _row(
+    movement_id: str,
+    sku_id: str,
+    warehouse_id: str,
+    units_moved: int,
+    at: datetime,
+    extra: Mapping[str, str],
+    fields: Mapping[str, str],
+    defect: str | None = None,
+) -> Row:
+    record = {
+        "movement_id": movement_id,
+        "sku_id": sku_id,
+        "warehouse_id": warehouse_id,
+        "units_moved": units_moved,
+        "timestamp_utc": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+        **extra,
+    }
+    told = DEFECTS[defect](record) if defect else record
+    return Row(_encode(told, fields), movement_id, sku_id, warehouse_id, units_moved, at, defect)
+
+
+# Each breaks a sound record in one way, so that no reader may take it for a movement.
+DEFECTS: Mapping[str, Callable[[dict[str, Any]], Any]] = {
+    "lower_case_sku": lambda record: record | {"sku_id": record["sku_id"].lower()},
+    "missing_field": lambda record: {name: value for name, value in record.items() if name != "units_moved"},
+    "negative_units": lambda record: record | {"units_moved": -record["units_moved"]},
+    "fractional_units": lambda record: record | {"units_moved": record["units_moved"] + 0.5},
+    "february_30": lambda record: (
+        record | {"timestamp_utc": f"{record['timestamp_utc'][:4]}-02-30T08:00:00Z"}
+    ),
+    "no_zone": lambda record: record | {"timestamp_utc": record["timestamp_utc"].removesuffix("Z")},
+    "null_record": lambda record: None,
+    "not_an_object": lambda record: [record["sku_id"], record["units_moved"]],
+}
+
+
+def _encode(record: Any, fields: Mapping[str, str]) -> bytes:
+    if isinstance(record, dict):
+        record = _lay_out(record, fields)
+    return json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _lay_out(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
+    """The record with each field at its dotted path; a field that has none keeps its name."""
+    if not fields:
+        return record
+    told: dict[str, Any] = {}
+    for name, value in record.items():
+        put(told, fields.get(name, name), value)
+    return told
+
+
+def _read_csv(path: Path, fields: Mapping[str, str]) -> dict[str, list[Row]]:
+    """Each line as a record, by warehouse. A time that cannot be read counts as that of the line before."""
+    rows: dict[str, list[Row]] = {}
+    at = datetime.min.replace(tzinfo=UTC)
+    for line in _csv_lines(path):
+        at = _instant(line["timestamp_utc"]) or at
+        units = _whole(line["units_moved"])
+        told = line | ({} if units is None else {"units_moved": units})
+        row = Row(
+            body=_encode(told, fields),
+            movement_id=line.get("movement_id", ""),
+            sku_id=line["sku_id"],
+            warehouse_id=line["warehouse_id"],
+            units_moved=units or 0,
+            at=at,
+            defect=_find_defect(line),
+        )
+        rows.setdefault(row.warehouse_id, []).append(row)
+    return rows
+
+
+def _csv_lines(path: Path) -> Iterator[dict[str, str]]:
+    with _open_text(path) as text:
+        yield from csv.DictReader(text)
+
+
+def _open_text(path: Path) -> IO[str]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", newline="")
+    return path.open(encoding="utf-8", newline="")
+
+
+def _find_defect(line: Mapping[str, str]) -> str | None:
+    """What is wrong with a line of a CSV file, which nobody broke on purpose."""
+    findings: Iterable[tuple[str, bool]] = (
+        ("sku_id", bool(line["sku_id"]) and set(line["sku_id"]) <= SKU_LETTERS),
+        ("warehouse_id", bool(line["warehouse_id"].strip())),
+        ("units_moved", 0 <= _number(line["units_moved"]) < inf and _number(line["units_moved"]) % 1 == 0),
+        ("timestamp_utc", _instant(line["timestamp_utc"]) is not None),
+    )
+    return next((name for name, is_sound in findings if not is_sound), None)
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return Decimal(-1)
+
+
+def _whole(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant.astimezone(UTC) if instant.tzinfo else None

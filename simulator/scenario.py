@@ -1,0 +1,65 @@
+"""All that a simulated WMS does, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from simulator.dialect import DIALECTS, Dialect
+from simulator.faults import Fault
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to a warehouse's rows just before the n-th page is read (`request`, counted from 1).
+
+    `delete` rows go from `position` on, and `insert` new, valid ones come in their place. A request counts
+    when rows are read for it: one that was throttled, refused or answered with an error does not.
+    """
+
+    request: int
+    position: int
+    delete: int = 0
+    insert: int = 0
+    warehouse: str = "WH-01"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a simulated WMS holds, how it speaks and how well it behaves. The same value, the same rows.
+
+    Rows: each of `warehouses` gets `records` movements of `skus` SKUs, spread over `period` from `start` on,
+    a share of `bad_ratio` of them bad, with `extra_fields` beside the known ones; or those of the `csv` file,
+    which then says which warehouses there are. `changes` are made to them while they are read.
+
+    Answers: `page_size` rows where the call names no limit, never more than `max_page_size` (in silence),
+    with a total that is wrong by `total_delta`.
+
+    Traffic: `token` is asked for as a bearer token, or in `token_header`; more than `requests_per_second`
+    in the last second are answered with 429 and the whole seconds to wait in `retry_after_header`; every
+    answer takes `latency` seconds; `faults` strike page requests, the first that matches.
+    """
+
+    records: int = 1000
+    seed: int = 1
+    warehouses: tuple[str, ...] = ("WH-01",)
+    csv: Path | None = None
+    start: datetime = datetime(2026, 3, 1, tzinfo=UTC)
+    period: timedelta = timedelta(days=7)
+    skus: int = 500
+    bad_ratio: float = 0.0
+    extra_fields: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+    dialect: Dialect = DIALECTS["plain"]
+    page_size: int = 100
+    max_page_size: int | None = None
+    total_delta: int = 0
+
+    token: str | None = None
+    token_header: str | None = None
+    requests_per_second: int | None = None
+    retry_after_header: str = "Retry-After"
+    latency: float = 0.0
+    faults: tuple[Fault, ...] = ()

@@ -1,0 +1,150 @@
+"""Runs a simulated WMS on a loopback port: in a thread for tests, or as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from simulator.app import Simulator
+from simulator.records import GroundTruth, ground_truth
+from simulator.scenario import Scenario
+from simulator.stats import Stats
+
+HOST = "127.0.0.1"
+KEEP_ALIVE = 75  # seconds, as nginx: no client should find that we hung up first
+
+
+class Server:
+    """A simulated WMS at `url`. `simulator` is the scenario being played, with its state."""
+
+    def __init__(self, scenario: Scenario, port: int = 0) -> None:
+        self.simulator = Simulator(scenario)
+        self._socket = _listen(port)
+        self.url = f"http://{HOST}:{self._socket.getsockname()[1]}"
+
+    def play(self, scenario: Scenario) -> None:
+        """Start anew with another scenario, at the same address and on the same connections."""
+        self.simulator = Simulator(scenario)
+
+    def stats(self) -> Stats:
+        return self.simulator.recorder.report()
+
+    def reset_stats(self) -> None:
+        self.simulator.recorder.reset()
+
+    def clear(self) -> None:
+        """Mend what is broken until cleared."""
+        self.simulator.faults.clear()
+
+    def ground_truth(
+        self, warehouse: str | None = None, start: datetime | None = None, end: datetime | None = None
+    ) -> GroundTruth:
+        """What a reader of a warehouse (None: of all) must find within [start, end), as things are now."""
+        return ground_truth(self.simulator.dataset.rows(warehouse, start, end))
+
+    def run(self, on_ready: Callable[[], None]) -> None:
+        """Serve until SIGINT or SIGTERM, in the main thread; `on_ready` is called when it answers."""
+        self._uvicorn(on_ready).run([self._socket])
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Serve from a thread while the block runs. Raises RuntimeError where the server does not start."""
+        ready = threading.Event()
+        uvicorn_server = self._uvicorn(ready.set)
+
+        def run() -> None:
+            try:
+                uvicorn_server.run([self._socket])
+            finally:
+                ready.set()
+
+        thread = threading.Thread(target=run, name=f"simulator {self.url}")
+        thread.start()
+        try:
+            ready.wait()
+            if not uvicorn_server.started:
+                raise RuntimeError(f"the simulator did not start at {self.url}")
+            yield
+        finally:
+            uvicorn_server.should_exit = True
+            thread.join()
+            self._socket.close()
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.simulator(scope, receive, send)
+
+    def _uvicorn(self, on_ready: Callable[[], None]) -> _Uvicorn:
+        config = uvicorn.Config(
+            self._app,
+            interface="asgi3",
+            proxy_headers=False,
+            http=_Protocol,
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=2,
+        )
+        return _Uvicorn(config, on_ready, lambda: self.simulator.patience.end())
+
+
+@contextmanager
+def serve(scenario: Scenario | None = None, port: int = 0) -> Iterator[Server]:
+    """A simulated WMS on a free loopback port, answering for as long as the block runs."""
+    server = Server(scenario or Scenario(), port)
+    with server.running():
+        yield server
+
+
+def _listen(port: int) -> socket.socket:
+    # asyncio sets TCP_NODELAY only where the protocol is named; without it each answer takes 40 ms more.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+class _Uvicorn(uvicorn.Server):
+    """Tells when it answers, and wakes who waits when it closes."""
+
+    def __init__(
+        self, config: uvicorn.Config, on_ready: Callable[[], None], on_close: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+        self._on_close = on_close
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_close()
+        await super().shutdown(sockets)
+
+
+class _Protocol(H11Protocol):
+    """Hands its transport to the application, which ASGI does not, so that it can reset the connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        self.app_state = {"transport": transport, "lost": asyncio.Event()}
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.app_state["lost"].set()

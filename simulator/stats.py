@@ -1,0 +1,116 @@
+"""What a simulated WMS was asked, and how it answered."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PageCount:
+    """How often one page was served whole. `limit` is what was asked for (the default where nothing was)."""
+
+    warehouse: str | None
+    offset: int
+    limit: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Stats:
+    """All requests since the start or the last reset, those to /stats and /_control excepted.
+
+    `records` counts rows in pages served whole; `throttled` answers with status 429; `faults` the faults that
+    struck, by kind; `max_per_second` the requests in the busiest second, wherever it begins; `max_in_flight`
+    the requests under way at once; `connections` TCP connections; the two times are seconds on the
+    monotonic clock at which the first and last request came in.
+    """
+
+    requests: int
+    by_status: dict[str, int]
+    pages: list[PageCount]
+    records: int
+    throttled: int
+    faults: dict[str, int]
+    max_per_second: int
+    max_in_flight: int
+    connections: int
+    first_request: float | None
+    last_request: float | None
+
+    @property
+    def read_again(self) -> list[PageCount]:
+        """The pages that were served whole more than once."""
+        return [page for page in self.pages if page.count > 1]
+
+
+class Recorder:
+    """Takes down each request as it comes in, and each answer before its last byte leaves."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._in_flight = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything but the requests that are under way."""
+        self.arrivals: list[float] = []
+        self._by_status: Counter[str] = Counter()
+        self._pages: Counter[tuple[str | None, int, int]] = Counter()
+        self._records = 0
+        self._faults: Counter[str] = Counter()
+        self._max_in_flight = self._in_flight
+        self._connections: set[object] = set()
+
+    @contextmanager
+    def request(self, connection: object) -> Iterator[None]:
+        """A request is under way. `connection` tells the client's end of its TCP connection."""
+        self.arrivals.append(self._clock())
+        self._connections.add(connection)
+        self._in_flight += 1
+        self._max_in_flight = max(self._max_in_flight, self._in_flight)
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+
+    def answered(self, status: int) -> None:
+        self._by_status[str(status)] += 1
+
+    def served(self, warehouse: str | None, offset: int, limit: int, records: int) -> None:
+        """A page goes out whole."""
+        self._pages[warehouse, offset, limit] += 1
+        self._records += records
+
+    def struck(self, fault: str) -> None:
+        self._faults[fault] += 1
+
+    def report(self) -> Stats:
+        arrivals = self.arrivals.copy()
+        pages = sorted(self._pages.copy().items(), key=lambda item: (str(item[0][0]), *item[0][1:]))
+        return Stats(
+            requests=len(arrivals),
+            by_status=dict(self._by_status),
+            pages=[PageCount(*page, count) for page, count in pages],
+            records=self._records,
+            throttled=self._by_status["429"],
+            faults=dict(self._faults),
+            max_per_second=count_busiest_second(arrivals),
+            max_in_flight=self._max_in_flight,
+            connections=len(self._connections),
+            first_request=arrivals[0] if arrivals else None,
+            last_request=arrivals[-1] if arrivals else None,
+        )
+
+
+def count_busiest_second(times: Sequence[float]) -> int:
+    """The most of these ascending times, in seconds, that any half-open second holds."""
+    most = first = 0
+    for last, moment in enumerate(times):
+        while moment - times[first] >= 1:
+            first += 1
+        most = max(most, last - first + 1)
+    return most

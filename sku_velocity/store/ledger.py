@@ -1,0 +1,180 @@
+"""The ledger: what each sync run promised, and where each of its chunks stands."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sku_velocity.errors import StoreConfigurationError
+from sku_velocity.models import BatchResult, Chunk, ChunkState, PageResult, RunState, SyncRun, Window
+from sku_velocity.store.engine import lock
+from sku_velocity.store.tables import chunks, sync_runs
+
+SUMS = ("fetched", "loaded", "rejected", "trimmed", "requests", "retried", "throttled", "seconds")
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A sync run with the key that its rows bear in the store."""
+
+    key: int
+    run: SyncRun
+
+
+async def write_plan(connection: AsyncConnection, run: SyncRun, plan: Sequence[Chunk]) -> None:
+    """Enter a run and its chunks, all or none. Nothing changes where the run stands there already."""
+    await lock(connection, "run", run.id)
+    if await find_run(connection, run.id):
+        return
+    await connection.execute(insert(sync_runs).values(**_run_values(run)))
+    key = (await get_run(connection, run.id)).key
+    if plan:
+        await connection.execute(insert(chunks), [_chunk_values(key, chunk) for chunk in plan])
+
+
+async def find_run(connection: AsyncConnection, flow_run_id: str) -> RunRow | None:
+    """The run of this id, if the store knows it."""
+    rows = await connection.execute(select(sync_runs).where(sync_runs.c.flow_run_id == flow_run_id))
+    row = rows.one_or_none()
+    return _to_run(row) if row else None
+
+
+async def get_run(connection: AsyncConnection, flow_run_id: str) -> RunRow:
+    """The run of this id. Raises StoreConfigurationError where the store does not know it."""
+    if row := await find_run(connection, flow_run_id):
+        return row
+    raise StoreConfigurationError(f"this store knows no run {flow_run_id}: is it the one it was planned in?")
+
+
+async def close_run(
+    connection: AsyncConnection, key: int, state: RunState, verdict: str, report: str
+) -> None:
+    """Enter how a run ended."""
+    await connection.execute(
+        update(sync_runs)
+        .where(sync_runs.c.run_key == key)
+        .values(state=state, verdict=verdict, report=report, finished_at=datetime.now(UTC))
+    )
+
+
+async def read_batches(connection: AsyncConnection, flow_run_id: str) -> list[BatchResult]:
+    """All chunks of a run, by index."""
+    rows = await connection.execute(
+        select(chunks)
+        .join(sync_runs)
+        .where(sync_runs.c.flow_run_id == flow_run_id)
+        .order_by(chunks.c.chunk_index)
+    )
+    return [_to_batch(row) for row in rows]
+
+
+async def lock_batch(connection: AsyncConnection, flow_run_id: str, index: int) -> tuple[int, BatchResult]:
+    """The run's key and the chunk's row, which nobody else changes until the transaction ends.
+
+    Raises StoreConfigurationError where the store knows no such chunk.
+    """
+    rows = await connection.execute(
+        select(chunks)
+        .join(sync_runs)
+        .where(sync_runs.c.flow_run_id == flow_run_id, chunks.c.chunk_index == index)
+        .with_for_update(of=chunks)
+    )
+    row = rows.one_or_none()
+    if row is None:
+        raise StoreConfigurationError(f"this store knows no chunk {index} of run {flow_run_id}")
+    return row.run_key, _to_batch(row)
+
+
+async def write_batch(connection: AsyncConnection, key: int, batch: BatchResult) -> None:
+    """Enter what became of a chunk."""
+    values = {name: getattr(batch, name) for name in ("state", "next_offset", "attempts", "error", *SUMS)}
+    landed = batch.state is ChunkState.LANDED
+    landed_at = func.coalesce(chunks.c.landed_at, datetime.now(UTC)) if landed else None
+    await connection.execute(
+        update(chunks)
+        .where(chunks.c.run_key == key, chunks.c.chunk_index == batch.chunk.index)
+        .values(**values, extra_fields=json.dumps(dict(batch.extra_fields)), landed_at=landed_at)
+    )
+
+
+async def count_unlanded(connection: AsyncConnection, key: int) -> int:
+    """How many chunks of a run have not landed."""
+    unlanded = select(func.count()).where(chunks.c.run_key == key, chunks.c.state != ChunkState.LANDED)
+    return (await connection.execute(unlanded)).scalar_one()
+
+
+def after_start(batch: BatchResult) -> BatchResult:
+    """A chunk that a task run sets about: it counts the attempt, and an earlier failure is over."""
+    state = ChunkState.PLANNED if batch.state is ChunkState.FAILED else batch.state
+    return replace(batch, state=state, attempts=batch.attempts + 1, error=None)
+
+
+def after_page(batch: BatchResult, result: PageResult) -> BatchResult:
+    """A chunk whose next page has come: its counts grow, and it has landed when that page was its last."""
+    counts = {**vars(result), "loaded": len(result.movements), "rejected": len(result.dead_letters)}
+    landed = result.page.end >= batch.chunk.end
+    return replace(
+        batch,
+        state=ChunkState.LANDED if landed else ChunkState.PLANNED,
+        next_offset=result.page.end,
+        extra_fields=dict(Counter(batch.extra_fields) + Counter(result.extra_fields)),
+        error=None,
+        **{name: getattr(batch, name) + counts[name] for name in SUMS},
+    )
+
+
+def after_failure(batch: BatchResult, error: str) -> BatchResult:
+    """A chunk that failed, unless it has landed: what has landed stays so."""
+    if batch.state is ChunkState.LANDED:
+        return batch
+    return replace(batch, state=ChunkState.FAILED, error=error)
+
+
+def _run_values(run: SyncRun) -> dict[str, Any]:
+    return {
+        "flow_run_id": run.id,
+        "source": run.source,
+        "warehouse_id": run.warehouse,
+        "window_start": run.window.start,
+        "window_end": run.window.end,
+        "total": run.total,
+        "state": RunState.RUNNING,
+        "created_at": datetime.now(UTC),
+    }
+
+
+def _chunk_values(key: int, chunk: Chunk) -> dict[str, Any]:
+    return {
+        "run_key": key,
+        "chunk_index": chunk.index,
+        "offset_": chunk.offset,
+        "size": chunk.size,
+        "page_size": chunk.page_size,
+        "next_offset": chunk.offset,
+        "state": ChunkState.PLANNED,
+    }
+
+
+def _to_run(row: Row[Any]) -> RunRow:
+    window = Window(row.window_start, row.window_end)
+    run = SyncRun(row.flow_run_id, row.source, row.warehouse_id, window, row.total, RunState(row.state))
+    return RunRow(row.run_key, run)
+
+
+def _to_batch(row: Row[Any]) -> BatchResult:
+    return BatchResult(
+        chunk=Chunk(row.chunk_index, row.offset_, row.size, row.page_size),
+        state=ChunkState(row.state),
+        next_offset=row.next_offset,
+        attempts=row.attempts,
+        extra_fields=json.loads(row.extra_fields),
+        error=row.error,
+        **{name: getattr(row, name) for name in SUMS},
+    )

@@ -1,0 +1,79 @@
+"""A page's rows: movements in the way that is fastest on each database, and dead letters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sku_velocity.models import DeadLetter, MovementRow, Page, PageResult, Reason
+from sku_velocity.store.tables import dead_letters, instant_text, movements, sync_runs
+
+# As in a MovementRow, the run's key before it.
+COLUMNS = ("run_key", "position", "movement_id", "sku_id", "warehouse_id", "units_moved", "timestamp_utc")
+_INSERT = f"INSERT INTO movements ({', '.join(COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+
+async def replace_page(connection: AsyncConnection, key: int, result: PageResult) -> None:
+    """Put a page's rows where its positions are, in place of whatever stood there."""
+    await _clear(connection, key, result.page)
+    if result.movements:
+        await _insert_movements(connection, key, result.movements)
+    if result.dead_letters:
+        await connection.execute(insert(dead_letters), _letter_values(key, result.dead_letters))
+
+
+async def read_dead_letters(
+    connection: AsyncConnection, flow_run_id: str, limit: int | None
+) -> list[DeadLetter]:
+    """A run's dead letters by position, the first `limit` of them where it is given."""
+    rows = await connection.execute(
+        select(dead_letters)
+        .join(sync_runs)
+        .where(sync_runs.c.flow_run_id == flow_run_id)
+        .order_by(dead_letters.c.position)
+        .limit(limit)
+    )
+    return [_to_letter(row) for row in rows]
+
+
+async def _clear(connection: AsyncConnection, key: int, page: Page) -> None:
+    for table in (movements, dead_letters):
+        of_run = table.c.run_key == key
+        await connection.execute(
+            delete(table).where(of_run, table.c.position >= page.offset, table.c.position < page.end)
+        )
+
+
+async def _insert_movements(connection: AsyncConnection, key: int, rows: Sequence[MovementRow]) -> None:
+    if connection.dialect.name == "postgresql":
+        # In the transaction that an earlier statement has begun: COPY alone would not begin it.
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        records = [(key, *row) for row in rows]
+        await driver.copy_records_to_table("movements", records=records, columns=COLUMNS)
+    else:
+        values = [(key, *row[:5], instant_text(row[5])) for row in rows]
+        await connection.exec_driver_sql(_INSERT, values)
+
+
+def _letter_values(key: int, letters: Sequence[DeadLetter]) -> list[dict[str, Any]]:
+    now = datetime.now(UTC)
+    return [
+        {
+            "run_key": key,
+            "position": letter.position,
+            "raw": letter.raw,
+            "reasons": json.dumps([[reason.field, reason.message] for reason in letter.reasons]),
+            "created_at": now,
+        }
+        for letter in letters
+    ]
+
+
+def _to_letter(row: Row[Any]) -> DeadLetter:
+    reasons = tuple(Reason(field, message) for field, message in json.loads(row.reasons))
+    return DeadLetter(row.position, row.raw, reasons)

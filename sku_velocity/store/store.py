@@ -1,0 +1,129 @@
+"""The store: each method is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Self
+
+from sku_velocity.models import (
+    BatchResult,
+    Chunk,
+    DeadLetter,
+    PageResult,
+    RunState,
+    SyncRun,
+    Verdict,
+)
+from sku_velocity.store import ledger, pages, publishing, schema
+from sku_velocity.store.engine import Database
+
+
+class Store:
+    """Where windows are kept, page by page, until they are proven and published.
+
+    A store belongs to the event loop that opened it. Every method raises StoreUnavailableError where the
+    database is away, locked or full, and StoreConfigurationError where it cannot be used as configured
+    or does not know the run. No message shows a password.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __repr__(self) -> str:
+        return f"Store({self._database.where})"
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str) -> AsyncIterator[Self]:
+        """The store at `sqlite:///file.db` or `postgresql://user:password@host/database`.
+
+        An empty one gets its tables. Raises StoreConfigurationError, saying what to do, where its schema
+        is older or newer than this program's.
+        """
+        database = Database(url)
+        try:
+            await schema.prepare(database)
+            yield cls(database)
+        finally:
+            await database.close()
+
+    async def begin(self, run: SyncRun, chunks: Sequence[Chunk]) -> None:
+        """Enter a run and its plan. Nothing changes where a run of that id stands there already."""
+        async with self._database.writing() as connection:
+            await ledger.write_plan(connection, run, chunks)
+
+    async def find_run(self, flow_run_id: str) -> SyncRun | None:
+        """The run of this id, or None."""
+        async with self._database.reading() as connection:
+            row = await ledger.find_run(connection, flow_run_id)
+        return row.run if row else None
+
+    async def batches(self, flow_run_id: str) -> list[BatchResult]:
+        """A run's ledger, by chunk index."""
+        async with self._database.reading() as connection:
+            return await ledger.read_batches(connection, flow_run_id)
+
+    async def start_chunk(self, flow_run_id: str, index: int) -> BatchResult:
+        """Count an attempt at a chunk, and give its row: `next_offset` says where to go on."""
+        async with self._database.writing() as connection:
+            key, batch = await ledger.lock_batch(connection, flow_run_id, index)
+            started = ledger.after_start(batch)
+            await ledger.write_batch(connection, key, started)
+        return started
+
+    async def land_page(self, flow_run_id: str, index: int, result: PageResult) -> BatchResult:
+        """Keep a page's rows and dead letters, and advance its chunk; gives the chunk's row.
+
+        A page that is not the chunk's next one changes nothing: another worker was faster, or it is
+        read for the second time.
+        """
+        async with self._database.writing() as connection:
+            key, batch = await ledger.lock_batch(connection, flow_run_id, index)
+            if result.page.offset != batch.next_offset:
+                return batch
+            await pages.replace_page(connection, key, result)
+            advanced = ledger.after_page(batch, result)
+            await ledger.write_batch(connection, key, advanced)
+        return advanced
+
+    async def fail_chunk(self, flow_run_id: str, index: int, error: str) -> None:
+        """Enter that a chunk failed, and why, unless it has landed."""
+        async with self._database.writing() as connection:
+            key, batch = await ledger.lock_batch(connection, flow_run_id, index)
+            await ledger.write_batch(connection, key, ledger.after_failure(batch, error))
+
+    async def publish(self, flow_run_id: str, report: str) -> None:
+        """Make a proven window visible in one step, in place of whatever showed there.
+
+        `report` is JSON text, kept with the run. A run that is published already stays as it is. Raises
+        IncompleteWindowError where a chunk has not landed, or where a later run has superseded this one.
+        """
+        async with self._database.writing() as connection:
+            key = await publishing.show(connection, flow_run_id)
+            if key is not None:
+                await ledger.close_run(connection, key, RunState.PUBLISHED, Verdict.COMPLETE, report)
+
+    async def refuse(self, flow_run_id: str, report: str) -> None:
+        """Keep the report of a window that was not proven. A run that has been published stays as it is."""
+        async with self._database.writing() as connection:
+            row = await publishing.take_turn(connection, flow_run_id)
+            if row.run.state in (RunState.RUNNING, RunState.INCOMPLETE):
+                await ledger.close_run(connection, row.key, RunState.INCOMPLETE, Verdict.INCOMPLETE, report)
+
+    async def dead_letters(self, flow_run_id: str, limit: int | None = None) -> list[DeadLetter]:
+        """A run's rejected records by position, the first `limit` of them where it is given."""
+        async with self._database.reading() as connection:
+            return await pages.read_dead_letters(connection, flow_run_id, limit)
+
+
+async def migrate(url: str) -> str:
+    """Bring the store at this URL to the newest schema; gives its revision.
+
+    Raises what `Store.open` raises, except about an older schema.
+    """
+    database = Database(url)
+    try:
+        return await schema.upgrade(database)
+    finally:
+        await database.close()

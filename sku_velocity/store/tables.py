@@ -1,0 +1,153 @@
+"""The store's tables, and how instants and foreign texts are written."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+def instant_text(instant: datetime) -> str:
+    """An instant in UTC as text of fixed width, so that the order of the texts is the order in time."""
+    return instant.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant in UTC: TIMESTAMPTZ on PostgreSQL, ISO 8601 text of fixed width on SQLite."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        text = dialect.name == "sqlite"
+        return dialect.type_descriptor(Text() if text else DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        return instant_text(value) if value is not None and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+class ForeignText(TypeDecorator[str]):
+    """Text that came from elsewhere; what a database cannot hold (NUL, a lone surrogate) stands escaped."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return value.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
+def _run_key(**options: Any) -> Column[int]:
+    return Column("run_key", Integer, ForeignKey("sync_runs.run_key"), nullable=False, **options)
+
+
+sync_runs = Table(
+    "sync_runs",
+    metadata,
+    Column("run_key", Integer, primary_key=True),
+    Column("flow_run_id", Text, nullable=False, unique=True),
+    Column("source", Text, nullable=False),
+    Column("warehouse_id", Text, nullable=False),
+    Column("window_start", UtcDateTime, nullable=False),
+    Column("window_end", UtcDateTime, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("verdict", Text),
+    Column("report", Text),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    _run_key(),
+    Column("chunk_index", Integer, nullable=False),
+    Column("offset_", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("page_size", Integer, nullable=False),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("fetched", BigInteger, nullable=False, default=0),
+    Column("loaded", BigInteger, nullable=False, default=0),
+    Column("rejected", BigInteger, nullable=False, default=0),
+    Column("trimmed", BigInteger, nullable=False, default=0),
+    Column("requests", Integer, nullable=False, default=0),
+    Column("retried", Integer, nullable=False, default=0),
+    Column("throttled", Integer, nullable=False, default=0),
+    Column("seconds", Float, nullable=False, default=0.0),
+    Column("extra_fields", Text, nullable=False, default="{}"),
+    Column("error", ForeignText),
+    Column("landed_at", UtcDateTime),
+    PrimaryKeyConstraint("run_key", "chunk_index"),
+)
+
+movements = Table(
+    "movements",
+    metadata,
+    _run_key(),
+    Column("position", BigInteger, nullable=False),
+    Column("movement_id", Text),
+    Column("sku_id", Text, nullable=False),
+    Column("warehouse_id", Text, nullable=False),
+    Column("units_moved", BigInteger, nullable=False),
+    Column("timestamp_utc", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("run_key", "position"),
+    CheckConstraint("units_moved >= 0", name="units_moved"),
+    sqlite_with_rowid=False,
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    _run_key(),
+    Column("stage", Text, nullable=False, server_default="validation"),
+    Column("position", BigInteger, nullable=False),
+    Column("raw", ForeignText, nullable=False),
+    Column("reasons", ForeignText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("run_key", "stage", "position"),
+)
+
+# Which run shows in which stretch of time. The ranges of one source and warehouse never overlap.
+published_ranges = Table(
+    "published_ranges",
+    metadata,
+    Column("source", Text, nullable=False),
+    Column("warehouse_id", Text, nullable=False),
+    Column("range_start", UtcDateTime, nullable=False),
+    Column("range_end", UtcDateTime, nullable=False),
+    _run_key(index=True),
+    PrimaryKeyConstraint("source", "warehouse_id", "range_start"),
+    CheckConstraint("range_start < range_end", name="range"),
+)

@@ -1,0 +1,147 @@
+"""One window read from a real server, in each of the shapes that a spec can describe."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from simulator.dialect import DIALECTS, NESTED_FIELDS
+from simulator.faults import Fault
+from simulator.scenario import Scenario
+from simulator.server import Server, serve
+from sku_velocity.errors import ShortPageError, SourceAddressError, SourceAuthError, SourceMappingError
+from sku_velocity.models import Page, Window
+from sku_velocity.source.client import SourceClient
+from sku_velocity.source.paging import plan_chunks
+from sku_velocity.source.spec import parse_spec
+from sku_velocity.source.window import WindowReader
+
+pytestmark = pytest.mark.anyio
+
+PLAIN = {"records": {"path": "records"}, "total": {"from": "body", "path": "total"}}
+SHAPES: dict[str, dict[str, Any]] = {
+    "plain": PLAIN,
+    "envelope": {"records": {"path": "data"}, "total": {"from": "body", "path": "total"}},
+    "nested": {
+        "records": {"path": "data.movements"},
+        "total": {"from": "body", "path": "meta.page.total"},
+        "fields": NESTED_FIELDS,
+    },
+    "header": {"total": {"from": "header", "header": "X-Total-Count"}},
+    "bare": {"total": {"from": "none"}},
+}
+
+
+@asynccontextmanager
+async def reader_of(
+    server: Server, window: Window | None = None, token: str = "secret", **parts: Any
+) -> AsyncIterator[WindowReader]:
+    spec = {
+        "name": "acme",
+        "base_url": server.url,
+        "request": {"params": {"warehouse": "{warehouse}"}},
+        "pace": {"requests_per_second": 1000},
+        **(parts or PLAIN),
+    }
+    async with SourceClient.open(parse_spec(spec, "test"), SecretStr(token)) as client:
+        yield WindowReader.of(client, "WH-01", window or Window.everything())
+
+
+async def read_all(reader: WindowReader, page_size: int = 300) -> list[Any]:
+    """The movements of a window, read page by page."""
+    chunks = plan_chunks(await reader.survey(), page_size)
+    results = [await reader.read(page) for chunk in chunks for page in chunk.pages()]
+    return [row for result in results for row in result.movements]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_each_shape_is_read_whole(shape: str) -> None:
+    with serve(Scenario(records=1234, dialect=DIALECTS[shape], bad_ratio=0.02)) as server:
+        async with reader_of(server, **SHAPES[shape]) as reader:
+            rows = await read_all(reader)
+        truth = server.ground_truth("WH-01")
+    assert len(rows) == truth.valid and sum(row[4] for row in rows) == truth.units
+
+
+@pytest.mark.parametrize("records", [0, 1, 1000, 1001])
+async def test_a_total_that_is_not_told_is_found(records: int) -> None:
+    with serve(Scenario(records=records, dialect=DIALECTS["bare"])) as server:
+        async with reader_of(server, **SHAPES["bare"]) as reader:
+            assert await reader.survey() == records
+            assert await reader.recount(records) == records
+
+
+@pytest.mark.parametrize("shape", ["plain", "bare"])
+@pytest.mark.parametrize("planned", [0, 3, 4, 5, 6, 12])
+async def test_a_recount_sees_rows_that_came_or_went(shape: str, planned: int) -> None:
+    with serve(Scenario(records=5, dialect=DIALECTS[shape])) as server:
+        async with reader_of(server, paging={"page_size": 4}, **SHAPES[shape]) as reader:
+            assert await reader.recount(planned) == 5
+
+
+async def test_only_the_window_is_asked_for() -> None:
+    with serve(Scenario(records=2000)) as server:
+        start = server.simulator.scenario.start
+        window = Window(start, start + server.simulator.scenario.period / 2)
+        truth = server.ground_truth("WH-01", window.start, window.end)
+        async with reader_of(
+            server, window, window={"params": {"start": "start", "end": "end"}}, **PLAIN
+        ) as reader:
+            assert await reader.survey() == truth.records < 2000
+            assert len(await read_all(reader)) == truth.valid
+
+
+async def test_a_clamped_page_is_an_error_that_names_the_size() -> None:
+    with serve(Scenario(records=1000, max_page_size=100)) as server:
+        async with reader_of(server) as reader:
+            with pytest.raises(ShortPageError, match=r"asked for 300 records from offset 300 on, got 100"):
+                await reader.read(Page(300, 300))
+
+
+async def test_the_address_is_told_to_be_wrong() -> None:
+    with serve() as server:
+        async with reader_of(server, request={"path": "/moves"}) as reader:
+            with pytest.raises(SourceAddressError, match=r"address: HTTP 404"):
+                await reader.survey()
+
+
+async def test_the_token_is_told_to_be_wrong() -> None:
+    with serve(Scenario(token="right")) as server:
+        async with reader_of(server, token="wrong") as reader:
+            with pytest.raises(SourceAuthError, match=r"token: HTTP 401"):
+                await reader.survey()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"records": {"path": "items"}}, "records.path"),
+        ({"total": {"from": "body", "path": "totals"}}, "no total at total.path totals"),
+        ({"total": {"from": "header", "header": "X-Count"}}, "no total at header X-Count"),
+        ({"fields": {"sku_id": "item", "units_moved": "qty"}}, "fields.sku_id: item, fields.units_moved: qty"),
+    ],
+)
+async def test_the_mapping_is_told_to_be_wrong(wrong: dict[str, Any], told: str) -> None:
+    with serve() as server:
+        async with reader_of(server, **{**PLAIN, **wrong}) as reader:
+            with pytest.raises(SourceMappingError, match="mapping") as caught:
+                await reader.survey()
+    assert told in str(caught.value)
+
+
+async def test_one_bad_record_is_no_wrong_mapping() -> None:
+    with serve(Scenario(records=50, bad_ratio=0.5, seed=3)) as server:
+        async with reader_of(server) as reader:
+            assert await reader.survey() == 50
+
+
+async def test_a_result_says_what_it_cost() -> None:
+    with serve(Scenario(faults=(Fault("429", offset=0, seconds=1),))) as server:
+        async with reader_of(server) as reader:
+            result = await reader.read(Page(0, 10))
+            assert (result.requests, result.throttled, result.retried) == (2, 1, 0)
+            assert result.seconds >= 1 and reader.client.tally.requests == 2
