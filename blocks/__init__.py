@@ -1,0 +1,6 @@
+"""Whom the pipeline talks to, and with which secret: block types for the Prefect UI."""
+
+from blocks.store import VelocityStore
+from blocks.wms import WmsSource
+
+__all__ = ["VelocityStore", "WmsSource"]

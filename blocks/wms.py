@@ -1,0 +1,71 @@
+"""The WMS or ERP that movements are read from."""
+
+import os
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from prefect.blocks.abstract import CredentialsBlock
+from pydantic import Field, SecretStr
+
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.source.client import SourceClient
+from sku_velocity.source.spec import SourceSpec, load_spec
+
+
+class WmsSource(CredentialsBlock):
+    """One API of one WMS or ERP: how it pages, counts, names and throttles, and the token it asks for.
+
+    Example:
+        Load a stored source and count the records it holds:
+        ```python
+        from blocks import WmsSource
+        from sku_velocity.models import Window
+        from sku_velocity.source.window import WindowReader
+
+        source = WmsSource.load("BLOCK_NAME")
+        async with source.get_client() as client:
+            total = await WindowReader.of(client, "WH-01", Window.everything()).survey()
+        ```
+    """
+
+    _block_type_name = "WMS Source"
+    _block_type_slug = "wms-source"
+    _documentation_url = "https://docs.prefect.io/v3/concepts/blocks"
+
+    spec: SourceSpec = Field(description="The API's dialect: address, paging, total, fields and pace.")
+    token: SecretStr | None = Field(
+        default=None, description="The secret that the API asks for; empty where auth.kind is none."
+    )
+
+    def get_client(self) -> AbstractAsyncContextManager[SourceClient]:
+        """A client for the event loop that enters it. Raises ConfigurationError without a token."""
+        return SourceClient.open(self.spec, self.token)
+
+
+async def find_source(name: str, token_env: str | None = None) -> WmsSource:
+    """The source of this name: a spec file where it ends in .yaml or .yml, otherwise a stored block.
+
+    A spec file takes its token from the environment variable `token_env`. Raises ConfigurationError where
+    there is no such file, block or variable.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return WmsSource(spec=load_spec(Path(name)), token=_token(token_env))
+    try:
+        source = await WmsSource.aload(name)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"no block {WmsSource._block_type_slug}/{name}: make one in the Prefect UI (Blocks), "
+            "or give the path of a spec file that ends in .yaml"
+        ) from error
+    return source.model_copy(update={"token": _token(token_env)}) if token_env else source
+
+
+def _token(variable: str | None) -> SecretStr | None:
+    if variable is None:
+        return None
+    try:
+        return SecretStr(os.environ[variable])
+    except KeyError as error:
+        raise ConfigurationError(
+            f"token: the environment variable {variable} is not set where the flow runs"
+        ) from error

@@ -1,0 +1,181 @@
+"""What operators see in the Prefect UI: pure rendering of results, and the calls that publish them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
+
+from sku_velocity.models import BatchResult, DeadLetter, RunReport, Window
+
+SHOWN_REJECTS = 5  # on a batch's artifact; all of them stand in the store
+SHOWN_CHARACTERS = 300  # of a reject's raw record
+SECONDS_BETWEEN_UPDATES = 1.0
+
+# Told how many chunks have landed, of how many: the bar of the command line.
+progress_listener: ContextVar[Callable[[int, int], object]] = ContextVar(
+    "progress_listener", default=lambda done, total: None
+)
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:@])")
+
+
+def escape(text: str) -> str:
+    """Text that came from outside, made to show as itself in Markdown: no markup, no link, one line."""
+    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return _MARKDOWN.sub(r"\\\1", plain).replace(r"\<", "&lt;").replace(r"\&", "&amp;")
+
+
+def shorten(text: str, characters: int = SHOWN_CHARACTERS) -> str:
+    """The beginning of a text, with its full length where some is left out."""
+    return text if len(text) <= characters else f"{text[:characters]}… ({len(text)} characters)"
+
+
+def render_batch(batch: BatchResult, rejects: Sequence[DeadLetter]) -> str:
+    """A batch as Markdown: its counts and its first rejects, each with its place and its reasons."""
+    counts = [
+        ("Positions", batch.chunk.label),
+        ("Fetched", batch.fetched),
+        ("Loaded", batch.loaded),
+        ("Rejected", batch.rejected),
+        ("Trimmed", batch.trimmed),
+        ("Seconds", f"{batch.seconds:.2f}"),
+        ("Task attempts", batch.attempts),
+        ("Requests", batch.requests),
+        ("Sent again", batch.retried),
+        ("Throttled", batch.throttled),
+    ]
+    lines = ["| Batch | |", "| --- | ---: |", *(f"| {name} | {value} |" for name, value in counts)]
+    if rejects:
+        lines += ["", f"**First {len(rejects)} of {batch.rejected} rejects**", ""]
+        lines += ["| Position | Reasons | Record |", "| ---: | --- | --- |"]
+        lines += [_reject_row(letter) for letter in rejects]
+    return "\n".join(lines)
+
+
+def _reject_row(letter: DeadLetter) -> str:
+    reasons = escape("; ".join(map(str, letter.reasons)))
+    return f"| {letter.position} | {reasons} | {escape(shorten(letter.raw))} |"
+
+
+def render_table(batches: Iterable[BatchResult]) -> list[dict[str, Any]]:
+    """A run as a table: one row per batch, in the order of the window."""
+    return [
+        {
+            "batch": batch.chunk.index,
+            "positions": batch.chunk.label,
+            "state": str(batch.state),
+            "fetched": batch.fetched,
+            "loaded": batch.loaded,
+            "rejected": batch.rejected,
+            "trimmed": batch.trimmed,
+            "attempts": batch.attempts,
+            "requests": batch.requests,
+            "throttled": batch.throttled,
+            "seconds": round(batch.seconds, 3),
+            "error": escape(shorten(batch.error)) if batch.error else "",
+        }
+        for batch in batches
+    ]
+
+
+def render_report(report: RunReport) -> str:
+    """A run as Markdown: the verdict, the counts, and each check of the proof with what it found."""
+    window = _window_of(report)
+    outcome = "published" if report.published else "nothing published"
+    lines = [
+        f"# {escape(report.warehouse)} from {report.source}: {report.verdict}, {outcome}",
+        "",
+        f"Window {window}, run `{report.flow_run_id}`",
+        "",
+        "| Records | | Requests | |",
+        "| --- | ---: | --- | ---: |",
+        f"| Promised by the source | {report.total} | Sent | {report.requests} |",
+        f"| Fetched | {report.fetched} | Sent again | {report.retried} |",
+        f"| Loaded | {report.loaded} | Throttled | {report.throttled} |",
+        f"| Rejected | {report.rejected} | Chunks | {report.chunks} |",
+        f"| Trimmed | {report.trimmed} | Seconds | {report.seconds:.1f} |",
+        "",
+        "| Check | Held | Found |",
+        "| --- | --- | --- |",
+        *(
+            f"| {check.name} | {'yes' if check.held else '**no**'} | {check.found} |"
+            for check in report.checks
+        ),
+    ]
+    if report.extra_fields:
+        lines += ["", "Fields that the spec does not map (schema drift):", ""]
+        lines += [f"- {escape(shorten(name))}: {count}" for name, count in report.extra_fields.items()]
+    return "\n".join(lines)
+
+
+def _window_of(report: RunReport) -> str:
+    if report.start is None or report.end is None:
+        return "everything"
+    return str(Window(report.start, report.end))
+
+
+async def publish_batch(batch: BatchResult, rejects: Sequence[DeadLetter]) -> None:
+    """Show a batch on its own task run, unkeyed: a key a batch would fill the Artifacts page for ever."""
+    await acreate_markdown_artifact(
+        render_batch(batch, rejects[:SHOWN_REJECTS]), description=f"Batch {batch.chunk.label}"
+    )
+
+
+async def publish_run(report: RunReport, batches: Sequence[BatchResult]) -> None:
+    """Show a run under its source's stable keys: a table with a row per batch, and a summary."""
+    await acreate_table_artifact(
+        render_table(batches),
+        key=f"{report.source}-batches",
+        description=f"{escape(report.warehouse)}: a row per batch",
+    )
+    await acreate_markdown_artifact(
+        render_report(report), key=f"{report.source}-summary", description=f"{escape(report.warehouse)}"
+    )
+
+
+class Progress:
+    """A live bar under its source's stable key; it moves at most once a second.
+
+    Whoever set `progress_listener` is told of every chunk.
+    """
+
+    def __init__(self, artifact_id: UUID, total: int) -> None:
+        self._artifact_id = artifact_id
+        self._total = total
+        self._moved = time.monotonic()
+
+    @classmethod
+    async def start(cls, source: str, warehouse: str, done: int, total: int) -> Progress:
+        """Show the bar with `done` of `total` chunks landed."""
+        artifact_id = await acreate_progress_artifact(
+            _percent(done, total),
+            key=f"{source}-progress",
+            description=f"{escape(warehouse)}: chunks landed",
+        )
+        return cls(artifact_id, total)
+
+    async def move(self, done: int) -> None:
+        """Move the bar, unless it moved less than a second ago."""
+        progress_listener.get()(done, self._total)
+        if time.monotonic() - self._moved >= SECONDS_BETWEEN_UPDATES:
+            await self.finish(done)
+
+    async def finish(self, done: int) -> None:
+        """Move the bar, whenever it moved last."""
+        self._moved = time.monotonic()
+        await aupdate_progress_artifact(self._artifact_id, _percent(done, self._total))
+
+
+def _percent(done: int, total: int) -> float:
+    return 100.0 * done / total if total else 100.0

@@ -1,0 +1,298 @@
+"""One warehouse, one window: plan, ingest chunks, prove, publish, report."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, TypeVar
+
+from prefect import flow, runtime, task, unmapped
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.futures import PrefectFuture
+from prefect.states import Completed, Failed
+from prefect.tasks import Task
+from pydantic import AwareDatetime, Field
+
+from blocks.store import find_store
+from blocks.wms import find_source
+from flows.artifacts import Progress, publish_batch, publish_run
+from flows.connections import Connections
+from flows.task_runner import EventLoopTaskRunner, as_they_complete
+from sku_velocity.completeness import prove, verdict_of
+from sku_velocity.errors import ConfigurationError, RetriableError
+from sku_velocity.models import (
+    BatchResult,
+    Check,
+    Chunk,
+    ChunkState,
+    DeadLetter,
+    Plan,
+    RunReport,
+    RunState,
+    SyncRun,
+    Verdict,
+    Window,
+)
+from sku_velocity.source.client import Tally
+from sku_velocity.source.paging import plan_chunks
+from sku_velocity.source.spec import SourceSpec
+from sku_velocity.store import Store
+
+R = TypeVar("R")
+
+CHUNK_RETRIES = 2
+RETRY_DELAYS = [20.0, 60.0]  # seconds, up to half as long again
+NAMED_CHUNKS = 5  # whose errors a state's message tells in full
+
+
+def is_retriable(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Whether the same task may well succeed later: the other side was away."""
+    return isinstance(state.data, RetriableError)
+
+
+_PATIENT: dict[str, Any] = {
+    "retries": CHUNK_RETRIES,
+    "retry_delay_seconds": RETRY_DELAYS,
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": is_retriable,
+    "cache_policy": NO_CACHE,  # the ledger knows what has landed
+    "persist_result": False,
+}
+
+
+@task(task_run_name="plan {warehouse}", **_PATIENT)
+async def plan_window(connections: Connections, warehouse: str, window: Window, resume: str | None) -> Plan:
+    """Count the window and write its chunks to the ledger; on a retry, take the plan that stands there."""
+    run_id = resume or str(runtime.task_run.flow_run_id)
+    async with connections.store() as store:
+        run = await store.find_run(run_id)
+        if run is None and resume:
+            raise ConfigurationError(f"resume: this store knows no run {resume}")
+        if run is None:
+            run = await plan_anew(connections, store, run_id, warehouse, window)
+        else:
+            await check_anew(connections, run, warehouse)
+        return Plan(run, await store.batches(run_id))
+
+
+async def plan_anew(
+    connections: Connections, store: Store, run_id: str, warehouse: str, window: Window
+) -> SyncRun:
+    """Ask the source how many records the window holds, and cut it into chunks."""
+    spec = connections.source.spec
+    async with connections.reader(warehouse, window) as reader:
+        run = SyncRun(run_id, spec.name, warehouse, window, total=await reader.survey())
+    await store.begin(run, plan_chunks(run.total, spec.paging.effective_page_size))
+    return run
+
+
+async def check_anew(connections: Connections, run: SyncRun, warehouse: str) -> None:
+    """See that a known run is the one meant, and that its source still answers as described."""
+    source = connections.source.spec.name
+    if (run.source, run.warehouse) != (source, warehouse):
+        raise ConfigurationError(
+            f"resume: run {run.id} is of {run.warehouse} from {run.source}, not of {warehouse} from {source}"
+        )
+    async with connections.reader(run.warehouse, run.window) as reader:
+        await reader.check()
+
+
+@task(task_run_name="ingest {run.warehouse} {chunk.label}", **_PATIENT)
+async def ingest_chunk(connections: Connections, run: SyncRun, chunk: Chunk) -> BatchResult:
+    """Read, sort and land a chunk's pages, from the first one that has not landed."""
+    rejects: list[DeadLetter] = []
+    async with connections.store() as store, connections.reader(run.warehouse, run.window) as reader:
+        batch = await store.start_chunk(run.id, chunk.index)
+        try:
+            for page in chunk.pages(since=batch.next_offset):
+                result = await reader.read(page)
+                batch = await store.land_page(run.id, chunk.index, result)
+                rejects += result.dead_letters
+        except Exception as error:
+            with suppress(RetriableError):  # the store itself may be what is away
+                await store.fail_chunk(run.id, chunk.index, str(error))
+            raise
+    await publish_batch(batch, rejects)
+    return batch
+
+
+@task(task_run_name="prove {run.warehouse}", **_PATIENT)
+async def prove_window(
+    connections: Connections, run: SyncRun
+) -> tuple[list[BatchResult], list[Check], Tally]:
+    """Hold the ledger against what the source promised, and promises now."""
+    async with connections.store() as store, connections.reader(run.warehouse, run.window) as reader:
+        batches = await store.batches(run.id)
+        landed = all(batch.state is ChunkState.LANDED for batch in batches)
+        recounted = await reader.recount(run.total) if landed else None
+        return batches, prove(run.total, recounted, batches), reader.client.tally
+
+
+@task(task_run_name="publish {report.warehouse}", **_PATIENT)
+async def publish_window(connections: Connections, report: RunReport) -> None:
+    """Make a proven window visible; of any other keep the report alone."""
+    async with connections.store() as store:
+        if report.published:
+            await store.publish(report.flow_run_id, report.model_dump_json())
+        else:
+            await store.refuse(report.flow_run_id, report.model_dump_json())
+
+
+@flow(
+    name="sync-velocity",
+    flow_run_name="{warehouse} from {source}",
+    task_runner=EventLoopTaskRunner(),
+    persist_result=False,
+)
+async def sync_velocity(
+    source: Annotated[
+        str, Field(description="A wms-source block's name, or the path of a spec file (.yaml).")
+    ],
+    warehouse: Annotated[str, Field(min_length=1, description="The warehouse, as the API names it.")],
+    start: Annotated[
+        AwareDatetime | None,
+        Field(description="The window's start, with zone. Empty: an hour before its end."),
+    ] = None,
+    end: Annotated[
+        AwareDatetime | None,
+        Field(description="The window's end, not in it. Empty: the last whole hour that has settled."),
+    ] = None,
+    store: Annotated[
+        str | None,
+        Field(description="A velocity-store block's name, or a URL without password."),
+    ] = None,
+    token_env: Annotated[
+        str | None, Field(description="The worker's environment variable that holds the token.")
+    ] = None,
+    settle_minutes: Annotated[
+        int, Field(ge=0, description="How long an hour is left to settle before it is read.")
+    ] = 10,
+    chunk_retries: Annotated[
+        int, Field(ge=0, description="How often a task whose other side was away is run again.")
+    ] = CHUNK_RETRIES,
+    resume: Annotated[
+        str | None, Field(description="The id of an earlier run: read only what it has not landed.")
+    ] = None,
+) -> Any:
+    """Read one window of one warehouse whole, prove it, and publish it in one step.
+
+    A retry of the run, or another run with `resume`, reads only the chunks that have not landed.
+    """
+    started = time.monotonic()
+    connections = Connections(await find_source(source, token_env), await find_store(store))
+    patience = {"retries": chunk_retries}
+    window = choose_window(connections.source.spec, start, end, timedelta(minutes=settle_minutes))
+    planning = plan_window.with_options(**patience).submit(connections, warehouse, window, resume)
+    plan = await outcome(planning)
+    if plan.run.state in (RunState.PUBLISHED, RunState.SUPERSEDED):
+        return final_state(build_report(plan.run, plan.batches, [], Tally(), 0.0), plan.batches)
+    await ingest(connections, plan, patience)
+    batches, checks, tally = await outcome(
+        prove_window.with_options(**patience).submit(connections, plan.run)
+    )
+    report = build_report(plan.run, batches, checks, tally, time.monotonic() - started)
+    await outcome(publish_window.with_options(**patience).submit(connections, report))
+    await publish_run(report, batches)
+    return final_state(report, batches)
+
+
+async def ingest(connections: Connections, plan: Plan, patience: dict[str, Any]) -> None:
+    """Run a task for each chunk that has not landed, and move the bar as they end."""
+    done, total = len(plan.batches) - len(plan.pending), len(plan.batches)
+    progress = await Progress.start(plan.run.source, plan.run.warehouse, done, total)
+    if plan.pending:
+        futures = ingest_chunk.with_options(**patience).map(
+            unmapped(connections), unmapped(plan.run), plan.pending
+        )
+        async for future in as_they_complete(futures):
+            done += future.state.is_completed()
+            await progress.move(done)
+    await progress.finish(done)
+
+
+async def outcome(future: PrefectFuture[R]) -> R:
+    """A task's result, awaited so that the flow's event loop stays free. Raises what the task raised."""
+    async for done in as_they_complete([future]):
+        return done.result()
+    raise AssertionError("a future completes once")
+
+
+def choose_window(
+    spec: SourceSpec, start: datetime | None, end: datetime | None, settle: timedelta
+) -> Window:
+    """The window asked for, or the last hour that has settled, by the run's *scheduled* start.
+
+    Everything there is, where neither is given and the source cannot be asked for a window. Raises
+    ConfigurationError where the end is not after the start.
+    """
+    if start is None and end is None and not spec.window.is_supported:
+        return Window.everything()
+    scheduled = runtime.flow_run.scheduled_start_time or datetime.now(UTC)
+    end = end or Window.last_hour(scheduled, settle).end
+    try:
+        return Window(start or end - timedelta(hours=1), end)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def build_report(
+    run: SyncRun, batches: Sequence[BatchResult], checks: list[Check], tally: Tally, seconds: float
+) -> RunReport:
+    """Add up the ledger; `tally` and `seconds` are this attempt's."""
+    verdict = verdict_of(checks)
+    bounds = (None, None) if run.window.is_everything else (run.window.start, run.window.end)
+    extra_fields: Counter[str] = Counter()
+    for batch in batches:
+        extra_fields.update(batch.extra_fields)
+    return RunReport(
+        flow_run_id=run.id,
+        source=run.source,
+        warehouse=run.warehouse,
+        start=bounds[0],
+        end=bounds[1],
+        verdict=verdict,
+        published=verdict is Verdict.COMPLETE and run.state is not RunState.SUPERSEDED,
+        total=run.total,
+        fetched=sum(batch.fetched for batch in batches),
+        loaded=sum(batch.loaded for batch in batches),
+        rejected=sum(batch.rejected for batch in batches),
+        trimmed=sum(batch.trimmed for batch in batches),
+        chunks=len(batches),
+        failed_chunks=[batch.chunk.index for batch in batches if batch.state is not ChunkState.LANDED],
+        requests=tally.requests,
+        retried=tally.retried,
+        throttled=tally.throttled,
+        seconds=round(seconds, 3),
+        extra_fields=dict(extra_fields),
+        checks=checks,
+    )
+
+
+def final_state(report: RunReport, batches: Sequence[BatchResult]) -> State[RunReport]:
+    """The run's last state: it is named, and it says what was published or what stands in the way."""
+    if report.published:
+        return Completed(
+            name="Complete",
+            message=f"{report.loaded} movements published, {report.rejected} rejected.",
+            data=report,
+        )
+    if report.verdict is Verdict.COMPLETE:
+        return Completed(name="Complete", message="A later run has superseded this one.", data=report)
+    if report.failed_chunks:
+        failed = [f"{b.chunk.index} ({b.chunk.label}): {b.error}" for b in batches if b.error]
+        return Failed(
+            name="Incomplete",
+            message=f"{len(report.failed_chunks)} of {report.chunks} chunks failed, nothing published; "
+            f"Retry reads only those. {' | '.join(failed[:NAMED_CHUNKS])}",
+            data=report,
+        )
+    broken = "; ".join(f"{check.name}: {check.found}" for check in report.checks if not check.held)
+    return Failed(
+        name="Incomplete",
+        message=f"Not proven whole, nothing published: {broken}. Start a new run of this window.",
+        data=report,
+    )

@@ -1,0 +1,100 @@
+"""One real Prefect server for all tests that need one, started with the settings that we ship."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from prefect.context import SyncClientContext
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_HOME,
+    PREFECT_LOCAL_STORAGE_PATH,
+    temporary_settings,
+)
+
+CHECKOUT = Path(__file__).parents[1]
+START_TIMEOUT = 120.0  # seconds; 14 to 28 on two shared cores
+
+
+@dataclass(frozen=True)
+class PrefectServer:
+    """A server, and the environment that brings another process (a worker, `prefect deploy`) to it."""
+
+    api_url: str
+    home: Path
+    environment: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[PrefectServer]:
+    """The session's server. From its start on, flows in this process run against it too."""
+    with tempfile.TemporaryDirectory(prefix="prefect-", ignore_cleanup_errors=True) as directory:
+        home = Path(directory)
+        port = free_port()
+        url = f"http://127.0.0.1:{port}/api"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        environment |= {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        with (
+            running(port, home / "server.log", environment),
+            temporary_settings(client_settings(url, home)),
+            SyncClientContext(),  # or Prefect 3.8 makes a client for each async flow and never closes it
+        ):
+            yield PrefectServer(url, home, environment | {"PREFECT_API_URL": url})
+            # What still waits to be sent would complain, at exit, of a server that has gone.
+            APILogWorker.drain_all()
+            EventsWorker.drain_all()
+
+
+def client_settings(url: str, home: Path) -> dict[object, object]:
+    return {PREFECT_API_URL: url, PREFECT_HOME: home, PREFECT_LOCAL_STORAGE_PATH: home / "storage"}
+
+
+@contextmanager
+def running(port: int, log: Path, environment: dict[str, str]) -> Iterator[None]:
+    """A server in the checkout, whose prefect.toml it reads; ended by its pid."""
+    command = [sys.executable, "-m", "prefect", "server", "start"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--no-ui"]
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=output, stderr=output)
+    try:
+        wait_until_healthy(server, port, log)
+        yield
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def wait_until_healthy(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    with httpx.Client(trust_env=False) as client:
+        while server.poll() is None and time.monotonic() < deadline:
+            try:
+                if client.get(f"http://127.0.0.1:{port}/api/health").is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.1)
+    raise RuntimeError(f"The Prefect server did not start:\n{log.read_text()[-4000:]}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,116 @@
+"""What the UI shows is rendered from values, and shows hostile text as text."""
+
+from datetime import UTC, datetime
+
+import pytest
+from prefect.client.schemas.actions import ArtifactCreate
+
+from flows.artifacts import escape, render_batch, render_report, render_table, shorten
+from sku_velocity.models import (
+    BatchResult,
+    Check,
+    Chunk,
+    ChunkState,
+    DeadLetter,
+    Reason,
+    RunReport,
+    Verdict,
+)
+
+BATCH = BatchResult(
+    Chunk(12, 12_000, 1000, 1000),
+    ChunkState.LANDED,
+    next_offset=13_000,
+    attempts=2,
+    fetched=1000,
+    loaded=990,
+    rejected=9,
+    trimmed=1,
+    requests=3,
+    retried=1,
+    throttled=1,
+    seconds=1.234,
+)
+REPORT = RunReport(
+    flow_run_id="0199",
+    source="acme",
+    warehouse="WH-01",
+    start=datetime(2026, 3, 1, tzinfo=UTC),
+    end=datetime(2026, 3, 2, tzinfo=UTC),
+    verdict=Verdict.INCOMPLETE,
+    published=False,
+    total=1000,
+    fetched=1000,
+    loaded=990,
+    rejected=9,
+    trimmed=1,
+    chunks=1,
+    failed_chunks=[],
+    requests=3,
+    retried=1,
+    throttled=1,
+    seconds=2.5,
+    extra_fields={"colour": 7},
+    checks=[Check("the total stood still", False, "1000 before, 1001 after")],
+)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "[click](javascript:alert(1))",
+        "<script>alert(1)</script>",
+        "![x](http://127.0.0.1/x.png)",
+        "a | b | c",
+        "# heading",
+        "`code`",
+        "https://evil.test",
+        "<https://evil.test>",
+        "&lt;b&gt;",
+        "**bold** _it_ ~~no~~",
+    ],
+)
+def test_markup_from_outside_is_shown_as_text(hostile: str) -> None:
+    shown = escape(hostile)
+    assert not any(mark in shown.replace("\\" + mark, "") for mark in "[]()<>`*_|#!~:")
+    assert "<" not in shown
+
+
+def test_control_characters_and_line_ends_become_spaces() -> None:
+    assert escape("a\r\nb\x1b[31mc\u202ed") == r"a b \[31mc d"
+
+
+def test_a_long_text_says_how_long_it_is() -> None:
+    assert shorten("x" * 5000, 10) == "xxxxxxxxxx… (5000 characters)"
+
+
+def test_a_batch_shows_its_counts_and_its_first_rejects_with_their_reasons() -> None:
+    letter = DeadLetter(12_034, '{"sku_id": "a|b"}', (Reason("sku_id", "must be"), Reason("", "no object")))
+    shown = render_batch(BATCH, [letter])
+    assert "| Rejected | 9 |" in shown and "| Task attempts | 2 |" in shown and "| Throttled | 1 |" in shown
+    row = shown.splitlines()[-1]
+    assert row.startswith(r"| 12034 | sku\_id\: must be; no object |") and r"a\|b" in row
+
+
+def test_a_batch_without_rejects_has_no_table_of_them() -> None:
+    assert "rejects" not in render_batch(BATCH, [])
+
+
+def test_a_run_is_a_row_per_batch() -> None:
+    failed = BatchResult(Chunk(1, 0, 5, 5), ChunkState.FAILED, 0, error="HTTP 500 <b>" + "x" * 900)
+    rows = render_table([BATCH, failed])
+    assert [row["positions"] for row in rows] == ["12000-12999", "0-4"]
+    assert rows[0]["loaded"] == 990 and rows[0]["error"] == ""
+    assert rows[1]["state"] == "failed" and "<b>" not in rows[1]["error"] and len(rows[1]["error"]) < 400
+
+
+def test_a_report_shows_the_verdict_the_proof_and_the_drift() -> None:
+    shown = render_report(REPORT)
+    assert shown.startswith(r"# WH\-01 from acme: incomplete, nothing published")
+    assert "| the total stood still | **no** | 1000 before, 1001 after |" in shown
+    assert "2026-03-01T00:00:00Z/2026-03-02T00:00:00Z" in shown and "- colour: 7" in shown
+
+
+def test_the_artifacts_keys_are_keys_to_prefect() -> None:
+    for name in ("batches", "summary", "progress"):
+        assert ArtifactCreate(key=f"{REPORT.source}-{name}").key
