@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import Field, SecretStr
+from pydantic import Field, HttpUrl, SecretStr
 
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.source.client import SourceClient
@@ -30,7 +30,7 @@ class WmsSource(CredentialsBlock):
 
     _block_type_name = "WMS Source"
     _block_type_slug = "wms-source"
-    _documentation_url = "https://docs.prefect.io/v3/concepts/blocks"
+    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     spec: SourceSpec = Field(description="The API's dialect: address, paging, total, fields and pace.")
     token: SecretStr | None = Field(
@@ -51,7 +51,7 @@ async def find_source(name: str, token_env: str | None = None) -> WmsSource:
     if name.endswith((".yaml", ".yml")):
         return WmsSource(spec=load_spec(Path(name)), token=_token(token_env))
     try:
-        source = await WmsSource.aload(name)
+        source: WmsSource = await WmsSource.aload(name)
     except ValueError as error:
         raise ConfigurationError(
             f"no block {WmsSource._block_type_slug}/{name}: make one in the Prefect UI (Blocks), "

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
+from prefect.client.schemas.objects import State
 from prefect.logging.handlers import PrefectConsoleHandler
-from prefect.states import State
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -216,7 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigurationError as error:
         errors.print(f"error: {error}", markup=False, soft_wrap=True)
         return WRONG_USAGE
-    except Exception as error:  # noqa: BLE001  # the last line of defence: cron reads one line, not a traceback
+    except Exception as error:  # the last line of defence: cron reads one line, not a traceback
         errors.print(f"error: {type(error).__name__}: {error}", markup=False, soft_wrap=True)
         return NOT_PUBLISHED
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from prefect import flow, runtime, task, unmapped
 from prefect.cache_policies import NO_CACHE
@@ -184,28 +184,27 @@ async def sync_velocity(
     """
     started = time.monotonic()
     connections = Connections(await find_source(source, token_env), await find_store(store))
-    patience = {"retries": chunk_retries}
     window = choose_window(connections.source.spec, start, end, timedelta(minutes=settle_minutes))
-    planning = plan_window.with_options(**patience).submit(connections, warehouse, window, resume)
+    planning = plan_window.with_options(retries=chunk_retries).submit(connections, warehouse, window, resume)
     plan = await outcome(planning)
     if plan.run.state in (RunState.PUBLISHED, RunState.SUPERSEDED):
         return final_state(build_report(plan.run, plan.batches, [], Tally(), 0.0), plan.batches)
-    await ingest(connections, plan, patience)
+    await ingest(connections, plan, chunk_retries)
     batches, checks, tally = await outcome(
-        prove_window.with_options(**patience).submit(connections, plan.run)
+        prove_window.with_options(retries=chunk_retries).submit(connections, plan.run)
     )
     report = build_report(plan.run, batches, checks, tally, time.monotonic() - started)
-    await outcome(publish_window.with_options(**patience).submit(connections, report))
+    await outcome(publish_window.with_options(retries=chunk_retries).submit(connections, report))
     await publish_run(report, batches)
     return final_state(report, batches)
 
 
-async def ingest(connections: Connections, plan: Plan, patience: dict[str, Any]) -> None:
+async def ingest(connections: Connections, plan: Plan, retries: int) -> None:
     """Run a task for each chunk that has not landed, and move the bar as they end."""
     done, total = len(plan.batches) - len(plan.pending), len(plan.batches)
     progress = await Progress.start(plan.run.source, plan.run.warehouse, done, total)
     if plan.pending:
-        futures = ingest_chunk.with_options(**patience).map(
+        futures = ingest_chunk.with_options(retries=retries).map(
             unmapped(connections), unmapped(plan.run), plan.pending
         )
         async for future in as_they_complete(futures):
@@ -214,10 +213,10 @@ async def ingest(connections: Connections, plan: Plan, patience: dict[str, Any])
     await progress.finish(done)
 
 
-async def outcome(future: PrefectFuture[R]) -> R:
+async def outcome(future: PrefectFuture[Coroutine[Any, Any, R]]) -> R:
     """A task's result, awaited so that the flow's event loop stays free. Raises what the task raised."""
     async for done in as_they_complete([future]):
-        return done.result()
+        return cast(R, done.result())  # Prefect types the future of an async task by its coroutine
     raise AssertionError("a future completes once")
 
 

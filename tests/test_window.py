@@ -122,7 +122,7 @@ async def test_the_token_is_told_to_be_wrong() -> None:
         ({"records": {"path": "items"}}, "records.path"),
         ({"total": {"from": "body", "path": "totals"}}, "no total at total.path totals"),
         ({"total": {"from": "header", "header": "X-Count"}}, "no total at header X-Count"),
-        ({"fields": {"sku_id": "item", "units_moved": "qty"}}, "fields.sku_id: item, fields.units_moved: qty"),
+        ({"fields": {"sku_id": "it", "units_moved": "qty"}}, "fields.sku_id: it, fields.units_moved: qty"),
     ],
 )
 async def test_the_mapping_is_told_to_be_wrong(wrong: dict[str, Any], told: str) -> None:
