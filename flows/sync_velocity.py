@@ -67,7 +67,7 @@ _PATIENT: dict[str, Any] = {
 @task(task_run_name="plan {warehouse}", **_PATIENT)
 async def plan_window(connections: Connections, warehouse: str, window: Window, resume: str | None) -> Plan:
     """Count the window and write its chunks to the ledger; on a retry, take the plan that stands there."""
-    run_id = resume or str(runtime.task_run.flow_run_id)
+    run_id = resume or str(runtime.flow_run.id)
     async with connections.store() as store:
         run = await store.find_run(run_id)
         if run is None and resume:

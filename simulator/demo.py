@@ -111,7 +111,7 @@ class Demo:
         command = ["-m", "simulator", "--port", "0", "--records", str(RECORDS), "--bad-ratio", "0.01"]
         command += ["--warehouse", "WH-01", "--warehouse", "WH-02"]
         command += ["--token", self._environment["WMS_TOKEN"], "--latency-ms", "20"]
-        command += ["--requests-per-second", str(CEILING), "--fault", f"500@WH-01/{FAILING_OFFSET}x*"]
+        command += ["--requests-per-second", str(CEILING), "--fault", f"500@WH-01/{FAILING_OFFSET}"]
         process = self._spawn("wms", [sys.executable, *command], stdout=subprocess.PIPE)
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -204,19 +204,24 @@ class SourceClient:
         status = response.status_code
         if status < 300:
             return
-        said = f"{self._place(response.request)}: {{}}: HTTP {status}; {{}}; it says: {quote(body)}"
+
+        def said(wrong: str, advice: str) -> str:
+            return (
+                f"{self._place(response.request)}: {wrong}: HTTP {status}; {advice}; it says: {quote(body)}"
+            )
+
         if status in TRANSIENT_STATUSES | self.spec.throttle.statuses:
-            raise _UnsettledError(said.format("answer", "the source is not well"), wait)
+            raise _UnsettledError(said("answer", "the source is not well"), wait)
         if status in (401, 403):
-            raise SourceAuthError(said.format("token", "check the token, its rights, and auth in the spec"))
+            raise SourceAuthError(said("token", "check the token, its rights, and auth in the spec"))
         if status < 400:
             target = httpx.URL(response.headers.get("location", "")).host or "another path"
             raise SourceAddressError(
-                said.format("address", f"redirected to {target}, which is not followed: set base_url to it")
+                said("address", f"redirected to {target}, which is not followed: set base_url to it")
             )
         if status in (404, 405, 410):
-            raise SourceAddressError(said.format("address", "check base_url and request.path"))
-        raise SourceMappingError(said.format("mapping", "check request, paging and window in the spec"))
+            raise SourceAddressError(said("address", "check base_url and request.path"))
+        raise SourceMappingError(said("mapping", "check request, paging and window in the spec"))
 
     def _asked_wait(self, response: httpx.Response) -> float:
         """Seconds that the answer asks to wait; 0 where it does not say."""
