@@ -190,3 +190,9 @@ async def test_a_page_over_the_limit_is_refused_with_its_beginning() -> None:
         error = await refusal(server, timeouts={"max_page_bytes": 2048})
     assert isinstance(error, SourceMappingError) and "over 2048 bytes" in str(error)
     assert f'["{"x" * 198}' in str(error) and "x" * 199 not in str(error)
+
+
+async def test_a_refusal_is_quoted_as_it_stands_braces_and_all() -> None:
+    with scripted(Reply(401, b'{"detail": "{token} has expired"}')) as server:
+        error = await refusal(server)
+    assert isinstance(error, SourceAuthError) and '{"detail": "{token} has expired"}' in str(error)
