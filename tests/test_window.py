@@ -38,7 +38,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 @asynccontextmanager
 async def reader_of(
-    server: Server, window: Window | None = None, token: str = "secret", **parts: Any
+    server: Server, span: Window | None = None, token: str = "secret", **parts: Any
 ) -> AsyncIterator[WindowReader]:
     spec = {
         "name": "acme",
@@ -48,7 +48,7 @@ async def reader_of(
         **(parts or PLAIN),
     }
     async with SourceClient.open(parse_spec(spec, "test"), SecretStr(token)) as client:
-        yield WindowReader.of(client, "WH-01", window or Window.everything())
+        yield WindowReader.of(client, "WH-01", span or Window.everything())
 
 
 async def read_all(reader: WindowReader, page_size: int = 300) -> list[Any]:
@@ -140,7 +140,7 @@ async def test_one_bad_record_is_no_wrong_mapping() -> None:
 
 
 async def test_a_result_says_what_it_cost() -> None:
-    with serve(Scenario(faults=(Fault("429", offset=0, seconds=1),))) as server:
+    with serve(Scenario(faults=(Fault("429", offset=0, times=1, seconds=1),))) as server:
         async with reader_of(server) as reader:
             result = await reader.read(Page(0, 10))
             assert (result.requests, result.throttled, result.retried) == (2, 1, 0)
