@@ -228,7 +228,7 @@ def choose_window(
     Everything there is, where neither is given and the source cannot be asked for a window. Raises
     ConfigurationError where the end is not after the start.
     """
-    if start is None and end is None and not spec.window.is_supported:
+    if start is None and end is None and not spec.has_window:
         return Window.everything()
     scheduled = runtime.flow_run.scheduled_start_time or datetime.now(UTC)
     end = end or Window.last_hour(scheduled, settle).end
@@ -260,6 +260,8 @@ def build_report(
         loaded=sum(batch.loaded for batch in batches),
         rejected=sum(batch.rejected for batch in batches),
         trimmed=sum(batch.trimmed for batch in batches),
+        filtered=sum(batch.filtered for batch in batches),
+        repairs=run.repairs,
         chunks=len(batches),
         failed_chunks=[batch.chunk.index for batch in batches if batch.state is not ChunkState.LANDED],
         requests=tally.requests,

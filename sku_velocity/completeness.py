@@ -46,10 +46,11 @@ def _every_record_is_accounted_for(batches: Sequence[BatchResult]) -> Check:
     loaded = sum(batch.loaded for batch in batches)
     rejected = sum(batch.rejected for batch in batches)
     trimmed = sum(batch.trimmed for batch in batches)
+    filtered = sum(batch.filtered for batch in batches)
     return Check(
-        "fetched = loaded + rejected + trimmed",
-        fetched == loaded + rejected + trimmed,
-        f"{fetched} = {loaded} + {rejected} + {trimmed}",
+        "fetched = loaded + rejected + trimmed + filtered",
+        fetched == loaded + rejected + trimmed + filtered,
+        f"{fetched} = {loaded} + {rejected} + {trimmed} + {filtered}",
     )
 
 

@@ -197,9 +197,12 @@ MovementRow = tuple[int, str | None, str, str, int, datetime]
 class PageResult:
     """What one page came to.
 
-    `fetched == len(movements) + len(dead_letters) + trimmed` always holds. `extra_fields` counts the
-    records that carry a field which the spec does not map. `retried` counts requests that were sent
-    again, `throttled` answers that asked to wait, `seconds` is from the first request to the last byte.
+    `fetched == len(movements) + len(dead_letters) + trimmed + filtered` always holds: `trimmed` counts
+    records outside the window, `filtered` those that are no movements. `extra_fields` counts the records
+    that carry a field which the spec does not map. `head` and `tail` are fingerprints of what the page read
+    first and last; `next_cursor` is where to go on, where the source tells it. `retried` counts requests
+    that were sent again, `throttled` answers that asked to wait, `seconds` is from the first request to the
+    last byte.
     """
 
     page: Page
@@ -207,6 +210,10 @@ class PageResult:
     movements: list[MovementRow]
     dead_letters: list[DeadLetter]
     trimmed: int = 0
+    filtered: int = 0
+    head: str | None = None
+    tail: str | None = None
+    next_cursor: str | None = None
     extra_fields: Mapping[str, int] = field(default_factory=dict)
     requests: int = 1
     retried: int = 0
@@ -227,7 +234,9 @@ class BatchResult:
     """A chunk's row of the ledger: its state and its counts of records, requests and seconds.
 
     `attempts` counts the times that a task run set about the chunk; `next_offset` is the first position
-    that has not landed; `error` is the last failure's message, where the chunk failed.
+    that has not landed; `error` is the last failure's message, where the chunk failed. `head` and `tail` are
+    the fingerprints of what its first page read first and its last page last, `broken_seams` the pages in
+    between that did not join; `cursor` is where to go on, where the source pages by cursor.
     """
 
     chunk: Chunk
@@ -238,10 +247,15 @@ class BatchResult:
     loaded: int = 0
     rejected: int = 0
     trimmed: int = 0
+    filtered: int = 0
     requests: int = 0
     retried: int = 0
     throttled: int = 0
     seconds: float = 0.0
+    head: str | None = None
+    tail: str | None = None
+    broken_seams: int = 0
+    cursor: str | None = None
     extra_fields: Mapping[str, int] = field(default_factory=dict)
     error: str | None = None
 
@@ -259,7 +273,8 @@ class RunState(StrEnum):
 class SyncRun:
     """One attempt at one window, as the ledger keeps it. `id` is the Prefect flow run's id.
 
-    `total` is the number of records that the source promised when the run was planned.
+    `total` is the number of records that the source promised when the run was planned, `repairs` how often
+    its window has been read again since.
     """
 
     id: str
@@ -268,6 +283,7 @@ class SyncRun:
     window: Window
     total: int
     state: RunState = RunState.RUNNING
+    repairs: int = 0
 
 
 @dataclass(frozen=True)
@@ -287,15 +303,19 @@ class Verdict(StrEnum):
     """How a sync run ended."""
 
     COMPLETE = "complete"
+    REPAIRED = "repaired"
     INCOMPLETE = "incomplete"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One test of the proof: its name, whether it held, and what was found."""
+    """One test of the proof: its name, whether it held, and what was found.
+
+    `held` is None where the source does not allow the test.
+    """
 
     name: str
-    held: bool
+    held: bool | None
     found: str
 
 
@@ -320,6 +340,8 @@ class RunReport(BaseModel):
     loaded: int
     rejected: int
     trimmed: int
+    filtered: int
+    repairs: int
     chunks: int
     failed_chunks: list[int]
     requests: int

@@ -17,7 +17,7 @@ from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
 from sku_velocity.models import DeadLetter, MovementRow, Page, PageResult, Reason, Window
-from sku_velocity.source.mapping import MappedRecord, mapped_paths, path_keys, record_schema
+from sku_velocity.source.mapping import MappedRecord, path_keys, record_schema
 from sku_velocity.source.spec import SourceSpec
 
 QUOTED_CHARACTERS = 200
@@ -57,7 +57,7 @@ class PageReader:
         self._spec = spec
         self._warehouse = warehouse
         self._window = window
-        self._paths = mapped_paths(spec.fields)
+        self._paths = {name: str(field) for name, field in spec.fields.mapped()}
         record = record_schema(spec.fields)
         self._record = SchemaValidator(record)
         self._page = SchemaValidator(_page_schema(spec, record))
@@ -161,7 +161,7 @@ class PageReader:
 
     def _of_another_warehouse(self) -> tuple[Reason, ...]:
         path = self._spec.fields.warehouse_id
-        return (Reason(path, f"is not {self._warehouse}, the warehouse that was asked for"),)
+        return (Reason(str(path), f"is not {self._warehouse}, the warehouse that was asked for"),)
 
     def _records_in(self, document: Any) -> list[Any]:
         for key in filter(None, self._spec.records.path.split(".")):

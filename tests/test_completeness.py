@@ -52,7 +52,9 @@ def test_a_short_chunk_breaks_it() -> None:
 
 def test_a_record_unaccounted_for_breaks_it() -> None:
     leaky = replace(WHOLE[1], loaded=996)
-    assert broken(2_500, 2_500, [WHOLE[0], leaky, WHOLE[2]]) == ["fetched = loaded + rejected + trimmed"]
+    assert broken(2_500, 2_500, [WHOLE[0], leaky, WHOLE[2]]) == [
+        "fetched = loaded + rejected + trimmed + filtered"
+    ]
 
 
 def test_a_total_that_moved_breaks_it() -> None:

@@ -2,72 +2,142 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AnyHttpUrl, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from sku_velocity.errors import SpecError
+from sku_velocity.source.fields import DottedPath, FieldsSpec, Part, RowFilter, Scalar, check_zone
 
-DottedPath = Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$", description="Keys joined by dots")]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
-Scalar = str | int | float | bool
 
-PLACEHOLDERS = {"warehouse"}
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+PLACEHOLDERS = {"warehouse", "start", "end"}
 
 
-class RequestSpec(_Part):
-    """The request that asks for a page. `{warehouse}` in a value stands for the warehouse asked for."""
+class RequestSpec(Part):
+    """The request that asks for a page.
 
-    method: Literal["GET"] = "GET"
+    In the path and in every text of params, headers and body, `{warehouse}` stands for the warehouse asked
+    for, `{start}` and `{end}` for the window's bounds as `window` writes them.
+    """
+
+    method: Literal["GET", "POST"] = "GET"
     path: str = Field(default="/movements", description="Below base_url")
     params: dict[str, Scalar] = Field(default_factory=dict)
     headers: dict[HeaderName, str] = Field(default_factory=dict)
+    body: JsonValue = Field(default=None, description="The JSON body that a POST sends")
 
     @model_validator(mode="after")
     def _placeholders_are_known(self) -> Self:
-        texts = [value for value in self.params.values() if isinstance(value, str)]
-        for name in re.findall(r"\{(\w*)\}", " ".join([*texts, *self.headers.values(), self.path])):
+        for name in re.findall(r"\{(\w+)\}", self._text):
             if name not in PLACEHOLDERS:
-                raise ValueError(f"unknown placeholder {{{name}}}: known are {{warehouse}}")
+                known = ", ".join(f"{{{known}}}" for known in sorted(PLACEHOLDERS))
+                raise ValueError(f"unknown placeholder {{{name}}}: known are {known}")
         return self
+
+    @model_validator(mode="after")
+    def _only_a_post_has_a_body(self) -> Self:
+        if self.body is not None and self.method == "GET":
+            raise ValueError("request.body needs request.method: POST")
+        return self
+
+    def names(self, placeholder: str) -> bool:
+        """Whether the request holds this placeholder."""
+        return f"{{{placeholder}}}" in self._text
 
     @property
     def names_warehouse(self) -> bool:
         """Whether the API itself is asked for one warehouse's records only."""
-        texts = [value for value in self.params.values() if isinstance(value, str)]
-        return any("{warehouse}" in text for text in [*texts, *self.headers.values(), self.path])
+        return self.names("warehouse")
+
+    @property
+    def _text(self) -> str:
+        return json.dumps([self.path, self.params, self.headers, self.body])
 
 
-class PagingSpec(_Part):
-    """How the API is asked for the records from an offset on. Sizes are records."""
+class PagingSpec(Part):
+    """How the API is asked for one page after another. Sizes are records.
 
-    style: Literal["offset"] = "offset"
+    `offset` and `page` ask for a place; `cursor` and `next_link` go on from what the last answer says at
+    `cursor_path` or `next_path` (without it: in the header `Link`), and end where it says nothing, or where
+    `more_path` is false. The parameters stand in the query, at dotted paths in the JSON body, or as a range
+    of records in the header `range_header`.
+    """
+
+    style: Literal["offset", "page", "cursor", "next_link"] = "offset"
+    place: Literal["query", "json_body", "range_header"] = Field(default="query", alias="in")
     offset_param: str = "offset"
-    limit_param: str = "limit"
+    page_param: str = "page"
+    limit_param: str | None = Field(default="limit", description="Empty where the API takes no page size")
+    cursor_param: str = "cursor"
+    cursor_path: DottedPath | None = None
+    next_path: DottedPath | None = None
+    more_path: DottedPath | None = None
+    range_header: HeaderName = "Range"
+    range_unit: str = Field(default="", description="Stands before the range with a =, as in items=0-24")
     page_size: int = Field(default=1000, ge=1, le=100_000)
     max_page_size: int | None = Field(default=None, ge=1)
-    first: int = Field(default=0, ge=0, le=1, description="What the API calls the first record")
+    first: int = Field(default=0, ge=0, le=1, description="What the API calls the first record or page")
+    overlap: int = Field(
+        default=1, ge=0, le=100, description="Records of the page before that are read again, as proof"
+    )
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        if self.style == "cursor" and self.cursor_path is None:
+            raise ValueError("paging.style: cursor needs paging.cursor_path")
+        if self.place == "range_header" and self.style != "offset":
+            raise ValueError("paging.in: range_header needs paging.style: offset")
+        return self
 
     @property
     def effective_page_size(self) -> int:
         """Records per page, within what the API is known to allow."""
         return min(self.page_size, self.max_page_size or self.page_size)
 
+    @property
+    def effective_overlap(self) -> int:
+        """Records that a page reads again of the one before: none where pages are asked for by number."""
+        return min(self.overlap, self.effective_page_size - 1) if self.style == "offset" else 0
 
-class TotalSpec(_Part):
-    """Where the API says how many records the window holds; `none`: the end is searched for."""
+    @property
+    def step(self) -> int:
+        """Records by which one page lies beyond the one before it."""
+        return self.effective_page_size - self.effective_overlap
 
-    source: Literal["none", "body", "header"] = Field(default="none", alias="from")
+    @property
+    def is_sequential(self) -> bool:
+        """Whether a page can be asked for only once the one before it has come."""
+        return self.style in ("cursor", "next_link")
+
+
+class CountRequest(Part):
+    """The request that asks for the total. What is not given is as in `request`, without its paging."""
+
+    method: Literal["GET", "POST"] | None = None
+    path: str | None = None
+    params: dict[str, Scalar] | None = None
+    body: JsonValue = None
+
+
+class TotalSpec(Part):
+    """Where the API says how many records the window holds; `none`: the end is searched for.
+
+    `content_range` reads the number behind the slash of the header `Content-Range`. `count_request` sends
+    `request` and reads the number at `path`, or as the whole body.
+    """
+
+    source: Literal["none", "body", "header", "content_range", "count_request"] = Field(
+        default="none", alias="from"
+    )
     path: DottedPath | None = None
     header: HeaderName | None = None
+    request: CountRequest | None = None
 
     @model_validator(mode="after")
     def _place_is_named(self) -> Self:
@@ -75,61 +145,106 @@ class TotalSpec(_Part):
             raise ValueError("total.from: body needs total.path")
         if self.source == "header" and self.header is None:
             raise ValueError("total.from: header needs total.header")
+        if (self.source == "count_request") != (self.request is not None):
+            raise ValueError("total.from: count_request and total.request need each other")
         return self
 
 
-class RecordsSpec(_Part):
-    """Where in the body the list of records stands; empty: the body is the list."""
+class RecordsSpec(Part):
+    """Where in the body the list of records stands; empty: the body is the list.
+
+    `error_path` is where an API that answers every call with success says what went wrong.
+    """
 
     path: DottedPath | Literal[""] = ""
+    error_path: DottedPath | None = None
 
 
-class OrderSpec(_Part):
+class OrderSpec(Part):
     """The parameters that make the API answer in a fixed, ascending order."""
 
     params: dict[str, Scalar] = Field(default_factory=dict)
 
 
-class WindowParams(_Part):
+class WindowParams(Part):
+    """The parameters of the query that ask for a window's bounds."""
+
     start: str | None = None
     end: str | None = None
 
 
-class WindowSpec(_Part):
-    """The parameters that ask for one window. None of them: the API cannot be asked for a window."""
+class WindowSpec(Part):
+    """How the API is asked for one window: by parameters, or by `{start}` and `{end}` in the request.
+
+    Bounds are written as `iso`, `date`, `epoch_s`, `epoch_ms` or a strftime pattern, in `timezone`. An API
+    that compares with > or < instead of >= or <= has `start_inclusive: false` or `end_inclusive: false`;
+    `pad_seconds` asks for more at both ends. What is asked for is never less than the window; what is
+    beyond it is trimmed.
+    """
 
     params: WindowParams = WindowParams()
-    format: Literal["iso"] = "iso"
+    format: str = Field(default="iso", pattern=r"^(iso|date|epoch_s|epoch_ms|.*%.*)$")
+    timezone: str = "UTC"
+    start_inclusive: bool = True
+    end_inclusive: bool = False
+    pad_seconds: float = Field(default=0, ge=0)
 
-    @property
-    def is_supported(self) -> bool:
-        return self.params.start is not None or self.params.end is not None
+    @field_validator("timezone")
+    @classmethod
+    def _zone_is_known(cls, name: str) -> str:
+        return check_zone(name)
 
 
-class AuthSpec(_Part):
-    """How the secret is shown to the API. The secret itself is never in a spec."""
+class AuthSpec(Part):
+    """How the secret is shown to the API. The secret itself is never in a spec.
 
-    kind: Literal["none", "bearer", "header"] = "bearer"
+    `basic` signs with `username` and the secret as password (without a username, the secret is
+    `user:password`). `oauth2_client_credentials` fetches a token from `token_url` with `client_id` and the
+    secret, and shows that (RFC 6749, 4.4).
+    """
+
+    kind: Literal["none", "bearer", "header", "basic", "oauth2_client_credentials"] = "bearer"
     header: HeaderName = "X-API-Key"
     prefix: str = Field(default="", description="Stands before the secret in a named header")
+    username: str | None = None
+    token_url: AnyHttpUrl | None = None
+    client_id: str | None = None
+    scope: str | None = None
+    client_auth: Literal["basic", "body"] = Field(
+        default="basic", description="Where the token request shows client id and secret"
+    )
+
+    @model_validator(mode="after")
+    def _oauth_is_described(self) -> Self:
+        if self.kind == "oauth2_client_credentials" and not (self.token_url and self.client_id):
+            raise ValueError("auth.kind: oauth2_client_credentials needs auth.token_url and auth.client_id")
+        return self
 
 
-class PaceSpec(_Part):
-    """What the API allows: requests/s, requests in flight, and how many may start at once."""
+class PaceSpec(Part):
+    """What the API allows: requests/s, requests in flight, and how many may start at once.
+
+    `shared_limit` names the Prefect global concurrency limit that all runs against this source share.
+    """
 
     requests_per_second: float = Field(default=20, gt=0, le=10_000)
     max_concurrency: int = Field(default=12, ge=1, le=1_000)
     burst: int = Field(default=1, ge=1)
+    shared_limit: str | None = None
 
 
-class ThrottleSpec(_Part):
-    """How the API says "slow down"."""
+class ThrottleSpec(Part):
+    """How the API says "slow down": by a status, and by a header that tells the wait.
+
+    An API that answers everything with 200 says its status in the body, at `body_status_path`.
+    """
 
     statuses: frozenset[int] = frozenset({429, 503})
     retry_after_headers: tuple[HeaderName, ...] = ("Retry-After",)
+    body_status_path: DottedPath | None = None
 
 
-class TimeoutSpec(_Part):
+class TimeoutSpec(Part):
     """Limits of one request, in seconds, and of one page, in bytes."""
 
     connect: float = Field(default=10, gt=0)
@@ -139,17 +254,7 @@ class TimeoutSpec(_Part):
     max_page_bytes: int = Field(default=32 * 2**20, ge=1024)
 
 
-class FieldsSpec(_Part):
-    """Where in a record each field of a movement stands."""
-
-    sku_id: DottedPath = "sku_id"
-    warehouse_id: DottedPath = "warehouse_id"
-    units_moved: DottedPath = "units_moved"
-    timestamp_utc: DottedPath = "timestamp_utc"
-    movement_id: DottedPath | None = None
-
-
-class SourceSpec(_Part):
+class SourceSpec(Part):
     """One API of one system."""
 
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="Lower case, digits and dashes")
@@ -165,6 +270,7 @@ class SourceSpec(_Part):
     throttle: ThrottleSpec = ThrottleSpec()
     timeouts: TimeoutSpec = TimeoutSpec()
     fields: FieldsSpec = FieldsSpec()
+    filter: tuple[RowFilter, ...] = Field(default=(), description="What every movement keeps")
 
     @model_validator(mode="after")
     def _url_holds_no_secret(self) -> Self:
@@ -177,6 +283,12 @@ class SourceSpec(_Part):
         if self.total.source == "body" and not self.records.path:
             raise ValueError("total.from: body needs an envelope, and so records.path: a bare list has none")
         return self
+
+    @property
+    def has_window(self) -> bool:
+        """Whether the API can be asked for one window."""
+        params = self.window.params
+        return bool(params.start or params.end) or self.request.names("start") or self.request.names("end")
 
     @property
     def url(self) -> str:

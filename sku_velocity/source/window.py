@@ -11,8 +11,9 @@ import httpx
 from sku_velocity.errors import ShortPageError, SourceAddressError, SourceMappingError
 from sku_velocity.models import Page, PageResult, Window, iso
 from sku_velocity.source.client import Answer, SourceClient
+from sku_velocity.source.fields import Scalar
 from sku_velocity.source.paging import find_end
-from sku_velocity.source.spec import Scalar, SourceSpec
+from sku_velocity.source.spec import SourceSpec
 from sku_velocity.validation import PageReader, RawPage, quote
 
 SAMPLE_SIZE = 20  # records by which the mapping is judged before a window is read
@@ -98,7 +99,8 @@ class WindowReader:
         params: dict[str, Scalar] = {name: self._fill(value) for name, value in request.params.items()}
         params |= self._spec.order.params
         params[paging.offset_param] = page.offset + paging.first
-        params[paging.limit_param] = page.size
+        if paging.limit_param:
+            params[paging.limit_param] = page.size
         if window.params.start:
             params[window.params.start] = iso(self.window.start)
         if window.params.end:

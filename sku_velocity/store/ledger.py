@@ -17,7 +17,8 @@ from sku_velocity.models import BatchResult, Chunk, ChunkState, PageResult, RunS
 from sku_velocity.store.engine import lock
 from sku_velocity.store.tables import chunks, sync_runs
 
-SUMS = ("fetched", "loaded", "rejected", "trimmed", "requests", "retried", "throttled", "seconds")
+KEPT = ("state", "next_offset", "attempts", "head", "tail", "broken_seams", "error")
+SUMS = ("fetched", "loaded", "rejected", "trimmed", "filtered", "requests", "retried", "throttled", "seconds")
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,14 @@ async def lock_batch(connection: AsyncConnection, flow_run_id: str, index: int) 
 
 async def write_batch(connection: AsyncConnection, key: int, batch: BatchResult) -> None:
     """Enter what became of a chunk."""
-    values = {name: getattr(batch, name) for name in ("state", "next_offset", "attempts", "error", *SUMS)}
+    values = {name: getattr(batch, name) for name in KEPT + SUMS}
+    foreign = {"cursor_": batch.cursor, "extra_fields": json.dumps(dict(batch.extra_fields))}
     landed = batch.state is ChunkState.LANDED
     landed_at = func.coalesce(chunks.c.landed_at, datetime.now(UTC)) if landed else None
     await connection.execute(
         update(chunks)
         .where(chunks.c.run_key == key, chunks.c.chunk_index == batch.chunk.index)
-        .values(**values, extra_fields=json.dumps(dict(batch.extra_fields)), landed_at=landed_at)
+        .values(**values, **foreign, landed_at=landed_at)
     )
 
 
@@ -164,17 +166,17 @@ def _chunk_values(key: int, chunk: Chunk) -> dict[str, Any]:
 
 def _to_run(row: Row[Any]) -> RunRow:
     window = Window(row.window_start, row.window_end)
-    run = SyncRun(row.flow_run_id, row.source, row.warehouse_id, window, row.total, RunState(row.state))
+    run = SyncRun(
+        row.flow_run_id, row.source, row.warehouse_id, window, row.total, RunState(row.state), row.repairs
+    )
     return RunRow(row.run_key, run)
 
 
 def _to_batch(row: Row[Any]) -> BatchResult:
     return BatchResult(
         chunk=Chunk(row.chunk_index, row.offset_, row.size, row.page_size),
-        state=ChunkState(row.state),
-        next_offset=row.next_offset,
-        attempts=row.attempts,
+        cursor=row.cursor_,
         extra_fields=json.loads(row.extra_fields),
-        error=row.error,
-        **{name: getattr(row, name) for name in SUMS},
+        **{name: getattr(row, name) for name in KEPT[1:] + SUMS},
+        state=ChunkState(row.state),
     )
