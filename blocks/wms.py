@@ -24,7 +24,8 @@ class WmsSource(CredentialsBlock):
 
         source = WmsSource.load("BLOCK_NAME")
         async with source.get_client() as client:
-            total = await WindowReader.of(client, "WH-01", Window.everything()).survey()
+            survey = await WindowReader.of(client, "WH-01", Window.everything()).survey()
+            print(survey.total)
         ```
     """
 

@@ -30,6 +30,7 @@ from sku_velocity.store import migrate
 from sku_velocity.store.engine import holds_password
 
 PUBLISHED, NOT_PUBLISHED, WRONG_USAGE = 0, 1, 2
+HELD = {True: "held", False: "BROKEN", None: "-"}
 
 errors = Console(stderr=True)
 app = App(
@@ -194,7 +195,7 @@ def _print_report(report: RunReport) -> None:
     console = Console()
     console.print(table)
     for check in report.checks:
-        console.print(f"{'held' if check.held else 'BROKEN':6}  {check.name}: {check.found}", markup=False)
+        console.print(f"{HELD[check.held]:6}  {check.name}: {check.found}", markup=False)
     console.print(f"run {report.flow_run_id}", markup=False, highlight=False)
 
 

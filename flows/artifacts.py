@@ -18,6 +18,7 @@ from prefect.artifacts import (
 
 from sku_velocity.models import BatchResult, DeadLetter, RunReport, Window
 
+HELD = {True: "yes", False: "**no**", None: "cannot be told"}
 SHOWN_REJECTS = 5  # on a batch's artifact; all of them stand in the store
 SHOWN_CHARACTERS = 300  # of a reject's raw record
 SECONDS_BETWEEN_UPDATES = 1.0
@@ -108,10 +109,7 @@ def render_report(report: RunReport) -> str:
         "",
         "| Check | Held | Found |",
         "| --- | --- | --- |",
-        *(
-            f"| {check.name} | {'yes' if check.held else '**no**'} | {check.found} |"
-            for check in report.checks
-        ),
+        *(f"| {check.name} | {HELD[check.held]} | {check.found} |" for check in report.checks),
     ]
     if report.extra_fields:
         lines += ["", "Fields that the spec does not map (schema drift):", ""]
@@ -150,9 +148,8 @@ class Progress:
     Whoever set `progress_listener` is told of every chunk.
     """
 
-    def __init__(self, artifact_id: UUID, total: int) -> None:
+    def __init__(self, artifact_id: UUID) -> None:
         self._artifact_id = artifact_id
-        self._total = total
         self._moved = time.monotonic()
 
     @classmethod
@@ -163,18 +160,18 @@ class Progress:
             key=f"{source}-progress",
             description=f"{escape(warehouse)}: chunks landed",
         )
-        return cls(artifact_id, total)
+        return cls(artifact_id)
 
-    async def move(self, done: int) -> None:
+    async def move(self, done: int, total: int) -> None:
         """Move the bar, unless it moved less than a second ago."""
-        progress_listener.get()(done, self._total)
+        progress_listener.get()(done, total)
         if time.monotonic() - self._moved >= SECONDS_BETWEEN_UPDATES:
-            await self.finish(done)
+            await self.finish(done, total)
 
-    async def finish(self, done: int) -> None:
+    async def finish(self, done: int, total: int) -> None:
         """Move the bar, whenever it moved last."""
         self._moved = time.monotonic()
-        await aupdate_progress_artifact(self._artifact_id, _percent(done, self._total))
+        await aupdate_progress_artifact(self._artifact_id, _percent(done, total))
 
 
 def _percent(done: int, total: int) -> float:

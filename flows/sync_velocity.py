@@ -22,14 +22,14 @@ from blocks.wms import find_source
 from flows.artifacts import Progress, publish_batch, publish_run
 from flows.connections import Connections
 from flows.task_runner import EventLoopTaskRunner, as_they_complete
-from sku_velocity.completeness import prove, verdict_of
+from sku_velocity import steps
+from sku_velocity.completeness import verdict_of
 from sku_velocity.errors import ConfigurationError, RetriableError
 from sku_velocity.models import (
     BatchResult,
     Check,
     Chunk,
     ChunkState,
-    DeadLetter,
     Plan,
     RunReport,
     RunState,
@@ -38,13 +38,13 @@ from sku_velocity.models import (
     Window,
 )
 from sku_velocity.source.client import Tally
-from sku_velocity.source.paging import plan_chunks
 from sku_velocity.source.spec import SourceSpec
-from sku_velocity.store import Store
 
 R = TypeVar("R")
 
 CHUNK_RETRIES = 2
+REPAIRS = 2
+MAX_REJECT_RATIO = 0.05
 RETRY_DELAYS = [20.0, 60.0]  # seconds, up to half as long again
 NAMED_CHUNKS = 5  # whose errors a state's message tells in full
 
@@ -73,21 +73,11 @@ async def plan_window(connections: Connections, warehouse: str, window: Window, 
         if run is None and resume:
             raise ConfigurationError(f"resume: this store knows no run {resume}")
         if run is None:
-            run = await plan_anew(connections, store, run_id, warehouse, window)
+            async with connections.reader(warehouse, window) as reader:
+                run = await steps.plan(reader, store, run_id)
         else:
             await check_anew(connections, run, warehouse)
         return Plan(run, await store.batches(run_id))
-
-
-async def plan_anew(
-    connections: Connections, store: Store, run_id: str, warehouse: str, window: Window
-) -> SyncRun:
-    """Ask the source how many records the window holds, and cut it into chunks."""
-    spec = connections.source.spec
-    async with connections.reader(warehouse, window) as reader:
-        run = SyncRun(run_id, spec.name, warehouse, window, total=await reader.survey())
-    await store.begin(run, plan_chunks(run.total, spec.paging.effective_page_size))
-    return run
 
 
 async def check_anew(connections: Connections, run: SyncRun, warehouse: str) -> None:
@@ -104,14 +94,9 @@ async def check_anew(connections: Connections, run: SyncRun, warehouse: str) -> 
 @task(task_run_name="ingest {run.warehouse} {chunk.label}", **_PATIENT)
 async def ingest_chunk(connections: Connections, run: SyncRun, chunk: Chunk) -> BatchResult:
     """Read, sort and land a chunk's pages, from the first one that has not landed."""
-    rejects: list[DeadLetter] = []
     async with connections.store() as store, connections.reader(run.warehouse, run.window) as reader:
-        batch = await store.start_chunk(run.id, chunk.index)
         try:
-            for page in chunk.pages(since=batch.next_offset):
-                result = await reader.read(page)
-                batch = await store.land_page(run.id, chunk.index, result)
-                rejects += result.dead_letters
+            batch, rejects = await steps.read_chunk(reader, store, run, chunk)
         except Exception as error:
             with suppress(RetriableError):  # the store itself may be what is away
                 await store.fail_chunk(run.id, chunk.index, str(error))
@@ -122,14 +107,18 @@ async def ingest_chunk(connections: Connections, run: SyncRun, chunk: Chunk) -> 
 
 @task(task_run_name="prove {run.warehouse}", **_PATIENT)
 async def prove_window(
-    connections: Connections, run: SyncRun
-) -> tuple[list[BatchResult], list[Check], Tally]:
+    connections: Connections, run: SyncRun, max_reject_ratio: float
+) -> tuple[steps.Proof, Tally]:
     """Hold the ledger against what the source promised, and promises now."""
     async with connections.store() as store, connections.reader(run.warehouse, run.window) as reader:
-        batches = await store.batches(run.id)
-        landed = all(batch.state is ChunkState.LANDED for batch in batches)
-        recounted = await reader.recount(run.total) if landed else None
-        return batches, prove(run.total, recounted, batches), reader.client.tally
+        return await steps.prove_window(reader, store, run, max_reject_ratio), reader.client.tally
+
+
+@task(task_run_name="plan {run.warehouse} again", **_PATIENT)
+async def plan_window_again(connections: Connections, run: SyncRun, batches: Sequence[BatchResult]) -> Plan:
+    """Have a window that was not proven read again, the places first where the proof broke."""
+    async with connections.store() as store, connections.reader(run.warehouse, run.window) as reader:
+        return await steps.plan_again(reader, store, run, batches)
 
 
 @task(task_run_name="publish {report.warehouse}", **_PATIENT)
@@ -137,7 +126,7 @@ async def publish_window(connections: Connections, report: RunReport) -> None:
     """Make a proven window visible; of any other keep the report alone."""
     async with connections.store() as store:
         if report.published:
-            await store.publish(report.flow_run_id, report.model_dump_json())
+            await store.publish(report.flow_run_id, report.model_dump_json(), report.verdict)
         else:
             await store.refuse(report.flow_run_id, report.model_dump_json())
 
@@ -174,6 +163,12 @@ async def sync_velocity(
     chunk_retries: Annotated[
         int, Field(ge=0, description="How often a task whose other side was away is run again.")
     ] = CHUNK_RETRIES,
+    repairs: Annotated[
+        int, Field(ge=0, description="How often a window that is not proven whole is read again.")
+    ] = REPAIRS,
+    max_reject_ratio: Annotated[
+        float, Field(ge=0, le=1, description="Publish nothing where a larger share of records is rejected.")
+    ] = MAX_REJECT_RATIO,
     resume: Annotated[
         str | None, Field(description="The id of an earlier run: read only what it has not landed.")
     ] = None,
@@ -189,28 +184,49 @@ async def sync_velocity(
     plan = await outcome(planning)
     if plan.run.state in (RunState.PUBLISHED, RunState.SUPERSEDED):
         return final_state(build_report(plan.run, plan.batches, [], Tally(), 0.0), plan.batches)
-    await ingest(connections, plan, chunk_retries)
-    batches, checks, tally = await outcome(
-        prove_window.with_options(retries=chunk_retries).submit(connections, plan.run)
-    )
-    report = build_report(plan.run, batches, checks, tally, time.monotonic() - started)
+    run, proof, tally = await read_whole(connections, plan, chunk_retries, repairs, max_reject_ratio)
+    batches = proof.batches
+    report = build_report(run, batches, proof.checks, tally, time.monotonic() - started)
     await outcome(publish_window.with_options(retries=chunk_retries).submit(connections, report))
     await publish_run(report, batches)
     return final_state(report, batches)
 
 
+async def read_whole(
+    connections: Connections, plan: Plan, retries: int, repairs: int, max_reject_ratio: float
+) -> tuple[SyncRun, steps.Proof, Tally]:
+    """Ingest a window and prove it; read it again, at most `repairs` times, where that may mend the proof."""
+    for repairs_left in range(repairs, -1, -1):
+        await ingest(connections, plan, retries)
+        proving = prove_window.with_options(retries=retries).submit(connections, plan.run, max_reject_ratio)
+        proof, tally = await outcome(proving)
+        if not repairs_left or not proof.calls_for_rereading:
+            break
+        planning = plan_window_again.with_options(retries=retries)
+        plan = await outcome(planning.submit(connections, plan.run, proof.batches))
+    return plan.run, proof, tally
+
+
 async def ingest(connections: Connections, plan: Plan, retries: int) -> None:
-    """Run a task for each chunk that has not landed, and move the bar as they end."""
+    """Run a task for each chunk that has not landed, and move the bar as they end.
+
+    Where pages come by cursor, a chunk shows only once the one before it has landed.
+    """
     done, total = len(plan.batches) - len(plan.pending), len(plan.batches)
     progress = await Progress.start(plan.run.source, plan.run.warehouse, done, total)
-    if plan.pending:
+    pending = plan.pending
+    while pending:
         futures = ingest_chunk.with_options(retries=retries).map(
-            unmapped(connections), unmapped(plan.run), plan.pending
+            unmapped(connections), unmapped(plan.run), pending
         )
+        pending = []
         async for future in as_they_complete(futures):
             done += future.state.is_completed()
-            await progress.move(done)
-    await progress.finish(done)
+            if future.state.is_completed():
+                pending += steps.following(cast(BatchResult, future.result()))
+            await progress.move(done, total + len(pending))
+        total += len(pending)
+    await progress.finish(done, total)
 
 
 async def outcome(future: PrefectFuture[Coroutine[Any, Any, R]]) -> R:
@@ -242,7 +258,7 @@ def build_report(
     run: SyncRun, batches: Sequence[BatchResult], checks: list[Check], tally: Tally, seconds: float
 ) -> RunReport:
     """Add up the ledger; `tally` and `seconds` are this attempt's."""
-    verdict = verdict_of(checks)
+    verdict = verdict_of(checks, run.repairs)
     bounds = (None, None) if run.window.is_everything else (run.window.start, run.window.end)
     extra_fields: Counter[str] = Counter()
     for batch in batches:
@@ -254,7 +270,7 @@ def build_report(
         start=bounds[0],
         end=bounds[1],
         verdict=verdict,
-        published=verdict is Verdict.COMPLETE and run.state is not RunState.SUPERSEDED,
+        published=verdict is not Verdict.INCOMPLETE and run.state is not RunState.SUPERSEDED,
         total=run.total,
         fetched=sum(batch.fetched for batch in batches),
         loaded=sum(batch.loaded for batch in batches),
@@ -277,12 +293,14 @@ def final_state(report: RunReport, batches: Sequence[BatchResult]) -> State[RunR
     """The run's last state: it is named, and it says what was published or what stands in the way."""
     if report.published:
         return Completed(
-            name="Complete",
+            name=report.verdict.capitalize(),
             message=f"{report.loaded} movements published, {report.rejected} rejected.",
             data=report,
         )
-    if report.verdict is Verdict.COMPLETE:
-        return Completed(name="Complete", message="A later run has superseded this one.", data=report)
+    if report.verdict is not Verdict.INCOMPLETE:
+        return Completed(
+            name=report.verdict.capitalize(), message="A later run has superseded this one.", data=report
+        )
     if report.failed_chunks:
         failed = [f"{b.chunk.index} ({b.chunk.label}): {b.error}" for b in batches if b.error]
         return Failed(
@@ -291,9 +309,9 @@ def final_state(report: RunReport, batches: Sequence[BatchResult]) -> State[RunR
             f"Retry reads only those. {' | '.join(failed[:NAMED_CHUNKS])}",
             data=report,
         )
-    broken = "; ".join(f"{check.name}: {check.found}" for check in report.checks if not check.held)
+    broken = "; ".join(f"{check.name}: {check.found}" for check in report.checks if check.held is False)
     return Failed(
         name="Incomplete",
-        message=f"Not proven whole, nothing published: {broken}. Start a new run of this window.",
+        message=f"Not proven whole, nothing published: {broken}. Retry reads the window again.",
         data=report,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -52,6 +53,8 @@ class DataSet:
         for change in self._changes.pop(self.reads, ()):
             self.apply(change)
         bodies = self._view((question.warehouse, question.start, question.end))
+        if self._scenario.shuffled:
+            bodies = random.Random(self.reads).sample(bodies, len(bodies))
         first, last = question.offset, question.offset + self._allowed(question.limit)
         return Page(question, bodies[first:last], len(bodies) + self._scenario.total_delta)
 

@@ -34,7 +34,7 @@ class Scenario:
     which then says which warehouses there are. `changes` are made to them while they are read.
 
     Answers: `page_size` rows where the call names no limit, never more than `max_page_size` (in silence),
-    with a total that is wrong by `total_delta`.
+    with a total that is wrong by `total_delta`; with `shuffled`, in another order each time.
 
     Traffic: `token` is asked for as a bearer token, or in `token_header`; more than `requests_per_second`
     in the last second are answered with 429 and the whole seconds to wait in `retry_after_header`; every
@@ -56,6 +56,7 @@ class Scenario:
     page_size: int = 100
     max_page_size: int | None = None
     total_delta: int = 0
+    shuffled: bool = False
 
     token: str | None = None
     token_header: str | None = None

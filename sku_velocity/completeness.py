@@ -1,59 +1,152 @@
-"""The proof that a window was read whole: checks over the ledger, and the verdict they come to."""
+"""The proof that a window was read whole, out of the ledger and of what the source says at the end.
+
+Why it suffices: let the order of the records be fixed, and call a record that stands in the source from the
+first page's reading to the last look a standing one. Where two readings of a seam agree, the record at it has
+the same rank at both readings, so every standing record before it belongs to the pages before, and every one
+after it to the pages after: each is read exactly once. The last look shows that the last record read is the
+last there is. Where the order is not fixed, record ids show it: as many ids as records, none twice.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
-from sku_velocity.models import BatchResult, Check, ChunkState, Verdict
+from sku_velocity.models import BatchResult, Check, ChunkState, SyncRun, Verdict
+
+LANDED = "every chunk landed"
+PAGES = "pages hold what the total promises"
+SEAMS = "pages join without gap or overlap"
+ENDS = "the ends stood still"
+TOTAL = "the total stood still"
+IDS = "no record id twice"
+ARITHMETIC = "fetched = loaded + rejected + trimmed + filtered"
+REJECTS = "rejects within the limit"
+MENDED_BY_REREADING = frozenset({PAGES, SEAMS, ENDS, TOTAL, IDS})
 
 
-def prove(total: int, recounted: int | None, batches: Sequence[BatchResult]) -> list[Check]:
+@dataclass(frozen=True)
+class LastLook:
+    """What the source says once all chunks have landed.
+
+    `total` is the number of records now; `ends_agree` whether the window's ends, read again, are what they
+    were; `repeated_ids` how many record ids were read more than once. None: the source does not allow it.
+    """
+
+    total: int | None = None
+    ends_agree: bool | None = None
+    repeated_ids: int | None = None
+
+
+def prove(
+    run: SyncRun, batches: Sequence[BatchResult], look: LastLook | None, max_reject_ratio: float
+) -> list[Check]:
     """Hold the ledger of a window against what the source promised.
 
-    `total` is the number of records at plan time, `recounted` the number after the last
-    chunk; None where a chunk is missing, so that nothing was counted again.
+    `look` is None where a chunk is missing, so that nothing was looked at again.
     """
     return [
         _every_chunk_landed(batches),
-        _pages_hold_what_the_total_promises(total, batches),
+        _pages_hold_what_the_total_promises(run.total, batches),
+        _pages_join(batches),
+        _the_ends_stood_still(look),
+        _the_total_stood_still(run.total, look),
+        _no_id_twice(look),
         _every_record_is_accounted_for(batches),
-        _the_total_stood_still(total, recounted),
+        _rejects_within(max_reject_ratio, batches),
     ]
 
 
-def verdict_of(checks: Sequence[Check]) -> Verdict:
-    """Complete where every check held."""
-    return Verdict.COMPLETE if all(check.held for check in checks) else Verdict.INCOMPLETE
+def verdict_of(checks: Sequence[Check], repairs: int = 0) -> Verdict:
+    """Complete where no check is broken; repaired, if that took reading the window again."""
+    if any(check.held is False for check in checks):
+        return Verdict.INCOMPLETE
+    return Verdict.REPAIRED if repairs else Verdict.COMPLETE
+
+
+def calls_for_rereading(checks: Sequence[Check]) -> bool:
+    """Whether all chunks have landed, and what is broken may hold once the window is read again."""
+    broken = {check.name for check in checks if check.held is False}
+    return LANDED not in broken and bool(broken & MENDED_BY_REREADING)
+
+
+def suspects(batches: Sequence[BatchResult]) -> set[int]:
+    """The places where the proof broke: the first positions of chunks that are short or do not join."""
+    short = {batch.chunk.offset for batch in batches if batch.fetched != batch.chunk.size}
+    torn = {batch.chunk.offset for batch in batches if batch.broken_seams}
+    for before, after in pairwise(batches):
+        if after.chunk.overlap and before.tail != after.head:
+            torn |= {before.chunk.offset, after.chunk.offset}
+    return short | torn
 
 
 def _every_chunk_landed(batches: Sequence[BatchResult]) -> Check:
     landed = sum(batch.state is ChunkState.LANDED for batch in batches)
-    return Check("every chunk landed", landed == len(batches), f"{landed} of {len(batches)} chunks landed")
+    return Check(LANDED, landed == len(batches), f"{landed} of {len(batches)} chunks landed")
 
 
-def _pages_hold_what_the_total_promises(total: int, batches: Sequence[BatchResult]) -> Check:
+def _pages_hold_what_the_total_promises(total: int | None, batches: Sequence[BatchResult]) -> Check:
     fetched = sum(batch.fetched for batch in batches)
+    if total is None:
+        return Check(PAGES, None, f"{fetched} records fetched; the source promises no total")
     ends = [0, *(batch.chunk.end for batch in batches)]
-    seamless = all(batch.chunk.offset == end for batch, end in zip(batches, ends[:-1], strict=True))
+    tiled = all(batch.chunk.offset == end for batch, end in zip(batches, ends[:-1], strict=True))
     full = all(batch.fetched == batch.chunk.size for batch in batches)
+    return Check(PAGES, tiled and full and ends[-1] == total, f"{fetched} of {total} records fetched")
+
+
+def _pages_join(batches: Sequence[BatchResult]) -> Check:
+    seams = [(before, after) for before, after in pairwise(batches) if after.chunk.overlap]
+    inner = sum(_pages_of(batch) - 1 for batch in batches if batch.chunk.overlap)
+    if not seams and not inner:
+        return Check(SEAMS, None, "no page reads again what the one before it has read")
+    broken = sum(before.tail != after.head for before, after in seams)
+    broken += sum(batch.broken_seams for batch in batches)
+    return Check(SEAMS, not broken, f"{broken} of {len(seams) + inner} seams broken")
+
+
+def _pages_of(batch: BatchResult) -> int:
+    return -(-batch.chunk.size // batch.chunk.page_size)
+
+
+def _the_ends_stood_still(look: LastLook | None) -> Check:
+    if look is None:
+        return Check(ENDS, False, "not looked at again")
+    if look.ends_agree is None:
+        return Check(ENDS, None, "the source is read by cursor")
     return Check(
-        "pages hold what the total promises",
-        seamless and full and ends[-1] == total,
-        f"{fetched} of {total} records fetched",
+        ENDS, look.ends_agree, "as they were" if look.ends_agree else "other records stand there now"
     )
+
+
+def _the_total_stood_still(total: int | None, look: LastLook | None) -> Check:
+    if look is None:
+        return Check(TOTAL, False, "not counted again")
+    if total is None or look.total is None:
+        return Check(TOTAL, None, "the source promises no total")
+    return Check(TOTAL, look.total == total, f"{total} before, {look.total} after")
+
+
+def _no_id_twice(look: LastLook | None) -> Check:
+    if look is None:
+        return Check(IDS, False, "not looked at")
+    if look.repeated_ids is None:
+        return Check(IDS, None, "no record id is mapped")
+    return Check(IDS, not look.repeated_ids, f"{look.repeated_ids} ids more than once")
 
 
 def _every_record_is_accounted_for(batches: Sequence[BatchResult]) -> Check:
     fetched = sum(batch.fetched for batch in batches)
-    loaded = sum(batch.loaded for batch in batches)
+    shares = [
+        sum(getattr(batch, share) for batch in batches)
+        for share in ("loaded", "rejected", "trimmed", "filtered")
+    ]
+    return Check(ARITHMETIC, fetched == sum(shares), f"{fetched} = {' + '.join(map(str, shares))}")
+
+
+def _rejects_within(limit: float, batches: Sequence[BatchResult]) -> Check:
     rejected = sum(batch.rejected for batch in batches)
-    trimmed = sum(batch.trimmed for batch in batches)
-    filtered = sum(batch.filtered for batch in batches)
-    return Check(
-        "fetched = loaded + rejected + trimmed + filtered",
-        fetched == loaded + rejected + trimmed + filtered,
-        f"{fetched} = {loaded} + {rejected} + {trimmed} + {filtered}",
-    )
-
-
-def _the_total_stood_still(total: int, recounted: int | None) -> Check:
-    found = "not counted again" if recounted is None else f"{total} before, {recounted} after"
-    return Check("the total stood still", recounted == total, found)
+    judged = rejected + sum(batch.loaded for batch in batches)
+    ratio = rejected / judged if judged else 0.0
+    return Check(REJECTS, ratio <= limit, f"{rejected} of {judged} ({ratio:.1%}), at most {limit:.1%}")

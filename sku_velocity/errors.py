@@ -8,7 +8,6 @@ VelocityError
 │   ├── SourceAuthError             the token: refused with 401 or 403
 │   └── SourceMappingError          records, total or fields: the answer is not what the spec describes
 ├── IncompleteWindowError         the window was not proven whole: nothing was published
-│   └── ShortPageError              a page held other rows than its place and the total promise
 └── RetriableError                wait, then run again: nothing needs to change
     ├── SourceUnavailableError      a request's attempts are spent
     │   └── UnreadableBodyError       the answer stayed something else than JSON
@@ -47,10 +46,6 @@ class SourceMappingError(ConfigurationError):
 
 class IncompleteWindowError(VelocityError):
     """The window was not proven whole, so nothing of it was published."""
-
-
-class ShortPageError(IncompleteWindowError):
-    """A page held fewer or more rows than its place in the window and the total promise."""
 
 
 class RetriableError(VelocityError):

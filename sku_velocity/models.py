@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -133,10 +133,20 @@ class Window:
 
 @dataclass(frozen=True)
 class Page:
-    """One request's share of a chunk: `size` positions from `offset` on."""
+    """One request's share of a chunk: `size` positions from `offset` on.
+
+    It reads up to `overlap` positions before them again. `page_size` is what every page but the last holds.
+    """
 
     offset: int
     size: int
+    overlap: int = 0
+    page_size: int | None = None
+
+    @property
+    def before(self) -> int:
+        """How many positions before its own the page reads again."""
+        return min(self.overlap, self.offset)
 
     @property
     def end(self) -> int:
@@ -145,12 +155,16 @@ class Page:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A range of positions in a window, read by one task run in pages of at most `page_size` records."""
+    """A range of positions in a window, read by one task run in pages of at most `page_size` records.
+
+    Each page reads `overlap` records before its own again, those of the page before it.
+    """
 
     index: int
     offset: int
     size: int
     page_size: int
+    overlap: int = 0
 
     @property
     def end(self) -> int:
@@ -162,11 +176,16 @@ class Chunk:
         """First and last position, as in `12000-12999`."""
         return f"{self.offset}-{self.end - 1}"
 
+    def followed_by(self, size: int) -> Chunk:
+        """The chunk of `size` positions that comes right after."""
+        return replace(self, index=self.index + 1, offset=self.end, size=size)
+
     def pages(self, since: int | None = None) -> Iterator[Page]:
         """The chunk's pages in order, from position `since` on where some have landed already."""
         start = self.offset if since is None else since
         for offset in range(start, self.end, self.page_size):
-            yield Page(offset, min(self.page_size, self.end - offset))
+            size = min(self.page_size, self.end - offset)
+            yield Page(offset, size, self.overlap, self.page_size)
 
 
 @dataclass(frozen=True)
@@ -200,9 +219,9 @@ class PageResult:
     `fetched == len(movements) + len(dead_letters) + trimmed + filtered` always holds: `trimmed` counts
     records outside the window, `filtered` those that are no movements. `extra_fields` counts the records
     that carry a field which the spec does not map. `head` and `tail` are fingerprints of what the page read
-    first and last; `next_cursor` is where to go on, where the source tells it. `retried` counts requests
-    that were sent again, `throttled` answers that asked to wait, `seconds` is from the first request to the
-    last byte.
+    first and last. `next_cursor` and `is_last` say where to go on, where a source pages by cursor. `retried`
+    counts requests that were sent again, `throttled` answers that asked to wait, `seconds` is from the first
+    request to the last byte.
     """
 
     page: Page
@@ -214,6 +233,7 @@ class PageResult:
     head: str | None = None
     tail: str | None = None
     next_cursor: str | None = None
+    is_last: bool | None = None
     extra_fields: Mapping[str, int] = field(default_factory=dict)
     requests: int = 1
     retried: int = 0
@@ -273,15 +293,15 @@ class RunState(StrEnum):
 class SyncRun:
     """One attempt at one window, as the ledger keeps it. `id` is the Prefect flow run's id.
 
-    `total` is the number of records that the source promised when the run was planned, `repairs` how often
-    its window has been read again since.
+    `total` is the number of records that the source promised when the run was planned, None where it pages
+    by cursor and promises none; `repairs` is how often the window has been read again since.
     """
 
     id: str
     source: str
     warehouse: str
     window: Window
-    total: int
+    total: int | None
     state: RunState = RunState.RUNNING
     repairs: int = 0
 
@@ -335,7 +355,7 @@ class RunReport(BaseModel):
     end: datetime | None
     verdict: Verdict
     published: bool
-    total: int
+    total: int | None
     fetched: int
     loaded: int
     rejected: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from functools import cached_property
 from itertools import chain, repeat
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
+from sku_velocity.fingerprint import fingerprint
 from sku_velocity.models import DeadLetter, MovementRow, Page, PageResult, Reason, Window
 from sku_velocity.source.mapping import MappedRecord, path_keys, record_schema
 from sku_velocity.source.spec import SourceSpec
@@ -34,16 +35,25 @@ def quote(body: bytes) -> str:
 
 @dataclass(frozen=True)
 class RawPage:
-    """A page as read: each record mapped, or None where it breaks a rule; the total, if the body gave it."""
+    """A page as read: each record mapped, or None where it breaks a rule.
+
+    `total` and `following`, the cursor or link of the next page, are None where the body does not give them.
+    """
 
     body: bytes
     records: Sequence[MappedRecord | None]
     total: int | None
+    following: str | None = None
+    start: int = 0  # the place in the body's list of the first of `records`
 
     @cached_property
     def document(self) -> Any:
         """The body's JSON as it came; read only for a page that holds a reject."""
         return json.loads(self.body)
+
+    def cut(self, start: int, size: int) -> RawPage:
+        """The page without its first `start` records, and with no more than `size`."""
+        return replace(self, records=self.records[start : start + size], start=self.start + start)
 
 
 class PageReader:
@@ -77,7 +87,8 @@ class PageReader:
         if not self._spec.records.path:
             return RawPage(body, parsed, None)
         fields = parsed[0]
-        return RawPage(body, fields["records"], fields.get("total"))
+        following = fields.get("following") if fields.get("more", True) else None
+        return RawPage(body, fields["records"], fields.get("total"), following or None)
 
     def judge(self, raw: RawPage, page: Page) -> PageResult:
         """Sort a page's records into movements, dead letters and records outside the window."""
@@ -97,6 +108,16 @@ class PageReader:
             trimmed=trimmed,
             extra_fields=Counter(chain.from_iterable(record[1] for record in good if record[1])),
         )
+
+    def fingerprint(self, raw: RawPage, places: slice) -> str | None:
+        """Stands for some of a page's records, as they came; None where there are none."""
+        chosen = range(len(raw.records))[places]
+        if not chosen:
+            return None
+        return fingerprint(raw.records[index] or self._raw_record(raw, index) for index in chosen)
+
+    def _raw_record(self, raw: RawPage, index: int) -> Any:
+        return self._records_in(raw.document)[raw.start + index]
 
     def unmapped_fields(self, raw: RawPage) -> dict[str, str]:
         """The fields that no record of the page has at their path: a sign that the mapping is wrong."""
@@ -142,7 +163,7 @@ class PageReader:
         return kept, [row for row in inside if row[3] != self._warehouse], len(rows) - len(inside)
 
     def _dead_letters(self, raw: RawPage, indexes: list[int], offset: int) -> list[DeadLetter]:
-        records = self._records_in(raw.document)
+        records = self._records_in(raw.document)[raw.start :]
         texts = [_dump(records[index]) for index in indexes]
         return [
             DeadLetter(offset + index, text, self._faults(text) or self._of_another_warehouse())
@@ -204,11 +225,19 @@ def _page_schema(spec: SourceSpec, record: CoreSchema) -> CoreSchema:
         return records
     fields = {"records": core_schema.model_field(records, validation_alias=path_keys(spec.records.path))}
     if spec.total.source == "body" and spec.total.path is not None:
-        total = core_schema.with_default_schema(
-            core_schema.int_schema(ge=0), default=None, on_error="default"
-        )
-        fields["total"] = core_schema.model_field(total, validation_alias=path_keys(spec.total.path))
+        fields["total"] = _optional(core_schema.int_schema(ge=0), spec.total.path)
+    following = core_schema.str_schema(coerce_numbers_to_str=True)
+    if path := spec.paging.cursor_path or spec.paging.next_path:
+        fields["following"] = _optional(following, path)
+    if spec.paging.more_path:
+        fields["more"] = _optional(core_schema.bool_schema(), spec.paging.more_path)
     return core_schema.model_fields_schema(fields, extra_behavior="ignore")
+
+
+def _optional(schema: CoreSchema, path: str) -> core_schema.ModelField:
+    """A field that is None where it is absent, null or something else."""
+    lenient = core_schema.with_default_schema(schema, default=None, on_error="default")
+    return core_schema.model_field(lenient, validation_alias=path_keys(path))
 
 
 def _positions(records: Sequence[MappedRecord | None], offset: int) -> Iterable[int]:

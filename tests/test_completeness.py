@@ -1,10 +1,29 @@
-"""A window is whole when every check holds; each check can break alone."""
+"""A window is whole when no check is broken; each check can break alone."""
 
 from dataclasses import replace
 
-from sku_velocity.completeness import prove, verdict_of
-from sku_velocity.models import BatchResult, Chunk, ChunkState, Verdict
+import pytest
+
+from sku_velocity.completeness import (
+    ARITHMETIC,
+    ENDS,
+    IDS,
+    LANDED,
+    PAGES,
+    REJECTS,
+    SEAMS,
+    TOTAL,
+    LastLook,
+    calls_for_rereading,
+    prove,
+    suspects,
+    verdict_of,
+)
+from sku_velocity.models import BatchResult, Check, Chunk, ChunkState, SyncRun, Verdict, Window
 from sku_velocity.source.paging import plan_chunks
+
+RUN = SyncRun("r1", "acme", "WH-01", Window.everything(), total=2_500)
+QUIET = LastLook(total=2_500, ends_agree=True, repeated_ids=0)
 
 
 def landed(chunk: Chunk) -> BatchResult:
@@ -13,49 +32,90 @@ def landed(chunk: Chunk) -> BatchResult:
         ChunkState.LANDED,
         next_offset=chunk.end,
         fetched=chunk.size,
-        loaded=chunk.size - 3,
+        loaded=chunk.size - 4,
         rejected=2,
         trimmed=1,
+        filtered=1,
+        head=f"seam {chunk.offset}",
+        tail=f"seam {chunk.end}",
     )
 
 
-WHOLE = [landed(chunk) for chunk in plan_chunks(2_500, 1000)]
+WHOLE = [landed(chunk) for chunk in plan_chunks(2_500, 1000, overlap=1)]
 
 
-def broken(total: int, recounted: int | None, batches: list[BatchResult]) -> list[str]:
-    return [check.name for check in prove(total, recounted, batches) if not check.held]
+def changed(index: int, **changes: object) -> list[BatchResult]:
+    return [*WHOLE[:index], replace(WHOLE[index], **changes), *WHOLE[index + 1 :]]  # type: ignore[arg-type]
+
+
+def check(
+    batches: list[BatchResult], look: LastLook | None = QUIET, total: int | None = 2_500
+) -> list[Check]:
+    return prove(replace(RUN, total=total), batches, look, max_reject_ratio=0.05)
+
+
+def broken(batches: list[BatchResult], look: LastLook | None = QUIET, total: int | None = 2_500) -> list[str]:
+    return [each.name for each in check(batches, look, total) if each.held is False]
 
 
 def test_a_whole_window_is_complete() -> None:
-    assert verdict_of(prove(2_500, 2_500, WHOLE)) is Verdict.COMPLETE
+    assert verdict_of(check(WHOLE)) is Verdict.COMPLETE
+    assert verdict_of(check(WHOLE), repairs=1) is Verdict.REPAIRED
 
 
 def test_an_empty_window_is_complete() -> None:
-    assert verdict_of(prove(0, 0, [])) is Verdict.COMPLETE
+    assert verdict_of(check([], LastLook(0, True, 0), total=0)) is Verdict.COMPLETE
 
 
-def test_a_chunk_that_failed_breaks_it() -> None:
-    failed = replace(WHOLE[1], state=ChunkState.FAILED, fetched=0, loaded=0, rejected=0, trimmed=0)
-    checks = prove(2_500, None, [WHOLE[0], failed, WHOLE[2]])
-    assert verdict_of(checks) is Verdict.INCOMPLETE
-    assert checks[0].found == "2 of 3 chunks landed" and checks[3].found == "not counted again"
+@pytest.mark.parametrize(
+    ("batches", "name"),
+    [
+        (changed(1, fetched=999, loaded=995), PAGES),
+        (changed(1, head="another"), SEAMS),
+        (changed(1, tail=None), SEAMS),
+        (changed(1, broken_seams=1), SEAMS),
+        (changed(1, loaded=995), ARITHMETIC),
+        (changed(1, loaded=796, rejected=202), REJECTS),
+    ],
+)
+def test_a_chunk_can_break_one_check_alone(batches: list[BatchResult], name: str) -> None:
+    assert broken(batches) == [name]
 
 
-def test_a_gap_between_chunks_breaks_it() -> None:
-    assert broken(2_500, 2_500, [WHOLE[0], WHOLE[2]]) == ["pages hold what the total promises"]
+@pytest.mark.parametrize(
+    ("look", "name"),
+    [
+        (replace(QUIET, total=2_501), TOTAL),
+        (replace(QUIET, ends_agree=False), ENDS),
+        (replace(QUIET, repeated_ids=1), IDS),
+    ],
+)
+def test_the_last_look_can_break_one_check_alone(look: LastLook, name: str) -> None:
+    assert broken(WHOLE, look) == [name] and calls_for_rereading(check(WHOLE, look))
 
 
-def test_a_short_chunk_breaks_it() -> None:
-    short = replace(WHOLE[1], fetched=999, loaded=996)
-    assert broken(2_500, 2_500, [WHOLE[0], short, WHOLE[2]]) == ["pages hold what the total promises"]
+def test_a_gap_between_chunks_breaks_what_the_total_promises() -> None:
+    assert PAGES in broken([WHOLE[0], WHOLE[2]])
 
 
-def test_a_record_unaccounted_for_breaks_it() -> None:
-    leaky = replace(WHOLE[1], loaded=996)
-    assert broken(2_500, 2_500, [WHOLE[0], leaky, WHOLE[2]]) == [
-        "fetched = loaded + rejected + trimmed + filtered"
-    ]
+def test_a_chunk_that_failed_is_read_by_a_retry_and_not_by_rereading() -> None:
+    failed = changed(1, state=ChunkState.FAILED, fetched=0, loaded=0, rejected=0, trimmed=0, filtered=0)
+    assert LANDED in broken(failed, None) and not calls_for_rereading(check(failed, None))
+    assert check(failed, None)[0].found == "2 of 3 chunks landed"
 
 
-def test_a_total_that_moved_breaks_it() -> None:
-    assert broken(2_500, 2_501, WHOLE) == ["the total stood still"]
+def test_too_many_rejects_are_not_mended_by_rereading() -> None:
+    assert not calls_for_rereading(check(changed(1, loaded=796, rejected=202)))
+
+
+def test_what_the_source_does_not_allow_is_not_held_against_it() -> None:
+    cursor = [replace(batch, chunk=replace(batch.chunk, overlap=0)) for batch in WHOLE]
+    checks = check(cursor, LastLook(), total=None)
+    assert verdict_of(checks) is Verdict.COMPLETE
+    assert [each.name for each in checks if each.held is None] == [PAGES, SEAMS, ENDS, TOTAL, IDS]
+
+
+def test_the_chunks_at_a_torn_seam_are_the_suspects() -> None:
+    assert suspects(WHOLE) == set()
+    assert suspects(changed(1, head="another")) == {0, 1000}
+    assert suspects(changed(2, fetched=1)) == {2000}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from sqlalchemy import text
 
 from flows.sync_velocity import sync_velocity
 from simulator.faults import Fault
-from simulator.scenario import Scenario
+from simulator.scenario import Change, Scenario
 from simulator.server import Server, serve
 from sku_velocity.errors import ConfigurationError, SourceAuthError
-from sku_velocity.models import RunReport
+from sku_velocity.models import RunReport, Verdict
 from sku_velocity.store import Store
 from sku_velocity.store.engine import Database
 
@@ -46,7 +47,7 @@ def spec_of(server: Server) -> dict[str, Any]:
         "request": {"params": {"warehouse": "{warehouse}"}},
         "records": {"path": "records"},
         "total": {"from": "body", "path": "total"},
-        "paging": {"page_size": 100},
+        "paging": {"page_size": 101},  # 100 of its own and one of the page before
         "pace": {"requests_per_second": 200},
         "fields": {"movement_id": "movement_id"},
     }
@@ -107,25 +108,52 @@ def test_a_window_is_published_whole_and_a_second_run_gives_the_same_rows(
 def test_failed_chunks_leave_nothing_published_and_a_resume_reads_only_those(
     tmp_path: Path, store_url: str
 ) -> None:
-    with wms(tmp_path, faults=(Fault("401", 300), Fault("401", 700))) as (server, source):
+    with wms(tmp_path, faults=(Fault("401", 299), Fault("401", 699))) as (server, source):
         state, report = sync(source, store_url, **WHOLE)
         assert state.name == "Incomplete" and report.failed_chunks == [3, 7]
         assert "2 of 10 chunks failed" in state.message and published(store_url) == (0, 0, 0)
         server.clear()
         server.reset_stats()
         state, resumed = sync(source, store_url, **WHOLE, resume=report.flow_run_id)
-        read = {page.offset for page in server.stats().pages if page.limit == 100}
+        read = {page.offset for page in server.stats().pages if page.limit == 101}
         truth = server.ground_truth("WH-01")
-    assert state.name == "Complete" and read == {300, 700}
+    assert state.name == "Complete" and read == {299, 699}
     assert resumed.flow_run_id == report.flow_run_id
     assert published(store_url) == (truth.valid, truth.units, 1)
 
 
-def test_a_clamped_page_publishes_nothing(tmp_path: Path, sqlite_url: str) -> None:
-    with wms(tmp_path, max_page_size=50) as (_, source):
+def test_a_clamped_page_is_planned_for_and_published(tmp_path: Path, sqlite_url: str) -> None:
+    with wms(tmp_path, max_page_size=51) as (server, source):
         state, report = sync(source, sqlite_url, **WHOLE)
-    assert state.name == "Incomplete" and not report.published
-    assert published(sqlite_url) == (0, 0, 0)
+        truth = server.ground_truth("WH-01")
+    assert state.name == "Complete" and report.chunks == 20
+    assert published(sqlite_url) == (truth.valid, truth.units, 1)
+
+
+def test_a_window_that_moves_once_is_repaired(tmp_path: Path, store_url: str) -> None:
+    with wms(tmp_path, changes=(Change(4, position=0, delete=3),)) as (server, source):
+        state, report = sync(source, store_url, **WHOLE)
+        truth = server.ground_truth("WH-01")
+    assert (state.name, report.verdict, report.repairs) == ("Repaired", Verdict.REPAIRED, 1)
+    assert published(store_url) == (truth.valid, truth.units, 1)
+
+
+def test_a_window_that_keeps_moving_leaves_what_was_published(tmp_path: Path, store_url: str) -> None:
+    with wms(tmp_path) as (server, source):
+        sync(source, store_url, **WHOLE)
+        before = published(store_url)
+        moving = tuple(Change(request, position=0, insert=1) for request in range(1, 100))
+        server.play(replace(server.simulator.scenario, changes=moving))
+        state, report = sync(source, store_url, **WHOLE)
+    assert state.name == "Incomplete" and not report.published and report.repairs == 2
+    assert published(store_url) == before
+
+
+def test_a_window_with_too_many_rejects_is_not_published(tmp_path: Path, sqlite_url: str) -> None:
+    with wms(tmp_path) as (_, source):
+        state, report = sync(source, sqlite_url, **WHOLE, max_reject_ratio=0.01)
+        assert state.name == "Incomplete" and report.repairs == 0 and "rejects" in state.message
+        assert sync(source, sqlite_url, **WHOLE, max_reject_ratio=0.02)[0].name == "Complete"
 
 
 def test_a_refused_token_ends_the_run_with_the_reason(

@@ -13,12 +13,12 @@ from simulator.dialect import DIALECTS, NESTED_FIELDS
 from simulator.faults import Fault
 from simulator.scenario import Scenario
 from simulator.server import Server, serve
-from sku_velocity.errors import ShortPageError, SourceAddressError, SourceAuthError, SourceMappingError
+from sku_velocity.errors import SourceAddressError, SourceAuthError, SourceMappingError
 from sku_velocity.models import Page, Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.paging import plan_chunks
 from sku_velocity.source.spec import parse_spec
-from sku_velocity.source.window import WindowReader
+from sku_velocity.source.window import Survey, WindowReader
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +53,7 @@ async def reader_of(
 
 async def read_all(reader: WindowReader, page_size: int = 300) -> list[Any]:
     """The movements of a window, read page by page."""
-    chunks = plan_chunks(await reader.survey(), page_size)
+    chunks = plan_chunks((await reader.survey()).total or 0, page_size, overlap=1)
     results = [await reader.read(page) for chunk in chunks for page in chunk.pages()]
     return [row for result in results for row in result.movements]
 
@@ -71,16 +71,7 @@ async def test_each_shape_is_read_whole(shape: str) -> None:
 async def test_a_total_that_is_not_told_is_found(records: int) -> None:
     with serve(Scenario(records=records, dialect=DIALECTS["bare"])) as server:
         async with reader_of(server, **SHAPES["bare"]) as reader:
-            assert await reader.survey() == records
-            assert await reader.recount(records) == records
-
-
-@pytest.mark.parametrize("shape", ["plain", "bare"])
-@pytest.mark.parametrize("planned", [0, 3, 4, 5, 6, 12])
-async def test_a_recount_sees_rows_that_came_or_went(shape: str, planned: int) -> None:
-    with serve(Scenario(records=5, dialect=DIALECTS[shape])) as server:
-        async with reader_of(server, paging={"page_size": 4}, **SHAPES[shape]) as reader:
-            assert await reader.recount(planned) == 5
+            assert (await reader.survey()).total == records
 
 
 async def test_only_the_window_is_asked_for() -> None:
@@ -91,15 +82,21 @@ async def test_only_the_window_is_asked_for() -> None:
         async with reader_of(
             server, window, window={"params": {"start": "start", "end": "end"}}, **PLAIN
         ) as reader:
-            assert await reader.survey() == truth.records < 2000
+            assert (await reader.survey()).total == truth.records < 2000
             assert len(await read_all(reader)) == truth.valid
 
 
-async def test_a_clamped_page_is_an_error_that_names_the_size() -> None:
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_a_clamped_page_is_seen_before_anything_is_planned(shape: str) -> None:
+    with serve(Scenario(records=1000, max_page_size=100, dialect=DIALECTS[shape])) as server:
+        async with reader_of(server, **SHAPES[shape]) as reader:
+            assert await reader.survey() == Survey(total=1000, page_size=100)
+
+
+async def test_a_short_page_says_what_it_holds() -> None:
     with serve(Scenario(records=1000, max_page_size=100)) as server:
         async with reader_of(server) as reader:
-            with pytest.raises(ShortPageError, match=r"asked for 300 records from offset 300 on, got 100"):
-                await reader.read(Page(300, 300))
+            assert (await reader.read(Page(300, 300))).fetched == 100
 
 
 async def test_the_address_is_told_to_be_wrong() -> None:
@@ -136,7 +133,7 @@ async def test_the_mapping_is_told_to_be_wrong(wrong: dict[str, Any], told: str)
 async def test_one_bad_record_is_no_wrong_mapping() -> None:
     with serve(Scenario(records=50, bad_ratio=0.5, seed=3)) as server:
         async with reader_of(server) as reader:
-            assert await reader.survey() == 50
+            assert (await reader.survey()).total == 50
 
 
 async def test_a_result_says_what_it_cost() -> None:

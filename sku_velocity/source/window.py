@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote as quote_url
 
 import httpx
 
-from sku_velocity.errors import ShortPageError, SourceAddressError, SourceMappingError
-from sku_velocity.models import Page, PageResult, Window, iso
-from sku_velocity.source.client import Answer, SourceClient
+from sku_velocity.completeness import LastLook
+from sku_velocity.errors import SourceAddressError, SourceMappingError
+from sku_velocity.models import BatchResult, Page, PageResult, SyncRun, Window, iso
+from sku_velocity.source.client import Answer, SourceClient, Tally
 from sku_velocity.source.fields import Scalar
 from sku_velocity.source.paging import find_end
 from sku_velocity.source.spec import SourceSpec
@@ -20,6 +22,14 @@ SAMPLE_SIZE = 20  # records by which the mapping is judged before a window is re
 
 
 @dataclass(frozen=True)
+class Survey:
+    """What a source says of a window at first: its records, None where unknown, and how many a page holds."""
+
+    total: int | None
+    page_size: int
+
+
+@dataclass
 class WindowReader:
     """Reads one window of one warehouse. All methods raise what `SourceClient.fetch` raises."""
 
@@ -27,80 +37,177 @@ class WindowReader:
     warehouse: str
     window: Window
     reader: PageReader
+    _first_page: Answer[RawPage] | None = None
+    _page_size: int = 0
 
     @classmethod
     def of(cls, client: SourceClient, warehouse: str, window: Window) -> WindowReader:
         """A reader with its schema built: make one for all pages of a chunk."""
         return cls(client, warehouse, window, PageReader(client.spec, warehouse, window))
 
-    async def check(self) -> Answer[RawPage]:
-        """Ask for the first few records, to see that address, token and mapping are right.
+    async def check(self) -> None:
+        """Ask for the first records, to see that address, token and mapping are right.
 
         The error's message says which of the three is wrong.
         """
-        answer = await self._ask(Page(0, min(SAMPLE_SIZE, self._spec.paging.effective_page_size)))
+        self._check_mapping((await self._ask(0, self._probe_size)).content)
+
+    async def survey(self) -> Survey:
+        """Count the window and find out how much a page holds, having checked address, token and mapping.
+
+        The first page is kept for the `read` that will ask for it.
+        """
+        asked = self._spec.paging.effective_page_size
+        answer = await self._ask(0, asked)
         self._check_mapping(answer.content)
-        return answer
+        held = len(answer.content.records)
+        if held > asked and self._heeds_page_size:
+            raise SourceMappingError(
+                f"{self._spec.name}: mapping: asked for {asked} records, got {held}: the page size is not "
+                f"heeded: check paging.limit_param {self._spec.paging.limit_param}"
+            )
+        self._page_size = held or asked
+        total = await self._count(answer)
+        if total is None and not self._spec.paging.is_sequential:
+            total = await find_end(self._has_record, held)
+        self._first_page = answer
+        is_clamped = total is not None and 0 < held < min(asked, total)
+        self._page_size = held if is_clamped or held > asked else asked
+        return Survey(total, self._page_size)
 
-    async def survey(self) -> int:
-        """The number of records in the window, having checked address, token and mapping."""
-        answer = await self.check()
-        if self._spec.total.source == "none":
-            return await find_end(self._has_record, self._spec.paging.effective_page_size)
-        return self._total(answer)
-
-    async def recount(self, total: int) -> int:
-        """The number of records now, given the number there was: one request, or two where none is told."""
-        if self._spec.total.source != "none":
-            return self._total(await self._ask(Page(0, 1)))
-        if await self._has_record(total) or (total and not await self._has_record(total - 1)):
-            return await find_end(self._has_record, self._spec.paging.effective_page_size)
-        return total
+    async def look_again(self, run: SyncRun, batches: Sequence[BatchResult]) -> LastLook:
+        """Count the window again, and read its ends again: one request, or two."""
+        match self._spec.paging.style:
+            case "offset":
+                return await self._look_at_the_end(run.total or 0, batches)
+            case "page":
+                return await self._look_at_both_ends(batches)
+            case _:
+                total = await self._count(await self._ask(0, self._spec.paging.effective_page_size))
+                return LastLook(total)
 
     async def read(self, page: Page) -> PageResult:
-        """One page, its records sorted.
+        """One page, its records sorted. One that holds too few is for the proof to see."""
+        started = time.monotonic()
+        answer = self._take_first_page(page.offset) or await self._ask_page(page)
+        ends = max(1, page.overlap)
+        whole = answer.content.cut(0, page.before + page.size)
+        result = replace(
+            self.reader.judge(whole.cut(page.before, page.size), page),
+            head=self.reader.fingerprint(whole, slice(page.before or ends)),
+            tail=self.reader.fingerprint(whole, slice(-ends, None)),
+        )
+        return _with_cost(result, answer.tally, started)
 
-        Raises ShortPageError where it does not hold exactly the records that its place promises.
+    async def read_from(self, cursor: str | None, offset: int) -> PageResult:
+        """The page that a cursor stands for (None: the first), with the cursor of the next.
+
+        Its records take the positions from `offset` on. Raises SourceMappingError where the cursor does not
+        move, and SourceAddressError where a link leads away from base_url.
         """
         started = time.monotonic()
-        answer = await self._ask(page)
-        if (held := len(answer.content.records)) != page.size:
-            raise ShortPageError(
-                f"{self._spec.name}: asked for {page.size} records from offset {page.offset} on, got {held}: "
-                f"either the source gives at most {held} a page (set paging.max_page_size to that), "
-                "or its records changed while they were read (run again)"
+        answer = self._take_first_page(offset) or await self._ask_from(cursor)
+        following = self._following(answer)
+        if following is not None and following == cursor:
+            raise SourceMappingError(
+                f"{self._spec.name}: mapping: the answer from {cursor} says to go on from there again: "
+                "check paging.cursor_path and paging.more_path"
             )
-        return replace(
-            self.reader.judge(answer.content, page),
-            requests=answer.tally.requests,
-            retried=answer.tally.retried,
-            throttled=answer.tally.throttled,
-            seconds=time.monotonic() - started,
+        page = Page(offset, len(answer.content.records))
+        result = replace(
+            self.reader.judge(answer.content, page), next_cursor=following, is_last=following is None
         )
+        return _with_cost(result, answer.tally, started)
+
+    def _take_first_page(self, offset: int) -> Answer[RawPage] | None:
+        if offset:
+            return None
+        answer, self._first_page = self._first_page, None
+        return answer
+
+    def _following(self, answer: Answer[RawPage]) -> str | None:
+        """Where to go on, as the body says or, where no path is named, the header `Link` (RFC 8288)."""
+        paging = self._spec.paging
+        if paging.cursor_path or paging.next_path:
+            return answer.content.following
+        link = httpx.Response(200, headers=answer.headers).links.get("next", {})
+        return link.get("url")
+
+    async def _ask_from(self, cursor: str | None) -> Answer[RawPage]:
+        request = self._request(0, self._spec.paging.effective_page_size, cursor)
+        return await self.client.fetch(request, self.reader.read)
+
+    async def _look_at_the_end(self, total: int, batches: Sequence[BatchResult]) -> LastLook:
+        """Ask for the last records and one more, which must not be there."""
+        ends = min(max(1, batches[-1].chunk.overlap), total) if batches else 0
+        answer = await self._ask(total - ends, ends + 1)
+        held = len(answer.content.records)
+        if batches and batches[-1].chunk.page_size == 1:  # a page has no room for the one more
+            held += await self._has_record(total)
+        agree = held == ends and self._tail(answer.content, ends) == (batches[-1].tail if batches else None)
+        counted = await self._count(answer)
+        return LastLook(total - ends + held if counted is None else counted, agree)
+
+    async def _look_at_both_ends(self, batches: Sequence[BatchResult]) -> LastLook:
+        """Read the first page and the last again: pages that go by number cannot overlap."""
+        if not batches:
+            answer = await self._ask(0, self._spec.paging.effective_page_size)
+            return LastLook(await self._count(answer) or len(answer.content.records), True)
+        first = next(batches[0].chunk.pages())
+        *_, last = batches[-1].chunk.pages()
+        answers = [await self._ask_page(page) for page in ((first, last) if first != last else (last,))]
+        head = self.reader.fingerprint(answers[0].content, slice(1))
+        agree = head == batches[0].head and self._tail(answers[-1].content, 1) == batches[-1].tail
+        counted = await self._count(answers[-1])
+        held = last.offset + len(answers[-1].content.records)
+        return LastLook(held if counted is None else counted, agree)
+
+    def _tail(self, page: RawPage, size: int) -> str | None:
+        return self.reader.fingerprint(page, slice(-size, None)) if size else None
 
     @property
     def _spec(self) -> SourceSpec:
         return self.client.spec
 
-    async def _ask(self, page: Page) -> Answer[RawPage]:
-        return await self.client.fetch(self._request(page), self.reader.read)
+    @property
+    def _heeds_page_size(self) -> bool:
+        return self._spec.paging.limit_param is not None or self._spec.paging.place == "range_header"
+
+    @property
+    def _probe_size(self) -> int:
+        """Records by which the mapping is judged; pages that go by number are asked for whole."""
+        size = self._spec.paging.effective_page_size
+        return size if self._spec.paging.style == "page" else min(SAMPLE_SIZE, size)
+
+    async def _ask_page(self, page: Page) -> Answer[RawPage]:
+        if self._spec.paging.style == "page":
+            return await self._ask(page.offset, page.page_size or page.size)
+        return await self._ask(page.offset - page.before, page.before + page.size)
+
+    async def _ask(self, offset: int, count: int) -> Answer[RawPage]:
+        return await self.client.fetch(self._request(offset, count), self.reader.read)
 
     async def _has_record(self, position: int) -> bool:
+        size = self._page_size if self._spec.paging.style == "page" else 1
         try:
-            answer = await self._ask(Page(position, 1))
+            answer = await self._ask(position - position % size, size)
         except SourceAddressError:
             if position == 0:
                 raise
             return False  # some APIs answer 404 to a page past the end
-        return bool(answer.content.records)
+        return len(answer.content.records) > position % size
 
-    def _request(self, page: Page) -> httpx.Request:
+    async def _count(self, answer: Answer[RawPage]) -> int | None:
+        """The number of records that the source tells; None where it tells none."""
+        return None if self._spec.total.source == "none" else self._total(answer)
+
+    def _request(self, offset: int, count: int, cursor: str | None = None) -> httpx.Request:
         request, paging, window = self._spec.request, self._spec.paging, self._spec.window
         params: dict[str, Scalar] = {name: self._fill(value) for name, value in request.params.items()}
         params |= self._spec.order.params
-        params[paging.offset_param] = page.offset + paging.first
+        params[paging.offset_param] = offset + paging.first
         if paging.limit_param:
-            params[paging.limit_param] = page.size
+            params[paging.limit_param] = count
         if window.params.start:
             params[window.params.start] = iso(self.window.start)
         if window.params.end:
@@ -132,3 +239,13 @@ class WindowReader:
                 f"the answer begins: {quote(answer.content.body)}"
             ) from None
         return total
+
+
+def _with_cost(result: PageResult, tally: Tally, started: float) -> PageResult:
+    return replace(
+        result,
+        requests=tally.requests,
+        retried=tally.retried,
+        throttled=tally.throttled,
+        seconds=time.monotonic() - started,
+    )

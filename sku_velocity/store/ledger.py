@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import StoreConfigurationError
 from sku_velocity.models import BatchResult, Chunk, ChunkState, PageResult, RunState, SyncRun, Window
 from sku_velocity.store.engine import lock
-from sku_velocity.store.tables import chunks, sync_runs
+from sku_velocity.store.tables import chunks, dead_letters, movements, sync_runs
 
 KEPT = ("state", "next_offset", "attempts", "head", "tail", "broken_seams", "error")
 SUMS = ("fetched", "loaded", "rejected", "trimmed", "filtered", "requests", "retried", "throttled", "seconds")
@@ -35,9 +35,29 @@ async def write_plan(connection: AsyncConnection, run: SyncRun, plan: Sequence[C
     if await find_run(connection, run.id):
         return
     await connection.execute(insert(sync_runs).values(**_run_values(run)))
-    key = (await get_run(connection, run.id)).key
+    await append_chunks(connection, (await get_run(connection, run.id)).key, plan)
+
+
+async def append_chunks(
+    connection: AsyncConnection, key: int, plan: Sequence[Chunk], cursor: str | None = None
+) -> None:
+    """Enter chunks that nobody has set about yet; `cursor` is where the first of them begins."""
     if plan:
-        await connection.execute(insert(chunks), [_chunk_values(key, chunk) for chunk in plan])
+        await connection.execute(insert(chunks), [_chunk_values(key, chunk, cursor) for chunk in plan])
+
+
+async def replace_plan(
+    connection: AsyncConnection, key: int, total: int | None, plan: Sequence[Chunk]
+) -> None:
+    """Enter that a window is read again, by this plan; what was read of it before is gone."""
+    for table in (movements, dead_letters, chunks):
+        await connection.execute(delete(table).where(table.c.run_key == key))
+    await append_chunks(connection, key, plan)
+    await connection.execute(
+        update(sync_runs)
+        .where(sync_runs.c.run_key == key)
+        .values(total=total, state=RunState.RUNNING, repairs=sync_runs.c.repairs + 1)
+    )
 
 
 async def find_run(connection: AsyncConnection, flow_run_id: str) -> RunRow | None:
@@ -96,6 +116,7 @@ async def lock_batch(connection: AsyncConnection, flow_run_id: str, index: int) 
 async def write_batch(connection: AsyncConnection, key: int, batch: BatchResult) -> None:
     """Enter what became of a chunk."""
     values = {name: getattr(batch, name) for name in KEPT + SUMS}
+    values["size"] = batch.chunk.size  # it shrinks where the last page of a cursor comes early
     foreign = {"cursor_": batch.cursor, "extra_fields": json.dumps(dict(batch.extra_fields))}
     landed = batch.state is ChunkState.LANDED
     landed_at = func.coalesce(chunks.c.landed_at, datetime.now(UTC)) if landed else None
@@ -121,15 +142,34 @@ def after_start(batch: BatchResult) -> BatchResult:
 def after_page(batch: BatchResult, result: PageResult) -> BatchResult:
     """A chunk whose next page has come: its counts grow, and it has landed when that page was its last."""
     counts = {**vars(result), "loaded": len(result.movements), "rejected": len(result.dead_letters)}
-    landed = result.page.end >= batch.chunk.end
+    landed = result.is_last or result.page.end >= batch.chunk.end
+    is_first = batch.next_offset == batch.chunk.offset
+    joins = is_first or not result.page.before or result.head == batch.tail
     return replace(
         batch,
+        chunk=_as_read(batch.chunk, result) if landed else batch.chunk,
         state=ChunkState.LANDED if landed else ChunkState.PLANNED,
         next_offset=result.page.end,
+        head=result.head if is_first else batch.head,
+        tail=result.tail,
+        broken_seams=batch.broken_seams + (not joins),
+        cursor=result.next_cursor,
         extra_fields=dict(Counter(batch.extra_fields) + Counter(result.extra_fields)),
         error=None,
         **{name: getattr(batch, name) + counts[name] for name in SUMS},
     )
+
+
+def chunk_after(batch: BatchResult, result: PageResult, size: int) -> Chunk | None:
+    """The chunk of `size` records after a landed one, where pages come by cursor and there are more."""
+    if result.is_last is not False or batch.state is not ChunkState.LANDED:
+        return None
+    return batch.chunk.followed_by(size)
+
+
+def _as_read(chunk: Chunk, result: PageResult) -> Chunk:
+    """A chunk that has landed: where pages come by cursor, it holds as many records as came."""
+    return chunk if result.is_last is None else replace(chunk, size=result.page.end - chunk.offset)
 
 
 def after_failure(batch: BatchResult, error: str) -> BatchResult:
@@ -152,15 +192,17 @@ def _run_values(run: SyncRun) -> dict[str, Any]:
     }
 
 
-def _chunk_values(key: int, chunk: Chunk) -> dict[str, Any]:
+def _chunk_values(key: int, chunk: Chunk, cursor: str | None = None) -> dict[str, Any]:
     return {
         "run_key": key,
         "chunk_index": chunk.index,
         "offset_": chunk.offset,
         "size": chunk.size,
         "page_size": chunk.page_size,
+        "overlap": chunk.overlap,
         "next_offset": chunk.offset,
         "state": ChunkState.PLANNED,
+        "cursor_": cursor,
     }
 
 
@@ -174,7 +216,7 @@ def _to_run(row: Row[Any]) -> RunRow:
 
 def _to_batch(row: Row[Any]) -> BatchResult:
     return BatchResult(
-        chunk=Chunk(row.chunk_index, row.offset_, row.size, row.page_size),
+        chunk=Chunk(row.chunk_index, row.offset_, row.size, row.page_size, row.overlap),
         cursor=row.cursor_,
         extra_fields=json.loads(row.extra_fields),
         **{name: getattr(row, name) for name in KEPT[1:] + SUMS},

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.models import DeadLetter, MovementRow, Page, PageResult, Reason
@@ -39,6 +39,19 @@ async def read_dead_letters(
         .limit(limit)
     )
     return [_to_letter(row) for row in rows]
+
+
+async def count_repeated_ids(connection: AsyncConnection, flow_run_id: str) -> int:
+    """How many record ids stand in a run more than once."""
+    repeated = (
+        select(movements.c.movement_id)
+        .join(sync_runs)
+        .where(sync_runs.c.flow_run_id == flow_run_id, movements.c.movement_id.is_not(None))
+        .group_by(movements.c.movement_id)
+        .having(func.count() > 1)
+        .subquery()
+    )
+    return (await connection.execute(select(func.count()).select_from(repeated))).scalar_one()
 
 
 async def _clear(connection: AsyncConnection, key: int, page: Page) -> None:

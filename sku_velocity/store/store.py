@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
 
+from sku_velocity.errors import IncompleteWindowError
 from sku_velocity.models import (
     BatchResult,
     Chunk,
@@ -76,7 +77,8 @@ class Store:
         """Keep a page's rows and dead letters, and advance its chunk; gives the chunk's row.
 
         A page that is not the chunk's next one changes nothing: another worker was faster, or it is
-        read for the second time.
+        read for the second time. Where pages come by cursor and one fills its chunk, the next chunk is
+        entered too.
         """
         async with self._database.writing() as connection:
             key, batch = await ledger.lock_batch(connection, flow_run_id, index)
@@ -85,6 +87,8 @@ class Store:
             await pages.replace_page(connection, key, result)
             advanced = ledger.after_page(batch, result)
             await ledger.write_batch(connection, key, advanced)
+            if following := ledger.chunk_after(advanced, result, batch.chunk.size):
+                await ledger.append_chunks(connection, key, [following], result.next_cursor)
         return advanced
 
     async def fail_chunk(self, flow_run_id: str, index: int, error: str) -> None:
@@ -93,7 +97,24 @@ class Store:
             key, batch = await ledger.lock_batch(connection, flow_run_id, index)
             await ledger.write_batch(connection, key, ledger.after_failure(batch, error))
 
-    async def publish(self, flow_run_id: str, report: str) -> None:
+    async def replan(self, flow_run_id: str, total: int | None, chunks: Sequence[Chunk]) -> SyncRun:
+        """Have a window read again by a new plan. Raises IncompleteWindowError where it was published."""
+        async with self._database.writing() as connection:
+            row = await publishing.take_turn(connection, flow_run_id)
+            if row.run.state not in (RunState.RUNNING, RunState.INCOMPLETE):
+                raise IncompleteWindowError(
+                    f"run {flow_run_id} of {row.run.warehouse} was {row.run.state} meanwhile: "
+                    "start a new run of this window"
+                )
+            await ledger.replace_plan(connection, row.key, total, chunks)
+            return (await ledger.get_run(connection, flow_run_id)).run
+
+    async def count_repeated_ids(self, flow_run_id: str) -> int:
+        """How many of the source's own record ids stand in a run more than once."""
+        async with self._database.reading() as connection:
+            return await pages.count_repeated_ids(connection, flow_run_id)
+
+    async def publish(self, flow_run_id: str, report: str, verdict: Verdict = Verdict.COMPLETE) -> None:
         """Make a proven window visible in one step, in place of whatever showed there.
 
         `report` is JSON text, kept with the run. A run that is published already stays as it is. Raises
@@ -102,7 +123,7 @@ class Store:
         async with self._database.writing() as connection:
             key = await publishing.show(connection, flow_run_id)
             if key is not None:
-                await ledger.close_run(connection, key, RunState.PUBLISHED, Verdict.COMPLETE, report)
+                await ledger.close_run(connection, key, RunState.PUBLISHED, verdict, report)
 
     async def refuse(self, flow_run_id: str, report: str) -> None:
         """Keep the report of a window that was not proven. A run that has been published stays as it is."""
