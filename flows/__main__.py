@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from prefect.client.schemas.objects import State
+from prefect.exceptions import ParameterTypeError
 from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -30,6 +31,8 @@ from sku_velocity.store import migrate
 from sku_velocity.store.engine import holds_password
 
 PUBLISHED, NOT_PUBLISHED, WRONG_USAGE = 0, 1, 2
+RECORD_COUNTS = ("fetched", "loaded", "rejected", "trimmed", "filtered")
+COSTS = ("chunks", "requests", "retried", "throttled", "seconds")
 HELD = {True: "held", False: "BROKEN", None: "-"}
 
 errors = Console(stderr=True)
@@ -161,7 +164,7 @@ def _save(block: Coroutine[Any, Any, WmsSource | VelocityStore], name: str) -> i
 
 def _without_password(store: str | None) -> str | None:
     """A store that can stand in a parameter: a URL with a password goes by the environment instead."""
-    if store and holds_password(store):
+    if store and "://" in store and holds_password(store):
         os.environ[STORE_VARIABLE] = store
         return None
     return store
@@ -187,13 +190,14 @@ def _progress_bar(warehouse: str) -> Iterator[None]:
 
 
 def _print_report(report: RunReport) -> None:
-    table = Table(title=f"{report.warehouse} from {report.source}: {report.verdict}")
-    for column in ("fetched", "loaded", "rejected", "trimmed", "chunks", "requests", "throttled", "seconds"):
-        table.add_column(column, justify="right")
-    counts = report.model_dump(include={str(column.header) for column in table.columns})
-    table.add_row(*(str(counts[str(column.header)]) for column in table.columns))
     console = Console()
-    console.print(table)
+    console.print(f"{report.warehouse} from {report.source}: {report.verdict}", style="bold", markup=False)
+    for names in (RECORD_COUNTS, COSTS):
+        table = Table()
+        for name in names:
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_row(*(str(getattr(report, name)) for name in names))
+        console.print(table)
     for check in report.checks:
         console.print(f"{HELD[check.held]:6}  {check.name}: {check.found}", markup=False)
     console.print(f"run {report.flow_run_id}", markup=False, highlight=False)
@@ -214,8 +218,8 @@ def main(arguments: list[str] | None = None) -> int:
     except CycloptsError as error:
         errors.print(f"error: {error}", markup=False, soft_wrap=True)
         return WRONG_USAGE
-    except ConfigurationError as error:
-        errors.print(f"error: {error}", markup=False, soft_wrap=True)
+    except (ConfigurationError, ParameterTypeError) as error:
+        errors.print(f"error: {' '.join(str(error).split())}", markup=False, soft_wrap=True)
         return WRONG_USAGE
     except Exception as error:  # the last line of defence: cron reads one line, not a traceback
         errors.print(f"error: {type(error).__name__}: {error}", markup=False, soft_wrap=True)

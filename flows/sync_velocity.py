@@ -23,7 +23,7 @@ from flows.artifacts import Progress, publish_batch, publish_run
 from flows.connections import Connections
 from flows.task_runner import EventLoopTaskRunner, as_they_complete
 from sku_velocity import steps
-from sku_velocity.completeness import verdict_of
+from sku_velocity.completeness import calls_for_rereading, verdict_of
 from sku_velocity.errors import ConfigurationError, RetriableError
 from sku_velocity.models import (
     BatchResult,
@@ -138,44 +138,34 @@ async def publish_window(connections: Connections, report: RunReport) -> None:
     persist_result=False,
 )
 async def sync_velocity(
-    source: Annotated[
-        str, Field(description="A wms-source block's name, or the path of a spec file (.yaml).")
-    ],
-    warehouse: Annotated[str, Field(min_length=1, description="The warehouse, as the API names it.")],
-    start: Annotated[
-        AwareDatetime | None,
-        Field(description="The window's start, with zone. Empty: an hour before its end."),
-    ] = None,
-    end: Annotated[
-        AwareDatetime | None,
-        Field(description="The window's end, not in it. Empty: the last whole hour that has settled."),
-    ] = None,
-    store: Annotated[
-        str | None,
-        Field(description="A velocity-store block's name, or a URL without password."),
-    ] = None,
-    token_env: Annotated[
-        str | None, Field(description="The worker's environment variable that holds the token.")
-    ] = None,
-    settle_minutes: Annotated[
-        int, Field(ge=0, description="How long an hour is left to settle before it is read.")
-    ] = 10,
-    chunk_retries: Annotated[
-        int, Field(ge=0, description="How often a task whose other side was away is run again.")
-    ] = CHUNK_RETRIES,
-    repairs: Annotated[
-        int, Field(ge=0, description="How often a window that is not proven whole is read again.")
-    ] = REPAIRS,
-    max_reject_ratio: Annotated[
-        float, Field(ge=0, le=1, description="Publish nothing where a larger share of records is rejected.")
-    ] = MAX_REJECT_RATIO,
-    resume: Annotated[
-        str | None, Field(description="The id of an earlier run: read only what it has not landed.")
-    ] = None,
+    source: str,
+    warehouse: Annotated[str, Field(min_length=1)],
+    start: AwareDatetime | None = None,
+    end: AwareDatetime | None = None,
+    store: str | None = None,
+    token_env: str | None = None,
+    settle_minutes: Annotated[int, Field(ge=0)] = 10,
+    chunk_retries: Annotated[int, Field(ge=0)] = CHUNK_RETRIES,
+    repairs: Annotated[int, Field(ge=0)] = REPAIRS,
+    max_reject_ratio: Annotated[float, Field(ge=0, le=1)] = MAX_REJECT_RATIO,
+    resume: str | None = None,
 ) -> Any:
     """Read one window of one warehouse whole, prove it, and publish it in one step.
 
     A retry of the run, or another run with `resume`, reads only the chunks that have not landed.
+
+    Args:
+        source: A wms-source block's name, or the path of a spec file (.yaml).
+        warehouse: The warehouse, as the API names it.
+        start: The window's start, with its zone. Empty: an hour before its end.
+        end: The window's end, not in it. Empty: the last whole hour that has settled at the scheduled start.
+        store: A velocity-store block's name, or a URL without password. Empty: $SKU_VELOCITY_STORE of the worker.
+        token_env: The worker's environment variable that holds the token, where the block has none.
+        settle_minutes: How long an hour is left to settle before it is read.
+        chunk_retries: How often a task is run again whose other side was away.
+        repairs: How often a window that is not proven whole is read again.
+        max_reject_ratio: Publish nothing where a larger share of the records is rejected.
+        resume: The id of an earlier run: read only what it has not landed.
     """
     started = time.monotonic()
     connections = Connections(await find_source(source, token_env), await find_store(store))
@@ -310,8 +300,9 @@ def final_state(report: RunReport, batches: Sequence[BatchResult]) -> State[RunR
             data=report,
         )
     broken = "; ".join(f"{check.name}: {check.found}" for check in report.checks if check.held is False)
-    return Failed(
-        name="Incomplete",
-        message=f"Not proven whole, nothing published: {broken}. Retry reads the window again.",
-        data=report,
+    advice = (
+        "Retry reads the window again."
+        if calls_for_rereading(report.checks)
+        else "Look at the dead letters, mend the source or raise max_reject_ratio."
     )
+    return Failed(name="Incomplete", message=f"Nothing published: {broken}. {advice}", data=report)

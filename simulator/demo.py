@@ -26,11 +26,13 @@ ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".demo"
 RECORDS = 50_000
 CEILING = 50  # requests/s that the simulated WMS allows
-FAILING_OFFSET = 12_000
+PAGE = 1000  # records that a page asks for; one of them was in the page before
+FAILING_OFFSET = 12 * (PAGE - 1) - 1
 SPEC = """\
 name: demo-wms
 base_url: {url}
 request: {{path: /movements, params: {{warehouse: "{{warehouse}}"}}}}
+paging: {{page_size: {page}}}
 records: {{path: records}}
 total: {{from: body, path: total}}
 pace: {{requests_per_second: {ceiling}}}
@@ -103,7 +105,7 @@ class Demo:
         _expect(second["WH-01"]["state_name"] == "Complete", "WH-01 should have been published")
         _expect(read_again == 1, f"the Retry should have read one page, not {read_again}")
         self._show_published()
-        console.print(f"The Retry read {read_again} of 50 pages: the one that had failed.")
+        console.print(f"The Retry read {read_again} of 51 pages: the one that had failed.")
         if keep:
             self._keep(runs)
 
@@ -134,7 +136,7 @@ class Demo:
 
     def _deploy(self, wms: str) -> str:
         spec = STATE / "demo-wms.yaml"
-        spec.write_text(SPEC.format(url=wms, ceiling=CEILING))
+        spec.write_text(SPEC.format(url=wms, ceiling=CEILING, page=PAGE))
         flows = [sys.executable, "-m", "flows"]
         self._do(_prefect("block", "register", "-m", "blocks"))
         self._do([*flows, "save-source", "wms", "--spec", str(spec), "--token-env", "WMS_TOKEN"])
@@ -176,7 +178,7 @@ class Demo:
         for column in ("warehouse", "state", "message"):
             table.add_column(column, overflow="fold")
         for warehouse, run in runs.items():
-            table.add_row(warehouse, run["state_name"], run["state"]["message"][:150])
+            table.add_row(warehouse, run["state_name"], run["state"]["message"].partition(". ")[0])
         console.print(table)
 
     def _show_published(self) -> None:
@@ -201,7 +203,7 @@ class Demo:
     def _pages(self, wms: str) -> int:
         """Whole pages that the WMS has served so far; a small look at the first records is none."""
         stats = httpx.get(f"{wms}/stats").raise_for_status().json()
-        return sum(page["count"] for page in stats["pages"] if page["limit"] == 1000)
+        return sum(page["count"] for page in stats["pages"] if page["limit"] == PAGE)
 
     def _get(self, path: str) -> dict[str, Any]:
         found: dict[str, Any] = self._api.get(path).raise_for_status().json()

@@ -56,3 +56,10 @@ def store_url(request: pytest.FixtureRequest) -> str:
     """The address of an empty store, once on each database."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token of the simulated WMS, where a spec file looks for it."""
+    monkeypatch.setenv("WMS_TOKEN", "s3cret-token")
+    monkeypatch.setenv("SKU_VELOCITY_STORE", "sqlite:///nowhere/unused.db")  # and nothing outlives a test

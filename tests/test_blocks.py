@@ -1,0 +1,111 @@
+"""Blocks as the Prefect UI and other people's code meet them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from prefect.blocks.core import Block
+from prefect.testing.standard_test_suites import BlockStandardTestSuite
+from pydantic import SecretStr
+
+from blocks import VelocityStore, WmsSource
+from blocks.store import find_store
+from blocks.wms import find_source
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.source.spec import SourceSpec, parse_spec
+
+SECRET = "hunter2-hunter2"
+
+
+def acme() -> SourceSpec:
+    data = {
+        "name": "acme",
+        "base_url": "https://wms.example.com",
+        "records": {"path": "rows"},
+        "total": {"from": "body", "path": "total"},
+        "fields": {"sku_id": ["sku", "item.sku"], "movement_id": "id"},
+        "filter": [{"path": "type", "in": ["pick"]}],
+    }
+    return parse_spec(data, "test")
+
+
+def source() -> WmsSource:
+    return WmsSource(spec=acme(), token=SecretStr(SECRET))
+
+
+def store() -> VelocityStore:
+    return VelocityStore(url=SecretStr(f"postgresql://me:{SECRET}@db.example.com/velocity"))
+
+
+class BlockManners(BlockStandardTestSuite):
+    # Prefect's own test of the picture fetches it from the internet.
+    test_has_a_valid_image = None
+
+
+class TestWmsSource(BlockManners):
+    @pytest.fixture
+    def block(self) -> type[Block]:
+        return WmsSource
+
+
+class TestVelocityStore(BlockManners):
+    @pytest.fixture
+    def block(self) -> type[Block]:
+        return VelocityStore
+
+
+@pytest.mark.parametrize("block", [source(), store()], ids=["source", "store"])
+def test_a_secret_shows_neither_in_a_repr_nor_in_a_dump(block: Block) -> None:
+    assert SECRET not in repr(block) + str(block) + block.model_dump_json()
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize("block", [source(), store()], ids=["source", "store"])
+def test_a_block_comes_back_as_it_was_saved(block: Block) -> None:
+    async def save_and_load() -> Block:
+        await block.asave("round-trip", overwrite=True)
+        return await type(block).aload("round-trip")
+
+    loaded = asyncio.run(save_and_load())
+    secret = loaded.token if isinstance(loaded, WmsSource) else loaded.url
+    assert secret is not None and SECRET in secret.get_secret_value()
+    assert not isinstance(loaded, WmsSource) or loaded.spec == acme()
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_an_unknown_block_is_named_and_what_to_do() -> None:
+    with pytest.raises(ConfigurationError, match=r"no block wms-source/nowhere: make one"):
+        asyncio.run(find_source("nowhere"))
+    with pytest.raises(ConfigurationError, match=r"no block velocity-store/nowhere: make one"):
+        asyncio.run(find_store("nowhere"))
+
+
+def test_a_missing_token_variable_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "acme.yaml"
+    path.write_text("{name: acme, base_url: 'https://wms.example.com'}")
+    with pytest.raises(ConfigurationError, match="ACME_TOKEN is not set"):
+        asyncio.run(find_source(str(path), "ACME_TOKEN"))
+
+
+def test_a_source_that_signs_in_needs_a_token() -> None:
+    async def open_client() -> None:
+        async with WmsSource(spec=acme()).get_client():
+            raise AssertionError("opened without a token")
+
+    with pytest.raises(ConfigurationError, match=r"auth.kind is bearer, but there is no token"):
+        asyncio.run(open_client())
+
+
+def test_a_password_in_a_store_parameter_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigurationError, match="carries a password") as caught:
+        asyncio.run(find_store(f"postgresql://me:{SECRET}@db.example.com/velocity"))
+    assert SECRET not in str(caught.value)
+
+
+def test_without_a_name_the_store_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SKU_VELOCITY_STORE", raising=False)
+    assert asyncio.run(find_store(None)).url.get_secret_value() == "sqlite:///sku-velocity.db"
+    monkeypatch.setenv("SKU_VELOCITY_STORE", "sqlite:///other.db")
+    assert asyncio.run(find_store(None)).url.get_secret_value() == "sqlite:///other.db"

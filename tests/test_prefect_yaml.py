@@ -1,0 +1,85 @@
+"""prefect.yaml holds nothing that Prefect would pass over in silence."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.cli.deploy import _models as models
+from prefect.client.schemas.schedules import construct_schedule
+from prefect.flows import Flow
+from pydantic import BaseModel
+
+CHECKOUT = Path(__file__).parents[1]
+TEXT = (CHECKOUT / "prefect.yaml").read_text()
+CONTENT: dict[str, Any] = yaml.safe_load(TEXT)
+DEPLOYMENTS: list[dict[str, Any]] = CONTENT["deployments"]
+PARTS: dict[str, type[BaseModel]] = {
+    "work_pool": models.WorkPoolConfig,
+    "concurrency_limit": models.ConcurrencyLimitSpec,
+    "schedules": models.RawScheduleConfig,
+}
+
+every_deployment = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda each: each["name"])
+
+
+def unknown_keys(model: type[BaseModel], data: dict[str, Any], where: str) -> Iterator[str]:
+    """The keys that a model of Prefect's would ignore, below `data` too."""
+    known = {name for key, field in model.model_fields.items() for name in (key, field.alias)}
+    yield from (f"{where}.{key}" for key in data if key not in known)
+    for key, part in PARTS.items():
+        found = data.get(key, [])
+        for each in found if isinstance(found, list) else [found]:
+            yield from unknown_keys(part, each, f"{where}.{key}")
+
+
+def flow_of(deployment: dict[str, Any]) -> Flow[..., Any]:
+    path, name = deployment["entrypoint"].split(":")
+    assert (CHECKOUT / path).is_file()
+    flow = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
+    assert isinstance(flow, Flow)
+    return flow
+
+
+def test_the_file_is_what_prefect_reads() -> None:
+    models.PrefectYamlModel.model_validate(CONTENT)
+    assert list(unknown_keys(models.PrefectYamlModel, CONTENT, "prefect.yaml")) == [
+        "prefect.yaml.definitions"  # anchors of YAML alone
+    ]
+
+
+def test_a_misspelt_key_would_be_seen() -> None:
+    data = {"name": "x", "work_pool": {"nane": "y"}, "concurency_limit": 1}
+    found = list(unknown_keys(models.DeploymentConfig, data, "x"))
+    assert found == ["x.concurency_limit", "x.work_pool.nane"]
+
+
+@every_deployment
+def test_no_key_of_a_deployment_is_unknown(deployment: dict[str, Any]) -> None:
+    assert list(unknown_keys(models.DeploymentConfig, deployment, deployment["name"])) == []
+
+
+@every_deployment
+def test_its_parameters_are_those_of_its_flow(deployment: dict[str, Any]) -> None:
+    flow_of(deployment).validate_parameters(deployment["parameters"])
+
+
+@every_deployment
+def test_each_parameter_is_described_in_the_ui(deployment: dict[str, Any]) -> None:
+    for name, parameter in flow_of(deployment).parameters.properties.items():
+        assert parameter.get("description", "").endswith("."), name
+
+
+@every_deployment
+def test_it_is_described_and_its_schedules_are_ones(deployment: dict[str, Any]) -> None:
+    assert deployment["description"]
+    for schedule in deployment["schedules"]:
+        construct_schedule(cron=schedule["cron"], timezone=schedule["timezone"])
+
+
+def test_no_path_of_a_machine_is_in_it() -> None:
+    assert str(CHECKOUT) not in TEXT and str(Path.home()) not in TEXT
