@@ -159,7 +159,7 @@ async def sync_velocity(
         warehouse: The warehouse, as the API names it.
         start: The window's start, with its zone. Empty: an hour before its end.
         end: The window's end, not in it. Empty: the last whole hour that has settled at the scheduled start.
-        store: A velocity-store block's name, or a URL without password. Empty: $SKU_VELOCITY_STORE of the worker.
+        store: A velocity-store block's name, or a URL without password. Empty: $SKU_VELOCITY_STORE.
         token_env: The worker's environment variable that holds the token, where the block has none.
         settle_minutes: How long an hour is left to settle before it is read.
         chunk_retries: How often a task is run again whose other side was away.

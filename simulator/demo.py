@@ -76,7 +76,6 @@ class Demo:
             "PREFECT_API_URL": f"{self._ui}/api",
             "PREFECT_HOME": str(STATE / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "SKU_VELOCITY_HOME": str(ROOT),
             "SKU_VELOCITY_STORE": f"sqlite:///{STATE / 'velocity.db'}",
             "WMS_TOKEN": "demo-token",
         }
