@@ -92,3 +92,14 @@ async def test_requests_in_flight_are_bounded() -> None:
 
     await asyncio.gather(*(request() for _ in range(20)))
     assert most == 3
+
+
+@pytest.mark.parametrize("rate", [1, 5, 50])
+async def test_requests_that_a_busy_loop_has_kept_back_do_not_leave_all_at_once(rate: int) -> None:
+    clock = FakeClock()
+    pacer = Pacer(PaceSpec(requests_per_second=rate), clock, clock.sleep)
+    times = []
+    for _ in range(3 * rate + 1):
+        await pacer.leave()
+        times.append(clock.now)
+    assert all(later - first >= 1 for first, later in zip(times, times[rate:], strict=False))

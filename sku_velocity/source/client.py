@@ -170,6 +170,7 @@ class SourceClient:
             self._pacer.hold(wait)
 
     async def _send(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
+        request.extensions["trace"] = self._as_it_leaves
         try:
             async with self._pacer.turn(), asyncio.timeout(self.spec.timeouts.total):
                 response = await self._http.send(request, stream=True)
@@ -187,6 +188,11 @@ class SourceClient:
                 f"{self._place(request)}: address: {_explain(error)}; "
                 "check base_url and that the source is up"
             ) from error
+
+    async def _as_it_leaves(self, event: str, _: Mapping[str, object]) -> None:
+        """Told by the connection of each of its steps: the request keeps its pace as it is written."""
+        if event == "http11.send_request_headers.started":
+            await self._pacer.leave()
 
     async def _body(self, response: httpx.Response) -> bytes:
         limit = self.spec.timeouts.max_page_bytes

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -17,7 +18,9 @@ class Pacer:
 
     Starts are handed out on a fixed grid (the virtual scheduling form of the leaky bucket, ITU-T I.371
     "GCRA"), so a request that wakes late does not push back those behind it, and a rate is reached, not
-    just kept under. `hold` stops all starts for a while: what a `Retry-After` asks for.
+    just kept under. Where a busy event loop lets many late ones go at once, `leave` spreads them: within a
+    second no more leave than the grid has places. `hold` stops all starts for a while: what a `Retry-After`
+    asks for.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class Pacer:
     ) -> None:
         self._interval = 1 / (pace.requests_per_second * SHARE_OF_CEILING)
         self._headroom = self._interval * (pace.burst - 1)
+        self._left: deque[float] = deque(maxlen=max(pace.burst, int(pace.requests_per_second), 1))
         self._in_flight = asyncio.Semaphore(pace.max_concurrency)
         self._clock = clock
         self._sleep = sleep
@@ -50,6 +54,15 @@ class Pacer:
             await self._sleep(start - now)
             if self._held_until <= start:
                 return
+
+    async def leave(self) -> None:
+        """Wait, as a request's first byte is about to leave, until the last second has room for it."""
+        while len(self._left) == self._left.maxlen:
+            wait = self._left[0] + self._interval * len(self._left) - self._headroom - self._clock()
+            if wait <= 0:
+                break
+            await self._sleep(wait)
+        self._left.append(self._clock())
 
     def hold(self, seconds: float) -> None:
         """Let no request of the source start for this long."""
