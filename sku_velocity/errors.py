@@ -53,7 +53,14 @@ class RetriableError(VelocityError):
 
 
 class SourceUnavailableError(RetriableError):
-    """A request failed on every attempt that its retry policy allows."""
+    """A request failed on every attempt that its retry policy allows.
+
+    `wait` is the seconds that the source asked for, 0 where it did not say.
+    """
+
+    def __init__(self, message: str, wait: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait = wait
 
 
 class UnreadableBodyError(SourceUnavailableError):

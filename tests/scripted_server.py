@@ -23,19 +23,25 @@ class Reply:
 class ScriptedServer:
     url: str
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
 
 
 @contextmanager
 def scripted(*replies: Reply) -> Iterator[ScriptedServer]:
-    """Serve the replies; `requests` fills with (path and query, headers) of each request."""
+    """Serve the replies; `requests` fills with (path and query, headers) of each, `bodies` with its body."""
     script = list(replies)
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_POST(self) -> None:
+            self.do_GET()
+
         def do_GET(self) -> None:
+            sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             with lock:
+                server.bodies.append(sent)
                 reply = script.pop(0) if len(script) > 1 else script[0]
                 server.requests.append((self.path, dict(self.headers)))
             self.send_response(reply.status)

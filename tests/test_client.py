@@ -21,6 +21,7 @@ from sku_velocity.errors import (
     VelocityError,
 )
 from sku_velocity.source.client import Answer, SourceClient
+from sku_velocity.source.requests import Ask
 from sku_velocity.source.spec import parse_spec
 from tests.fake_clock import FakeClock
 from tests.scripted_server import Reply, ScriptedServer, scripted
@@ -42,7 +43,7 @@ async def fetch(url: str, clock: FakeClock | None = None, token: str = SECRET, *
     spec = parse_spec({"name": "acme", "base_url": url, **parts}, "test")
     clock = clock or FakeClock()
     async with SourceClient.open(spec, SecretStr(token), clock, clock.sleep) as client:
-        return await client.fetch(client.build_request(spec.url, {}, {}), decode)
+        return await client.fetch(client.build_request(Ask("GET", spec.url, {}, {})), decode)
 
 
 async def refusal(server: ScriptedServer, **parts: Any) -> VelocityError:

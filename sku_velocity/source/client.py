@@ -17,7 +17,6 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from tenacity.wait import wait_random_exponential
 
 from sku_velocity.errors import (
-    ConfigurationError,
     SourceAddressError,
     SourceAuthError,
     SourceMappingError,
@@ -25,7 +24,10 @@ from sku_velocity.errors import (
     SourceUnavailableError,
     VelocityError,
 )
+from sku_velocity.source.auth import Signature, signature_of
+from sku_velocity.source.envelope import ToldInBody
 from sku_velocity.source.pacing import Pacer
+from sku_velocity.source.requests import Ask
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.validation import quote
 
@@ -62,14 +64,6 @@ class Answer(Generic[T]):
     tally: Tally
 
 
-class _UnsettledError(SourceUnavailableError):
-    """A status that may be another one next time; `wait` is the seconds that the source asked for."""
-
-    def __init__(self, message: str, wait: float) -> None:
-        super().__init__(message)
-        self.wait = wait
-
-
 class SourceClient:
     """Asks one source. It belongs to the event loop that opened it, with its connections and its pace.
 
@@ -81,14 +75,15 @@ class SourceClient:
         spec: SourceSpec,
         http: httpx.AsyncClient,
         pacer: Pacer,
-        secret: str,
+        signature: Signature,
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self.spec = spec
         self.tally = Tally()
         self._http = http
         self._pacer = pacer
-        self._secret = secret
+        self._signature = signature
+        self._told = ToldInBody(spec)
         self._sleep = sleep
 
     @classmethod
@@ -104,10 +99,10 @@ class SourceClient:
 
         Raises ConfigurationError where the spec signs in and there is no token, or none that a header holds.
         """
-        secret = _secret(spec, token)
+        signature = signature_of(spec, token)
         in_flight = spec.pace.max_concurrency
         async with httpx.AsyncClient(
-            headers=_auth_headers(spec, secret),
+            auth=signature,
             limits=httpx.Limits(
                 max_connections=in_flight,
                 max_keepalive_connections=in_flight,
@@ -118,7 +113,7 @@ class SourceClient:
             ),
             follow_redirects=False,
         ) as http:
-            yield cls(spec, http, Pacer(spec.pace, clock, sleep), secret, sleep)
+            yield cls(spec, http, Pacer(spec.pace, clock, sleep), signature, sleep)
 
     async def fetch(self, request: httpx.Request, decode: Callable[[bytes], T]) -> Answer[T]:
         """Send a request until its body decodes, at most 4 times.
@@ -156,14 +151,15 @@ class SourceClient:
             tally.requests += 1
             response, body = await self._send(request)
             wait = self._asked_wait(response)
-            if not wait or response.status_code not in self.spec.throttle.statuses:
-                self._raise_for_status(response, body, wait)
+            status = self._told.status(body) or response.status_code
+            if not wait or status not in self.spec.throttle.statuses:
+                self._raise_for_status(response, status, body, wait)
                 return response, body
             tally.throttled += 1
             waited += wait
             if waited > PATIENCE:
                 raise SourceThrottledError(
-                    f"{self._place(request)}: HTTP {response.status_code} asks to wait {waited:.0f} s "
+                    f"{self._place(request)}: HTTP {status} asks to wait {waited:.0f} s "
                     f"altogether, more than the {PATIENCE:.0f} s that one request waits: run again later, "
                     "or lower pace.requests_per_second"
                 )
@@ -206,9 +202,12 @@ class SourceClient:
                 )
         return bytes(body)
 
-    def _raise_for_status(self, response: httpx.Response, body: bytes, wait: float) -> None:
-        status = response.status_code
+    def _raise_for_status(self, response: httpx.Response, status: int, body: bytes, wait: float) -> None:
         if status < 300:
+            if error := self._told.error(body):
+                raise SourceMappingError(
+                    f"{self._place(response.request)}: it tells an error (records.error_path): {error}"
+                )
             return
 
         def said(wrong: str, advice: str) -> str:
@@ -217,7 +216,7 @@ class SourceClient:
             )
 
         if status in TRANSIENT_STATUSES | self.spec.throttle.statuses:
-            raise _UnsettledError(said("answer", "the source is not well"), wait)
+            raise SourceUnavailableError(said("answer", "the source is not well"), wait)
         if status in (401, 403):
             raise SourceAuthError(said("token", "check the token, its rights, and auth in the spec"))
         if status < 400:
@@ -225,7 +224,7 @@ class SourceClient:
             raise SourceAddressError(
                 said("address", f"redirected to {target}, which is not followed: set base_url to it")
             )
-        if status in (404, 405, 410):
+        if status in (404, 405, 410, 416):
             raise SourceAddressError(said("address", "check base_url and request.path"))
         raise SourceMappingError(said("mapping", "check request, paging and window in the spec"))
 
@@ -236,23 +235,25 @@ class SourceClient:
                 return max(seconds, SHORTEST_WAIT)
         return 0.0
 
-    def build_request(
-        self, url: str, params: Mapping[str, str | int | float | bool], headers: Mapping[str, str]
-    ) -> httpx.Request:
-        """A request to the source, signed."""
-        return self._http.build_request(self.spec.request.method, url, params=params, headers=headers)
+    def build_request(self, ask: Ask) -> httpx.Request:
+        """A request to the source."""
+        return self._http.build_request(
+            ask.method, ask.url, params=ask.params, headers=ask.headers, json=ask.body
+        )
 
     def _place(self, request: httpx.Request) -> str:
         return f"{self.spec.name}: {request.method} {request.url}"
 
     def _without_secret(self, text: str) -> str:
-        return text.replace(self._secret, "***") if self._secret else text
+        for secret in self._signature.secrets:
+            text = text.replace(secret, "***")
+        return text
 
 
 def _wait(state: RetryCallState) -> float:
     """Seconds to the next attempt: 2 to 10 with jitter, and never less than the source asked for."""
     error = state.outcome.exception() if state.outcome else None
-    return max(_backoff(state), error.wait if isinstance(error, _UnsettledError) else 0.0)
+    return max(_backoff(state), error.wait if isinstance(error, SourceUnavailableError) else 0.0)
 
 
 def _seconds(retry_after: str) -> float:
@@ -270,26 +271,3 @@ def _seconds(retry_after: str) -> float:
 
 def _explain(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-def _secret(spec: SourceSpec, token: SecretStr | None) -> str:
-    """The token as it stands in a header, or nothing where the source needs none."""
-    if spec.auth.kind == "none":
-        return ""
-    secret = token.get_secret_value().strip() if token else ""
-    if not secret:
-        raise ConfigurationError(
-            f"{spec.name}: token: auth.kind is {spec.auth.kind}, but there is no token: "
-            "set the block's token, or the environment variable that --token-env names"
-        )
-    if not (secret.isascii() and secret.isprintable()):
-        raise ConfigurationError(f"{spec.name}: token: it holds characters that no HTTP header can carry")
-    return secret
-
-
-def _auth_headers(spec: SourceSpec, secret: str) -> dict[str, str]:
-    if spec.auth.kind == "bearer":
-        return {"Authorization": f"Bearer {secret}"}
-    if spec.auth.kind == "header":
-        return {spec.auth.header: spec.auth.prefix + secret}
-    return {}

@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import quote as quote_url
+from functools import partial
 
 import httpx
 
 from sku_velocity.completeness import LastLook
 from sku_velocity.errors import SourceAddressError, SourceMappingError
-from sku_velocity.models import BatchResult, Page, PageResult, SyncRun, Window, iso
+from sku_velocity.models import BatchResult, Page, PageResult, SyncRun, Window
 from sku_velocity.source.client import Answer, SourceClient, Tally
-from sku_velocity.source.fields import Scalar
+from sku_velocity.source.envelope import read_count
 from sku_velocity.source.paging import find_end
+from sku_velocity.source.requests import Ask, Requests
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.validation import PageReader, RawPage, quote
 
@@ -134,8 +135,7 @@ class WindowReader:
         return link.get("url")
 
     async def _ask_from(self, cursor: str | None) -> Answer[RawPage]:
-        request = self._request(0, self._spec.paging.effective_page_size, cursor)
-        return await self.client.fetch(request, self.reader.read)
+        return await self._fetch(self._requests.following(cursor, self._spec.paging.effective_page_size))
 
     async def _look_at_the_end(self, total: int, batches: Sequence[BatchResult]) -> LastLook:
         """Ask for the last records and one more, which must not be there."""
@@ -170,6 +170,10 @@ class WindowReader:
         return self.client.spec
 
     @property
+    def _requests(self) -> Requests:
+        return Requests(self._spec, self.warehouse, self.window)
+
+    @property
     def _heeds_page_size(self) -> bool:
         return self._spec.paging.limit_param is not None or self._spec.paging.place == "range_header"
 
@@ -185,7 +189,10 @@ class WindowReader:
         return await self._ask(page.offset - page.before, page.before + page.size)
 
     async def _ask(self, offset: int, count: int) -> Answer[RawPage]:
-        return await self.client.fetch(self._request(offset, count), self.reader.read)
+        return await self._fetch(self._requests.page(offset, count))
+
+    async def _fetch(self, ask: Ask) -> Answer[RawPage]:
+        return await self.client.fetch(self.client.build_request(ask), self.reader.read)
 
     async def _has_record(self, position: int) -> bool:
         size = self._page_size if self._spec.paging.style == "page" else 1
@@ -199,25 +206,11 @@ class WindowReader:
 
     async def _count(self, answer: Answer[RawPage]) -> int | None:
         """The number of records that the source tells; None where it tells none."""
-        return None if self._spec.total.source == "none" else self._total(answer)
-
-    def _request(self, offset: int, count: int, cursor: str | None = None) -> httpx.Request:
-        request, paging, window = self._spec.request, self._spec.paging, self._spec.window
-        params: dict[str, Scalar] = {name: self._fill(value) for name, value in request.params.items()}
-        params |= self._spec.order.params
-        params[paging.offset_param] = offset + paging.first
-        if paging.limit_param:
-            params[paging.limit_param] = count
-        if window.params.start:
-            params[window.params.start] = iso(self.window.start)
-        if window.params.end:
-            params[window.params.end] = iso(self.window.end)
-        url = self._spec.url.replace("{warehouse}", quote_url(self.warehouse, safe=""))
-        headers = {name: str(self._fill(value)) for name, value in request.headers.items()}
-        return self.client.build_request(url, params, headers)
-
-    def _fill(self, value: Scalar) -> Scalar:
-        return value.replace("{warehouse}", self.warehouse) if isinstance(value, str) else value
+        spec = self._spec
+        if spec.total.request is not None:
+            request = self.client.build_request(self._requests.count(spec.total.request))
+            return (await self.client.fetch(request, partial(read_count, spec))).content
+        return None if spec.total.source == "none" else self._total(answer)
 
     def _check_mapping(self, page: RawPage) -> None:
         if missing := self.reader.unmapped_fields(page):
@@ -228,17 +221,20 @@ class WindowReader:
             )
 
     def _total(self, answer: Answer[RawPage]) -> int:
-        spec = self._spec.total
-        told = answer.headers.get(spec.header) if spec.header else answer.content.total
+        spec, headers = self._spec.total, answer.headers
+        told: int | str | None = answer.content.total
+        place = f"total.path {spec.path}"
+        if spec.source == "header":
+            place, told = f"header {spec.header}", headers.get(spec.header or "")
+        if spec.source == "content_range":
+            place, told = "header Content-Range", headers.get("Content-Range", "").rpartition("/")[2]
         try:
-            total = int(told)  # type: ignore[arg-type]  # what is not a number is what we ask
+            return int(told)  # type: ignore[arg-type]  # what is not a number is what we ask
         except (TypeError, ValueError):
-            place = f"header {spec.header}" if spec.header else f"total.path {spec.path}"
             raise SourceMappingError(
                 f"{self._spec.name}: mapping: no total at {place}; "
                 f"the answer begins: {quote(answer.content.body)}"
             ) from None
-        return total
 
 
 def _with_cost(result: PageResult, tally: Tally, started: float) -> PageResult:
