@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 
 @dataclass(frozen=True)
@@ -95,29 +96,100 @@ class OffsetQuery:
 
 
 @dataclass(frozen=True)
+class PageQuery(OffsetQuery):
+    """Pages are asked for by number; the API's first page is number 1."""
+
+    offset_param: str = "page"
+    first: int = 1
+
+    def read(self, call: Call) -> Question:
+        numbered = super().read(call)
+        return replace(numbered, offset=numbered.offset * (numbered.limit or 1))
+
+
+@dataclass(frozen=True)
+class CursorQuery(OffsetQuery):
+    """Only the first page can be asked for outright; the others by the cursor of the one before."""
+
+    def read(self, call: Call) -> Question:
+        params = dict(call.params)
+        cursor = params.pop("cursor", "after-0")
+        try:
+            params["offset"] = str(int(cursor.removeprefix("after-"), 16))
+        except ValueError as error:
+            raise BadQuestionError(f"no such cursor: {cursor!r}") from error
+        return super().read(replace(call, params=params))
+
+
+@dataclass(frozen=True)
+class RangeHeader(OffsetQuery):
+    """Rows are asked for by first and last position in the header `Range`."""
+
+    def read(self, call: Call) -> Question:
+        first, dash, last = call.headers.get("range", "").partition("-")
+        if not (dash and first.isdecimal() and last.isdecimal()):
+            raise BadQuestionError("a header Range is needed, as in 0-24")
+        params = {**call.params, "offset": first, "limit": str(int(last) - int(first) + 1)}
+        return super().read(replace(call, params=params))
+
+
+@dataclass(frozen=True)
+class BodyOffset(OffsetQuery):
+    """Rows are asked for by a JSON body with the same names."""
+
+    def read(self, call: Call) -> Question:
+        try:
+            params = {str(name): str(value) for name, value in json.loads(call.body).items()}
+        except (ValueError, AttributeError) as error:
+            raise BadQuestionError("a JSON object is needed as body") from error
+        return super().read(replace(call, params=params))
+
+
+@dataclass(frozen=True)
 class JsonAnswer:
     """Rows at a dotted path of the body, or, with an empty path, a body that is the array itself.
 
-    The total stands at a dotted path of the body, in a header, in both or nowhere.
+    The total stands at a dotted path of the body, in a header, behind the slash of `Content-Range`, or
+    nowhere. Where to go on stands as a cursor or as a link at a dotted path, or in the header `Link`.
     """
 
     records_path: str = ""
     total_path: str | None = None
     total_header: str | None = None
+    content_range: bool = False
+    cursor_path: str | None = None
+    link_path: str | None = None
+    link_header: bool = False
+    missing_past_the_end: bool = False
 
     def page(self, page: Page) -> Reply:
+        if self.missing_past_the_end and page.question.offset > 0 and not page.bodies:
+            return self.refusal(404, "there is no such page", {})
         array = b"[" + b",".join(page.bodies) + b"]"
+        headers = self._headers(page)
+        return Reply(200, self._wrap(array, page) if self.records_path else array, headers)
+
+    def _headers(self, page: Page) -> dict[str, str]:
         headers = {self.total_header: str(page.total)} if self.total_header else {}
-        return Reply(200, self._wrap(array, page.total) if self.records_path else array, headers)
+        if self.content_range:
+            first = page.question.offset
+            headers["Content-Range"] = f"{first}-{first + len(page.bodies) - 1}/{page.total}"
+        if self.link_header and (link := _link(page)):
+            headers["Link"] = f'<{link}>; rel="next"'
+        return headers
 
     def refusal(self, status: int, detail: str, headers: Mapping[str, str]) -> Reply:
         return Reply(status, json.dumps({"detail": detail}).encode(), headers)
 
-    def _wrap(self, array: bytes, total: int) -> bytes:
+    def _wrap(self, array: bytes, page: Page) -> bytes:
         """The body around the array. The rows are JSON already: a mark holds their place meanwhile."""
         body: dict[str, Any] = {}
         if self.total_path:
-            put(body, self.total_path, total)
+            put(body, self.total_path, page.total)
+        if self.cursor_path:
+            put(body, self.cursor_path, _cursor(page))
+        if self.link_path:
+            put(body, self.link_path, _link(page))
         put(body, self.records_path, "@rows@")
         before, after = json.dumps(body).encode().split(b'"@rows@"')
         return before + array + after
@@ -147,7 +219,27 @@ DIALECTS: Mapping[str, Dialect] = {
     "nested": Dialect(telling=JsonAnswer("data.movements", "meta.page.total"), fields=NESTED_FIELDS),
     "header": Dialect(telling=JsonAnswer(total_header="X-Total-Count")),
     "bare": Dialect(telling=JsonAnswer()),
+    "page": Dialect(asking=PageQuery(), telling=JsonAnswer("records", "total", missing_past_the_end=True)),
+    "range": Dialect(asking=RangeHeader(), telling=JsonAnswer(content_range=True)),
+    "json-body": Dialect(asking=BodyOffset(), telling=JsonAnswer("records", "total"), method="POST"),
+    "cursor": Dialect(asking=CursorQuery(), telling=JsonAnswer("records", cursor_path="next")),
+    "next-link": Dialect(asking=CursorQuery(), telling=JsonAnswer("records", "total", link_path="next")),
+    "link-header": Dialect(asking=CursorQuery(), telling=JsonAnswer(link_header=True)),
 }
+
+
+def _cursor(page: Page) -> str | None:
+    """Where the next page begins, as a client should not read it; None after the last one."""
+    end = page.question.offset + len(page.bodies)
+    return f"after-{end:x}" if page.bodies and end < page.total else None
+
+
+def _link(page: Page) -> str | None:
+    cursor, question = _cursor(page), page.question
+    if cursor is None:
+        return None
+    named = {"warehouse": question.warehouse, "limit": question.limit}
+    return "?" + urlencode({"cursor": cursor} | {name: value for name, value in named.items() if value})
 
 
 def put(tree: dict[str, Any], path: str, value: Any) -> None:

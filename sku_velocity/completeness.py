@@ -114,7 +114,7 @@ def _the_ends_stood_still(look: LastLook | None) -> Check:
     if look is None:
         return Check(ENDS, False, "not looked at again")
     if look.ends_agree is None:
-        return Check(ENDS, None, "the source is read by cursor")
+        return Check(ENDS, None, "the source does not show them again")
     return Check(
         ENDS, look.ends_agree, "as they were" if look.ends_agree else "other records stand there now"
     )

@@ -5,6 +5,7 @@ VelocityError
 │   ├── SpecError                   the source's description
 │   ├── StoreConfigurationError     the store's address, rights or schema version
 │   ├── SourceAddressError          base_url or path: nothing that answers, not found, a redirect
+│   │   └── NoSuchPageError             there is nothing at this place: past the end, or a wrong path
 │   ├── SourceAuthError             the token: refused with 401 or 403
 │   └── SourceMappingError          records, total or fields: the answer is not what the spec describes
 ├── IncompleteWindowError         the window was not proven whole: nothing was published
@@ -34,6 +35,10 @@ class StoreConfigurationError(ConfigurationError):
 
 class SourceAddressError(ConfigurationError):
     """Nothing at this address speaks for the source: not found, a redirect, or no such host."""
+
+
+class NoSuchPageError(SourceAddressError):
+    """The source has nothing at this place: a page past the end, or a path that is wrong."""
 
 
 class SourceAuthError(ConfigurationError):

@@ -18,7 +18,15 @@ from pydantic_core import CoreSchema, SchemaValidator, core_schema
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
 from sku_velocity.fingerprint import fingerprint
 from sku_velocity.models import DeadLetter, MovementRow, Page, PageResult, Reason, Window
-from sku_velocity.source.mapping import MappedRecord, path_keys, record_schema
+from sku_velocity.source.mapping import (
+    MappedRecord,
+    constants,
+    is_filtered,
+    known_names,
+    look_up,
+    path_keys,
+    record_schema,
+)
 from sku_velocity.source.spec import SourceSpec
 
 QUOTED_CHARACTERS = 200
@@ -67,8 +75,12 @@ class PageReader:
         self._spec = spec
         self._warehouse = warehouse
         self._window = window
-        self._paths = {name: str(field) for name, field in spec.fields.mapped()}
-        record = record_schema(spec.fields)
+        self._constants = constants(spec.fields)
+        self._paths = {
+            name: str(field) for name, field in spec.fields.mapped() if name not in self._constants
+        }
+        self._known = known_names(spec.fields, spec.filter)
+        record = record_schema(spec.fields, spec.filter)
         self._record = SchemaValidator(record)
         self._page = SchemaValidator(_page_schema(spec, record))
 
@@ -92,10 +104,15 @@ class PageReader:
 
     def judge(self, raw: RawPage, page: Page) -> PageResult:
         """Sort a page's records into movements, dead letters and records outside the window."""
-        records = raw.records
-        good = [record for record in records if record is not None]
-        rows = self._rows([record[0] for record in good], _positions(records, page.offset))
-        rejects = [index for index, record in enumerate(records) if record is None]
+        records, filtered = raw.records, self._filtered(raw)
+        kept = [
+            (index, record)
+            for index, record in enumerate(records)
+            if record is not None and index not in filtered
+        ]
+        good = [record for _, record in kept]
+        rows = self._rows([record[0] for record in good], [page.offset + index for index, _ in kept])
+        rejects = [i for i, record in enumerate(records) if record is None and i not in filtered]
         trimmed = 0
         if not self._all_in_scope(rows):
             rows, strangers, trimmed = self._sort_by_scope(rows)
@@ -106,8 +123,27 @@ class PageReader:
             movements=rows,
             dead_letters=self._dead_letters(raw, rejects, page.offset) if rejects else [],
             trimmed=trimmed,
-            extra_fields=Counter(chain.from_iterable(record[1] for record in good if record[1])),
+            filtered=len(filtered),
+            extra_fields=self._count_extra_fields(good),
         )
+
+    def _filtered(self, raw: RawPage) -> set[int]:
+        """The places of the records that a filter drops."""
+        rules = [(str(number), rule) for number, rule in enumerate(self._spec.filter)]
+        found = set()
+        for index, record in enumerate(raw.records if rules else ()):
+            for key, rule in rules:
+                value = record[0][key] if record else look_up(self._raw_record(raw, index), rule.path)
+                if is_filtered(rule, value):
+                    found.add(index)
+                    break
+        return found
+
+    def _count_extra_fields(self, records: Iterable[MappedRecord]) -> Counter[str]:
+        counted = Counter(chain.from_iterable(record[1] for record in records if record[1]))
+        for name in self._known & counted.keys():
+            del counted[name]
+        return counted
 
     def fingerprint(self, raw: RawPage, places: slice) -> str | None:
         """Stands for some of a page's records, as they came; None where there are none."""
@@ -131,7 +167,9 @@ class PageReader:
 
     def _rows(self, movements: list[dict[str, Any]], positions: Iterable[int]) -> list[MovementRow]:
         def column(name: str) -> Iterable[Any]:
-            return map(itemgetter(name), movements) if name in self._paths else repeat(None)
+            if name in self._paths:
+                return map(itemgetter(name), movements)
+            return repeat(self._constants.get(name))
 
         return list(
             zip(
@@ -238,10 +276,6 @@ def _optional(schema: CoreSchema, path: str) -> core_schema.ModelField:
     """A field that is None where it is absent, null or something else."""
     lenient = core_schema.with_default_schema(schema, default=None, on_error="default")
     return core_schema.model_field(lenient, validation_alias=path_keys(path))
-
-
-def _positions(records: Sequence[MappedRecord | None], offset: int) -> Iterable[int]:
-    return [offset + index for index, record in enumerate(records) if record is not None]
 
 
 def _dump(record: Any) -> str:

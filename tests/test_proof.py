@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import count
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
 
 from simulator.faults import Fault
-from simulator.records import Row, load_rows
+from simulator.records import load_rows
 from simulator.scenario import Change, Scenario
 from simulator.server import Server, serve
-from sku_velocity import steps
-from sku_velocity.completeness import verdict_of
-from sku_velocity.errors import VelocityError
-from sku_velocity.models import Plan, Verdict, Window
-from sku_velocity.source.client import SourceClient
-from sku_velocity.source.spec import parse_spec
-from sku_velocity.source.window import WindowReader
-from sku_velocity.store import Store, migrate
-from sku_velocity.store.engine import Database
-
-Content = Counter[tuple[Any, ...]]
-_ids = count()
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a sync ended: its verdict, None where it broke off, and what was fetched for it."""
-
-    verdict: Verdict | None
-    requests: int = 0
-    fetched: int = 0
+from sku_velocity.models import Verdict
+from sku_velocity.store import migrate
+from tests.steps_driver import content, play, standing
 
 
 @pytest.fixture(scope="module")
@@ -52,98 +31,6 @@ def store_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     url = f"sqlite:///{tmp_path_factory.mktemp('proof')}/velocity.db"
     asyncio.run(migrate(url))
     return url
-
-
-def sync(server: Server, url: str, repairs: int = 2, **parts: Any) -> Ending:
-    """One window of everything, as the flow reads it: planned, ingested, proven, read again, published."""
-    spec = {
-        "name": "acme",
-        "base_url": server.url,
-        "request": {"params": {"warehouse": "{warehouse}"}},
-        "records": {"path": "records"},
-        "total": {"from": "body", "path": "total"},
-        "pace": {"requests_per_second": 10_000},
-        "auth": {"kind": "none"},
-        **parts,
-    }
-
-    async def run() -> Ending:
-        async with (
-            SourceClient.open(parse_spec(spec, "test"), None, sleep=no_sleep) as client,
-            Store.open(url) as store,
-        ):
-            reader = WindowReader.of(client, "WH-01", Window.everything())
-            try:
-                verdict = await read_whole(reader, store, repairs)
-            except* VelocityError:
-                verdict = None
-            return Ending(verdict, client.tally.requests, server.stats().records)
-
-    return asyncio.run(run())
-
-
-async def no_sleep(seconds: float) -> None:
-    await asyncio.sleep(0)
-
-
-async def read_whole(reader: WindowReader, store: Store, repairs: int) -> Verdict:
-    run = await steps.plan(reader, store, f"run-{next(_ids)}")
-    plan = Plan(run, await store.batches(run.id))
-    while True:
-        async with asyncio.TaskGroup() as reading:
-            for chunk in plan.pending:
-                reading.create_task(steps.read_chunk(reader, store, plan.run, chunk))
-        proof = await steps.prove_window(reader, store, plan.run, max_reject_ratio=1)
-        if plan.run.repairs >= repairs or not proof.calls_for_rereading:
-            break
-        plan = await steps.plan_again(reader, store, plan.run, proof.batches)
-    verdict = verdict_of(proof.checks, plan.run.repairs)
-    if verdict is not Verdict.INCOMPLETE:
-        await store.publish(plan.run.id, "{}", verdict)
-    return verdict
-
-
-def published(url: str) -> Content:
-    """What a reader of the store sees, by content."""
-
-    async def look() -> Content:
-        database = Database(url)
-        try:
-            async with database.reading() as connection:
-                rows = await connection.execute(
-                    text("SELECT movement_id, sku_id, units_moved, timestamp_utc FROM published_movements")
-                )
-                return Counter((*row[:3], str(row[3])[:19]) for row in rows)
-        finally:
-            await database.close()
-
-    return asyncio.run(look())
-
-
-def content(rows: list[Row], with_ids: bool = True) -> Content:
-    return Counter(
-        (
-            row.movement_id if with_ids else None,
-            row.sku_id,
-            row.units_moved,
-            row.at.isoformat()[:19],
-        )
-        for row in rows
-        if row.defect is None
-    )
-
-
-def standing(before: list[Row], after: list[Row]) -> list[Row]:
-    """The rows that stood in the source all the while."""
-    left = {row.movement_id for row in after}
-    return [row for row in before if row.movement_id in left]
-
-
-def play(server: Server, url: str, scenario: Scenario, **parts: Any) -> tuple[Ending, Content, Content]:
-    """Sync a scenario; with what showed before it and what shows after."""
-    before = published(url)
-    server.play(scenario)
-    return sync(server, url, **parts), before, published(url)
 
 
 moments = st.integers(1, 16)

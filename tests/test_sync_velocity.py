@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from simulator.dialect import DIALECTS
 from simulator.faults import Fault
 from simulator.scenario import Change
 from sku_velocity.errors import ConfigurationError, SourceAuthError
 from sku_velocity.models import RunReport, Verdict
-from tests.acme import WHOLE, dead_letters, published, sync, wms
+from tests.acme import WHOLE, dead_letters, published, spec_file, sync, wms
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "token")
 
@@ -52,6 +53,26 @@ def test_a_clamped_page_is_planned_for_and_published(tmp_path: Path, sqlite_url:
         truth = server.ground_truth("WH-01")
     assert state.name == "Complete" and report.chunks == 20
     assert published(sqlite_url) == (truth.valid, truth.units, 1)
+
+
+def test_pages_that_come_by_cursor_are_read_one_after_another_and_resumed(
+    tmp_path: Path, store_url: str
+) -> None:
+    cursor = {
+        "paging": {"style": "cursor", "cursor_path": "next", "page_size": 10},
+        "total": {"from": "none"},
+    }
+    failing = (Fault("401", 500),)
+    with wms(tmp_path, dialect=DIALECTS["cursor"], faults=failing) as (server, _):
+        source = spec_file(server, tmp_path, **cursor)
+        state, report = sync(source, store_url, **WHOLE)
+        assert state.name == "Incomplete" and report.failed_chunks == [2]
+        server.clear()
+        server.reset_stats()
+        state, report = sync(source, store_url, **WHOLE, resume=report.flow_run_id)
+        truth, read = server.ground_truth("WH-01"), {page.offset for page in server.stats().pages}
+    assert state.name == "Complete" and report.chunks == 5 and min(read - {0}) == 500
+    assert published(store_url) == (truth.valid, truth.units, 1)
 
 
 def test_a_window_that_moves_once_is_repaired(tmp_path: Path, store_url: str) -> None:

@@ -17,6 +17,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from tenacity.wait import wait_random_exponential
 
 from sku_velocity.errors import (
+    NoSuchPageError,
     SourceAddressError,
     SourceAuthError,
     SourceMappingError,
@@ -225,7 +226,7 @@ class SourceClient:
                 said("address", f"redirected to {target}, which is not followed: set base_url to it")
             )
         if status in (404, 405, 410, 416):
-            raise SourceAddressError(said("address", "check base_url and request.path"))
+            raise NoSuchPageError(said("address", "check base_url and request.path"))
         raise SourceMappingError(said("mapping", "check request, paging and window in the spec"))
 
     def _asked_wait(self, response: httpx.Response) -> float:

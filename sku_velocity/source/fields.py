@@ -77,6 +77,12 @@ class TimestampSpec(FieldSpec):
     format: str = Field(default="iso", pattern=r"^(iso|epoch_s|epoch_ms|odata_v2|.*%.*)$")
     assume_timezone: str | None = Field(default=None, description="An IANA name, such as Europe/Berlin")
 
+    @model_validator(mode="after")
+    def _differs_by_record(self) -> Self:
+        if self.const is not None:
+            raise ValueError("a time is not the same in every record: give path or join")
+        return self
+
     @field_validator("assume_timezone")
     @classmethod
     def _zone_is_known(cls, name: str | None) -> str | None:

@@ -222,15 +222,11 @@ class AuthSpec(Part):
 
 
 class PaceSpec(Part):
-    """What the API allows: requests/s, requests in flight, and how many may start at once.
-
-    `shared_limit` names the Prefect global concurrency limit that all runs against this source share.
-    """
+    """What the API allows: requests/s, requests in flight, and how many may start at once."""
 
     requests_per_second: float = Field(default=20, gt=0, le=10_000)
     max_concurrency: int = Field(default=12, ge=1, le=1_000)
     burst: int = Field(default=1, ge=1)
-    shared_limit: str | None = None
 
 
 class ThrottleSpec(Part):

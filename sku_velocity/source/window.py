@@ -10,7 +10,7 @@ from functools import partial
 import httpx
 
 from sku_velocity.completeness import LastLook
-from sku_velocity.errors import SourceAddressError, SourceMappingError
+from sku_velocity.errors import NoSuchPageError, SourceMappingError
 from sku_velocity.models import BatchResult, Page, PageResult, SyncRun, Window
 from sku_velocity.source.client import Answer, SourceClient, Tally
 from sku_velocity.source.envelope import read_count
@@ -19,6 +19,7 @@ from sku_velocity.source.requests import Ask, Requests
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.validation import PageReader, RawPage, quote
 
+NOTHING = RawPage(b"", [], None)
 SAMPLE_SIZE = 20  # records by which the mapping is judged before a window is read
 
 
@@ -84,8 +85,7 @@ class WindowReader:
             case "page":
                 return await self._look_at_both_ends(batches)
             case _:
-                total = await self._count(await self._ask(0, self._spec.paging.effective_page_size))
-                return LastLook(total)
+                return await self._look_at_the_first_page(batches)
 
     async def read(self, page: Page) -> PageResult:
         """One page, its records sorted. One that holds too few is for the proof to see."""
@@ -116,7 +116,10 @@ class WindowReader:
             )
         page = Page(offset, len(answer.content.records))
         result = replace(
-            self.reader.judge(answer.content, page), next_cursor=following, is_last=following is None
+            self.reader.judge(answer.content, page),
+            head=self.reader.fingerprint(answer.content, slice(None)),
+            next_cursor=following,
+            is_last=following is None,
         )
         return _with_cost(result, answer.tally, started)
 
@@ -162,6 +165,12 @@ class WindowReader:
         held = last.offset + len(answers[-1].content.records)
         return LastLook(held if counted is None else counted, agree)
 
+    async def _look_at_the_first_page(self, batches: Sequence[BatchResult]) -> LastLook:
+        """Read the first page again: of the others, a cursor may not be asked twice."""
+        answer = await self._ask_from(None)
+        head = self.reader.fingerprint(answer.content, slice(None))
+        return LastLook(await self._count(answer), head == batches[0].head)
+
     def _tail(self, page: RawPage, size: int) -> str | None:
         return self.reader.fingerprint(page, slice(-size, None)) if size else None
 
@@ -189,24 +198,27 @@ class WindowReader:
         return await self._ask(page.offset - page.before, page.before + page.size)
 
     async def _ask(self, offset: int, count: int) -> Answer[RawPage]:
-        return await self._fetch(self._requests.page(offset, count))
+        """Some records; none where there is no such page, for past the end some APIs say so."""
+        try:
+            return await self._fetch(self._requests.page(offset, count))
+        except NoSuchPageError:
+            if offset == 0:
+                raise
+            return Answer(NOTHING, {}, Tally(requests=1))
 
     async def _fetch(self, ask: Ask) -> Answer[RawPage]:
         return await self.client.fetch(self.client.build_request(ask), self.reader.read)
 
     async def _has_record(self, position: int) -> bool:
         size = self._page_size if self._spec.paging.style == "page" else 1
-        try:
-            answer = await self._ask(position - position % size, size)
-        except SourceAddressError:
-            if position == 0:
-                raise
-            return False  # some APIs answer 404 to a page past the end
+        answer = await self._ask(position - position % size, size)
         return len(answer.content.records) > position % size
 
     async def _count(self, answer: Answer[RawPage]) -> int | None:
         """The number of records that the source tells; None where it tells none."""
         spec = self._spec
+        if answer.content is NOTHING:
+            return None
         if spec.total.request is not None:
             request = self.client.build_request(self._requests.count(spec.total.request))
             return (await self.client.fetch(request, partial(read_count, spec))).content
