@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +24,9 @@ from rich.table import Table
 from blocks.store import STORE_VARIABLE, VelocityStore, find_store
 from blocks.wms import WmsSource, find_source
 from flows.artifacts import progress_listener
-from flows.sync_velocity import sync_velocity
+from flows.check_source import SourceCheck, print_check
+from flows.check_source import check_source as try_source
+from flows.sync_velocity import MAX_REJECT_RATIO, choose_window, sync_velocity
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.models import RunReport
 from sku_velocity.store import migrate
@@ -55,6 +57,7 @@ def sync(
     start: datetime | None = None,
     end: datetime | None = None,
     resume: str | None = None,
+    max_reject_ratio: float = MAX_REJECT_RATIO,
     report_as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -78,6 +81,8 @@ def sync(
         The window's end, not in it. Default: the last whole hour that has settled.
     resume
         The id of an earlier run: read only what it has not landed.
+    max_reject_ratio
+        Publish nothing where a larger share of the records is rejected.
     report_as_json
         Print the report as JSON, in the last line of standard output.
     verbose
@@ -93,6 +98,7 @@ def sync(
         "start": start,
         "end": end,
         "resume": resume,
+        "max_reject_ratio": max_reject_ratio,
     }
     with _progress_bar(warehouse):
         outcome = asyncio.run(_sync(request))
@@ -102,6 +108,41 @@ def sync(
     if report_as_json:
         print(json.dumps({"verdict": "failed", "published": False, "error": str(outcome)}))
     raise outcome
+
+
+@app.command
+def check_source(
+    *,
+    source: str,
+    warehouse: str,
+    token_env: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> int:
+    """Read one page of a source, and show what each field comes to, and what would make reading it surer.
+
+    Parameters
+    ----------
+    source
+        A wms-source block's name, or the path of a spec file (.yaml).
+    warehouse
+        The warehouse, as the API names it.
+    token_env
+        The environment variable that holds the source's token.
+    start
+        The window's start in ISO 8601 with its zone. Default: an hour before its end.
+    end
+        The window's end, not in it. Default: the last whole hour that has settled.
+    """
+
+    async def run() -> SourceCheck:
+        block = await find_source(source, token_env)
+        return await try_source(
+            block, warehouse, choose_window(block.spec, start, end, timedelta(minutes=10))
+        )
+
+    print_check(asyncio.run(run()), Console())
+    return 0
 
 
 @app.command

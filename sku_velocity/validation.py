@@ -152,12 +152,16 @@ class PageReader:
             return None
         return fingerprint(raw.records[index] or self._raw_record(raw, index) for index in chosen)
 
+    def records_as_told(self, raw: RawPage) -> list[Any]:
+        """A page's records as they came."""
+        return self._records_in(raw.document)[raw.start :]
+
     def _raw_record(self, raw: RawPage, index: int) -> Any:
-        return self._records_in(raw.document)[raw.start + index]
+        return self.records_as_told(raw)[index]
 
     def unmapped_fields(self, raw: RawPage) -> dict[str, str]:
         """The fields that no record of the page has at their path: a sign that the mapping is wrong."""
-        records = [record for record in self._records_in(raw.document) if isinstance(record, dict)]
+        records = [record for record in self.records_as_told(raw) if isinstance(record, dict)]
         missing = dict(self._paths) if records else {}
         missing.pop("movement_id", None)
         for record in records:
@@ -201,7 +205,7 @@ class PageReader:
         return kept, [row for row in inside if row[3] != self._warehouse], len(rows) - len(inside)
 
     def _dead_letters(self, raw: RawPage, indexes: list[int], offset: int) -> list[DeadLetter]:
-        records = self._records_in(raw.document)[raw.start :]
+        records = self.records_as_told(raw)
         texts = [_dump(records[index]) for index in indexes]
         return [
             DeadLetter(offset + index, text, self._faults(text) or self._of_another_warehouse())
@@ -223,7 +227,7 @@ class PageReader:
         return (Reason(str(path), f"is not {self._warehouse}, the warehouse that was asked for"),)
 
     def _records_in(self, document: Any) -> list[Any]:
-        for key in filter(None, self._spec.records.path.split(".")):
+        for key in path_keys(self._spec.records.path) if self._spec.records.path else ():
             document = document[key]
         records: list[Any] = document
         return records

@@ -77,6 +77,13 @@ class WindowReader:
         self._page_size = held if is_clamped or held > asked else asked
         return Survey(total, self._page_size)
 
+    async def peek(self) -> tuple[Survey, Answer[RawPage]]:
+        """What `survey` finds, with the first page as it came."""
+        survey = await self.survey()
+        answer = self._first_page
+        assert answer is not None
+        return survey, answer
+
     async def look_again(self, run: SyncRun, batches: Sequence[BatchResult]) -> LastLook:
         """Count the window again, and read its ends again: one request, or two."""
         match self._spec.paging.style:

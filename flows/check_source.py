@@ -1,0 +1,111 @@
+"""One page of a source through its whole mapping, laid out for the person who writes its description."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from blocks import WmsSource
+from sku_velocity.models import Page, PageResult, Window
+from sku_velocity.source.mapping import look_up
+from sku_velocity.source.spec import SourceSpec
+from sku_velocity.source.window import Survey, WindowReader
+
+TELLING_HEADER = re.compile(r"rate|limit|retry|throttl|remaining", re.IGNORECASE)
+SHOWN_CHARACTERS = 60
+MOVEMENT = ("position", "movement_id", "sku_id", "warehouse_id", "units_moved", "timestamp_utc")
+
+
+@dataclass(frozen=True)
+class SourceCheck:
+    """What the first page of a window showed."""
+
+    spec: SourceSpec
+    survey: Survey
+    records: list[Any]
+    headers: Mapping[str, str]
+    page: PageResult
+
+    def fields(self) -> Iterator[tuple[str, str, str, str]]:
+        """Of the first record: each field's name, where it is looked for, what is told, what it comes to."""
+        record = self.records[0] if self.records else None
+        movement = next((row for row in self.page.movements if row[0] == 0), None)
+        reasons = next((letter.reasons for letter in self.page.dead_letters if letter.position == 0), ())
+        for name, field in self.spec.fields.mapped():
+            told = " | ".join(_short(look_up(record, path)) for path in field.paths)
+            wrong = [reason.message for reason in reasons if reason.field.startswith(field.paths or ("",))]
+            value = _short(movement[MOVEMENT.index(name)]) if movement else f"rejected: {'; '.join(wrong)}"
+            yield name, str(field), told, value
+
+    def telling_headers(self) -> dict[str, str]:
+        """The headers that may tell of limits."""
+        return {name: value for name, value in self.headers.items() if TELLING_HEADER.search(name)}
+
+    def advice(self) -> Iterator[str]:
+        """What would make reading this source surer or cheaper."""
+        spec, asked = self.spec, self.spec.paging.effective_page_size
+        if self.survey.page_size < asked:
+            size = self.survey.page_size
+            yield f"the source gives at most {size} records a page: set paging.max_page_size: {size}"
+        if spec.total.source == "none" and not spec.paging.is_sequential:
+            yield "no total is mapped, so the end is searched for: set total, where the API tells one"
+        if not spec.order.params and not spec.paging.is_sequential:
+            yield "no order is asked for: set order.params to an ascending one, where the API has it"
+        if spec.fields.movement_id is None:
+            yield "no movement_id is mapped: an order that is not fixed would not show"
+        if not spec.has_window:
+            yield "the source is not asked for a window: every run reads all it has (window.params)"
+        if not spec.request.names_warehouse:
+            yield "the source is not asked for one warehouse: the records of others are read and trimmed"
+        if letter := next(iter(self.page.dead_letters), None):
+            share = f"{len(self.page.dead_letters)} of {len(self.records)}"
+            why = "; ".join(map(str, letter.reasons))
+            yield f"{share} records are rejected; position {letter.position}: {why}"
+        if self.page.extra_fields:
+            yield f"fields that the spec does not map: {', '.join(sorted(self.page.extra_fields))}"
+
+
+async def check_source(source: WmsSource, warehouse: str, window: Window) -> SourceCheck:
+    """Count a window and read its first page. Raises what `WindowReader.survey` raises."""
+    async with source.get_client() as client:
+        reader = WindowReader.of(client, warehouse, window)
+        survey, answer = await reader.peek()
+        page = reader.reader.judge(answer.content, Page(0, len(answer.content.records)))
+        records = reader.reader.records_as_told(answer.content)
+        return SourceCheck(source.spec, survey, records, answer.headers, page)
+
+
+def print_check(check: SourceCheck, console: Console) -> None:
+    """Lay a check out on a terminal."""
+    table = Table(title=f"{check.spec.name}: the first record of {len(check.records)}", title_justify="left")
+    for column in ("field", "looked for at", "told", "comes to"):
+        table.add_column(column, overflow="fold")
+    for row in check.fields():
+        table.add_row(*map(_plain, row))
+    console.print(table)
+    if check.records:
+        console.print("As told:", style="bold")
+        console.print(json.dumps(check.records[0], indent=2, ensure_ascii=False)[:2000], markup=False)
+    total = "not told" if check.survey.total is None else f"{check.survey.total} records"
+    console.print(f"total: {total}; page size: {check.survey.page_size}", markup=False)
+    for name, value in check.telling_headers().items():
+        console.print(f"header {name}: {value}", markup=False)
+    for line in check.advice():
+        console.print(f"- {line}", markup=False)
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else str(value) if value is not None else "(none)"
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def _plain(text: str) -> str:
+    """Text for a table of rich, in which square brackets would be markup and controls would act."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return shown.replace("[", "\\[")
