@@ -13,10 +13,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 from cyclopts import App, CycloptsError, Parameter
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
 from prefect.logging.handlers import PrefectConsoleHandler
+from prefect.settings import PREFECT_API_URL
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -26,7 +29,7 @@ from blocks.wms import WmsSource, find_source
 from flows.artifacts import progress_listener
 from flows.check_source import SourceCheck, print_check
 from flows.check_source import check_source as try_source
-from flows.sync_velocity import MAX_REJECT_RATIO, choose_window, sync_velocity
+from flows.sync_velocity import CHUNK_RETRIES, MAX_REJECT_RATIO, choose_window, sync_velocity
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.models import RunReport
 from sku_velocity.store import migrate
@@ -56,6 +59,7 @@ def sync(
     store: str | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
+    chunk_retries: int = CHUNK_RETRIES,
     resume: str | None = None,
     max_reject_ratio: float = MAX_REJECT_RATIO,
     report_as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -79,6 +83,8 @@ def sync(
         The window's start in ISO 8601 with its zone. Default: an hour before its end.
     end
         The window's end, not in it. Default: the last whole hour that has settled.
+    chunk_retries
+        How often a task is run again whose other side was away.
     resume
         The id of an earlier run: read only what it has not landed.
     max_reject_ratio
@@ -97,6 +103,7 @@ def sync(
         "store": _without_password(store),  # Prefect keeps parameters in clear
         "start": start,
         "end": end,
+        "chunk_retries": chunk_retries,
         "resume": resume,
         "max_reject_ratio": max_reject_ratio,
     }
@@ -196,11 +203,19 @@ def migrate_store(*, store: str | None = None) -> int:
 
 def _save(block: Coroutine[Any, Any, WmsSource | VelocityStore], name: str) -> int:
     async def run() -> None:
-        await (await block).asave(name, overwrite=True)
+        try:
+            await (await block).asave(name, overwrite=True)
+        except ValidationError as error:
+            raise ConfigurationError(f"{name} is no name for a block: {_reason(error)}") from error
 
+    _silence_prefect()
     asyncio.run(run())
     print(f"saved {name}")
     return 0
+
+
+def _reason(error: ValidationError) -> str:
+    return "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
 
 
 def _without_password(store: str | None) -> str | None:
@@ -256,15 +271,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command. Gives its exit code; says what is wrong on one line of standard error."""
     try:
         return int(app(arguments, exit_on_error=False, print_error=False) or 0)
-    except CycloptsError as error:
-        errors.print(f"error: {error}", markup=False, soft_wrap=True)
-        return WRONG_USAGE
-    except (ConfigurationError, ParameterTypeError) as error:
-        errors.print(f"error: {' '.join(str(error).split())}", markup=False, soft_wrap=True)
-        return WRONG_USAGE
+    except (CycloptsError, ConfigurationError, ParameterTypeError) as error:
+        return _fail(str(error), WRONG_USAGE)
+    except httpx.TransportError as error:  # the source's are all explained, and the store has none
+        return _fail(f"the Prefect API at {PREFECT_API_URL.value()}: {error}", NOT_PUBLISHED)
     except Exception as error:  # the last line of defence: cron reads one line, not a traceback
-        errors.print(f"error: {type(error).__name__}: {error}", markup=False, soft_wrap=True)
-        return NOT_PUBLISHED
+        return _fail(f"{type(error).__name__}: {error}", NOT_PUBLISHED)
+
+
+def _fail(reason: str, exit_code: int) -> int:
+    errors.print(f"error: {' '.join(reason.split())}", markup=False, highlight=False, soft_wrap=True)
+    return exit_code
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from simulator.scenario import Scenario
 from simulator.server import Server, serve
 from sku_velocity.store import Store
 from sku_velocity.store.engine import Database
+from tests.scripted_server import ScriptedServer
 
 TOKEN = "s3cret-token"
 WHOLE = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-08T00:00:00Z"}
@@ -31,14 +32,14 @@ def wms(tmp_path: Path, **scenario: Any) -> Iterator[tuple[Server, str]]:
         yield server, spec_file(server, tmp_path)
 
 
-def spec_file(server: Server, directory: Path, **parts: Any) -> str:
+def spec_file(server: Server | ScriptedServer, directory: Path, **parts: Any) -> str:
     """The path of the server's spec, with some parts of it changed."""
     path = directory / "acme.yaml"
     path.write_text(yaml.safe_dump(spec_of(server) | parts))
     return str(path)
 
 
-def spec_of(server: Server) -> dict[str, Any]:
+def spec_of(server: Server | ScriptedServer) -> dict[str, Any]:
     return {
         "name": "acme",
         "base_url": server.url,

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.__main__ import main
 from simulator.faults import Fault
 from tests.acme import WHOLE, published, spec_file, wms
+from tests.prefect_fixtures import free_port
+from tests.scripted_server import Reply, scripted
 
 CHECKOUT = Path(__file__).parents[1]
 TOLD = {
@@ -28,6 +31,13 @@ def sync(source: str, store: str, *more: str, **window: str) -> int:
     options = {"--source": source, "--store": store, "--warehouse": "WH-01", "--token-env": "WMS_TOKEN"}
     bounds = {f"--{name}": value for name, value in window.items()}
     return main(["sync", *(word for pair in (options | bounds).items() for word in pair), *more])
+
+
+def only_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """What standard error holds, which must be one line."""
+    line = capsys.readouterr().err.strip()
+    assert line.startswith("error: ") and "\n" not in line
+    return line
 
 
 def last_line(text: str) -> Any:
@@ -74,15 +84,49 @@ def test_a_failed_chunk_ends_with_1_and_resume_reads_the_rest(
         assert sync(source, sqlite_url, "--resume", report["flow_run_id"], **WHOLE) == 0
 
 
+def test_what_is_away_ends_with_1_and_one_line(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patient = Reply(429, headers={"Retry-After": "3600"})
+    with scripted(patient) as server:
+        source = spec_file(server, tmp_path)
+        assert sync(source, sqlite_url, "--chunk-retries", "0") == 1
+        assert "acme: GET" in only_line(capsys) and len(server.requests) == 1
+        assert sync(source, f"postgresql://me@127.0.0.1:{free_port()}/x", "--chunk-retries", "0") == 1
+    assert "see that the database is up" in only_line(capsys)
+
+
+def test_prefect_that_is_away_ends_with_1_and_is_named(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = f"http://127.0.0.1:{free_port()}/api"
+    with wms(tmp_path) as (_, source), temporary_settings({PREFECT_API_URL: away}):
+        assert sync(source, sqlite_url) == 1
+        assert away in only_line(capsys)
+        assert main(["save-source", "away", "--spec", source, "--token-env", "WMS_TOKEN"]) == 1
+    assert away in only_line(capsys)
+
+
+def test_a_window_with_too_many_rejects_ends_with_1_unless_told_otherwise(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    with wms(tmp_path) as (_, source):
+        assert sync(source, sqlite_url, "--max-reject-ratio", "0.01", **WHOLE) == 1
+        assert sync(source, sqlite_url, "--max-reject-ratio", "0.02", **WHOLE) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["sync", "--warehouse", "WH-01"], "--source"),
         (["sync", "--source", "nowhere", "--warehouse", "WH-01"], "no block wms-source/nowhere"),
         (["sync", "--source", "nowhere.yaml", "--warehouse", "WH-01"], "nowhere.yaml cannot be read"),
+        (["sync", "--source", "x", "--warehouse", "WH-01", "--start", "yesterday"], "--start"),
+        (["sync", "--source", "x", "--warehouse", "WH-01", "--max-reject-ratio", "2"], "max_reject_ratio"),
         (["synk"], "synk"),
         (["save-source", "wms", "--spec", "nowhere.yaml"], "nowhere.yaml cannot be read"),
         (["save-store", "velocity", "--url-env", "NO_SUCH"], "NO_SUCH is not set"),
+        (["save-store", "No Name"], "No Name is no name for a block"),
         (["migrate", "--store", "mysql://db.example.com/x"], "mysql"),
     ],
 )
@@ -90,8 +134,7 @@ def test_bad_usage_ends_with_2_and_one_line(
     arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
-    line = capsys.readouterr().err.strip()
-    assert line.startswith("error: ") and told in line and "\n" not in line
+    assert told in only_line(capsys)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +149,7 @@ def test_a_wrong_window_ends_with_2(
 ) -> None:
     with wms(tmp_path) as (_, source):
         assert sync(source, sqlite_url, **window) == 2
-    line = capsys.readouterr().err.strip()
-    assert told in line and "\n" not in line
+    assert told in only_line(capsys)
 
 
 def test_a_refused_token_ends_with_2_and_one_line(
@@ -116,8 +158,17 @@ def test_a_refused_token_ends_with_2_and_one_line(
     monkeypatch.setenv("WMS_TOKEN", "another")
     with wms(tmp_path) as (_, source):
         assert sync(source, sqlite_url, **WHOLE) == 2
-    line = capsys.readouterr().err.strip()
-    assert "token: HTTP 401" in line and "another" not in line and "\n" not in line
+    line = only_line(capsys)
+    assert "token: HTTP 401" in line and "another" not in line
+
+
+def test_an_unknown_run_to_resume_ends_with_2(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with wms(tmp_path) as (_, source):
+        assert sync(source, sqlite_url, "--resume", "no-such-run", "--json") == 2
+    told = capsys.readouterr()
+    assert "no-such-run" in told.err and last_line(told.out)["verdict"] == "failed"
 
 
 def test_saved_blocks_are_found_by_name(
