@@ -48,6 +48,7 @@ class Simulator:
             ("GET", "/stats"): lambda: asdict(self.recorder.report()),
             ("POST", "/_control/clear"): self.faults.clear,
             ("POST", "/_control/reset-stats"): self.recorder.reset,
+            ("POST", "/_control/halve-ceiling"): self.ceiling.halve,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,9 +62,9 @@ class Simulator:
 
     async def _answer(self, call: Call) -> Delivery:
         refusal = self._refuse(call)
-        await self.patience.wait(self.scenario.latency)
         if refusal:
             return Delivery(refusal)
+        await self.patience.wait(self.scenario.latency)
         try:
             question = self.scenario.dialect.asking.read(call)
         except BadQuestionError as error:

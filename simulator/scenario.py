@@ -38,7 +38,7 @@ class Scenario:
 
     Traffic: `token` is asked for as a bearer token, or in `token_header`; more than `requests_per_second`
     in the last second are answered with 429 and the whole seconds to wait in `retry_after_header`; every
-    answer takes `latency` seconds; `faults` strike page requests, the first that matches.
+    answer but a refusal takes `latency` seconds; `faults` strike page requests, the first that matches.
     """
 
     records: int = 1000

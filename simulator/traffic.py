@@ -33,6 +33,10 @@ class Ceiling:
         self.limit = limit
         self._admitted: deque[float] = deque()
 
+    def halve(self) -> None:
+        """Allow half as many from now on."""
+        self.limit = None if self.limit is None else max(1, self.limit // 2)
+
     def admit(self, now: float) -> int:
         """0, and the request counts; or the whole seconds to wait until it would. `now` is in seconds."""
         if self.limit is None:

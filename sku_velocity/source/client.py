@@ -150,9 +150,8 @@ class SourceClient:
         waited = 0.0
         while True:
             tally.requests += 1
-            response, body = await self._send(request)
+            response, status, body = await self._send(request)
             wait = self._asked_wait(response)
-            status = self._told.status(body) or response.status_code
             if not wait or status not in self.spec.throttle.statuses:
                 self._raise_for_status(response, status, body, wait)
                 return response, body
@@ -166,10 +165,26 @@ class SourceClient:
                 )
             self._pacer.hold(wait)
 
-    async def _send(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
+    async def _send(self, request: httpx.Request) -> tuple[httpx.Response, int, bytes]:
+        """One answer, with the status that it or its body tells; the pacer hears how it went."""
         request.extensions["trace"] = self._as_it_leaves
+        async with self._pacer.turn() as started:
+            try:
+                response, body = await self._exchange(request)
+            except SourceUnavailableError as error:
+                if isinstance(error.__cause__, TimeoutError | httpx.TimeoutException):
+                    self._pacer.timed_out(started)
+                raise
+            status = self._told.status(body) or response.status_code
+            if status in self.spec.throttle.statuses:
+                self._pacer.refused(started)
+            elif status < 400:
+                self._pacer.answered(started)
+            return response, status, body
+
+    async def _exchange(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         try:
-            async with self._pacer.turn(), asyncio.timeout(self.spec.timeouts.total):
+            async with asyncio.timeout(self.spec.timeouts.total):
                 response = await self._http.send(request, stream=True)
                 try:
                     return response, await self._body(response)

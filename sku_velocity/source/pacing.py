@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from sku_velocity.source.flight import Flight
+from sku_velocity.source.rate import AdaptiveRate
 from sku_velocity.source.spec import PaceSpec
 
 # Requests leave at 98% of the ceiling. Their way to the server takes now a little more, now a little less
@@ -20,7 +22,7 @@ class Pacer:
     "GCRA"), so a request that wakes late does not push back those behind it, and a rate is reached, not
     just kept under. Where a busy event loop lets many late ones go at once, `leave` spreads them: within a
     second no more leave than the grid has places. `hold` stops all starts for a while: what a `Retry-After`
-    asks for.
+    asks for. Refusals lower the rate and the number of requests in flight; answers raise them again.
     """
 
     def __init__(
@@ -29,27 +31,31 @@ class Pacer:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._interval = 1 / (pace.requests_per_second * SHARE_OF_CEILING)
-        self._headroom = self._interval * (pace.burst - 1)
-        self._left: deque[float] = deque(maxlen=max(pace.burst, int(pace.requests_per_second), 1))
-        self._in_flight = asyncio.Semaphore(pace.max_concurrency)
+        self._rate = AdaptiveRate(pace.requests_per_second, clock)
+        self._flight = Flight(pace.max_concurrency, clock)
+        self._burst = pace.burst
+        self._left: deque[float] = deque()
         self._clock = clock
         self._sleep = sleep
         self._due = clock()
         self._held_until = self._due
+        self._most_in_a_second = max(pace.burst, int(pace.requests_per_second), 1)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait until a request may start, and count it as in flight until the block is left."""
-        async with self._in_flight:
+    async def turn(self) -> AsyncIterator[float]:
+        """Wait until a request may start, and count it as in flight until the block is left.
+
+        Gives the time of the start, in seconds on the pacer's clock.
+        """
+        async with self._flight.place():
             await self.start()
-            yield
+            yield self._clock()
 
     async def start(self) -> None:
         """Wait for the next start on the grid."""
         while True:
             now = self._clock()
-            start = max(now, self._due - self._headroom, self._held_until)
+            start = max(now, self._due - self._interval * (self._burst - 1), self._held_until)
             self._due = max(self._due, start) + self._interval
             await self._sleep(start - now)
             if self._held_until <= start:
@@ -57,12 +63,37 @@ class Pacer:
 
     async def leave(self) -> None:
         """Wait, as a request's first byte is about to leave, until the last second has room for it."""
-        while len(self._left) == self._left.maxlen:
-            wait = self._left[0] + self._interval * len(self._left) - self._headroom - self._clock()
+        while len(self._left) >= (room := max(self._burst, int(self._rate.now), 1)):
+            wait = self._left[-room] + self._interval * (room - self._burst + 1) - self._clock()
             if wait <= 0:
                 break
             await self._sleep(wait)
         self._left.append(self._clock())
+        while len(self._left) > self._most_in_a_second:
+            self._left.popleft()
+
+    def answered(self, started: float) -> None:
+        """A request that was started then was answered as it should be."""
+        self._rate.let_through(started)
+        self._flight.answered()
+
+    def refused(self, started: float) -> None:
+        """A request that was started then was told to slow down."""
+        self._rate.refused(started)
+        self._flight.distressed(started)
+
+    def timed_out(self, started: float) -> None:
+        """A request that was started then had no whole answer in time."""
+        self._flight.distressed(started)
+
+    @property
+    def requests_per_second(self) -> float:
+        """The rate that the source allows, as far as it is known just now."""
+        return self._rate.now
+
+    @property
+    def _interval(self) -> float:
+        return 1 / (self._rate.now * SHARE_OF_CEILING)
 
     def hold(self, seconds: float) -> None:
         """Let no request of the source start for this long."""
