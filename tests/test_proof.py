@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -61,7 +62,7 @@ shapes = st.fixed_dictionaries(
 )
 thorough = settings(
     deadline=None,
-    max_examples=50,
+    max_examples=int(os.environ.get("PROOF_EXAMPLES", "50")),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
