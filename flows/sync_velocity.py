@@ -236,12 +236,17 @@ def choose_window(
     """
     if start is None and end is None and not spec.has_window:
         return Window.everything()
-    scheduled = runtime.flow_run.scheduled_start_time or datetime.now(UTC)
-    end = end or Window.last_hour(scheduled, settle).end
+    end = end or Window.last_hour(scheduled_start(), settle).end
     try:
         return Window(start or end - timedelta(hours=1), end)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
+
+
+def scheduled_start() -> datetime:
+    """When the run was due; now, outside a run."""
+    due = runtime.flow_run.scheduled_start_time or datetime.now(UTC)
+    return datetime.fromtimestamp(due.timestamp(), UTC)  # Prefect's, a pendulum, loses a UTC zone in sums
 
 
 def build_report(

@@ -1,13 +1,24 @@
 """Which window a run reads: by its scheduled start, so that a rerun tomorrow asks for the same."""
 
+from __future__ import annotations
+
+import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
+from prefect.states import AwaitingRetry, Scheduled
 
-from flows.sync_velocity import choose_window
-from sku_velocity.errors import ConfigurationError
+from flows.sync_velocity import choose_window, sync_velocity
+from simulator.faults import Fault
+from sku_velocity.errors import ConfigurationError, SourceAuthError
 from sku_velocity.models import Window
 from sku_velocity.source.spec import parse_spec
+from tests.acme import spec_file, wms
 
 PLAIN = parse_spec({"name": "acme", "base_url": "https://wms.example.com"}, "test")
 WINDOWED = PLAIN.model_validate(
@@ -43,3 +54,36 @@ def test_a_source_that_knows_no_windows_is_read_whole_unless_told_otherwise() ->
 def test_an_end_before_the_start_is_a_wrong_setting() -> None:
     with pytest.raises(ConfigurationError, match="after its start"):
         choose_window(PLAIN, at(2), at(1), SETTLE)
+
+
+async def schedule(due: datetime, parameters: dict[str, Any]) -> UUID:
+    async with get_client() as client:
+        state = Scheduled(scheduled_time=due)
+        return (await client.create_flow_run(sync_velocity, parameters=parameters, state=state)).id
+
+
+async def press_retry(run: UUID) -> None:
+    async with get_client() as client:
+        await client.set_flow_run_state(run, AwaitingRetry(), force=True)
+
+
+async def execute(run: UUID) -> Any:
+    """What a worker does with a flow run; give what it ended with: a report or an exception."""
+    async with get_client() as client:
+        flow_run = await client.read_flow_run(run)
+    state = await run_flow(sync_velocity, flow_run=flow_run, return_type="state")
+    return await state.aresult(raise_on_failure=False)
+
+
+@pytest.mark.usefixtures("prefect_server", "token")
+def test_a_run_months_late_and_its_retry_read_the_hour_that_was_due(tmp_path: Path, sqlite_url: str) -> None:
+    with wms(tmp_path, faults=(Fault("401", 0),)) as (server, _):
+        source = spec_file(server, tmp_path, window={"params": {"start": "start", "end": "end"}})
+        request = {"source": source, "store": sqlite_url, "warehouse": "WH-01", "token_env": "WMS_TOKEN"}
+        run = asyncio.run(schedule(at(8, 20), request | {"max_reject_ratio": 1}))
+        assert isinstance(asyncio.run(execute(run)), SourceAuthError)  # and no plan has been entered
+        server.clear()
+        asyncio.run(press_retry(run))
+        report = asyncio.run(execute(run))
+    assert (report.start, report.end, report.flow_run_id) == (at(7), at(8), str(run))
+    assert report.published and 0 < report.fetched < 20  # of the 1,000 of the week
