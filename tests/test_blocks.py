@@ -82,6 +82,22 @@ def test_an_unknown_block_is_named_and_what_to_do() -> None:
         asyncio.run(find_store("nowhere"))
 
 
+@pytest.mark.usefixtures("prefect_server")
+def test_a_token_of_the_environment_goes_before_a_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def save_and_find() -> WmsSource:
+        await source().asave("with-token", overwrite=True)
+        return await find_source("with-token", "ACME_TOKEN")
+
+    monkeypatch.setenv("ACME_TOKEN", "fresh")
+    found = asyncio.run(save_and_find())
+    assert found.token == SecretStr("fresh") and found.spec == acme()
+
+
+def test_a_missing_spec_file_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere.yaml cannot be read: No such file"):
+        asyncio.run(find_source("nowhere.yaml"))
+
+
 def test_a_missing_token_variable_is_named(tmp_path: Path) -> None:
     path = tmp_path / "acme.yaml"
     path.write_text("{name: acme, base_url: 'https://wms.example.com'}")

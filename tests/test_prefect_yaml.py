@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from prefect.cli.deploy import _models as models
 from prefect.client.schemas.schedules import construct_schedule
 from prefect.flows import Flow
+from prefect.utilities.importtools import import_object
 from pydantic import BaseModel
 
 CHECKOUT = Path(__file__).parents[1]
@@ -81,5 +83,21 @@ def test_it_is_described_and_its_schedules_are_ones(deployment: dict[str, Any]) 
         construct_schedule(cron=schedule["cron"], timezone=schedule["timezone"])
 
 
+@pytest.mark.parametrize("step", CONTENT["pull"], ids=lambda each: next(iter(each)))
+def test_each_pull_step_is_a_function_that_takes_what_it_is_given(step: dict[str, dict[str, Any]]) -> None:
+    [(name, inputs)] = step.items()
+    signature(import_object(name)).bind(**inputs)
+
+
+def texts(content: object) -> Iterator[str]:
+    """All that is written in a YAML document, keys aside."""
+    if isinstance(content, dict | list):
+        for part in content.values() if isinstance(content, dict) else content:
+            yield from texts(part)
+    else:
+        yield str(content)
+
+
 def test_no_path_of_a_machine_is_in_it() -> None:
     assert str(CHECKOUT) not in TEXT and str(Path.home()) not in TEXT
+    assert [text for text in texts(CONTENT) if text.startswith(("/", "~", "file:"))] == []
