@@ -32,6 +32,7 @@ from flows.check_source import check_source as try_source
 from flows.sync_velocity import CHUNK_RETRIES, MAX_REJECT_RATIO, choose_window, sync_velocity
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.models import RunReport
+from sku_velocity.source.presets import preset_names
 from sku_velocity.store import migrate
 from sku_velocity.store.engine import holds_password
 
@@ -149,6 +150,13 @@ def check_source(
         )
 
     print_check(asyncio.run(run()), Console())
+    return 0
+
+
+@app.command
+def presets() -> int:
+    """List the systems whose description a spec file can start from (`preset: NAME`)."""
+    print("\n".join(preset_names()))
     return 0
 
 

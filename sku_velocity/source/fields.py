@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 DottedPath = Annotated[
     str,
     Field(
-        pattern=r"^[^.\s]+(\.[^.\s]+)*$",
-        description="Keys joined by dots; a number is a place in a list, from 0",
+        pattern=r"^([^.\s\\]|\\\.)+(\.([^.\s\\]|\\\.)+)*$",
+        description="Keys joined by dots, a dot in a key as \\.; a number is a place in a list, from 0",
     ),
 ]
 Scalar = str | int | float | bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -17,6 +18,7 @@ from sku_velocity.source.timestamps import instant_reader
 # What a record is read into: the movement's fields by name, the fields that the spec does not map, a set.
 MappedRecord = tuple[dict[str, Any], dict[str, Any], set[str]]
 
+UNESCAPED_DOT = re.compile(r"(?<!\\)\.")
 SIGNED_RULES = {
     "negate": "must be a whole number of units, 0 or less, for its sign is negated",
     "abs": "must be a whole number of units",
@@ -53,12 +55,13 @@ def constants(fields: FieldsSpec) -> dict[str, Any]:
 def known_names(fields: FieldsSpec, filters: Iterable[RowFilter]) -> set[str]:
     """The keys of a record that the spec looks at: any other is unknown to it."""
     paths = [path for _, field in fields.mapped() for path in field.paths]
-    return {path.partition(".")[0] for path in [*paths, *(rule.path for rule in filters)]}
+    return {str(path_keys(path)[0]) for path in [*paths, *(rule.path for rule in filters)]}
 
 
 def path_keys(path: str) -> list[str | int]:
     """A dotted path as the keys to follow, one after another; a number is a place in a list."""
-    return [int(key) if key.isdecimal() else key for key in path.split(".")]
+    keys = [key.replace("\\.", ".") for key in UNESCAPED_DOT.split(path)]
+    return [int(key) if key.isdecimal() else key for key in keys]
 
 
 def look_up(record: Any, path: str) -> Any:

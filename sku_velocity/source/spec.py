@@ -13,6 +13,7 @@ from pydantic import AnyHttpUrl, Field, JsonValue, ValidationError, field_valida
 
 from sku_velocity.errors import SpecError
 from sku_velocity.source.fields import DottedPath, FieldsSpec, Part, RowFilter, Scalar, check_zone
+from sku_velocity.source.presets import with_preset
 
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
 
@@ -293,9 +294,12 @@ class SourceSpec(Part):
 
 
 def parse_spec(data: Mapping[str, Any], origin: str) -> SourceSpec:
-    """A spec from plain data. Raises SpecError that names `origin`, every wrong field and its rule."""
+    """A spec from plain data, with the `preset` that it names below it.
+
+    Raises SpecError that names `origin`, every wrong field and its rule.
+    """
     try:
-        return SourceSpec.model_validate(data)
+        return SourceSpec.model_validate(with_preset(data))
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}" for e in error.errors()]
         raise SpecError(f"{origin} is not a source spec: {'; '.join(faults)}") from error

@@ -15,7 +15,7 @@ from sku_velocity.source.fields import TimestampSpec
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Milliseconds since 1970 in UTC; the offset behind them, in minutes, is for display (OData v2, JSON format).
 ODATA_V2 = re.compile(r"/Date\((-?\d+)(?:[+-]\d{1,4})?\)/")
-ISO = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d)?)([.,]\d+)?([Zz]|[+-]\d\d:?\d\d)?")
+ISO = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d{1,2})(:\d\d(?::\d\d)?)([.,]\d+)?([Zz]|[+-]\d\d:?\d\d)?")
 
 
 def instant_reader(spec: TimestampSpec) -> Callable[[Any], datetime]:
@@ -54,8 +54,10 @@ def _iso(told: Any) -> datetime:
     try:
         if match is None:
             raise ValueError("another form")
-        moment, fraction, zone = match.groups(default="")
-        return datetime.fromisoformat(moment + fraction.replace(",", ".")[:7] + zone.upper())
+        day, hour, rest, fraction, zone = match.groups(default="")
+        return datetime.fromisoformat(
+            f"{day}T{hour:0>2}{rest}" + fraction.replace(",", ".")[:7] + zone.upper()
+        )
     except ValueError as error:
         raise _refused("must be an ISO 8601 time of a day that there is") from error
 

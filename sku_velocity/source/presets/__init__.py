@@ -1,0 +1,48 @@
+"""Descriptions of known systems, one data file each: what a spec that names one starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from sku_velocity.errors import SpecError
+
+# What is replaced as a whole where it is given.
+FIELDS = ("sku_id", "warehouse_id", "units_moved", "timestamp_utc", "movement_id")
+WHOLE = frozenset({*FIELDS, "body"})
+
+
+def preset_names() -> list[str]:
+    """The presets, in the order of the alphabet."""
+    names = (file.name for file in files(__name__).iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+def with_preset(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec's plain data on top of the preset that it names, part by part; without one, as it is.
+
+    Mappings are laid over each other; lists, texts, numbers, a body and a field as a whole are replaced.
+    Raises SpecError where there is no such preset.
+    """
+    own = dict(data)
+    name = own.pop("preset", None)
+    if name is None:
+        return own
+    if name not in preset_names():
+        raise SpecError(f"unknown preset {name!r}: known are {', '.join(preset_names())}")
+    text = files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    merged: dict[str, Any] = _lay_over({"name": name, **yaml.safe_load(text)}, own)
+    return merged
+
+
+def _lay_over(base: Any, own: Any) -> Any:
+    if not isinstance(base, dict) or not isinstance(own, Mapping):
+        return own
+    laid = {
+        key: value if key in WHOLE or key not in base else _lay_over(base[key], value)
+        for key, value in own.items()
+    }
+    return base | laid
