@@ -31,7 +31,7 @@ MIDNIGHT = DAY.start
 
 @dataclass(frozen=True)
 class Case:
-    """One movement of 6 units as a system tells it, the total if that is a second answer, and what it asks."""
+    """One movement of 6 units as a system tells it, and what the system is asked."""
 
     record: dict[str, Any]
     wrap: str
@@ -44,8 +44,12 @@ class Case:
     others: tuple[dict[str, Any], ...] = ()
 
 
-MOVED = "2026-03-01T08:30:00Z"
-PLAIN = {"sku_id": "A-1", "warehouse_id": "WH", "units_moved": 6, "timestamp_utc": MOVED}
+PLAIN = {
+    "sku_id": "A-1",
+    "warehouse_id": "WH",
+    "units_moved": 6,
+    "timestamp_utc": "2026-03-01T08:30:00Z",
+}
 CASES = {
     "plain-array": Case(PLAIN, "", None, asked={"offset": "0", "limit": "1000"}),
     "drf": Case(PLAIN | {"id": 7}, "results", total="count", asked={"ordering": "timestamp_utc,id"}),
