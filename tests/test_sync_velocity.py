@@ -94,6 +94,18 @@ def test_a_window_that_keeps_moving_leaves_what_was_published(tmp_path: Path, st
     assert published(store_url) == before
 
 
+def test_a_retry_of_a_window_that_moved_reads_it_again(tmp_path: Path, sqlite_url: str) -> None:
+    moving = tuple(Change(request, position=0, insert=1) for request in range(2, 100))
+    with wms(tmp_path, changes=moving) as (server, source):
+        state, report = sync(source, sqlite_url, **WHOLE, repairs=0)
+        assert state.name == "Incomplete" and "Retry reads the window again" in state.message
+        server.play(replace(server.simulator.scenario, changes=()))
+        state, report = sync(source, sqlite_url, **WHOLE, resume=report.flow_run_id)
+        truth = server.ground_truth("WH-01")
+    assert (state.name, report.repairs) == ("Repaired", 1)
+    assert published(sqlite_url) == (truth.valid, truth.units, 1)
+
+
 def test_a_window_with_too_many_rejects_is_not_published(tmp_path: Path, sqlite_url: str) -> None:
     with wms(tmp_path) as (_, source):
         state, report = sync(source, sqlite_url, **WHOLE, max_reject_ratio=0.01)
