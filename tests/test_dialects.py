@@ -81,6 +81,17 @@ def test_rows_that_move_at_each_request_publish_nothing_wrong(
     assert ending.verdict is Verdict.INCOMPLETE and after == before
 
 
+@pytest.mark.parametrize("name", ["page", "range", "json-body"])
+@pytest.mark.parametrize(("records", "clamp"), [(2, 1), (3, 2), (51, 50), (101, None)])
+def test_a_total_that_is_too_low_and_a_clamp_do_not_hide_rows(
+    name: str, records: int, clamp: int | None, store: str
+) -> None:
+    scenario = Scenario(records=records, max_page_size=clamp, total_delta=-1, dialect=DIALECTS[name])
+    with serve(scenario) as server:
+        ending, before, after = play(server, store, scenario, **spec_of(name, 100))
+    assert ending.verdict is Verdict.INCOMPLETE and after == before
+
+
 @pytest.mark.parametrize("name", ["cursor", "next-link", "link-header"])
 def test_a_sequence_that_broke_goes_on_from_its_cursor(name: str, store: str) -> None:
     scenario = Scenario(records=500, faults=(Fault("500", 300, times=4),), dialect=DIALECTS[name])

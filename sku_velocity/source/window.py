@@ -152,7 +152,7 @@ class WindowReader:
         ends = min(max(1, batches[-1].chunk.overlap), total) if batches else 0
         answer = await self._ask(total - ends, ends + 1)
         held = len(answer.content.records)
-        if batches and batches[-1].chunk.page_size == 1:  # a page has no room for the one more
+        if batches and _fullest_page(batches) <= ends:  # no page has shown room for the one more
             held += await self._has_record(total)
         agree = held == ends and self._tail(answer.content, ends) == (batches[-1].tail if batches else None)
         counted = await self._count(answer)
@@ -170,6 +170,9 @@ class WindowReader:
         agree = head == batches[0].head and self._tail(answers[-1].content, 1) == batches[-1].tail
         counted = await self._count(answers[-1])
         held = last.offset + len(answers[-1].content.records)
+        size = last.size if first == last else last.page_size
+        if last.size == size:  # a total that is too low would hide the page after it
+            agree = agree and not (await self._ask(last.offset + size, size)).content.records
         return LastLook(held if counted is None else counted, agree)
 
     async def _look_at_the_first_page(self, batches: Sequence[BatchResult]) -> LastLook:
@@ -254,6 +257,11 @@ class WindowReader:
                 f"{self._spec.name}: mapping: no total at {place}; "
                 f"the answer begins: {quote(answer.content.body)}"
             ) from None
+
+
+def _fullest_page(batches: Sequence[BatchResult]) -> int:
+    """The most records that a page is known to have held."""
+    return max(min(batch.fetched, batch.chunk.page_size) for batch in batches)
 
 
 def _with_cost(result: PageResult, tally: Tally, started: float) -> PageResult:
