@@ -1,12 +1,14 @@
 """The WMS or ERP that movements are read from."""
 
 import os
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import Field, HttpUrl, SecretStr
 
+from blocks.shared_pace import shared_pace
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import SourceSpec, load_spec
@@ -38,9 +40,18 @@ class WmsSource(CredentialsBlock):
         default=None, description="The secret that the API asks for; empty where auth.kind is none."
     )
 
-    def get_client(self) -> AbstractAsyncContextManager[SourceClient]:
-        """A client for the event loop that enters it. Raises ConfigurationError without a token."""
-        return SourceClient.open(self.spec, self.token)
+    @asynccontextmanager
+    async def get_client(self) -> AsyncIterator[SourceClient]:
+        """A client for the event loop that enters it, at the pace that it shares, where it shares one.
+
+        Raises ConfigurationError without a token, or without the limit that `pace.shared_limit` names.
+        """
+        async with SourceClient.open(self.spec, self.token) as client:
+            if self.spec.pace.shared_limit is None:
+                yield client
+            else:
+                async with shared_pace(self.spec.pace, client.pacer):
+                    yield client
 
 
 async def find_source(name: str, token_env: str | None = None) -> WmsSource:

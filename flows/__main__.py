@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from blocks.shared_pace import create_shared_limit
 from blocks.store import STORE_VARIABLE, VelocityStore, find_store
 from blocks.wms import WmsSource, find_source
 from flows.artifacts import progress_listener
@@ -162,7 +163,7 @@ def presets() -> int:
 
 @app.command
 def save_source(name: str, *, spec: Path, token_env: str | None = None) -> int:
-    """Store a source as a wms-source block, for deployments to name.
+    """Store a source as a wms-source block, for deployments to name, and make the limit it shares.
 
     Parameters
     ----------
@@ -173,7 +174,14 @@ def save_source(name: str, *, spec: Path, token_env: str | None = None) -> int:
     token_env
         The environment variable that holds the source's token.
     """
-    return _save(find_source(str(spec), token_env), name)
+
+    async def run() -> WmsSource:
+        block = await find_source(str(spec), token_env)
+        if block.spec.pace.shared_limit:
+            await create_shared_limit(block.spec.pace)
+        return block
+
+    return _save(run(), name)
 
 
 @app.command

@@ -68,7 +68,7 @@ class Answer(Generic[T]):
 class SourceClient:
     """Asks one source. It belongs to the event loop that opened it, with its connections and its pace.
 
-    `tally` adds up what all requests so far have cost.
+    `tally` adds up what all requests so far have cost; `pacer` says when the next may start.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class SourceClient:
         self.spec = spec
         self.tally = Tally()
         self._http = http
-        self._pacer = pacer
+        self.pacer = pacer
         self._signature = signature
         self._told = ToldInBody(spec)
         self._sleep = sleep
@@ -163,23 +163,23 @@ class SourceClient:
                     f"altogether, more than the {PATIENCE:.0f} s that one request waits: run again later, "
                     "or lower pace.requests_per_second"
                 )
-            self._pacer.hold(wait)
+            self.pacer.hold(wait)
 
     async def _send(self, request: httpx.Request) -> tuple[httpx.Response, int, bytes]:
         """One answer, with the status that it or its body tells; the pacer hears how it went."""
         request.extensions["trace"] = self._as_it_leaves
-        async with self._pacer.turn() as started:
+        async with self.pacer.turn() as started:
             try:
                 response, body = await self._exchange(request)
             except SourceUnavailableError as error:
                 if isinstance(error.__cause__, TimeoutError | httpx.TimeoutException):
-                    self._pacer.timed_out(started)
+                    self.pacer.timed_out(started)
                 raise
             status = self._told.status(body) or response.status_code
             if status in self.spec.throttle.statuses:
-                self._pacer.refused(started)
+                self.pacer.refused(started)
             elif status < 400:
-                self._pacer.answered(started)
+                self.pacer.answered(started)
             return response, status, body
 
     async def _exchange(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
@@ -204,7 +204,7 @@ class SourceClient:
     async def _as_it_leaves(self, event: str, _: Mapping[str, object]) -> None:
         """Told by the connection of each of its steps: the request keeps its pace as it is written."""
         if event == "http11.send_request_headers.started":
-            await self._pacer.leave()
+            await self.pacer.leave()
 
     async def _body(self, response: httpx.Response) -> bytes:
         limit = self.spec.timeouts.max_page_bytes

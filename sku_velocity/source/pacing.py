@@ -22,7 +22,9 @@ class Pacer:
     "GCRA"), so a request that wakes late does not push back those behind it, and a rate is reached, not
     just kept under. Where a busy event loop lets many late ones go at once, `leave` spreads them: within a
     second no more leave than the grid has places. `hold` stops all starts for a while: what a `Retry-After`
-    asks for. Refusals lower the rate and the number of requests in flight; answers raise them again.
+    asks for. Refusals lower the rate and the number of requests in flight; answers raise them again. Where
+    several processes read one source, `share` tells each its part of the rate, and `starved` is set while
+    somebody waits for a part to be told.
     """
 
     def __init__(
@@ -39,6 +41,11 @@ class Pacer:
         self._sleep = sleep
         self._due = clock()
         self._held_until = self._due
+        self._turns = 0
+        self._last_turn = self._due
+        self._has_share = asyncio.Event()
+        self._has_share.set()
+        self.starved = asyncio.Event()
         self._most_in_a_second = max(pace.burst, int(pace.requests_per_second), 1)
 
     @asynccontextmanager
@@ -47,27 +54,35 @@ class Pacer:
 
         Gives the time of the start, in seconds on the pacer's clock.
         """
-        async with self._flight.place():
-            await self.start()
-            yield self._clock()
+        self._turns += 1
+        try:
+            async with self._flight.place():
+                await self.start()
+                yield self._clock()
+        finally:
+            self._turns -= 1
+            self._last_turn = self._clock()
 
     async def start(self) -> None:
         """Wait for the next start on the grid."""
         while True:
+            await self._wait_for_share()
             now = self._clock()
             start = max(now, self._due - self._interval * (self._burst - 1), self._held_until)
             self._due = max(self._due, start) + self._interval
             await self._sleep(start - now)
-            if self._held_until <= start:
+            if self._held_until <= start and self._has_share.is_set():
                 return
 
     async def leave(self) -> None:
         """Wait, as a request's first byte is about to leave, until the last second has room for it."""
+        await self._wait_for_share()
         while len(self._left) >= (room := max(self._burst, int(self._rate.now), 1)):
             wait = self._left[-room] + self._interval * (room - self._burst + 1) - self._clock()
             if wait <= 0:
                 break
             await self._sleep(wait)
+            await self._wait_for_share()
         self._left.append(self._clock())
         while len(self._left) > self._most_in_a_second:
             self._left.popleft()
@@ -94,6 +109,24 @@ class Pacer:
     @property
     def _interval(self) -> float:
         return 1 / (self._rate.now * SHARE_OF_CEILING)
+
+    def share(self, requests_per_second: float) -> None:
+        """Hold to this rate at most, from now on; at 0 no request starts."""
+        self._rate.ceiling = requests_per_second
+        if requests_per_second > 0:
+            self._has_share.set()
+            self.starved.clear()
+        else:
+            self._has_share.clear()
+
+    def idle_for(self, seconds: float) -> bool:
+        """Whether no request has been waiting or under way for this long."""
+        return not self._turns and self._clock() - self._last_turn >= seconds
+
+    async def _wait_for_share(self) -> None:
+        while not self._has_share.is_set():
+            self.starved.set()
+            await self._has_share.wait()
 
     def hold(self, seconds: float) -> None:
         """Let no request of the source start for this long."""

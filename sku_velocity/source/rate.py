@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-STEP = 0.05  # of the spec's rate, by which a rate that has proven itself is raised
+STEP = 0.05  # of the ceiling, by which a rate that has proven itself is raised
 PROVEN = 1.0  # seconds without a refusal after which a rate counts as allowed
 FIRST_PAUSE = 15.0  # seconds before a rate that was refused is tried again; doubled each time, up to
 LONGEST_PAUSE = 240.0
@@ -18,34 +18,41 @@ class AdaptiveRate:
     A refusal of a rate that was only being tried means that the last allowed one was right: it is taken
     again, and trying higher waits longer each time. So a stray refusal is forgotten within seconds, and a
     ceiling that stays is met once and then kept.
+
+    It is kept as a part of `ceiling`, which may change at any time: where the ceiling is a share of what the
+    source allows, what was learnt holds for a larger and for a smaller share.
     """
 
     def __init__(self, ceiling: float, clock: Callable[[], float]) -> None:
-        self.now = ceiling
-        self._ceiling = ceiling
+        self.ceiling = ceiling
         self._clock = clock
-        self._allowed = ceiling
+        self._part = self._allowed = 1.0
         self._since = clock()
         self._pause = PROVEN
         self._next_pause = FIRST_PAUSE
+
+    @property
+    def now(self) -> float:
+        """Requests/s that the source allows just now, as far as is known."""
+        return self._part * self.ceiling
 
     def refused(self, started: float) -> None:
         """A request that was started then was refused; those that left with it say nothing new."""
         if started < self._since:
             return
-        if self.now > self._allowed:
+        if self._part > self._allowed:
             self._take(self._allowed * FALL_BACK, pause=self._next_pause)
             self._next_pause = min(2 * self._next_pause, LONGEST_PAUSE)
         else:
-            self._take(self.now / 2, pause=PROVEN)
-        self._allowed = self.now
+            self._take(self._part / 2, pause=PROVEN)
+        self._allowed = self._part
 
     def let_through(self, started: float) -> None:
         """A request that was started then was let through: in time, the rate is raised by a step."""
-        if self.now >= self._ceiling or started < self._since + self._pause:
+        if self._part >= 1 or started < self._since + self._pause:
             return
-        self._allowed = self.now
-        self._take(min(self._ceiling, self.now + STEP * self._ceiling), pause=PROVEN)
+        self._allowed = self._part
+        self._take(min(1.0, self._part + STEP), pause=PROVEN)
 
-    def _take(self, rate: float, pause: float) -> None:
-        self.now, self._since, self._pause = rate, self._clock(), pause
+    def _take(self, part: float, pause: float) -> None:
+        self._part, self._since, self._pause = part, self._clock(), pause

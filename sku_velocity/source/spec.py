@@ -223,11 +223,22 @@ class AuthSpec(Part):
 
 
 class PaceSpec(Part):
-    """What the API allows: requests/s, requests in flight, and how many may start at once."""
+    """What the API allows: requests/s, requests in flight, and how many may start at once.
+
+    `shared_limit` names a Prefect global concurrency limit: all processes that read the source by it keep
+    `requests_per_second` together. The number in flight is each process's own.
+    """
 
     requests_per_second: float = Field(default=20, gt=0, le=10_000)
     max_concurrency: int = Field(default=12, ge=1, le=1_000)
     burst: int = Field(default=1, ge=1)
+    shared_limit: str | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _share_no_burst(self) -> Self:
+        if self.shared_limit and self.burst > 1:
+            raise ValueError("burst: processes that share a limit start one request at a time: leave it at 1")
+        return self
 
 
 class ThrottleSpec(Part):
