@@ -106,6 +106,7 @@ def render_report(report: RunReport) -> str:
         f"| Loaded | {report.loaded} | Throttled | {report.throttled} |",
         f"| Rejected | {report.rejected} | Chunks | {report.chunks} |",
         f"| Trimmed | {report.trimmed} | Seconds | {report.seconds:.1f} |",
+        f"| Filtered | {report.filtered} | Loop lag p99, ms | {report.loop_lag_p99_ms} |",
         "",
         "| Check | Held | Found |",
         "| --- | --- | --- |",

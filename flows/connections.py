@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from blocks import VelocityStore, WmsSource
 from flows.task_runner import shared
+from sku_velocity.loop_watch import LoopWatch
 from sku_velocity.models import Window
 from sku_velocity.source.window import WindowReader
 from sku_velocity.store import Store
@@ -28,6 +29,10 @@ class Connections:
                 yield WindowReader.of(client, warehouse, window)
 
         return shared(("reader", self.source.spec.name, warehouse, window), open_reader)
+
+    def watch(self) -> AbstractAsyncContextManager[LoopWatch]:
+        """The run's one watch on the loop that its tasks share, from the first time that it is asked for."""
+        return shared("watch", LoopWatch.open)
 
     def store(self) -> AbstractAsyncContextManager[Store]:
         """The run's one store, with its pool of connections."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar, cast
 
-from prefect import flow, runtime, task, unmapped
+from prefect import flow, get_run_logger, runtime, task, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
@@ -37,10 +37,14 @@ from sku_velocity.models import (
     Verdict,
     Window,
 )
-from sku_velocity.source.client import Tally
 from sku_velocity.source.spec import SourceSpec
 
 R = TypeVar("R")
+
+STARVED_LOOP = (
+    "The event loop woke its tasks %d ms late (99th percentile): the process has too little of a core, so "
+    "its pace and its timeouts suffer. Give it more, or lower pace.max_concurrency."
+)
 
 CHUNK_RETRIES = 2
 REPAIRS = 2
@@ -68,7 +72,7 @@ _PATIENT: dict[str, Any] = {
 async def plan_window(connections: Connections, warehouse: str, window: Window, resume: str | None) -> Plan:
     """Count the window and write its chunks to the ledger; on a retry, take the plan that stands there."""
     run_id = resume or str(runtime.flow_run.id)
-    async with connections.store() as store:
+    async with connections.watch(), connections.store() as store:
         run = await store.find_run(run_id)
         if run is None and resume:
             raise ConfigurationError(f"resume: this store knows no run {resume}")
@@ -108,10 +112,15 @@ async def ingest_chunk(connections: Connections, run: SyncRun, chunk: Chunk) -> 
 @task(task_run_name="prove {run.warehouse}", **_PATIENT)
 async def prove_window(
     connections: Connections, run: SyncRun, max_reject_ratio: float
-) -> tuple[steps.Proof, Tally]:
-    """Hold the ledger against what the source promised, and promises now."""
-    async with connections.store() as store, connections.reader(run.warehouse, run.window) as reader:
-        return await steps.prove_window(reader, store, run, max_reject_ratio), reader.client.tally
+) -> tuple[steps.Proof, steps.Cost]:
+    """Hold the ledger against what the source promised, and promises now; with what reading has cost."""
+    async with (
+        connections.store() as store,
+        connections.reader(run.warehouse, run.window) as reader,
+        connections.watch() as watch,
+    ):
+        proof = await steps.prove_window(reader, store, run, max_reject_ratio)
+        return proof, steps.Cost(reader.client.tally, watch.health)
 
 
 @task(task_run_name="plan {run.warehouse} again", **_PATIENT)
@@ -173,28 +182,30 @@ async def sync_velocity(
     planning = plan_window.with_options(retries=chunk_retries).submit(connections, warehouse, window, resume)
     plan = await outcome(planning)
     if plan.run.state in (RunState.PUBLISHED, RunState.SUPERSEDED):
-        return final_state(build_report(plan.run, plan.batches, [], Tally(), 0.0), plan.batches)
-    run, proof, tally = await read_whole(connections, plan, chunk_retries, repairs, max_reject_ratio)
+        return final_state(build_report(plan.run, plan.batches, [], steps.Cost(), 0.0), plan.batches)
+    run, proof, cost = await read_whole(connections, plan, chunk_retries, repairs, max_reject_ratio)
     batches = proof.batches
-    report = build_report(run, batches, proof.checks, tally, time.monotonic() - started)
+    report = build_report(run, batches, proof.checks, cost, time.monotonic() - started)
     await outcome(publish_window.with_options(retries=chunk_retries).submit(connections, report))
+    if cost.loop.is_starved:
+        get_run_logger().warning(STARVED_LOOP, cost.loop.lag_p99_ms)
     await publish_run(report, batches)
     return final_state(report, batches)
 
 
 async def read_whole(
     connections: Connections, plan: Plan, retries: int, repairs: int, max_reject_ratio: float
-) -> tuple[SyncRun, steps.Proof, Tally]:
+) -> tuple[SyncRun, steps.Proof, steps.Cost]:
     """Ingest a window and prove it; read it again, at most `repairs` times, where that may mend the proof."""
     for repairs_left in range(repairs, -1, -1):
         await ingest(connections, plan, retries)
         proving = prove_window.with_options(retries=retries).submit(connections, plan.run, max_reject_ratio)
-        proof, tally = await outcome(proving)
+        proof, cost = await outcome(proving)
         if not repairs_left or not proof.calls_for_rereading:
             break
         planning = plan_window_again.with_options(retries=retries)
         plan = await outcome(planning.submit(connections, plan.run, proof.batches))
-    return plan.run, proof, tally
+    return plan.run, proof, cost
 
 
 async def ingest(connections: Connections, plan: Plan, retries: int) -> None:
@@ -250,9 +261,9 @@ def scheduled_start() -> datetime:
 
 
 def build_report(
-    run: SyncRun, batches: Sequence[BatchResult], checks: list[Check], tally: Tally, seconds: float
+    run: SyncRun, batches: Sequence[BatchResult], checks: list[Check], cost: steps.Cost, seconds: float
 ) -> RunReport:
-    """Add up the ledger; `tally` and `seconds` are this attempt's."""
+    """Add up the ledger; `cost` and `seconds` are this attempt's."""
     verdict = verdict_of(checks, run.repairs)
     bounds = (None, None) if run.window.is_everything else (run.window.start, run.window.end)
     extra_fields: Counter[str] = Counter()
@@ -275,10 +286,12 @@ def build_report(
         repairs=run.repairs,
         chunks=len(batches),
         failed_chunks=[batch.chunk.index for batch in batches if batch.state is not ChunkState.LANDED],
-        requests=tally.requests,
-        retried=tally.retried,
-        throttled=tally.throttled,
+        requests=cost.tally.requests,
+        retried=cost.tally.retried,
+        throttled=cost.tally.throttled,
         seconds=round(seconds, 3),
+        loop_lag_p99_ms=cost.loop.lag_p99_ms,
+        most_tasks=cost.loop.most_tasks,
         extra_fields=dict(extra_fields),
         checks=checks,
     )

@@ -344,6 +344,8 @@ class RunReport(BaseModel):
 
     Counts are records, except `chunks` and `requests`; `retried` counts requests that were sent again,
     `throttled` answers that asked to wait; `seconds` is wall time of this attempt.
+    `loop_lag_p99_ms` is how late, in milliseconds at the 99th percentile, the tasks' event loop woke who
+    slept; `most_tasks` the most asyncio tasks that it had at once.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -368,6 +370,8 @@ class RunReport(BaseModel):
     retried: int
     throttled: int
     seconds: float
+    loop_lag_p99_ms: int
+    most_tasks: int
     extra_fields: dict[str, int]
     checks: list[Check]
 

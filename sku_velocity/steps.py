@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sku_velocity.completeness import LastLook, calls_for_rereading, prove, suspects
+from sku_velocity.loop_watch import LoopHealth
 from sku_velocity.models import BatchResult, Check, Chunk, ChunkState, DeadLetter, PageResult, Plan, SyncRun
+from sku_velocity.source.client import Tally
 from sku_velocity.source.paging import plan_chunks
 from sku_velocity.source.spec import PagingSpec
 from sku_velocity.source.window import Survey, WindowReader
@@ -26,6 +28,14 @@ class Proof:
     @property
     def calls_for_rereading(self) -> bool:
         return calls_for_rereading(self.checks)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an attempt at a window has cost: requests, and how the event loop bore them."""
+
+    tally: Tally = field(default_factory=Tally)
+    loop: LoopHealth = LoopHealth()
 
 
 async def plan(reader: WindowReader, store: Store, run_id: str) -> SyncRun:

@@ -52,6 +52,8 @@ REPORT = RunReport(
     retried=1,
     throttled=1,
     seconds=2.5,
+    loop_lag_p99_ms=7,
+    most_tasks=40,
     extra_fields={"colour": 7},
     checks=[Check("the total stood still", False, "1000 before, 1001 after")],
 )
@@ -108,6 +110,7 @@ def test_a_run_is_a_row_per_batch() -> None:
 
 def test_a_report_shows_the_verdict_the_proof_and_the_drift() -> None:
     shown = render_report(REPORT)
+    assert "| Loop lag p99, ms | 7 |" in shown
     assert shown.startswith(r"# WH\-01 from acme: incomplete, nothing published")
     assert "| the total stood still | **no** | 1000 before, 1001 after |" in shown
     assert "2026-03-01T00:00:00Z/2026-03-02T00:00:00Z" in shown and "- colour: 7" in shown

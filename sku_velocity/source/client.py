@@ -26,6 +26,7 @@ from sku_velocity.errors import (
     VelocityError,
 )
 from sku_velocity.source.auth import Signature, signature_of
+from sku_velocity.source.capacity import affordable_concurrency
 from sku_velocity.source.envelope import ToldInBody
 from sku_velocity.source.pacing import Pacer
 from sku_velocity.source.requests import Ask
@@ -101,7 +102,8 @@ class SourceClient:
         Raises ConfigurationError where the spec signs in and there is no token, or none that a header holds.
         """
         signature = signature_of(spec, token)
-        in_flight = spec.pace.max_concurrency
+        in_flight = spec.pace.max_concurrency or affordable_concurrency(spec.timeouts.max_page_bytes)
+        pace = spec.pace.model_copy(update={"max_concurrency": in_flight})
         async with httpx.AsyncClient(
             auth=signature,
             limits=httpx.Limits(
@@ -114,7 +116,7 @@ class SourceClient:
             ),
             follow_redirects=False,
         ) as http:
-            yield cls(spec, http, Pacer(spec.pace, clock, sleep), signature, sleep)
+            yield cls(spec, http, Pacer(pace, clock, sleep), signature, sleep)
 
     async def fetch(self, request: httpx.Request, decode: Callable[[bytes], T]) -> Answer[T]:
         """Send a request until its body decodes, at most 4 times.

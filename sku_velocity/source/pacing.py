@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from sku_velocity.source.capacity import MOST_IN_FLIGHT
 from sku_velocity.source.flight import Flight
 from sku_velocity.source.rate import AdaptiveRate
 from sku_velocity.source.spec import PaceSpec
@@ -34,7 +35,7 @@ class Pacer:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._rate = AdaptiveRate(pace.requests_per_second, clock)
-        self._flight = Flight(pace.max_concurrency, clock)
+        self._flight = Flight(pace.max_concurrency or MOST_IN_FLIGHT, clock)
         self._burst = pace.burst
         self._left: deque[float] = deque()
         self._clock = clock

@@ -230,7 +230,9 @@ class PaceSpec(Part):
     """
 
     requests_per_second: float = Field(default=20, gt=0, le=10_000)
-    max_concurrency: int = Field(default=12, ge=1, le=1_000)
+    max_concurrency: int | None = Field(
+        default=None, ge=1, le=1_000, description="Empty: 12, fewer where the container's limits are low"
+    )
     burst: int = Field(default=1, ge=1)
     shared_limit: str | None = Field(default=None, min_length=1)
 
