@@ -74,6 +74,40 @@ async def test_a_stray_refusal_is_forgotten_within_seconds() -> None:
     assert source.pacer.requests_per_second == 50
 
 
+def test_a_first_refusal_eases_the_rate_and_a_second_halves_it() -> None:
+    clock = FakeClock()
+    rate = AdaptiveRate(100, clock)
+    rates = []
+    for clock.now in (1.0, 2.0, 3.0):
+        rate.refused(clock.now)
+        rates.append(rate.now)
+    assert rates == [90, 45, 22.5]
+
+
+def test_a_rate_that_held_is_taken_again_after_a_higher_one_was_refused() -> None:
+    clock = FakeClock()
+    rate = AdaptiveRate(100, clock)
+    for clock.now in (1.0, 2.0):
+        rate.refused(clock.now)
+    clock.now = 6.0
+    rate.let_through(clock.now)
+    assert rate.now == 50
+    rate.refused(clock.now)
+    assert rate.now == 45
+
+
+def test_what_waits_proves_nothing() -> None:
+    clock = FakeClock()
+    rate = AdaptiveRate(100, clock)
+    rate.refused(0.0)
+    rate.rest(until=10.0)
+    clock.now = 11.0
+    rate.let_through(10.5)
+    assert rate.now == 90
+    rate.refused(clock.now)
+    assert rate.now == 45
+
+
 def test_refusals_of_one_round_trip_count_once() -> None:
     clock = FakeClock()
     clock.now = 1.0
@@ -82,7 +116,7 @@ def test_refusals_of_one_round_trip_count_once() -> None:
     for started in (1.91, 1.93, 1.95):
         rate.refused(started)
         flight.distressed(started)
-    assert rate.now == 20 and flight.window == 6
+    assert rate.now == 36 and flight.window == 6
 
 
 async def test_no_more_requests_are_under_way_than_the_window_holds() -> None:

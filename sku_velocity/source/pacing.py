@@ -132,3 +132,4 @@ class Pacer:
     def hold(self, seconds: float) -> None:
         """Let no request of the source start for this long."""
         self._held_until = max(self._held_until, self._clock() + seconds)
+        self._rate.rest(self._held_until)
