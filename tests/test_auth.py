@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from sku_velocity.errors import ConfigurationError, SourceAuthError, SourceUnavailableError, VelocityError
+from sku_velocity.errors import (
+    ConfigurationError,
+    SourceAuthError,
+    SourceUnavailableError,
+    SpecError,
+    VelocityError,
+)
 from sku_velocity.models import Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.requests import Requests
@@ -56,6 +62,48 @@ async def test_a_basic_secret_may_hold_the_user() -> None:
 async def test_a_basic_secret_without_a_user_is_a_wrong_setting() -> None:
     with scripted(Reply()) as server, pytest.raises(ConfigurationError, match=r"auth.username"):
         await ask(server, kind="basic")
+
+
+BODY = {"args": ["database", 0, "password", "search"], "offset": 0}
+IN_BODY = {"kind": "json_body", "values": {"args.0": "acme", "args.1": 7, "args.2": "{token}"}}
+
+
+def posting(server: ScriptedServer, **auth: Any) -> dict[str, Any]:
+    request = {"method": "POST", "body": BODY}
+    return {"name": "acme", "base_url": server.url, "request": request, "auth": IN_BODY | auth}
+
+
+async def test_a_secret_in_the_body_is_sent_and_not_kept() -> None:
+    with scripted(Reply()) as server:
+        spec = parse_spec(posting(server), "test")
+        async with SourceClient.open(spec, SecretStr(SECRET)) as client:
+            request = client.build_request(Requests(spec, "WH-01", Window.everything()).page(0, 1))
+            await client.fetch(request, json.loads)
+    assert json.loads(server.bodies[0]) == {"args": ["acme", 7, SECRET, "search"], "offset": 0}
+    assert json.loads(request.content) == BODY and SECRET not in spec.model_dump_json()
+
+
+async def test_a_refusal_that_repeats_a_secret_of_the_body_is_told_without_it() -> None:
+    secret = 'p"ss\u00e4wort'
+    with scripted(Reply(401, json.dumps({"args": [secret]}).encode())) as server:
+        spec = parse_spec(posting(server), "test")
+        async with SourceClient.open(spec, SecretStr(secret)) as client:
+            request = client.build_request(Requests(spec, "WH-01", Window.everything()).page(0, 1))
+            with pytest.raises(SourceAuthError, match=r"\*\*\*") as caught:
+                await client.fetch(request, json.loads)
+    assert "wort" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({"args.0": "acme"}, "needs auth.values, one of them {token}"),
+        ({"args.4": "{token}"}, "there is no args.4 in the body"),
+    ],
+)
+def test_a_body_that_could_not_show_the_secret_is_a_wrong_setting(values: dict[str, Any], fault: str) -> None:
+    with scripted(Reply()) as server, pytest.raises(SpecError, match=fault):
+        parse_spec(posting(server, values=values), "test")
 
 
 def token(value: str, **more: Any) -> Reply:

@@ -32,6 +32,11 @@ def test_a_page_is_asked_for_by_its_number(first: int, number: int) -> None:
     assert ask.params == {"page": number, "size": 500}
 
 
+def test_a_page_may_be_asked_for_by_the_records_before_it() -> None:
+    paging = {"style": "page", "page_param": "offset", "page_counts": "records"}
+    assert requests(paging=paging).page(2000, 500).params == {"offset": 2000, "limit": 500}
+
+
 def test_an_api_that_takes_no_page_size_is_given_none() -> None:
     assert requests(paging={"limit_param": None}).page(2000, 500).params == {"offset": 2000}
 

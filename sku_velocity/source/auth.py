@@ -1,8 +1,9 @@
-"""How a request is signed: the secret in a header, or a token that is fetched with it and renewed in time."""
+"""How a request is signed: by the secret in a header or the body, or by a token that is fetched with it."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
@@ -11,7 +12,8 @@ import httpx
 from pydantic import SecretStr
 
 from sku_velocity.errors import ConfigurationError, SourceAuthError, SourceUnavailableError
-from sku_velocity.source.spec import AuthSpec, SourceSpec
+from sku_velocity.source.requests import put
+from sku_velocity.source.spec import TOKEN, AuthSpec, SourceSpec
 
 EARLY = 30.0  # seconds before its end that a token is renewed
 SHORT_LIFE = 300.0  # seconds that a token is taken to live where nothing tells
@@ -27,6 +29,22 @@ class Signature(httpx.Auth):
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         request.headers.update(self._headers)
         yield request
+
+
+class InBody(Signature):
+    """Signs a copy of the request by values in its JSON body: what is kept and told of it holds no secret."""
+
+    def __init__(self, spec: AuthSpec, secret: str) -> None:
+        super().__init__({}, secret, json.dumps(secret)[1:-1])
+        self._values = {path: secret if value == TOKEN else value for path, value in spec.values.items()}
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        body = json.loads(request.content)
+        for path, value in self._values.items():
+            put(body, path, value)
+        headers = {name: value for name, value in request.headers.items() if name != "content-length"}
+        extensions = request.extensions
+        yield httpx.Request(request.method, request.url, headers=headers, json=body, extensions=extensions)
 
 
 class ClientCredentials(Signature):
@@ -104,6 +122,8 @@ def signature_of(spec: SourceSpec, token: SecretStr | None) -> Signature:
         )
     if auth.kind == "oauth2_client_credentials":
         return ClientCredentials(spec.name, auth, secret)
+    if auth.kind == "json_body":
+        return InBody(auth, secret)
     if auth.kind == "basic":
         return _basic(spec, secret)
     if not (secret.isascii() and secret.isprintable()):

@@ -47,7 +47,8 @@ class Requests:
         if paging.style == "offset":
             places[paging.offset_param] = offset + paging.first
         elif paging.style == "page":
-            places[paging.page_param] = offset // count + paging.first
+            before = offset if paging.page_counts == "records" else offset // count
+            places[paging.page_param] = before + paging.first
         if paging.limit_param:
             places[paging.limit_param] = count
         return self._ask(places, headers)

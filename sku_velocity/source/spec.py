@@ -13,11 +13,13 @@ from pydantic import AnyHttpUrl, Field, JsonValue, ValidationError, field_valida
 
 from sku_velocity.errors import SpecError
 from sku_velocity.source.fields import DottedPath, FieldsSpec, Part, RowFilter, Scalar, check_zone
+from sku_velocity.source.mapping import look_up
 from sku_velocity.source.presets import with_preset
 
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
 
 PLACEHOLDERS = {"warehouse", "start", "end"}
+TOKEN = "{token}"  # stands for the secret in auth.values
 
 
 class RequestSpec(Part):
@@ -74,6 +76,10 @@ class PagingSpec(Part):
     place: Literal["query", "json_body", "range_header"] = Field(default="query", alias="in")
     offset_param: str = "offset"
     page_param: str = "page"
+    page_counts: Literal["pages", "records"] = Field(
+        default="pages",
+        description="What page_param counts; records, where an offset must be a multiple of the page size",
+    )
     limit_param: str | None = Field(default="limit", description="Empty where the API takes no page size")
     cursor_param: str = "cursor"
     cursor_path: DottedPath | None = None
@@ -201,10 +207,11 @@ class AuthSpec(Part):
 
     `basic` signs with `username` and the secret as password (without a username, the secret is
     `user:password`). `oauth2_client_credentials` fetches a token from `token_url` with `client_id` and the
-    secret, and shows that (RFC 6749, 4.4).
+    secret, and shows that (RFC 6749, 4.4). `json_body` sets `values` in the request's JSON body, by dotted
+    path, the secret where a value is `{token}`.
     """
 
-    kind: Literal["none", "bearer", "header", "basic", "oauth2_client_credentials"] = "bearer"
+    kind: Literal["none", "bearer", "header", "basic", "oauth2_client_credentials", "json_body"] = "bearer"
     header: HeaderName = "X-API-Key"
     prefix: str = Field(default="", description="Stands before the secret in a named header")
     username: str | None = None
@@ -214,11 +221,20 @@ class AuthSpec(Part):
     client_auth: Literal["basic", "body"] = Field(
         default="basic", description="Where the token request shows client id and secret"
     )
+    values: dict[DottedPath, str | int] = Field(
+        default_factory=dict, description=f"What to set in the body, at least one of them {TOKEN}"
+    )
 
     @model_validator(mode="after")
     def _oauth_is_described(self) -> Self:
         if self.kind == "oauth2_client_credentials" and not (self.token_url and self.client_id):
             raise ValueError("auth.kind: oauth2_client_credentials needs auth.token_url and auth.client_id")
+        return self
+
+    @model_validator(mode="after")
+    def _body_shows_the_secret(self) -> Self:
+        if self.kind == "json_body" and TOKEN not in self.values.values():
+            raise ValueError(f"auth.kind: json_body needs auth.values, one of them {TOKEN}")
         return self
 
 
@@ -286,6 +302,18 @@ class SourceSpec(Part):
     def _url_holds_no_secret(self) -> Self:
         if self.base_url.username or self.base_url.password:
             raise ValueError("base_url must not carry a user or password: give the secret as the token")
+        return self
+
+    @model_validator(mode="after")
+    def _bodies_have_a_place_for_the_secret(self) -> Self:
+        count = self.total.request
+        bodies = [self.request.body, *([count.body] if count and count.body is not None else [])]
+        for path in self.auth.values if self.auth.kind == "json_body" else ():
+            if any(look_up(body, path) is None for body in bodies):
+                raise ValueError(
+                    f"auth.values: there is no {path} in the body: let request.body (and total.request.body, "
+                    "if given) hold a text or number there, which the value then takes the place of"
+                )
         return self
 
     @model_validator(mode="after")
