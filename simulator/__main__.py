@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -14,7 +14,9 @@ from simulator.dialect import DIALECTS
 from simulator.faults import Fault
 from simulator.scenario import Scenario
 from simulator.server import Server
+from simulator.systems import SYSTEMS
 
+SHAPES = ("plain", "envelope", "nested", "header", "bare")
 app = App(name="simulator", version_flags=[])
 
 Texts = Annotated[list[str] | None, Parameter(negative=())]
@@ -30,7 +32,7 @@ def main(
     warehouse: Texts = None,
     bad_ratio: float = 0.0,
     extra_field: Texts = None,
-    shape: Literal["plain", "envelope", "nested", "header", "bare"] = "plain",
+    shape: str = "plain",
     page_size: int = 100,
     max_page_size: int | None = None,
     total_delta: int = 0,
@@ -61,7 +63,8 @@ def main(
     extra_field
         Name of one more field in each record; may be repeated.
     shape
-        What an answer looks like.
+        What an answer looks like: plain, envelope, nested, header or bare; or a whole system, by the name of
+        the preset that describes it (`python -m flows presets`).
     page_size
         Records that a call gets which names no limit.
     max_page_size
@@ -86,6 +89,8 @@ def main(
     """
     if csv is not None and (records is not None or warehouse):
         raise ValueError("--csv brings its own records and warehouses: drop --records and --warehouse")
+    if shape not in (*SHAPES, *SYSTEMS):
+        raise ValueError(f"unknown shape {shape}: known are {', '.join((*SHAPES, *SYSTEMS))}")
     _run(
         Scenario(
             records=1000 if records is None else records,
@@ -94,7 +99,8 @@ def main(
             csv=csv,
             bad_ratio=bad_ratio,
             extra_fields=tuple(extra_field or ()),
-            dialect=DIALECTS[shape],
+            system=SYSTEMS.get(shape),
+            dialect=DIALECTS["plain" if shape in SYSTEMS else shape],
             page_size=page_size,
             max_page_size=max_page_size,
             total_delta=total_delta,

@@ -18,6 +18,8 @@ from simulator.dialect import BadQuestionError, Call, Question, Reply
 from simulator.faults import Fault, FaultBook, spoil
 from simulator.scenario import Scenario
 from simulator.stats import Recorder
+from simulator.systems.ledger import Ledger
+from simulator.systems.system import System
 from simulator.traffic import Ceiling, Door, Patience
 
 DRIPS = 10
@@ -44,6 +46,7 @@ class Simulator:
         self.patience = Patience()
         self._clock = clock
         self._door = Door(scenario.token, scenario.token_header)
+        self._ledger = scenario.system and scenario.system.open_ledger(self.dataset.rows())
         self._controls: dict[tuple[str, str], Callable[[], Any]] = {
             ("GET", "/stats"): lambda: asdict(self.recorder.report()),
             ("POST", "/_control/clear"): self.faults.clear,
@@ -61,6 +64,9 @@ class Simulator:
             await self._deliver(delivery, scope, send)
 
     async def _answer(self, call: Call) -> Delivery:
+        if self.scenario.system and self._ledger:
+            await self.patience.wait(self.scenario.latency)
+            return Delivery(self._answer_as(self.scenario.system, self._ledger, call))
         refusal = self._refuse(call)
         if refusal:
             return Delivery(refusal)
@@ -72,6 +78,11 @@ class Simulator:
         if fault := self.faults.strike(question):
             return await self._fail(question, fault)
         return Delivery(self._tell(question, is_whole=True))
+
+    def _answer_as(self, system: System, ledger: Ledger, call: Call) -> Reply:
+        if wait := self.ceiling.admit(self._clock()):
+            return system.throttled(wait)
+        return system.respond(call, ledger, self.scenario.token)
 
     def _refuse(self, call: Call) -> Reply | None:
         dialect, refuse = self.scenario.dialect, self.scenario.dialect.telling.refusal

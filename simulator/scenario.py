@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from simulator.dialect import DIALECTS, Dialect
 from simulator.faults import Fault
+
+if TYPE_CHECKING:
+    from simulator.systems.system import System
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,9 @@ class Scenario:
     which then says which warehouses there are. `changes` are made to them while they are read.
 
     Answers: `page_size` rows where the call names no limit, never more than `max_page_size` (in silence),
-    with a total that is wrong by `total_delta`; with `shuffled`, in another order each time.
+    with a total that is wrong by `total_delta`; with `shuffled`, in another order each time. Or those of a
+    whole `system`, which tells sound rows only, and the rows as they were at first: of what else is here it
+    heeds `token`, `requests_per_second` and `latency`.
 
     Traffic: `token` is asked for as a bearer token, or in `token_header`; more than `requests_per_second`
     in the last second are answered with 429 and the whole seconds to wait in `retry_after_header`; every
@@ -52,6 +58,7 @@ class Scenario:
     extra_fields: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
 
+    system: System | None = None
     dialect: Dialect = DIALECTS["plain"]
     page_size: int = 100
     max_page_size: int | None = None
@@ -64,3 +71,10 @@ class Scenario:
     retry_after_header: str = "Retry-After"
     latency: float = 0.0
     faults: tuple[Fault, ...] = ()
+
+    def __post_init__(self) -> None:
+        unheeded = (self.bad_ratio, self.extra_fields, self.changes, self.max_page_size, self.total_delta)
+        if self.system and any((*unheeded, self.shuffled, self.faults, self.token_header)):
+            raise ValueError(
+                "a system heeds token, requests_per_second and latency, and no other fault or trick"
+            )

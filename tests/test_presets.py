@@ -1,265 +1,245 @@
-"""Each preset asks as its system wants to be asked, and reads an answer in its system's shape.
-
-The answers are written by hand from what is published of these systems; none comes from one of them.
-"""
+"""Each preset reads the simulated system that it describes: whole, over the borders of adjacent windows."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+import asyncio
+import csv
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import text
 
-from sku_velocity.errors import SpecError
-from sku_velocity.models import MovementRow, Page, Window
+from simulator.app import Simulator
+from simulator.scenario import Scenario
+from simulator.server import Server, serve
+from simulator.systems import SYSTEMS, System
+from sku_velocity.errors import SourceAuthError, SourceMappingError, SourceUnavailableError, SpecError
+from sku_velocity.models import Verdict, Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.presets import preset_names
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader
-from tests.scripted_server import Reply, ScriptedServer, scripted
+from sku_velocity.store import Store, migrate
+from sku_velocity.store.engine import Database
+from tests.fake_clock import FakeClock
+from tests.steps_driver import no_sleep, read_whole
 
-pytestmark = pytest.mark.anyio
+# In Berlin, clocks go forward on the day between.
+BORDERS = [datetime(2026, 3, day, tzinfo=UTC) for day in (28, 29, 30)]
+WINDOWS = [Window(BORDERS[0], BORDERS[1]), Window(BORDERS[1], BORDERS[2])]
+SECRET, WRONG = "user:s3cret", "user:wr0ng"
+REFUSED: dict[str, type[Exception]] = {
+    "greaterwms": SourceUnavailableError,  # it says 500
+    "odoo-jsonrpc": SourceMappingError,  # it says that all is well, and tells an error
+}
+CAPPED = {"drf", "greaterwms", "oracle-fusion", "oracle-wms-cloud", "plain-array", "postgrest"} | {
+    "dynamics365",
+    "sap-odata-v2",
+    "sap-odata-v4",
+}
+MOVEMENTS = text(
+    "SELECT sku_id, warehouse_id, units_moved, timestamp_utc FROM published_movements"
+    " WHERE flow_run_id = :run ORDER BY position"
+)
 
-DAY = Window(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))
-AT = datetime(2026, 3, 1, 8, 30, tzinfo=UTC)
-MIDNIGHT = DAY.start
+
+def in_berlin(**time: Any) -> dict[str, Any]:
+    """What a user in Berlin says of a system whose times name no zone."""
+    zone = "Europe/Berlin"
+    return {"window": {"timezone": zone}, "fields": {"timestamp_utc": {**time, "assume_timezone": zone}}}
+
+
+Content = Counter[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One movement of 6 units as a system tells it, and what the system is asked."""
+    """A preset, the system that is asked with it, and what its user has to say of their own."""
 
-    record: dict[str, Any]
-    wrap: str
-    movement_id: str | None = "7"
-    at: datetime = AT
-    total: Any = None
-    count: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
-    asked: dict[str, str] = field(default_factory=dict)
-    others: tuple[dict[str, Any], ...] = ()
+    preset: str
+    warehouses: tuple[str, ...] = ("WH", "OTHER")
+    zone: str | None = None
+    own: dict[str, Any] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return self.preset + ("-berlin" if self.zone else "")
 
-PLAIN = {
-    "sku_id": "A-1",
-    "warehouse_id": "WH",
-    "units_moved": 6,
-    "timestamp_utc": "2026-03-01T08:30:00Z",
-}
-CASES = {
-    "plain-array": Case(PLAIN, "", None, asked={"offset": "0", "limit": "1000"}),
-    "drf": Case(PLAIN | {"id": 7}, "results", total="count", asked={"ordering": "timestamp_utc,id"}),
-    "json-server": Case(
-        PLAIN | {"id": 7},
-        "",
-        headers={"X-Total-Count": "1"},
-        asked={"_start": "0", "_limit": "1000", "timestamp_utc_lte": "2026-03-02T00:00:00Z"},
-    ),
-    "postgrest": Case(
-        PLAIN | {"movement_id": 7},
-        "",
-        headers={"Content-Range": "0-0/1"},
-        asked={"warehouse_id": "eq.WH", "order": "timestamp_utc,movement_id"},
-    ),
-    "inventree": Case(
-        {
-            "pk": 7,
-            "date": "2026-03-01 08:30",
-            "deltas": {"removed": 6.0},
-            "part_detail": {"IPN": "A-1"},
-            "item_detail": {"location": "WH"},
-        },
-        "results",
-        total="count",
-        asked={"min_date": "2026-02-28", "max_date": "2026-03-02", "part_detail": "true"},
-        others=({"pk": 8, "date": "2026-03-01 08:31", "deltas": {"quantity": 90}},),
-    ),
-    "erpnext": Case(
-        {
-            "name": "7",
-            "item_code": "A-1",
-            "warehouse": "WH",
-            "actual_qty": -6.0,
-            "posting_date": "2026-03-01",
-            "posting_time": "8:30:00.000000",
-        },
-        "data",
-        count={"message": 2},
-        asked={"limit_start": "0", "limit_page_length": "1000"},
-        others=({"name": "8", "actual_qty": 4.0},),
-    ),
-    "odoo-json2": Case(
-        {"id": 7, "product_id": [11, "Bolt"], "quantity": 6.0, "date": "2026-03-01 08:30:00"}, "", count=1
-    ),
-    "tryton": Case(
-        {
-            "id": 7,
-            "quantity": 6.0,
-            "effective_date": {"__class__": "date", "year": 2026, "month": 3, "day": 1},
-            "product.": {"code": "A-1"},
-            "from_location.": {"code": "WH"},
-        },
-        "result",
-        at=MIDNIGHT,
-        count={"result": 1},
-    ),
-    "netsuite-suiteql": Case(
-        {"id": "7", "item": "A-1", "location": "WH", "quantity": "-6", "moved": "2026-03-01T08:30:00Z"},
-        "items",
-        total="totalResults",
-        asked={"offset": "0", "limit": "1000"},
-    ),
-    "sap-odata-v2": Case(
-        {
-            "MaterialDocumentYear": "2026",
-            "MaterialDocument": "49",
-            "MaterialDocumentItem": "1",
-            "Material": "A-1",
-            "Plant": "WH",
-            "QuantityInEntryUnit": "6.000",
-            "to_MaterialDocumentHeader": {"PostingDate": "/Date(1772323200000)/"},
-        },
-        "d.results",
-        movement_id="2026-49-1",
-        at=MIDNIGHT,
-        total="d.__count",
-        asked={"$skip": "0", "$top": "1000", "$inlinecount": "allpages"},
-    ),
-    "sap-odata-v4": Case(
-        {
-            "MaterialDocumentYear": "2026",
-            "MaterialDocument": "49",
-            "MaterialDocumentItem": "1",
-            "Material": "A-1",
-            "Plant": "WH",
-            "QuantityInEntryUnit": 6,
-            "PostingDate": "2026-03-01",
-        },
-        "value",
-        movement_id="2026-49-1",
-        at=MIDNIGHT,
-        total="@odata.count",
-        asked={"$skip": "0", "$count": "true"},
-    ),
-    "dynamics365": Case(
-        {
-            "RecId": 7,
-            "ItemId": "A-1",
-            "InventLocationId": "WH",
-            "Qty": -6,
-            "DatePhysical": "2026-03-01T08:30:00Z",
-        },
-        "value",
-        total="@odata.count",
-        asked={"cross-company": "true", "$top": "1000"},
-    ),
-    "oracle-wms-cloud": Case(
-        {
-            "id": 7,
-            "item_code": "A-1",
-            "facility_id__code": "WH",
-            "adj_qty": "-6.0",
-            "create_ts": "2026-03-01T08:30:00.123456",
-        },
-        "results",
-        at=AT.replace(microsecond=123456),
-        total="result_count",
-        asked={"page": "1", "page_size": "1000", "facility_id__code": "WH"},
-        others=({"id": 8, "adj_qty": "5"},),
-    ),
-    "oracle-fusion": Case(
-        {
-            "TransactionId": 7,
-            "ItemNumber": "A-1",
-            "OrganizationCode": "WH",
-            "TransactionQuantity": -6,
-            "TransactionDate": "2026-03-01T08:30:00+00:00",
-        },
-        "items",
-        total="totalResults",
-        asked={"totalResults": "true", "limit": "500"},
-    ),
-    "greaterwms": Case(
-        {"id": 7, "goods_code": "A-1", "goods_qty": -6, "create_time": "2026-03-01 16:30:00"},
-        "results",
-        total="count",
-        asked={"page": "1", "max_page": "1000", "create_time__gte": "2026-03-01 08:00:00"},
-        others=({"id": 8, "goods_qty": 5},),
-    ),
-}
+    @property
+    def system(self) -> System:
+        system = SYSTEMS[self.preset]
+        return replace(system, zone=self.zone) if self.zone else system
 
 
-def answers(case: Case) -> list[Reply]:
-    """The page, and the count where that is asked for apart."""
-    rows = [case.record, *case.others]
-    body: Any = rows
-    if case.wrap:
-        body = {}
-        put(body, case.wrap, rows)
-    if case.total:
-        put(body, case.total if "@" not in case.total else [case.total], str(len(rows)))
-    replies = [Reply(body=json.dumps(body).encode(), headers=case.headers)]
-    return replies if case.count is None else [*replies, Reply(body=json.dumps(case.count).encode())]
+CASES = [
+    Case("drf"),
+    Case("dynamics365"),
+    Case("erpnext"),
+    Case("erpnext", zone="Europe/Berlin", own=in_berlin(join=["posting_date", "posting_time"])),
+    Case("greaterwms", ("MAIN",)),
+    Case("inventree", ("3", "12")),
+    Case("inventree", ("3", "12"), "Europe/Berlin", in_berlin(path="date")),
+    Case("json-server"),
+    Case("netsuite-suiteql"),
+    Case("odoo-json2"),
+    Case("odoo-jsonrpc"),
+    Case("oracle-fusion"),
+    Case("oracle-wms-cloud"),
+    Case("oracle-wms-cloud", zone="Europe/Berlin", own=in_berlin(path="create_ts")),
+    Case("plain-array"),
+    Case("postgrest"),
+    Case("sap-odata-v2"),
+    Case("sap-odata-v4"),
+    Case("tryton"),
+]
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
 
-def put(tree: dict[str, Any], path: str | list[str], value: Any) -> None:
-    *parents, leaf = path.split(".") if isinstance(path, str) else path
-    for key in parents:
-        tree = tree.setdefault(key, {})
-    tree[leaf] = value
+def times() -> Iterator[datetime]:
+    """On each border of the windows, just before, just after and long after."""
+    for border in BORDERS:
+        yield from (border + timedelta(seconds=seconds) for seconds in (-86400, -1, 0, 0, 0.5, 1))
+        yield from (border + timedelta(minutes=13 * n, seconds=7) for n in range(1, 110))
 
 
-async def read(preset: str, server: ScriptedServer, **own: Any) -> tuple[list[MovementRow], int]:
-    """The movements that a preset makes of the server's first page, and how many records it filters."""
-    if preset == "dynamics365":
-        own["auth"] = {"kind": "none", "token_url": server.url, "client_id": "me"}
-    spec = parse_spec({"preset": preset, "base_url": server.url, **own}, preset)
-    warehouse = {"greaterwms": "MAIN"}.get(preset, "WH")
-    async with SourceClient.open(spec, SecretStr("user:secret")) as client:
-        reader = WindowReader.of(client, warehouse, DAY)
-        survey = await reader.survey()
-        result = await reader.read(Page(0, survey.total or 0, page_size=survey.page_size))
-    assert result.dead_letters == []
-    return result.movements, result.filtered
+def write_rows(case: Case, path: Path) -> None:
+    """Movements at those times, as the system will tell them; each warehouse has all of them."""
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["movement_id", "sku_id", "warehouse_id", "units_moved", "timestamp_utc"])
+        for number, (at, warehouse) in enumerate((a, w) for a in sorted(times()) for w in case.warehouses):
+            sku, told = str(100 + number % 7), case.system.told_at(at)
+            rows.writerow([str(number), sku, warehouse, number % 5 + 1, told.isoformat()])
 
 
-def test_every_preset_has_a_case() -> None:
-    assert sorted(CASES) == preset_names()
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    url = f"sqlite:///{tmp_path_factory.mktemp('presets')}/store.db"
+    asyncio.run(migrate(url))
+    return url
 
 
-@pytest.mark.parametrize("name", CASES)
-async def test_an_answer_in_the_system_s_shape_is_read(name: str) -> None:
-    case = CASES[name]
-    with scripted(*answers(case), Reply(body=b"[]" if not case.wrap else b"{}")) as server:
-        movements, filtered = await read(name, server)
-    sku, warehouse = {"odoo-json2": "11"}.get(name, "A-1"), {"greaterwms": "MAIN"}.get(name, "WH")
-    assert movements == [(0, case.movement_id, sku, warehouse, 6, case.at)]
-    assert filtered == len(case.others)
-    asked = dict(parse_qsl(urlsplit(server.requests[0][0]).query))
-    assert asked | case.asked == asked
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serve() as running:
+        yield running
 
 
-async def test_a_body_is_asked_with_the_window_and_the_warehouse() -> None:
-    with scripted(*answers(CASES["odoo-json2"])) as server:
-        await read("odoo-json2", server)
-    page, count = (json.loads(body) for body in server.bodies)
-    assert page["domain"] == count["domain"] and ["date", "<", "2026-03-02 00:00:00"] in page["domain"]
-    assert (page["offset"], page["limit"]) == (0, 1000) and "limit" not in count
-    assert [unquote(path) for path, _ in server.requests] == [
-        "/json/2/stock.move.line/search_read",
-        "/json/2/stock.move.line/search_count",
-    ]
+@pytest.fixture
+def play(server: Server, tmp_path: Path) -> Any:
+    """Let the server be a case's system, with its movements."""
+
+    def start(case: Case, **scenario: Any) -> Server:
+        write_rows(case, tmp_path / "rows.csv")
+        server.play(Scenario(csv=tmp_path / "rows.csv", token=SECRET, **({"system": case.system} | scenario)))
+        return server
+
+    return start
 
 
-async def test_a_part_of_a_preset_is_replaced_by_one_s_own() -> None:
-    own = {"name": "mine", "paging": {"page_size": 50}, "fields": {"sku_id": {"const": "X-1"}}}
-    with scripted(*answers(CASES["drf"])) as server:
-        movements, _ = await read("drf", server, **own)
-    assert movements[0][2] == "X-1" and "limit=50" in server.requests[0][0]
+def spec_of(case: Case, server: Server, **own: Any) -> dict[str, Any]:
+    data = {
+        "preset": case.preset,
+        "name": str(case),
+        "base_url": server.url,
+        "paging": {"page_size": 50},
+        "pace": {"requests_per_second": 10_000},
+    }
+    if case.preset == "dynamics365":
+        data["auth"] = {"token_url": f"{server.url}/oauth2/token", "client_id": "me"}
+    return data | case.own | own
+
+
+async def read(
+    case: Case, spec: dict[str, Any], url: str, window: Window, clock: FakeClock | None = None
+) -> tuple[Verdict, list[tuple[Any, ...]]]:
+    """One window through the steps; its verdict and what shows of it, in order."""
+    run = f"{spec['name']} {window.start.isoformat()}"
+    pace = {"clock": clock, "sleep": clock.sleep} if clock else {"sleep": no_sleep}
+    async with (
+        SourceClient.open(parse_spec(spec, "test"), SecretStr(SECRET), **pace) as client,
+        Store.open(url) as store,
+    ):
+        reader = WindowReader.of(client, case.warehouses[0], window)
+        verdict = await read_whole(reader, store, run, repairs=0)
+    database = Database(url)
+    try:
+        async with database.reading() as connection:
+            return verdict, [tuple(row) for row in await connection.execute(MOVEMENTS, {"run": run})]
+    finally:
+        await database.close()
+
+
+def truth(server: Server, case: Case, window: Window) -> Content:
+    found = server.ground_truth(case.warehouses[0], window.start, window.end).movements
+    return Counter((sku, warehouse, units, written(at)) for _, sku, warehouse, units, at in found)
+
+
+def written(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def test_every_preset_is_tried_on_its_system() -> None:
+    assert preset_names() == sorted(SYSTEMS) == sorted({case.preset for case in CASES})
+
+
+@every_case
+def test_adjacent_windows_hold_each_movement_once(case: Case, play: Any, store: str) -> None:
+    server = play(case)
+    for window in WINDOWS:
+        verdict, found = asyncio.run(read(case, spec_of(case, server), store, window))
+        assert verdict is Verdict.COMPLETE
+        assert Counter(found) == truth(server, case, window) and len(found) > 100
+        assert [row[3] for row in found] == sorted(row[3] for row in found)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.preset != "json-server"], ids=str)
+def test_a_wrong_secret_is_told_and_not_shown(case: Case, play: Any) -> None:
+    spec = spec_of(case, play(case))
+
+    async def look() -> None:
+        async with SourceClient.open(parse_spec(spec, "test"), SecretStr(WRONG), sleep=no_sleep) as client:
+            await WindowReader.of(client, "WH", WINDOWS[0]).check()
+
+    with pytest.raises(REFUSED.get(case.preset, SourceAuthError)) as caught:
+        asyncio.run(look())
+    shown = f"{caught.value}{caught.value.__cause__!r}"
+    assert "wr0ng" not in shown and b64encode(WRONG.encode()).decode() not in shown
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.preset in CAPPED], ids=str)
+def test_a_page_that_is_capped_in_silence_is_planned_for(case: Case, play: Any, store: str) -> None:
+    server = play(case, system=replace(case.system, cap=20))
+    spec = spec_of(case, server, name=f"{case}-capped")
+    verdict, found = asyncio.run(read(case, spec, store, WINDOWS[0]))
+    assert verdict is Verdict.COMPLETE and Counter(found) == truth(server, case, WINDOWS[0])
+
+
+def test_a_throttle_that_is_told_in_the_body_is_waited_out(play: Any, store: str) -> None:
+    case, clock = next(case for case in CASES if case.preset == "greaterwms"), FakeClock()
+    server = play(case)
+    server.simulator = Simulator(replace(server.simulator.scenario, requests_per_second=5), clock)
+    spec = spec_of(case, server, name="greaterwms-slow", pace={"requests_per_second": 50})
+    verdict, found = asyncio.run(read(case, spec, store, WINDOWS[0], clock))
+    assert verdict is Verdict.COMPLETE and Counter(found) == truth(server, case, WINDOWS[0])
+    assert clock.now > len(found) / 50 / 5 and server.stats().throttled == 0
+
+
+def test_a_part_of_a_preset_is_replaced_by_one_s_own() -> None:
+    own = {"base_url": "https://x.example.com", "paging": {"page_size": 50}}
+    spec = parse_spec({"preset": "greaterwms", **own, "fields": {"sku_id": {"const": "X-1"}}}, "test")
+    assert (spec.name, spec.fields.sku_id.const, spec.fields.warehouse_id.const) == (
+        "greaterwms",
+        "X-1",
+        "MAIN",
+    )
+    assert (spec.paging.page_size, spec.paging.style, spec.paging.max_page_size) == (50, "page", 1000)
 
 
 def test_an_unknown_preset_is_told_with_the_known_ones() -> None:

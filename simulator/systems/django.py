@@ -1,0 +1,142 @@
+"""Systems made with Django REST Framework: its plain pages, InvenTree's stock tracking, GreaterWMS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
+
+from simulator.dialect import Call, Reply
+from simulator.systems.doors import Door
+from simulator.systems.ledger import Columns, Condition, Found, Ledger, Line, Query
+from simulator.systems.system import MINUTE, System, as_json, moment, named, number
+
+COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
+
+class RestFramework(System):
+    """LimitOffsetPagination over a table, with an order and no filters of its own."""
+
+    door: ClassVar[Door] = Door(prefix="Token ")
+
+    def columns(self, line: Line) -> Columns:
+        return {
+            "id": line.number,
+            "sku_id": line.sku,
+            "warehouse_id": line.warehouse,
+            "units_moved": line.units,
+            "timestamp_utc": f"{self.wall(line.at):%Y-%m-%dT%H:%M:%SZ}",
+        }
+
+    def answer(self, call: Call, ledger: Ledger) -> Reply:
+        if (call.method, call.path) != ("GET", "/movements"):
+            raise LookupError
+        named(call, "limit", "offset", "ordering")
+        limit = self.capped(number(call, "limit", None) or 100)
+        return enveloped(ledger.find(Query((), order_of(call), number(call, "offset", 0) or 0, limit)))
+
+
+class InvenTree(System):
+    """Its dates are compared with > and <, and are days only; it heeds no order but that of the date.
+
+    A warehouse is a location's number. Counts hold how much there is, not how much was moved.
+    """
+
+    others: ClassVar[tuple[str, ...]] = ("receipt", "count")
+    grain: ClassVar[timedelta] = MINUTE
+    door: ClassVar[Door] = Door(prefix="Token ")
+
+    def columns(self, line: Line) -> Columns:
+        deltas = {"pick": {"removed": float(line.units)}, "receipt": {"added": float(line.units)}}
+        return {
+            "pk": line.number,
+            "date": self.wall(line.at),
+            "tracking_type": {"count": 10, "receipt": 11, "pick": 12}[line.kind],
+            "deltas": {"quantity": 90.0} | deltas.get(line.kind, {}),
+            "part_detail": {"pk": 7, "IPN": line.sku, "name": f"part {line.sku}"},
+            "item_detail": {"pk": line.number, "location": int(line.warehouse)},
+        }
+
+    def answer(self, call: Call, ledger: Ledger) -> Reply:
+        if (call.method, call.path) != ("GET", "/api/stock/track/"):
+            raise LookupError
+        where = [
+            Condition("date", comparison, self._midnight(call.params[name]))
+            for name, comparison in (("min_date", ">"), ("max_date", "<"))
+            if name in call.params
+        ]
+        heeded = call.params.get("ordering") in ("date", "-date")
+        order = order_of(call) if heeded else [("date", True)]
+        limit = number(call, "limit", None)
+        found = ledger.find(Query(where, order, number(call, "offset", 0) or 0, limit))
+        shown = [name for name in ("part_detail", "item_detail") if call.params.get(name) == "true"]
+        told = Found([self._told(line, shown) for line in found.lines], found.total)
+        return as_json(told.lines) if limit is None else enveloped(told)
+
+    def _midnight(self, text: str) -> datetime:
+        return moment(text, "%Y-%m-%d").replace(tzinfo=ZoneInfo(self.zone))
+
+    def _told(self, line: Columns, shown: Sequence[str]) -> Columns:
+        kept = {name: value for name, value in line.items() if not name.endswith("_detail") or name in shown}
+        return kept | {"date": f"{line['date']:%Y-%m-%d %H:%M}"}
+
+
+class GreaterWms(System):
+    """It answers everything with HTTP 200, gives at most 1,000 lines a page, and tells Shanghai's time.
+
+    A tenant has one warehouse, which no line names.
+    """
+
+    others: ClassVar[tuple[str, ...]] = ("receipt",)
+    door: ClassVar[Door] = Door(header="token", prefix="")
+
+    def columns(self, line: Line) -> Columns:
+        return {
+            "id": line.number,
+            "mode_code": "20" if line.kind == "pick" else "10",
+            "bin_name": "A010101",
+            "goods_code": line.sku,
+            "goods_qty": line.signed,
+            "creater": "Alice",
+            "create_time": self.wall(line.at).replace(tzinfo=None),
+        }
+
+    def answer(self, call: Call, ledger: Ledger) -> Reply:
+        if (call.method, call.path) != ("GET", "/cyclecount/qtyrecorviewset/"):
+            raise LookupError
+        where = []
+        for name, value in call.params.items():
+            column, mark, comparison = name.partition("__")
+            if mark and comparison in COMPARISONS:
+                where.append(Condition(column, COMPARISONS[comparison], moment(value, "%Y-%m-%d %H:%M:%S")))
+        size = min(number(call, "max_page", None) or 30, self.cap or 1000)
+        page = number(call, "page", 1) or 1
+        found = ledger.find(Query(where, order_of(call), (page - 1) * size, size))
+        if page > 1 and not found.lines:
+            return self.refusal(404, "Invalid page.")
+        lines = [line | {"create_time": str(line["create_time"])} for line in found.lines]
+        return enveloped(Found(lines, found.total))
+
+    def respond(self, call: Call, ledger: Ledger, secret: str | None) -> Reply:
+        if secret is not None and not self.door.lets_in(call, secret):
+            return self.refusal(500, "Please Log In")
+        return super().respond(call, ledger, None)
+
+    def throttled(self, seconds: int) -> Reply:
+        return self.refusal(429, "请求已被限流")
+
+    def refusal(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> Reply:
+        return as_json({"status_code": status, "detail": detail})
+
+
+def order_of(call: Call) -> list[tuple[str, bool]]:
+    """The order in `ordering`: names, with a minus before those that descend."""
+    names = [name for name in call.params.get("ordering", "").split(",") if name]
+    return [(name.removeprefix("-"), name.startswith("-")) for name in names]
+
+
+def enveloped(found: Found) -> Reply:
+    """A page as the framework tells it."""
+    body: dict[str, Any] = {"count": found.total, "next": None, "previous": None, "results": found.lines}
+    return as_json(body)

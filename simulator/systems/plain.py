@@ -1,0 +1,77 @@
+"""A bare array, and json-server 0.17."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import ClassVar
+
+from simulator.dialect import Call, Reply
+from simulator.systems.doors import OPEN, Door
+from simulator.systems.ledger import Columns, Condition, Ledger, Line, Query
+from simulator.systems.system import System, as_json, named, number
+
+MILLISECOND = timedelta(milliseconds=1)
+
+
+class PlainArray(System):
+    """Offset and limit in the query, and neither a total, a filter nor an order."""
+
+    newest_first: ClassVar[bool] = False
+
+    def columns(self, line: Line) -> Columns:
+        return {
+            "sku_id": line.sku,
+            "warehouse_id": line.warehouse,
+            "units_moved": line.units,
+            "timestamp_utc": f"{self.wall(line.at):%Y-%m-%dT%H:%M:%SZ}",
+        }
+
+    def answer(self, call: Call, ledger: Ledger) -> Reply:
+        if (call.method, call.path) != ("GET", "/movements"):
+            raise LookupError
+        named(call, "offset", "limit")
+        limit = self.capped(number(call, "limit", None))
+        return as_json(ledger.find(Query((), (), number(call, "offset", 0) or 0, limit)).lines)
+
+
+class JsonServer(System):
+    """It compares as JavaScript does, texts as texts: `08:00:00.000Z` is less than `08:00:00Z`."""
+
+    grain: ClassVar[timedelta] = MILLISECOND
+    door: ClassVar[Door] = OPEN
+
+    def columns(self, line: Line) -> Columns:
+        told = self.wall(line.at).replace(tzinfo=None).isoformat(timespec="milliseconds")
+        return {
+            "id": line.number,
+            "sku_id": line.sku,
+            "warehouse_id": line.warehouse,
+            "units_moved": line.units,
+            "timestamp_utc": f"{told}Z",
+        }
+
+    def answer(self, call: Call, ledger: Ledger) -> Reply:
+        if (call.method, call.path) != ("GET", "/movements"):
+            raise LookupError
+        descending = call.params.get("_order", "asc").split(",")
+        columns = [name for name in call.params.get("_sort", "").split(",") if name]
+        order = [
+            (name, place < len(descending) and descending[place] == "desc")
+            for place, name in enumerate(columns)
+        ]
+        start, limit = number(call, "_start", 0) or 0, number(call, "_limit", None)
+        found = ledger.find(Query(_conditions(call), order, start, limit))
+        return as_json(found.lines, headers={"X-Total-Count": str(found.total)})
+
+
+def _conditions(call: Call) -> list[Condition]:
+    found = []
+    for name, value in call.params.items():
+        if name.startswith("_"):
+            continue
+        column, mark, comparison = name.rpartition("_")
+        if mark and comparison in ("gte", "lte"):
+            found.append(Condition(column, ">=" if comparison == "gte" else "<=", value))
+        else:
+            found.append(Condition(name, "=", value))
+    return found

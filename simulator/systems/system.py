@@ -1,0 +1,118 @@
+"""A whole system's API, simulated: what it understands, and how it tells the lines of its stock ledger."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
+
+from simulator.dialect import BadQuestionError, Call, Reply
+from simulator.records import Row
+from simulator.systems.doors import BEARER, Door
+from simulator.systems.ledger import Columns, Ledger, Line, mixed
+
+SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class System(ABC):
+    """One system. It tells times to its `grain`, in its `zone`; at most `cap` lines a page, in silence.
+
+    `others` are the kinds of lines that stand among the movements. Unless asked for an order, it tells the
+    newest first. It shares no code with the readers that are tried on it.
+    """
+
+    zone: str = "UTC"
+    cap: int | None = None
+    others: ClassVar[tuple[str, ...]] = ()
+    grain: ClassVar[timedelta] = SECOND
+    newest_first: ClassVar[bool] = True
+    door: ClassVar[Door] = BEARER
+
+    @abstractmethod
+    def columns(self, line: Line) -> Columns:
+        """A line as the system holds it, by the names that it is asked by."""
+
+    @abstractmethod
+    def answer(self, call: Call, ledger: Ledger) -> Reply:
+        """The answer to a call that was let in. Raises BadQuestionError and LookupError (no such path)."""
+
+    def open_ledger(self, rows: Iterable[Row]) -> Ledger:
+        """The ledger in which these movements stand, with other lines among them."""
+        columns = [self.columns(line) for line in mixed(rows, self.others)]
+        return Ledger(columns[::-1] if self.newest_first else columns)
+
+    def respond(self, call: Call, ledger: Ledger, secret: str | None) -> Reply:
+        """The answer to any call."""
+        if secret is not None and not self.door.lets_in(call, secret):
+            return self.refusal(401, "a valid secret is needed")
+        try:
+            return self.answer(call, ledger)
+        except BadQuestionError as error:
+            return self.refusal(400, str(error))
+        except LookupError:
+            return self.refusal(404, f"no such path: {call.method} {call.path}")
+
+    def throttled(self, seconds: int) -> Reply:
+        """The answer to one call too many."""
+        return self.refusal(429, "too many requests", {"Retry-After": str(seconds)})
+
+    def refusal(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> Reply:
+        """How the system says no."""
+        return as_json({"detail": detail}, status, headers)
+
+    def told_at(self, at: datetime) -> datetime:
+        """The instant that a reader learns of a line: its wall time, cut off at the grain."""
+        return self.wall(at).astimezone(at.tzinfo)
+
+    def wall(self, at: datetime) -> datetime:
+        """The time that the system's clock shows, cut off at the grain."""
+        wall = at.astimezone(ZoneInfo(self.zone))
+        if self.grain >= DAY:
+            return wall.replace(hour=0, minute=0, second=0, microsecond=0)
+        return wall - timedelta(microseconds=wall.microsecond, seconds=wall.second) % self.grain
+
+    def capped(self, limit: int | None) -> int | None:
+        """The lines that a page may hold of those that were asked for."""
+        return limit if self.cap is None or (limit is not None and limit <= self.cap) else self.cap
+
+
+def as_json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+    """An answer in JSON."""
+    return Reply(status, json.dumps(body, separators=(",", ":")).encode(), headers or {})
+
+
+def number(call: Call, name: str, default: int | None) -> int | None:
+    """A whole number of the query. Raises BadQuestionError."""
+    told = call.params.get(name)
+    if told is None:
+        return default
+    if not told.isdecimal():
+        raise BadQuestionError(f"{name}: a whole number is needed, not {told!r}")
+    return int(told)
+
+
+def named(call: Call, *names: str) -> None:
+    """The call names nothing else. Raises BadQuestionError: what is misspelt must not pass unseen."""
+    if unknown := call.params.keys() - set(names):
+        raise BadQuestionError(f"unknown parameters: {', '.join(sorted(unknown))}")
+
+
+def body_of(call: Call) -> Any:
+    """The call's JSON. Raises BadQuestionError."""
+    try:
+        return json.loads(call.body)
+    except ValueError as error:
+        raise BadQuestionError("a body in JSON is needed") from error
+
+
+def moment(text: str, pattern: str) -> datetime:
+    """A wall time. Raises BadQuestionError."""
+    try:
+        return datetime.strptime(text, pattern)  # noqa: DTZ007  # a wall time has no zone
+    except ValueError as error:
+        raise BadQuestionError(f"a time written as {pattern} is needed, not {text!r}") from error
