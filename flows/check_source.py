@@ -32,15 +32,23 @@ class SourceCheck:
     headers: Mapping[str, str]
     page: PageResult
 
+    @property
+    def shown(self) -> int:
+        """The place of the record to look at: the first that is neither filtered nor trimmed, if any is."""
+        kept = [row[0] for row in self.page.movements] + [each.position for each in self.page.dead_letters]
+        return min(kept, default=0)
+
     def fields(self) -> Iterator[tuple[str, str, str, str]]:
-        """Of the first record: each field's name, where it is looked for, what is told, what it comes to."""
-        record = self.records[0] if self.records else None
-        movement = next((row for row in self.page.movements if row[0] == 0), None)
-        reasons = next((letter.reasons for letter in self.page.dead_letters if letter.position == 0), ())
+        """Of that record: each field's name, where it is looked for, what is told, what it comes to."""
+        record = self.records[self.shown] if self.records else None
+        movement = next((row for row in self.page.movements if row[0] == self.shown), None)
+        letter = next((each for each in self.page.dead_letters if each.position == self.shown), None)
         for name, field in self.spec.fields.mapped():
             told = " | ".join(_short(look_up(record, path)) for path in field.paths)
-            wrong = [reason.message for reason in reasons if reason.field.startswith(field.paths or ("",))]
-            value = _short(movement[MOVEMENT.index(name)]) if movement else f"rejected: {'; '.join(wrong)}"
+            value = "filtered or trimmed" if movement is None else _short(movement[MOVEMENT.index(name)])
+            if letter is not None:
+                wrong = [why.message for why in letter.reasons if why.field.startswith(field.paths or ("",))]
+                value = f"rejected: {'; '.join(wrong)}"
             yield name, str(field), told, value
 
     def telling_headers(self) -> dict[str, str]:
@@ -67,6 +75,8 @@ class SourceCheck:
             share = f"{len(self.page.dead_letters)} of {len(self.records)}"
             why = "; ".join(map(str, letter.reasons))
             yield f"{share} records are rejected; position {letter.position}: {why}"
+        if self.page.filtered:
+            yield f"{self.page.filtered} of {len(self.records)} records are filtered, and so no movements"
         if self.page.extra_fields:
             yield f"fields that the spec does not map: {', '.join(sorted(self.page.extra_fields))}"
 
@@ -83,7 +93,8 @@ async def check_source(source: WmsSource, warehouse: str, window: Window) -> Sou
 
 def print_check(check: SourceCheck, console: Console) -> None:
     """Lay a check out on a terminal."""
-    table = Table(title=f"{check.spec.name}: the first record of {len(check.records)}", title_justify="left")
+    place = "the first record" if check.shown == 0 else f"record {check.shown + 1}"
+    table = Table(title=f"{check.spec.name}: {place} of {len(check.records)}", title_justify="left")
     for column in ("field", "looked for at", "told", "comes to"):
         table.add_column(column, overflow="fold")
     for row in check.fields():
@@ -91,7 +102,8 @@ def print_check(check: SourceCheck, console: Console) -> None:
     console.print(table)
     if check.records:
         console.print("As told:", style="bold")
-        console.print(json.dumps(check.records[0], indent=2, ensure_ascii=False)[:2000], markup=False)
+        record = check.records[check.shown]
+        console.print(json.dumps(record, indent=2, ensure_ascii=False)[:2000], markup=False)
     total = "not told" if check.survey.total is None else f"{check.survey.total} records"
     console.print(f"total: {total}; page size: {check.survey.page_size}", markup=False)
     for name, value in check.telling_headers().items():

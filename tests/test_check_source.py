@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from flows.__main__ import main
-from tests.acme import spec_file, wms
+from simulator.scenario import Scenario
+from simulator.server import serve
+from simulator.systems import SYSTEMS
+from tests.acme import TOKEN, spec_file, wms
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "token")
 
 
-def check(source: str, *more: str) -> int:
-    words = ["check-source", "--source", source, "--token-env", "WMS_TOKEN", "--warehouse", "WH-01"]
+def check(source: str, *more: str, warehouse: str = "WH-01") -> int:
+    words = ["check-source", "--source", source, "--token-env", "WMS_TOKEN", "--warehouse", warehouse]
     return main([*words, *more])
 
 
@@ -43,6 +46,20 @@ def test_a_rejected_first_record_says_why(tmp_path: Path, capsys: pytest.Capture
         assert check(spec_file(server, tmp_path, fields=fields)) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "rejected:" in shown and "101 of 101 records are rejected" in shown
+
+
+def test_a_record_that_a_filter_drops_is_not_the_one_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "stock.yaml"
+    scenario = Scenario(records=30, warehouses=("12",), system=SYSTEMS["inventree"], token=TOKEN)
+    with serve(scenario) as server:
+        source.write_text(f"preset: inventree\nbase_url: {server.url}\n")
+        times = ("--start", "2026-03-01T00:00:00Z", "--end", "2026-03-08T00:00:00Z")
+        assert check(str(source), *times, warehouse="12") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "inventree: record 2 of 40" in shown and '"removed"' in shown and "rejected" not in shown
+    assert "10 of 40 records are filtered" in shown
 
 
 def test_a_wrong_mapping_ends_with_2_and_names_the_field(
