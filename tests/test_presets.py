@@ -34,9 +34,7 @@ from sku_velocity.store.engine import Database
 from tests.fake_clock import FakeClock
 from tests.steps_driver import no_sleep, read_whole
 
-DAYS = [
-    datetime(2026, 3, day, tzinfo=UTC) for day in (28, 29, 30)
-]  # in Berlin, clocks go forward on the 29th
+DAYS = [datetime(2026, 3, day, tzinfo=UTC) for day in (28, 29, 30)]  # in Berlin, clocks change on the 29th
 EVENING = timedelta(hours=22, minutes=30)  # when the next day has begun in Shanghai
 SECRET, WRONG = "user:s3cret", "user:wr0ng"
 REFUSED: dict[str, type[Exception]] = {

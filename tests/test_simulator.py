@@ -454,6 +454,21 @@ def test_the_first_line_tells_where_it_is_and_a_signal_ends_it_cleanly(number: s
             assert (process.wait(10), process.stderr.read()) == (0, "")
 
 
+def test_a_shape_may_be_a_whole_system() -> None:
+    with started("--shape", "inventree", "--warehouse", "7", "--token", "s3cret") as process:
+        assert process.stdout
+        url = json.loads(process.stdout.readline())["url"]
+        answer = httpx.get(f"{url}/api/stock/track/?limit=1", headers={"Authorization": "Token s3cret"})
+        process.send_signal(signal.SIGTERM)
+        assert answer.json().keys() == {"count", "next", "previous", "results"} and process.wait(10) == 0
+
+
+def test_an_unknown_shape_is_told_with_the_known_ones() -> None:
+    with started("--shape", "odo") as process:
+        _, error = process.communicate(timeout=10)
+    assert process.returncode == 2 and "unknown shape odo: known are plain, envelope" in error
+
+
 def test_a_wrong_flag_ends_with_2_and_one_line() -> None:
     with started("--fault", "nix@1") as process:
         _, error = process.communicate(timeout=10)
