@@ -113,12 +113,18 @@ def test_dynamics_tells_of_one_company_unless_it_is_asked_for_all(ask: Any) -> N
         ("postgrest", "/movements", {"warehouse_id": "WH"}),
         ("oracle-fusion", "/fscmRestApi/resources/11.13.18.05/inventoryCompletedTransactions", {"Q": "x"}),
         ("drf", "/movements", {"ordering": "timestmp"}),
+        ("erpnext", "/api/resource/Stock Ledger Entry", {"filters": '[["warehouse"]]'}),
     ],
 )
 def test_what_is_asked_wrongly_is_refused_and_not_passed_over(
     ask: Any, name: str, path: str, params: dict[str, str]
 ) -> None:
     assert ask(name, path, params=params).status_code == 400
+
+
+def test_a_warehouse_that_a_system_cannot_have_is_refused(server: Server) -> None:
+    with pytest.raises(ValueError, match="locations are numbers: not WH-01"):
+        server.play(Scenario(system=SYSTEMS["inventree"]))
 
 
 def test_a_system_tells_its_rows_as_they_are() -> None:

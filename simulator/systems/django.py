@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from simulator.dialect import Call, Reply
 from simulator.systems.doors import Door
 from simulator.systems.ledger import Columns, Condition, Found, Ledger, Line, Query
-from simulator.systems.system import MINUTE, System, as_json, moment, named, number
+from simulator.systems.system import MINUTE, NoSuchPathError, System, as_json, moment, named, number
 
 COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
@@ -31,7 +31,7 @@ class RestFramework(System):
 
     def answer(self, call: Call, ledger: Ledger) -> Reply:
         if (call.method, call.path) != ("GET", "/movements"):
-            raise LookupError
+            raise NoSuchPathError
         named(call, "limit", "offset", "ordering")
         limit = self.capped(number(call, "limit", None) or 100)
         return enveloped(ledger.find(Query((), order_of(call), number(call, "offset", 0) or 0, limit)))
@@ -48,6 +48,8 @@ class InvenTree(System):
     door: ClassVar[Door] = Door(prefix="Token ")
 
     def columns(self, line: Line) -> Columns:
+        if not line.warehouse.isdecimal():
+            raise ValueError(f"InvenTree's locations are numbers: not {line.warehouse}, but 7, say")
         deltas = {"pick": {"removed": float(line.units)}, "receipt": {"added": float(line.units)}}
         return {
             "pk": line.number,
@@ -60,7 +62,7 @@ class InvenTree(System):
 
     def answer(self, call: Call, ledger: Ledger) -> Reply:
         if (call.method, call.path) != ("GET", "/api/stock/track/"):
-            raise LookupError
+            raise NoSuchPathError
         where = [
             Condition("date", comparison, self._midnight(call.params[name]))
             for name, comparison in (("min_date", ">"), ("max_date", "<"))
@@ -104,7 +106,7 @@ class GreaterWms(System):
 
     def answer(self, call: Call, ledger: Ledger) -> Reply:
         if (call.method, call.path) != ("GET", "/cyclecount/qtyrecorviewset/"):
-            raise LookupError
+            raise NoSuchPathError
         where = []
         for name, value in call.params.items():
             column, mark, comparison = name.partition("__")

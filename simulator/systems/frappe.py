@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from simulator.dialect import BadQuestionError, Call, Reply
 from simulator.systems.doors import Door
 from simulator.systems.ledger import Columns, Condition, Ledger, Line, Query
-from simulator.systems.system import System, as_json, number
+from simulator.systems.system import NoSuchPathError, System, as_json, number
 
 DOCTYPE = "Stock Ledger Entry"
 VOUCHERS = {"pick": "Delivery Note", "receipt": "Purchase Receipt", "count": "Stock Reconciliation"}
@@ -42,7 +42,7 @@ class ErpNext(System):
         if call.path == "/api/method/frappe.client.get_count" and call.params.get("doctype") == DOCTYPE:
             return as_json({"message": ledger.find(Query(where)).total})
         if (call.method, call.path) != ("GET", f"/api/resource/{DOCTYPE}"):
-            raise LookupError
+            raise NoSuchPathError
         offset, limit = number(call, "limit_start", 0) or 0, number(call, "limit_page_length", 20)
         found = ledger.find(Query(where, _order(call.params.get("order_by", "name desc")), offset, limit))
         fields = _json(call, "fields") or ["name"]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from simulator.dialect import BadQuestionError, Call, Reply
 from simulator.systems.ledger import Columns, Condition, Ledger, Line, Query
-from simulator.systems.system import System, as_json, body_of, moment, number
+from simulator.systems.system import NoSuchPathError, System, as_json, body_of, moment, number
 
 STATEMENT = re.compile(r"SELECT (.+) FROM (.+) WHERE (.+?)(?: ORDER BY (.+))?", re.DOTALL)
 SELECTED = re.compile(r"(.+?)(?: AS (\w+))?", re.DOTALL)
@@ -38,7 +38,7 @@ class NetSuite(System):
 
     def answer(self, call: Call, ledger: Ledger) -> Reply:
         if (call.method, call.path) != ("POST", "/services/rest/query/v1/suiteql"):
-            raise LookupError
+            raise NoSuchPathError
         if call.headers.get("prefer") != "transient":
             raise BadQuestionError("the header Prefer: transient is needed")
         offset, limit = number(call, "offset", 0) or 0, number(call, "limit", 1000) or 1000

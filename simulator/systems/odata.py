@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from simulator.dialect import BadQuestionError, Call, Reply
 from simulator.systems.doors import BASIC, Door, is_same
 from simulator.systems.ledger import Columns, Condition, Found, Ledger, Line, Query
-from simulator.systems.system import DAY, System, as_json, moment, number
+from simulator.systems.system import DAY, NoSuchPathError, System, as_json, moment, number
 
 COMPARISONS = {"eq": "=", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 TERM = re.compile(r"(\S+) (eq|ne|lt|le|gt|ge) ('(?:[^']|'')*'|\S+)")
@@ -58,7 +58,7 @@ class SapV2(OData):
 
     def answer(self, call: Call, ledger: Ledger) -> Reply:
         if (call.method, call.path) != ("GET", "/API_MATERIAL_DOCUMENT_SRV/A_MaterialDocumentItem"):
-            raise LookupError
+            raise NoSuchPathError
         found = self.find(call, ledger)
         if call.params.get("$format") != "json":
             return Reply(200, b"<feed/>", media_type="application/atom+xml")
@@ -83,7 +83,7 @@ class SapV4(OData):
 
     def answer(self, call: Call, ledger: Ledger) -> Reply:
         if (call.method, call.path) != ("GET", "/MaterialDocumentItem"):
-            raise LookupError
+            raise NoSuchPathError
         found = self.find(call, ledger)
         lines = [
             {name: str(value) if name == "PostingDate" else value for name, value in line.items()}
@@ -115,7 +115,7 @@ class Dynamics(OData):
 
     def answer(self, call: Call, ledger: Ledger) -> Reply:
         if (call.method, call.path) != ("GET", "/data/InventTransactions"):
-            raise LookupError
+            raise NoSuchPathError
         own = [] if call.params.get("cross-company") == "true" else [Condition("dataAreaId", "=", "usmf")]
         found = self.find(call, Ledger(ledger.find(Query(own)).lines))
         lines = [

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from simulator.dialect import BadQuestionError, Call, Reply
 from simulator.systems.doors import OPEN, Door, is_same
 from simulator.systems.ledger import Columns, Condition, Ledger, Line, Query
-from simulator.systems.system import System, as_json, body_of
+from simulator.systems.system import NoSuchPathError, System, as_json, body_of
 
 MODEL = "stock.move.line"
 LEADS_TO = {"pick": "customer", "transfer": "internal", "count": "inventory", "receipt": "internal"}
@@ -38,7 +38,7 @@ class OdooJson2(System):
     def answer(self, call: Call, ledger: Ledger) -> Reply:
         head, _, method = call.path.rpartition("/")
         if (call.method, head) != ("POST", f"/json/2/{MODEL}"):
-            raise LookupError
+            raise NoSuchPathError
         return as_json(call_method(method, body_of(call), ledger))
 
 
@@ -50,7 +50,7 @@ class OdooJsonRpc(OdooJson2):
     def respond(self, call: Call, ledger: Ledger, secret: str | None) -> Reply:
         try:
             if (call.method, call.path) != ("POST", "/jsonrpc"):
-                raise LookupError
+                raise NoSuchPathError
             service, method, arguments = _unwrapped(body_of(call))
             database, user, password, model, name, positional, *named = arguments
             if (service, method, model) != ("object", "execute_kw", MODEL):
@@ -60,10 +60,10 @@ class OdooJsonRpc(OdooJson2):
             given = dict(named[0]) if named else {}
             result = call_method(name, given | {"domain": positional[0]}, ledger)
             return as_json({"jsonrpc": "2.0", "id": None, "result": result})
-        except LookupError:
+        except NoSuchPathError:
             return as_json({"error": "not found"}, 404)
-        except (ValueError, TypeError) as error:
-            return self.refusal(200, str(error))
+        except (LookupError, TypeError, ValueError) as error:
+            return self.refusal(200, repr(error))
 
     def refusal(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> Reply:
         error = {"code": status, "message": "Odoo Server Error", "data": {"message": detail}}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from simulator.dialect import BadQuestionError, Call, Reply
 from simulator.systems.doors import BASIC, Door
 from simulator.systems.ledger import Columns, Condition, Ledger, Line, Query
-from simulator.systems.system import System, as_json, named, number
+from simulator.systems.system import NoSuchPathError, System, as_json, named, number
 
 MICROSECOND = timedelta(microseconds=1)
 COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -34,7 +34,7 @@ class OracleWms(System):
 
     def answer(self, call: Call, ledger: Ledger) -> Reply:
         if (call.method, call.path) != ("GET", "/wms/lgfapi/v10/entity/inventory_history"):
-            raise LookupError
+            raise NoSuchPathError
         where, rest = [], {"page", "page_size", "ordering"}
         for name, value in call.params.items():
             column, _, comparison = name.rpartition("__")
@@ -79,7 +79,7 @@ class OracleFusion(System):
     def answer(self, call: Call, ledger: Ledger) -> Reply:
         path = "/fscmRestApi/resources/11.13.18.05/inventoryCompletedTransactions"
         if (call.method, call.path) != ("GET", path):
-            raise LookupError
+            raise NoSuchPathError
         named(call, "q", "orderBy", "offset", "limit", "totalResults", "onlyData", "fields")
         where = [_condition(term) for term in call.params.get("q", "").split(";") if term]
         order = [

@@ -8,7 +8,7 @@ from typing import ClassVar
 from simulator.dialect import Call, Reply
 from simulator.systems.doors import OPEN, Door
 from simulator.systems.ledger import Columns, Condition, Ledger, Line, Query
-from simulator.systems.system import System, as_json, named, number
+from simulator.systems.system import NoSuchPathError, System, as_json, named, number
 
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -28,7 +28,7 @@ class PlainArray(System):
 
     def answer(self, call: Call, ledger: Ledger) -> Reply:
         if (call.method, call.path) != ("GET", "/movements"):
-            raise LookupError
+            raise NoSuchPathError
         named(call, "offset", "limit")
         limit = self.capped(number(call, "limit", None))
         return as_json(ledger.find(Query((), (), number(call, "offset", 0) or 0, limit)).lines)
@@ -52,7 +52,7 @@ class JsonServer(System):
 
     def answer(self, call: Call, ledger: Ledger) -> Reply:
         if (call.method, call.path) != ("GET", "/movements"):
-            raise LookupError
+            raise NoSuchPathError
         descending = call.params.get("_order", "asc").split(",")
         columns = [name for name in call.params.get("_sort", "").split(",") if name]
         order = [

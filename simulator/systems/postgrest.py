@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from simulator.dialect import BadQuestionError, Call, Reply
 from simulator.systems.ledger import Columns, Condition, Found, Ledger, Line, Query
-from simulator.systems.system import System, as_json, number
+from simulator.systems.system import NoSuchPathError, System, as_json, number
 
 COMPARISONS = {"eq": "=", "neq": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 RESERVED = {"limit", "offset", "order", "select"}
@@ -34,7 +34,7 @@ class PostgRest(System):
 
     def answer(self, call: Call, ledger: Ledger) -> Reply:
         if (call.method, call.path) != ("GET", "/movements"):
-            raise LookupError
+            raise NoSuchPathError
         where = [
             condition
             for name, value in call.params.items()

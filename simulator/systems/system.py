@@ -18,6 +18,10 @@ from simulator.systems.ledger import Columns, Ledger, Line, mixed
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 
 
+class NoSuchPathError(Exception):
+    """The system has nothing at the path, or nothing that the method fits."""
+
+
 @dataclass(frozen=True)
 class System(ABC):
     """One system. It tells times to its `grain`, in its `zone`; at most `cap` lines a page, in silence.
@@ -39,10 +43,16 @@ class System(ABC):
 
     @abstractmethod
     def answer(self, call: Call, ledger: Ledger) -> Reply:
-        """The answer to a call that was let in. Raises BadQuestionError and LookupError (no such path)."""
+        """The answer to a call that was let in. Raises NoSuchPathError and BadQuestionError."""
 
     def open_ledger(self, rows: Iterable[Row]) -> Ledger:
-        """The ledger in which these movements stand, with other lines among them."""
+        """The ledger in which these movements stand, with other lines among them.
+
+        Raises ValueError where a row is bad, or the system has no such warehouse.
+        """
+        rows = list(rows)
+        if bad := next((row for row in rows if row.defect), None):
+            raise ValueError(f"a system tells sound rows only: {bad.movement_id} has a {bad.defect}")
         columns = [self.columns(line) for line in mixed(rows, self.others)]
         return Ledger(columns[::-1] if self.newest_first else columns)
 
@@ -52,10 +62,12 @@ class System(ABC):
             return self.refusal(401, "a valid secret is needed")
         try:
             return self.answer(call, ledger)
+        except NoSuchPathError:
+            return self.refusal(404, f"no such path: {call.method} {call.path}")
         except BadQuestionError as error:
             return self.refusal(400, str(error))
-        except LookupError:
-            return self.refusal(404, f"no such path: {call.method} {call.path}")
+        except (LookupError, TypeError, ValueError) as error:
+            return self.refusal(400, f"not understood: {error!r}")
 
     def throttled(self, seconds: int) -> Reply:
         """The answer to one call too many."""

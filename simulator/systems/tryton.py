@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from simulator.dialect import BadQuestionError, Call, Reply
 from simulator.systems.doors import BASIC, Door
 from simulator.systems.ledger import Columns, Condition, Ledger, Line, Query
-from simulator.systems.system import DAY, System, as_json, body_of
+from simulator.systems.system import DAY, NoSuchPathError, System, as_json, body_of
 
 MODEL = "model.stock.move."
 LEADS_TO = {"pick": "customer", "count": "lost_found", "receipt": "storage"}
@@ -34,7 +34,7 @@ class Tryton(System):
 
     def answer(self, call: Call, ledger: Ledger) -> Reply:
         if (call.method, call.path) != ("POST", "/tryton/"):
-            raise LookupError
+            raise NoSuchPathError
         body = body_of(call)
         try:
             method, (domain, *rest) = body["method"].removeprefix(MODEL), body["params"]
