@@ -225,6 +225,14 @@ def test_adjacent_windows_hold_each_movement_once(case: Case, play: Any, store: 
         assert found == sorted(found, key=by_time if case.preset in UNORDERED else by_time_and_id)
 
 
+@every_case
+def test_a_window_and_a_warehouse_are_asked_for_where_the_api_can_be(case: Case, server: Server) -> None:
+    spec = parse_spec(spec_of(case, server), "test")
+    assert spec.has_window is (case.preset not in {"drf", "plain-array"})
+    asks_by_warehouse = case.preset not in {"drf", "plain-array", "inventree", "greaterwms"}
+    assert spec.request.names_warehouse is asks_by_warehouse
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if case.preset != "json-server"], ids=str)
 def test_a_wrong_secret_is_told_and_not_shown(case: Case, play: Any) -> None:
     spec = spec_of(case, play(case))
