@@ -8,20 +8,22 @@ from typing import Any
 from sku_velocity.source.mapping import MappedRecord
 
 
-def fingerprint(records: Iterable[MappedRecord | Any]) -> str:
+def fingerprint(records: Iterable[MappedRecord | Any], id_field: str) -> str:
     """24 hexadecimal digits that stand for records in their order.
 
-    A record that was mapped counts by its movement alone where that bears the source's own id, and by all
-    that it holds otherwise: without an id, two neighbours may well be the same movement.
+    A record that was mapped counts by its mapped fields alone where the one named `id_field` tells it from
+    all others, and by all that it holds otherwise: without an id, two neighbours may well be the same.
     """
     digest = blake2b(digest_size=12)
     for record in records:
-        digest.update(json.dumps(_essence(record), default=str, sort_keys=True).encode("utf-8", "replace"))
+        digest.update(
+            json.dumps(_essence(record, id_field), default=str, sort_keys=True).encode("utf-8", "replace")
+        )
     return digest.hexdigest()
 
 
-def _essence(record: MappedRecord | Any) -> Any:
+def _essence(record: MappedRecord | Any, id_field: str) -> Any:
     if not isinstance(record, tuple):
         return record
-    movement, extra_fields, _ = record
-    return movement if movement.get("movement_id") is not None else [movement, extra_fields]
+    fields, extra_fields, _ = record
+    return fields if fields.get(id_field) is not None else [fields, extra_fields]

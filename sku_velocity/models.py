@@ -17,7 +17,7 @@ LATEST = datetime(9998, 12, 31, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Rule:
     """One message for all the ways in which a value can break a field's rule."""
 
     message: str
@@ -52,24 +52,24 @@ class _AsDateText:
 SkuId = Annotated[
     str,
     Field(pattern=r"^[A-Z0-9-]+$", coerce_numbers_to_str=True),
-    _Rule("must be made of A-Z, 0-9 and '-' only"),
+    Rule("must be made of A-Z, 0-9 and '-' only"),
 ]
 WarehouseId = Annotated[
     str,
     Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", coerce_numbers_to_str=True),
-    _Rule("must be a text that is not empty"),
+    Rule("must be a text that is not empty"),
 ]
 UnitsMoved = Annotated[
     Annotated[int, Field(strict=True)]
     | Annotated[float, Field(strict=True, ge=0, lt=2**53, multiple_of=1)]
     | Annotated[str, Field(strict=True, pattern=r"^[0-9]{1,19}(\.0*)?$")],
     _AsInt(),
-    _Rule("must be a whole number of units, 0 or more"),
+    Rule("must be a whole number of units, 0 or more"),
 ]
 UtcInstant = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST), _AsDateText()]
 MovementId = Annotated[
     Annotated[str, Field(pattern=r"^[^\x00]*$", coerce_numbers_to_str=True)] | None,
-    _Rule("must be a text, a number or absent"),
+    Rule("must be a text, a number or absent"),
 ]
 
 
@@ -212,12 +212,17 @@ class DeadLetter:
 MovementRow = tuple[int, str | None, str, str, int, datetime]
 
 
+# An item as the store takes it: (position, sku_id, status, description, unit_volume, its other names).
+ItemRow = tuple[int, str, str, str | None, float | None, tuple[str, ...]]
+
+
 @dataclass(frozen=True)
 class PageResult:
-    """What one page came to.
+    """What one page came to: movements, or items where the source is a master.
 
-    `fetched == len(movements) + len(dead_letters) + trimmed + filtered` always holds: `trimmed` counts
-    records outside the window, `filtered` those that are no movements. `extra_fields` counts the records
+    `fetched == loaded + len(dead_letters) + trimmed + filtered` always holds: `trimmed` counts
+    records outside the window, `filtered` those that are no movements. `unknown_skus` counts the movements
+    of each SKU that the run's master does not know. `extra_fields` counts the records
     that carry a field which the spec does not map. `head` and `tail` are fingerprints of what the page read
     first and last. `next_cursor` and `is_last` say where to go on, where a source pages by cursor. `retried`
     counts requests that were sent again, `throttled` answers that asked to wait, `seconds` is from the first
@@ -235,10 +240,17 @@ class PageResult:
     next_cursor: str | None = None
     is_last: bool | None = None
     extra_fields: Mapping[str, int] = field(default_factory=dict)
+    items: list[ItemRow] = field(default_factory=list)
+    unknown_skus: Mapping[str, int] = field(default_factory=dict)
     requests: int = 1
     retried: int = 0
     throttled: int = 0
     seconds: float = 0.0
+
+    @property
+    def loaded(self) -> int:
+        """How many of the page's records may pass."""
+        return len(self.movements) + len(self.items)
 
 
 class ChunkState(StrEnum):
@@ -277,6 +289,7 @@ class BatchResult:
     broken_seams: int = 0
     cursor: str | None = None
     extra_fields: Mapping[str, int] = field(default_factory=dict)
+    unknown_skus: Mapping[str, int] = field(default_factory=dict)
     error: str | None = None
 
 
@@ -287,6 +300,30 @@ class RunState(StrEnum):
     INCOMPLETE = "incomplete"
     PUBLISHED = "published"
     SUPERSEDED = "superseded"
+
+
+# In place of a warehouse, for the runs that read a master: no movement can bear it.
+NO_WAREHOUSE = ""
+
+
+class UnknownSku(StrEnum):
+    """What becomes of a movement whose SKU the master does not know, or has retired."""
+
+    REJECT = "reject"
+    PASS = "pass"
+
+
+class MasterVersion(BaseModel):
+    """Which version of a master a run maps its SKUs by, for as long as its rows stand.
+
+    `version` is the id of the run that published it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    version: str
+    unknown_sku: UnknownSku = UnknownSku.REJECT
 
 
 @dataclass(frozen=True)
@@ -304,6 +341,12 @@ class SyncRun:
     total: int | None
     state: RunState = RunState.RUNNING
     repairs: int = 0
+    master: MasterVersion | None = None
+
+    @property
+    def label(self) -> str:
+        """What the run reads, for people: its warehouse, or the master's items."""
+        return self.warehouse or "items"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Page bytes in; movements and dead letters out. A bad record is data, never an exception."""
+"""Page bytes in; movements or items, and dead letters, out. A bad record is data, never an exception."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC
 from functools import cached_property
-from itertools import chain, repeat
-from operator import itemgetter, methodcaller
+from itertools import chain
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,10 +15,11 @@ from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
 from sku_velocity.fingerprint import fingerprint
-from sku_velocity.models import DeadLetter, MovementRow, Page, PageResult, Reason, Window
+from sku_velocity.master import Master
+from sku_velocity.models import DeadLetter, Page, PageResult, Reason, Window
+from sku_velocity.rows import Refused, row_maker
 from sku_velocity.source.mapping import (
     MappedRecord,
-    constants,
     is_filtered,
     known_names,
     look_up,
@@ -31,7 +30,6 @@ from sku_velocity.source.spec import SourceSpec
 
 QUOTED_CHARACTERS = 200
 MISSING = "Field required"  # pydantic's words
-_to_utc = methodcaller("astimezone", UTC)
 
 
 def quote(body: bytes) -> str:
@@ -65,22 +63,24 @@ class RawPage:
 
 
 class PageReader:
-    """Reads the pages of one source for one warehouse and window.
+    """Reads the pages of one source: of movements for one warehouse and window, or of a master's items.
 
-    A record outside the window is trimmed. So is one of another warehouse, where the API cannot be asked
-    for one warehouse alone; where it was asked and answers with another, the record is rejected.
+    With a master, movements are mapped to its canonical SKUs.
     """
 
-    def __init__(self, spec: SourceSpec, warehouse: str, window: Window) -> None:
+    def __init__(
+        self, spec: SourceSpec, warehouse: str, window: Window, master: Master | None = None
+    ) -> None:
         self._spec = spec
-        self._warehouse = warehouse
-        self._window = window
-        self._constants = constants(spec.fields)
-        self._paths = {
-            name: str(field) for name, field in spec.fields.mapped() if name not in self._constants
+        self._maker = row_maker(spec, warehouse, window, master)
+        model = self._maker.model
+        self._required = {
+            name: str(field)
+            for name, field in spec.record.mapped()
+            if field.const is None and model.model_fields[name].is_required()
         }
-        self._known = known_names(spec.fields, spec.filter)
-        record = record_schema(spec.fields, spec.filter)
+        self._known = known_names(spec.record, spec.filter)
+        record = record_schema(spec.record, model, spec.filter)
         self._record = SchemaValidator(record)
         self._page = SchemaValidator(_page_schema(spec, record))
 
@@ -103,7 +103,7 @@ class PageReader:
         return RawPage(body, fields["records"], fields.get("total"), following or None)
 
     def judge(self, raw: RawPage, page: Page) -> PageResult:
-        """Sort a page's records into movements, dead letters and records outside the window."""
+        """Sort a page's records into rows, dead letters and records outside the window."""
         records, filtered = raw.records, self._filtered(raw)
         kept = [
             (index, record)
@@ -111,20 +111,20 @@ class PageReader:
             if record is not None and index not in filtered
         ]
         good = [record for _, record in kept]
-        rows = self._rows([record[0] for record in good], [page.offset + index for index, _ in kept])
+        rows = self._maker.rows([record[0] for record in good], [page.offset + index for index, _ in kept])
         rejects = [i for i, record in enumerate(records) if record is None and i not in filtered]
-        trimmed = 0
-        if not self._all_in_scope(rows):
-            rows, strangers, trimmed = self._sort_by_scope(rows)
-            rejects = sorted(rejects + [row[0] - page.offset for row in strangers])
+        if rows.refused:
+            rejects = sorted(rejects + [position - page.offset for position in rows.refused])
         return PageResult(
             page=page,
             fetched=len(records),
-            movements=rows,
-            dead_letters=self._dead_letters(raw, rejects, page.offset) if rejects else [],
-            trimmed=trimmed,
+            movements=rows.movements,
+            items=rows.items,
+            dead_letters=self._dead_letters(raw, rejects, page.offset, rows.refused) if rejects else [],
+            trimmed=rows.trimmed,
             filtered=len(filtered),
             extra_fields=self._count_extra_fields(good),
+            unknown_skus=rows.unknown_skus,
         )
 
     def _filtered(self, raw: RawPage) -> set[int]:
@@ -150,7 +150,8 @@ class PageReader:
         chosen = range(len(raw.records))[places]
         if not chosen:
             return None
-        return fingerprint(raw.records[index] or self._raw_record(raw, index) for index in chosen)
+        told = (raw.records[index] or self._raw_record(raw, index) for index in chosen)
+        return fingerprint(told, self._maker.id_field)
 
     def records_as_told(self, raw: RawPage) -> list[Any]:
         """A page's records as they came."""
@@ -162,53 +163,19 @@ class PageReader:
     def unmapped_fields(self, raw: RawPage) -> dict[str, str]:
         """The fields that no record of the page has at their path: a sign that the mapping is wrong."""
         records = [record for record in self.records_as_told(raw) if isinstance(record, dict)]
-        missing = dict(self._paths) if records else {}
-        missing.pop("movement_id", None)
+        missing = dict(self._required) if records else {}
         for record in records:
             absent = {fault.field for fault in self._faults(_dump(record)) if fault.message == MISSING}
             missing = {name: path for name, path in missing.items() if path in absent}
         return missing
 
-    def _rows(self, movements: list[dict[str, Any]], positions: Iterable[int]) -> list[MovementRow]:
-        def column(name: str) -> Iterable[Any]:
-            if name in self._paths:
-                return map(itemgetter(name), movements)
-            return repeat(self._constants.get(name))
-
-        return list(
-            zip(
-                positions,
-                column("movement_id"),
-                column("sku_id"),
-                column("warehouse_id"),
-                column("units_moved"),
-                map(_to_utc, column("timestamp_utc")),
-                strict=False,
-            )
-        )
-
-    def _all_in_scope(self, rows: list[MovementRow]) -> bool:
-        if not rows:
-            return True
-        times = [row[5] for row in rows]
-        return (
-            min(times) in self._window
-            and max(times) in self._window
-            and set(map(itemgetter(3), rows)) == {self._warehouse}
-        )
-
-    def _sort_by_scope(self, rows: list[MovementRow]) -> tuple[list[MovementRow], list[MovementRow], int]:
-        inside = [row for row in rows if row[5] in self._window]
-        kept = [row for row in inside if row[3] == self._warehouse]
-        if not self._spec.request.names_warehouse:
-            return kept, [], len(rows) - len(kept)
-        return kept, [row for row in inside if row[3] != self._warehouse], len(rows) - len(inside)
-
-    def _dead_letters(self, raw: RawPage, indexes: list[int], offset: int) -> list[DeadLetter]:
+    def _dead_letters(
+        self, raw: RawPage, indexes: list[int], offset: int, refused: Refused
+    ) -> list[DeadLetter]:
         records = self.records_as_told(raw)
         texts = [_dump(records[index]) for index in indexes]
         return [
-            DeadLetter(offset + index, text, self._faults(text) or self._of_another_warehouse())
+            DeadLetter(offset + index, text, refused.get(offset + index) or self._faults(text))
             for index, text in zip(indexes, texts, strict=True)
         ]
 
@@ -221,10 +188,6 @@ class PageReader:
                 for fault in error.errors(include_url=False, include_input=False)
             )
         return ()
-
-    def _of_another_warehouse(self) -> tuple[Reason, ...]:
-        path = self._spec.fields.warehouse_id
-        return (Reason(str(path), f"is not {self._warehouse}, the warehouse that was asked for"),)
 
     def _records_in(self, document: Any) -> list[Any]:
         for key in path_keys(self._spec.records.path) if self._spec.records.path else ():

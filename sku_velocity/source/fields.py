@@ -89,7 +89,17 @@ class TimestampSpec(FieldSpec):
         return name if name is None else check_zone(name)
 
 
-class FieldsSpec(Part):
+class RecordFields(Part):
+    """Where in a record each of its fields stands."""
+
+    def mapped(self) -> Iterator[tuple[str, FieldSpec]]:
+        """The fields that are mapped, by name."""
+        for name in type(self).model_fields:
+            if (field := getattr(self, name)) is not None:
+                yield name, field
+
+
+class FieldsSpec(RecordFields):
     """Where in a record each field of a movement stands."""
 
     sku_id: FieldSpec = FieldSpec(path=("sku_id",))
@@ -97,12 +107,6 @@ class FieldsSpec(Part):
     units_moved: UnitsSpec = UnitsSpec(path=("units_moved",))
     timestamp_utc: TimestampSpec = TimestampSpec(path=("timestamp_utc",))
     movement_id: FieldSpec | None = None
-
-    def mapped(self) -> Iterator[tuple[str, FieldSpec]]:
-        """The fields that are mapped, by name."""
-        for name in type(self).model_fields:
-            if (field := getattr(self, name)) is not None:
-                yield name, field
 
 
 class RowFilter(Part):

@@ -1,4 +1,4 @@
-"""From a source's field names to a movement's: the schema by which one record is read."""
+"""From a source's field names to a record's: the schema by which one movement or item is read."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from sku_velocity.errors import SpecError
-from sku_velocity.models import EARLIEST, LATEST, Movement
-from sku_velocity.source.fields import FieldSpec, FieldsSpec, RowFilter, TimestampSpec, UnitsSpec
+from sku_velocity.models import EARLIEST, LATEST
+from sku_velocity.source.fields import FieldSpec, RecordFields, RowFilter, TimestampSpec, UnitsSpec
+from sku_velocity.source.item_fields import AliasesSpec, StatusSpec, aliases_reader, status_reader
 from sku_velocity.source.timestamps import instant_reader
 
-# What a record is read into: the movement's fields by name, the fields that the spec does not map, a set.
+# What a record is read into: its fields by name, the fields that the spec does not map, a set.
 MappedRecord = tuple[dict[str, Any], dict[str, Any], set[str]]
 
 UNESCAPED_DOT = re.compile(r"(?<!\\)\.")
@@ -25,14 +26,16 @@ SIGNED_RULES = {
 }
 
 
-def record_schema(fields: FieldsSpec, filters: Iterable[RowFilter] = ()) -> CoreSchema:
-    """Reads one record of JSON into a `MappedRecord`, with each field held to `Movement`'s rule.
+def record_schema(
+    fields: RecordFields, model: type[BaseModel], filters: Iterable[RowFilter] = ()
+) -> CoreSchema:
+    """Reads one record of JSON into a `MappedRecord`, with each field held to the model's rule.
 
     What a filter looks at is among the fields, by the filter's number.
     """
     mapped = {name: field for name, field in fields.mapped() if field.const is None}
     schema: CoreSchema = core_schema.model_fields_schema(
-        {name: _field(name, field) for name, field in mapped.items()}
+        {name: _field(model, name, field) for name, field in mapped.items()}
         | {str(number): _looked_at(rule.path) for number, rule in enumerate(filters)},
         extras_schema=core_schema.any_schema(),
         extra_behavior="allow",
@@ -41,18 +44,18 @@ def record_schema(fields: FieldsSpec, filters: Iterable[RowFilter] = ()) -> Core
     return core_schema.no_info_before_validator_function(_deriving(derived), schema) if derived else schema
 
 
-def constants(fields: FieldsSpec) -> dict[str, Any]:
+def constants(fields: RecordFields, model: type[BaseModel]) -> dict[str, Any]:
     """The fields that are the same in every record. Raises SpecError where one breaks its field's rule."""
     found = {name: field.const for name, field in fields.mapped() if field.const is not None}
     for name, value in found.items():
         try:
-            found[name] = TypeAdapter(_rule(name)).validate_python(value)
+            found[name] = TypeAdapter(_rule(model, name)).validate_python(value)
         except ValidationError as error:
             raise SpecError(f"fields.{name}.const: {value!r}: {error.errors()[0]['msg']}") from error
     return found
 
 
-def known_names(fields: FieldsSpec, filters: Iterable[RowFilter]) -> set[str]:
+def known_names(fields: RecordFields, filters: Iterable[RowFilter]) -> set[str]:
     """The keys of a record that the spec looks at: any other is unknown to it."""
     paths = [path for _, field in fields.mapped() for path in field.paths]
     return {str(path_keys(path)[0]) for path in [*paths, *(rule.path for rule in filters)]}
@@ -114,16 +117,17 @@ def _derive(record: dict[str, Any], field: FieldSpec) -> Any:
     return None if None in parts else field.separator.join(map(str, parts))
 
 
-def _field(name: str, field: FieldSpec) -> core_schema.ModelField:
-    schema = _value_schema(name, field)
-    if not Movement.model_fields[name].is_required():
-        schema = core_schema.with_default_schema(schema, default=None)
+def _field(model: type[BaseModel], name: str, field: FieldSpec) -> core_schema.ModelField:
+    rule = model.model_fields[name]
+    schema = _value_schema(_rule(model, name), field)
+    if not rule.is_required():
+        schema = core_schema.with_default_schema(schema, default=rule.default)
     alias: list[str | int] = [str(field)] if _is_derived(field) else path_keys(field.path[0])
     return core_schema.model_field(schema, validation_alias=[alias])
 
 
-def _value_schema(name: str, field: FieldSpec) -> CoreSchema:
-    rule = TypeAdapter(_rule(name)).core_schema
+def _value_schema(annotation: Any, field: FieldSpec) -> CoreSchema:
+    rule = TypeAdapter(annotation).core_schema
     if isinstance(field, UnitsSpec) and field.sign != "as_is":
         flip = _negated if field.sign == "negate" else _absolute
         return core_schema.custom_error_schema(
@@ -134,6 +138,10 @@ def _value_schema(name: str, field: FieldSpec) -> CoreSchema:
     if isinstance(field, TimestampSpec) and (field.format != "iso" or field.assume_timezone):
         within = core_schema.datetime_schema(ge=EARLIEST, le=LATEST, tz_constraint="aware")
         return core_schema.no_info_before_validator_function(instant_reader(field), within)
+    if isinstance(field, StatusSpec):
+        return core_schema.no_info_plain_validator_function(status_reader(field))
+    if isinstance(field, AliasesSpec):
+        return core_schema.no_info_plain_validator_function(aliases_reader(field, look_up))
     return rule
 
 
@@ -142,8 +150,8 @@ def _looked_at(path: str) -> core_schema.ModelField:
     return core_schema.model_field(anything, validation_alias=path_keys(path))
 
 
-def _rule(name: str) -> Any:
-    return Movement.model_fields[name].rebuild_annotation()
+def _rule(model: type[BaseModel], name: str) -> Any:
+    return model.model_fields[name].rebuild_annotation()
 
 
 def _negated(told: Any) -> Any:

@@ -12,7 +12,16 @@ import yaml
 from pydantic import AnyHttpUrl, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from sku_velocity.errors import SpecError
-from sku_velocity.source.fields import DottedPath, FieldsSpec, Part, RowFilter, Scalar, check_zone
+from sku_velocity.source.fields import (
+    DottedPath,
+    FieldsSpec,
+    Part,
+    RecordFields,
+    RowFilter,
+    Scalar,
+    check_zone,
+)
+from sku_velocity.source.item_fields import ItemsSpec
 from sku_velocity.source.mapping import look_up
 from sku_velocity.source.presets import with_preset
 
@@ -281,7 +290,7 @@ class TimeoutSpec(Part):
 
 
 class SourceSpec(Part):
-    """One API of one system."""
+    """One API of one system: of a WMS's movements or, where `items` is given, of an ERP's items."""
 
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="Lower case, digits and dashes")
     base_url: AnyHttpUrl
@@ -296,7 +305,8 @@ class SourceSpec(Part):
     throttle: ThrottleSpec = ThrottleSpec()
     timeouts: TimeoutSpec = TimeoutSpec()
     fields: FieldsSpec = FieldsSpec()
-    filter: tuple[RowFilter, ...] = Field(default=(), description="What every movement keeps")
+    items: ItemsSpec | None = Field(default=None, description="The fields of an item, for a master of SKUs")
+    filter: tuple[RowFilter, ...] = Field(default=(), description="What every movement, or item, keeps")
 
     @model_validator(mode="after")
     def _url_holds_no_secret(self) -> Self:
@@ -321,6 +331,17 @@ class SourceSpec(Part):
         if self.total.source == "body" and not self.records.path:
             raise ValueError("total.from: body needs an envelope, and so records.path: a bare list has none")
         return self
+
+    @model_validator(mode="after")
+    def _records_are_of_one_kind(self) -> Self:
+        if self.items is not None and self.fields != FieldsSpec():
+            raise ValueError("give fields for a source of movements, or items for a master, not both")
+        return self
+
+    @property
+    def record(self) -> RecordFields:
+        """The fields of the records that the source holds: movements, or items."""
+        return self.items or self.fields
 
     @property
     def has_window(self) -> bool:

@@ -12,6 +12,7 @@ from sku_velocity.errors import SpecError
 
 # What is replaced as a whole where it is given.
 FIELDS = ("sku_id", "warehouse_id", "units_moved", "timestamp_utc", "movement_id")
+OF_MOVEMENTS = ("fields", "filter")  # of a preset, no part of a master that starts from it
 WHOLE = frozenset({*FIELDS, "body"})
 
 
@@ -34,7 +35,10 @@ def with_preset(data: Mapping[str, Any]) -> dict[str, Any]:
     if name not in preset_names():
         raise SpecError(f"unknown preset {name!r}: known are {', '.join(preset_names())}")
     text = files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    merged: dict[str, Any] = _lay_over({"name": name, **yaml.safe_load(text)}, own)
+    base = yaml.safe_load(text)
+    if "items" in own:
+        base = {key: value for key, value in base.items() if key not in OF_MOVEMENTS}
+    merged: dict[str, Any] = _lay_over({"name": name, **base}, own)
     return merged
 
 

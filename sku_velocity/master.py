@@ -1,0 +1,69 @@
+"""The master that a run maps its SKUs by: names, canonical ids, and what becomes of unknown ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
+
+from pydantic import Field
+
+from sku_velocity.models import MasterVersion, Movement, Rule, UnknownSku
+
+SKU_ID = re.compile(r"[A-Z0-9-]+")
+NOT_A_SKU_ID = "must be made of A-Z, 0-9 and '-' only"
+
+
+class NamedMovement(Movement):
+    """A movement before its SKU is looked up in a master: it may bear any name, as an alias may be any."""
+
+    sku_id: Annotated[
+        str,
+        Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", coerce_numbers_to_str=True),
+        Rule("must be a text that is not empty"),
+    ]
+
+
+@dataclass(frozen=True)
+class Names:
+    """All names of one version of a master, each with the canonical id of its item; no name in both."""
+
+    active: Mapping[str, str]
+    retired: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Master:
+    """One version of a master, and what is done with the SKUs that it does not know or has retired."""
+
+    of: MasterVersion
+    names: Names
+
+    @cached_property
+    def _known(self) -> dict[str, str]:
+        return {**self.names.retired, **self.names.active}
+
+    @cached_property
+    def _welcome(self) -> dict[str, str]:
+        return self._known if self.of.unknown_sku is UnknownSku.PASS else dict(self.names.active)
+
+    def canonical(self, told: Sequence[str]) -> list[str]:
+        """The canonical id of each name; a name that the master does not know stays as it is."""
+        return list(map(self._known.get, told, told))
+
+    def questionable(self, told: Iterable[str]) -> set[str]:
+        """Those of these names that need a look: unknown or, where they may not pass, retired."""
+        return set(told).difference(self._welcome)
+
+    def knows(self, name: str) -> bool:
+        return name in self._known
+
+    def refusal(self, name: str) -> str | None:
+        """Why a movement with this name may not pass; None where it may."""
+        if name in self._welcome:
+            return None
+        if self.of.unknown_sku is UnknownSku.PASS:
+            return None if SKU_ID.fullmatch(name) else NOT_A_SKU_ID
+        return f"is {'retired in' if self.knows(name) else 'not known to'} the master {self.of.source}"
