@@ -2,6 +2,7 @@
 
 from simulator.dialect import DIALECTS, Dialect, JsonAnswer, OffsetQuery
 from simulator.faults import Fault
+from simulator.items import ITEMS, make_items
 from simulator.records import GroundTruth, Row, ground_truth, load_rows
 from simulator.scenario import Change, Scenario
 from simulator.server import Server, serve
@@ -9,6 +10,7 @@ from simulator.stats import PageCount, Stats
 
 __all__ = [
     "DIALECTS",
+    "ITEMS",
     "Change",
     "Dialect",
     "Fault",
@@ -22,5 +24,6 @@ __all__ = [
     "Stats",
     "ground_truth",
     "load_rows",
+    "make_items",
     "serve",
 ]

@@ -12,11 +12,14 @@ from cyclopts import App, Parameter
 
 from simulator.dialect import DIALECTS
 from simulator.faults import Fault
+from simulator.items import make_items
 from simulator.scenario import Scenario
 from simulator.server import Server
 from simulator.systems import SYSTEMS
 
 SHAPES = ("plain", "envelope", "nested", "header", "bare")
+RETIRED_RATIO = 0.02
+
 app = App(name="simulator", version_flags=[])
 
 Texts = Annotated[list[str] | None, Parameter(negative=())]
@@ -31,7 +34,9 @@ def main(
     seed: int = 1,
     warehouse: Texts = None,
     bad_ratio: float = 0.0,
+    aliased_ratio: float = 0.0,
     extra_field: Texts = None,
+    items: int = 0,
     shape: str = "plain",
     page_size: int = 100,
     max_page_size: int | None = None,
@@ -60,8 +65,13 @@ def main(
         A warehouse to serve (default WH-01); may be repeated.
     bad_ratio
         Share of records that break a rule, of eight kinds.
+    aliased_ratio
+        Share of records that name their SKU by an alias.
     extra_field
         Name of one more field in each record; may be repeated.
+    items
+        Items of an ERP's master at the path /items: the first SKUs, 2% of them retired, and as many bad as
+        of the records.
     shape
         What an answer looks like: plain, envelope, nested, header or bare; or a whole system, by the name of
         the preset that describes it (`python -m flows presets`).
@@ -98,7 +108,9 @@ def main(
             warehouses=tuple(warehouse or ["WH-01"]),
             csv=csv,
             bad_ratio=bad_ratio,
+            aliased_ratio=aliased_ratio,
             extra_fields=tuple(extra_field or ()),
+            items=make_items(items, seed, RETIRED_RATIO, bad_ratio),
             system=SYSTEMS.get(shape),
             dialect=DIALECTS["plain" if shape in SYSTEMS else shape],
             page_size=page_size,

@@ -7,7 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from simulator.dataset import DataSet
 from simulator.dialect import BadQuestionError, Call, Question, Reply
 from simulator.faults import Fault, FaultBook, spoil
+from simulator.items import ITEMS
 from simulator.scenario import Scenario
 from simulator.stats import Recorder
 from simulator.systems.ledger import Ledger
@@ -75,6 +76,8 @@ class Simulator:
             question = self.scenario.dialect.asking.read(call)
         except BadQuestionError as error:
             return Delivery(self.scenario.dialect.telling.refusal(400, str(error), {}))
+        if call.path == ITEMS:
+            question = replace(question, warehouse=ITEMS, start=None, end=None)
         if fault := self.faults.strike(question):
             return await self._fail(question, fault)
         return Delivery(self._tell(question, is_whole=True))
@@ -86,7 +89,7 @@ class Simulator:
 
     def _refuse(self, call: Call) -> Reply | None:
         dialect, refuse = self.scenario.dialect, self.scenario.dialect.telling.refusal
-        if call.path != dialect.path:
+        if call.path not in ((dialect.path, ITEMS) if self.scenario.items else (dialect.path,)):
             return refuse(404, f"no such path: {call.path}", {})
         if call.method != dialect.method:
             return refuse(405, f"use {dialect.method}", {"Allow": dialect.method})

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from simulator.dialect import Page, Question
+from simulator.items import ITEMS, item_rows, make_new_items
 from simulator.records import Row, load_rows, make_newcomers
 from simulator.scenario import Change, Scenario
 
@@ -16,7 +17,7 @@ Selection = tuple[str | None, datetime | None, datetime | None]
 
 
 class DataSet:
-    """The rows by warehouse, in the order in which they are served.
+    """The rows by warehouse, in the order in which they are served, and the items beside them.
 
     `reads` counts the pages that were read, by which the scenario's changes are timed.
     """
@@ -25,6 +26,7 @@ class DataSet:
         self.reads = 0
         self._scenario = scenario
         self._rows = load_rows(scenario)
+        self._rows[ITEMS] = item_rows(scenario.items, scenario.start)
         self._newcomers = 0
         self._views: dict[Selection, list[bytes]] = {}
         self._changes: dict[int, list[Change]] = {}
@@ -33,14 +35,15 @@ class DataSet:
 
     @property
     def warehouses(self) -> Sequence[str]:
-        return tuple(self._rows)
+        return tuple(name for name in self._rows if name != ITEMS)
 
     def rows(
         self, warehouse: str | None = None, start: datetime | None = None, end: datetime | None = None
     ) -> list[Row]:
         """The rows of a warehouse (None: all, by time) within [start, end), as they are now."""
         if warehouse is None:
-            found = sorted((row for rows in self._rows.values() for row in rows), key=lambda row: row.at)
+            rows = (row for name in self.warehouses for row in self._rows[name])
+            found = sorted(rows, key=lambda row: row.at)
         else:
             found = self._rows.get(warehouse, [])
         if start is None and end is None:
@@ -63,7 +66,10 @@ class DataSet:
         rows = self._rows.setdefault(change.warehouse, [])
         place = slice(change.position, change.position + change.delete)
         at = rows[min(change.position, len(rows) - 1)].at if rows else self._scenario.start
-        rows[place] = make_newcomers(self._scenario, change.warehouse, self._newcomers, change.insert, at)
+        if change.warehouse == ITEMS:
+            rows[place] = make_new_items(self._newcomers, change.insert, at)
+        else:
+            rows[place] = make_newcomers(self._scenario, change.warehouse, self._newcomers, change.insert, at)
         self._newcomers += change.insert
         self._views.clear()
 

@@ -56,6 +56,16 @@ class GroundTruth:
     bad_positions: Sequence[int] = field(repr=False)
 
 
+def sku_of(rank: int) -> str:
+    """The SKU that moves the n-th most often."""
+    return f"SKU-{rank:05d}"
+
+
+def alias_of(rank: int) -> str:
+    """By what name a scanner may call that SKU: a text that no SKU itself could be."""
+    return f"ean:{4_000_000_000_000 + rank}"
+
+
 def ground_truth(rows: Sequence[Row]) -> GroundTruth:
     """What a reader of these rows must find."""
     valid = [row for row in rows if row.defect is None]
@@ -95,14 +105,16 @@ def _generate(scenario: Scenario, warehouse: str) -> list[Row]:
     ranks = rng.choices(range(1, scenario.skus + 1), cum_weights=weights, k=count)
     units = [1 + int(rng.expovariate(1 / MEAN_UNITS)) for _ in range(count)]
     defects = _choose_defects(rng, count, scenario.bad_ratio)
+    aliased = set(rng.sample(range(count), round(count * scenario.aliased_ratio))) - defects.keys()
     return [
         _row(
             f"{warehouse}-{n:08d}",
-            f"SKU-{ranks[n]:05d}",
+            sku_of(ranks[n]),
             warehouse,
             units[n],
             scenario.start + timedelta(seconds=seconds[n]),
-            {name: f"{name}-{n % 10}" for name in scenario.extra_fields},
+            {name: f"{name}-{n % 10}" for name in scenario.extra_fields}
+            | ({"sku_id": alias_of(ranks[n])} if n in aliased else {}),
             scenario.dialect.fields,
             defects.get(n),
         )

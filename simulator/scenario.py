@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simulator.dialect import DIALECTS, Dialect
 from simulator.faults import Fault
@@ -35,7 +36,9 @@ class Scenario:
 
     Rows: each of `warehouses` gets `records` movements of `skus` SKUs, spread over `period` from `start` on,
     a share of `bad_ratio` of them bad, with `extra_fields` beside the known ones; or those of the `csv` file,
-    which then says which warehouses there are. `changes` are made to them while they are read.
+    which then says which warehouses there are. A share of `aliased_ratio` names its SKU by an alias. At the
+    path /items it holds `items`, where there are any, as an ERP would. `changes` are made to all of these
+    while they are read; to the items where their warehouse is "/items".
 
     Answers: `page_size` rows where the call names no limit, never more than `max_page_size` (in silence),
     with a total that is wrong by `total_delta`; with `shuffled`, in another order each time. Or those of a
@@ -55,7 +58,9 @@ class Scenario:
     period: timedelta = timedelta(days=7)
     skus: int = 500
     bad_ratio: float = 0.0
+    aliased_ratio: float = 0.0
     extra_fields: tuple[str, ...] = ()
+    items: tuple[Mapping[str, Any], ...] = ()
     changes: tuple[Change, ...] = ()
 
     system: System | None = None

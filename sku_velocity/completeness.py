@@ -21,9 +21,11 @@ SEAMS = "pages join without gap or overlap"
 ENDS = "the ends stood still"
 TOTAL = "the total stood still"
 IDS = "no record id twice"
+ALIASES = "no alias of two items"
+NAMED_ALIASES = 5
 ARITHMETIC = "fetched = loaded + rejected + trimmed + filtered"
 REJECTS = "rejects within the limit"
-MENDED_BY_REREADING = frozenset({PAGES, SEAMS, ENDS, TOTAL, IDS})
+MENDED_BY_REREADING = frozenset({PAGES, SEAMS, ENDS, TOTAL, IDS, ALIASES})
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,14 @@ class LastLook:
     """What the source says once all chunks have landed.
 
     `total` is the number of records now; `ends_agree` whether the window's ends, read again, are what they
-    were; `repeated_ids` how many record ids were read more than once. None: the source does not allow it.
+    were; `repeated_ids` how many record ids were read more than once; `contested_aliases` the aliases that
+    more than one item of a master claims. None: the source does not allow it.
     """
 
     total: int | None = None
     ends_agree: bool | None = None
     repeated_ids: int | None = None
+    contested_aliases: Sequence[str] | None = None
 
 
 def prove(
@@ -53,6 +57,7 @@ def prove(
         _the_ends_stood_still(look),
         _the_total_stood_still(run.total, look),
         _no_id_twice(look),
+        *_no_alias_of_two(look),
         _every_record_is_accounted_for(batches),
         _rejects_within(max_reject_ratio, batches),
     ]
@@ -134,6 +139,15 @@ def _no_id_twice(look: LastLook | None) -> Check:
     if look.repeated_ids is None:
         return Check(IDS, None, "no record id is mapped")
     return Check(IDS, not look.repeated_ids, f"{look.repeated_ids} ids more than once")
+
+
+def _no_alias_of_two(look: LastLook | None) -> list[Check]:
+    """Of a master: which item a contested name means would be a guess."""
+    if look is None or look.contested_aliases is None:
+        return []
+    contested = look.contested_aliases
+    named = f": {', '.join(contested[:NAMED_ALIASES])}" if contested else ""
+    return [Check(ALIASES, not contested, f"{len(contested)} aliases of more than one item{named}")]
 
 
 def _every_record_is_accounted_for(batches: Sequence[BatchResult]) -> Check:

@@ -41,8 +41,11 @@ class Cost:
 async def plan(reader: WindowReader, store: Store, run_id: str) -> SyncRun:
     """Ask the source how many records the window holds, cut it into chunks, and enter both."""
     survey = await reader.survey()
-    run = SyncRun(run_id, reader.client.spec.name, reader.warehouse, reader.window, survey.total)
-    await store.begin(run, chunks_of(survey, reader.client.spec.paging))
+    spec = reader.client.spec
+    run = SyncRun(
+        run_id, spec.name, reader.warehouse, reader.window, survey.total, master=reader.master_version
+    )
+    await store.begin(run, chunks_of(survey, spec.paging))
     return run
 
 
@@ -92,6 +95,9 @@ async def _look_again(
     reader: WindowReader, store: Store, run: SyncRun, batches: Sequence[BatchResult]
 ) -> LastLook:
     look = await reader.look_again(run, batches)
+    if reader.client.spec.items is not None:
+        repeated, contested = await store.count_repeated_skus(run.id), await store.contested_names(run.id)
+        return replace(look, repeated_ids=repeated, contested_aliases=contested)
     if reader.client.spec.fields.movement_id is None:
         return look
     return replace(look, repeated_ids=await store.count_repeated_ids(run.id))

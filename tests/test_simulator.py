@@ -21,7 +21,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator import DIALECTS, Change, Dialect, Fault, JsonAnswer, OffsetQuery, Scenario, Server, serve
+from simulator import (
+    DIALECTS,
+    ITEMS,
+    Change,
+    Dialect,
+    Fault,
+    JsonAnswer,
+    OffsetQuery,
+    Scenario,
+    Server,
+    make_items,
+    serve,
+)
 from simulator.stats import count_busiest_second
 from simulator.traffic import Ceiling
 
@@ -473,3 +485,34 @@ def test_a_wrong_flag_ends_with_2_and_one_line() -> None:
     with started("--fault", "nix@1") as process:
         _, error = process.communicate(timeout=10)
     assert process.returncode == 2 and error.startswith("simulator: unknown fault 'nix'")
+
+
+# Items
+
+
+def test_items_are_paged_like_movements_and_move_like_them(server: Server, http: httpx.Client) -> None:
+    change = Change(2, position=1, delete=2, insert=1, warehouse=ITEMS)
+    server.play(Scenario(records=7, items=make_items(10, bad_ratio=0.2), changes=(change,)))
+    first = http.get("/items", params={"limit": 4}).json()
+    second = http.get("/items", params={"limit": 4, "offset": 4}).json()
+    assert (first["total"], second["total"]) == (10, 9)
+    assert first["records"][0]["sku_id"].upper() == "SKU-00001" and len(second["records"]) == 4
+    assert ask(http).json()["total"] == 7 and "/items" not in server.simulator.dataset.warehouses
+
+
+def test_without_items_there_is_no_such_path(server: Server, http: httpx.Client) -> None:
+    server.play(Scenario(records=1))
+    assert http.get("/items").status_code == 404
+
+
+def test_made_items_are_bad_and_retired_in_their_shares(server: Server) -> None:
+    server.play(Scenario(items=make_items(200, retired_ratio=0.1, bad_ratio=0.04)))
+    truth = server.ground_truth(ITEMS)
+    assert (truth.valid, truth.bad, set(truth.defects.values())) == (192, 8, {2})
+
+
+def test_a_share_of_the_movements_name_their_sku_by_an_alias(server: Server, http: httpx.Client) -> None:
+    server.play(Scenario(records=100, aliased_ratio=0.3))
+    told = [record["sku_id"] for record in ask(http, limit=100).json()["records"]]
+    assert sum(sku.startswith("ean:") for sku in told) == 30
+    assert all(movement[1].startswith("SKU-") for movement in server.ground_truth().movements)

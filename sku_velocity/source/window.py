@@ -11,7 +11,8 @@ import httpx
 
 from sku_velocity.completeness import LastLook
 from sku_velocity.errors import NoSuchPageError, SourceMappingError
-from sku_velocity.models import BatchResult, Page, PageResult, SyncRun, Window
+from sku_velocity.master import Master
+from sku_velocity.models import BatchResult, MasterVersion, Page, PageResult, SyncRun, Window
 from sku_velocity.source.client import Answer, SourceClient, Tally
 from sku_velocity.source.envelope import read_count
 from sku_velocity.source.paging import find_end
@@ -39,13 +40,17 @@ class WindowReader:
     warehouse: str
     window: Window
     reader: PageReader
+    master_version: MasterVersion | None = None
     _first_page: Answer[RawPage] | None = None
     _page_size: int = 0
 
     @classmethod
-    def of(cls, client: SourceClient, warehouse: str, window: Window) -> WindowReader:
+    def of(
+        cls, client: SourceClient, warehouse: str, window: Window, master: Master | None = None
+    ) -> WindowReader:
         """A reader with its schema built: make one for all pages of a chunk."""
-        return cls(client, warehouse, window, PageReader(client.spec, warehouse, window))
+        reader = PageReader(client.spec, warehouse, window, master)
+        return cls(client, warehouse, window, reader, master.of if master else None)
 
     async def check(self) -> None:
         """Ask for the first records, to see that address, token and mapping are right.

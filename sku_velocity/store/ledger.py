@@ -13,11 +13,21 @@ from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import StoreConfigurationError
-from sku_velocity.models import BatchResult, Chunk, ChunkState, PageResult, RunState, SyncRun, Window
+from sku_velocity.models import (
+    BatchResult,
+    Chunk,
+    ChunkState,
+    MasterVersion,
+    PageResult,
+    RunState,
+    SyncRun,
+    Window,
+)
 from sku_velocity.store.engine import lock
-from sku_velocity.store.tables import chunks, dead_letters, movements, sync_runs
+from sku_velocity.store.tables import chunks, dead_letters, item_aliases, items, movements, sync_runs
 
 KEPT = ("state", "next_offset", "attempts", "head", "tail", "broken_seams", "error")
+DRIFT = ("extra_fields", "unknown_skus")
 SUMS = ("fetched", "loaded", "rejected", "trimmed", "filtered", "requests", "retried", "throttled", "seconds")
 
 
@@ -50,7 +60,7 @@ async def replace_plan(
     connection: AsyncConnection, key: int, total: int | None, plan: Sequence[Chunk]
 ) -> None:
     """Enter that a window is read again, by this plan; what was read of it before is gone."""
-    for table in (movements, dead_letters, chunks):
+    for table in (movements, items, item_aliases, dead_letters, chunks):
         await connection.execute(delete(table).where(table.c.run_key == key))
     await append_chunks(connection, key, plan)
     await connection.execute(
@@ -117,7 +127,7 @@ async def write_batch(connection: AsyncConnection, key: int, batch: BatchResult)
     """Enter what became of a chunk."""
     values = {name: getattr(batch, name) for name in KEPT + SUMS}
     values["size"] = batch.chunk.size  # it shrinks where the last page of a cursor comes early
-    foreign = {"cursor_": batch.cursor, "extra_fields": json.dumps(dict(batch.extra_fields))}
+    foreign = {"cursor_": batch.cursor, **{name: json.dumps(dict(getattr(batch, name))) for name in DRIFT}}
     landed = batch.state is ChunkState.LANDED
     landed_at = func.coalesce(chunks.c.landed_at, datetime.now(UTC)) if landed else None
     await connection.execute(
@@ -141,7 +151,7 @@ def after_start(batch: BatchResult) -> BatchResult:
 
 def after_page(batch: BatchResult, result: PageResult) -> BatchResult:
     """A chunk whose next page has come: its counts grow, and it has landed when that page was its last."""
-    counts = {**vars(result), "loaded": len(result.movements), "rejected": len(result.dead_letters)}
+    counts = {**vars(result), "loaded": result.loaded, "rejected": len(result.dead_letters)}
     landed = result.is_last or result.page.end >= batch.chunk.end
     is_first = batch.next_offset == batch.chunk.offset
     joins = is_first or not result.page.before or result.head == batch.tail
@@ -154,8 +164,9 @@ def after_page(batch: BatchResult, result: PageResult) -> BatchResult:
         tail=result.tail,
         broken_seams=batch.broken_seams + (not joins),
         cursor=result.next_cursor,
-        extra_fields=dict(Counter(batch.extra_fields) + Counter(result.extra_fields)),
         error=None,
+        extra_fields=dict(Counter(batch.extra_fields) + Counter(result.extra_fields)),
+        unknown_skus=dict(Counter(batch.unknown_skus) + Counter(result.unknown_skus)),
         **{name: getattr(batch, name) + counts[name] for name in SUMS},
     )
 
@@ -187,6 +198,7 @@ def _run_values(run: SyncRun) -> dict[str, Any]:
         "window_start": run.window.start,
         "window_end": run.window.end,
         "total": run.total,
+        "master": run.master.model_dump_json() if run.master else None,
         "state": RunState.RUNNING,
         "created_at": datetime.now(UTC),
     }
@@ -207,9 +219,15 @@ def _chunk_values(key: int, chunk: Chunk, cursor: str | None = None) -> dict[str
 
 
 def _to_run(row: Row[Any]) -> RunRow:
-    window = Window(row.window_start, row.window_end)
     run = SyncRun(
-        row.flow_run_id, row.source, row.warehouse_id, window, row.total, RunState(row.state), row.repairs
+        row.flow_run_id,
+        row.source,
+        row.warehouse_id,
+        Window(row.window_start, row.window_end),
+        row.total,
+        RunState(row.state),
+        row.repairs,
+        MasterVersion.model_validate_json(row.master) if row.master else None,
     )
     return RunRow(row.run_key, run)
 
@@ -218,7 +236,7 @@ def _to_batch(row: Row[Any]) -> BatchResult:
     return BatchResult(
         chunk=Chunk(row.chunk_index, row.offset_, row.size, row.page_size, row.overlap),
         cursor=row.cursor_,
-        extra_fields=json.loads(row.extra_fields),
+        **{name: json.loads(getattr(row, name)) for name in DRIFT},
         **{name: getattr(row, name) for name in KEPT[1:] + SUMS},
         state=ChunkState(row.state),
     )

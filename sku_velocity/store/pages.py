@@ -1,4 +1,4 @@
-"""A page's rows: movements in the way that is fastest on each database, and dead letters."""
+"""A page's rows: movements and items in the way that is fastest on each database, and dead letters."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from typing import Any
 from sqlalchemy import Row, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.models import DeadLetter, MovementRow, Page, PageResult, Reason
-from sku_velocity.store.tables import dead_letters, instant_text, movements, sync_runs
+from sku_velocity.models import DeadLetter, ItemRow, MovementRow, Page, PageResult, Reason
+from sku_velocity.store.tables import (
+    dead_letters,
+    instant_text,
+    item_aliases,
+    items,
+    movements,
+    sync_runs,
+)
 
-# As in a MovementRow, the run's key before it.
+# As in a MovementRow and an ItemRow, the run's key before it.
 COLUMNS = ("run_key", "position", "movement_id", "sku_id", "warehouse_id", "units_moved", "timestamp_utc")
-_INSERT = f"INSERT INTO movements ({', '.join(COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+ITEM_COLUMNS = ("run_key", "position", "sku_id", "status", "description", "unit_volume")
+ALIAS_COLUMNS = ("run_key", "position", "ordinal", "alias")
 
 
 async def replace_page(connection: AsyncConnection, key: int, result: PageResult) -> None:
@@ -23,6 +31,8 @@ async def replace_page(connection: AsyncConnection, key: int, result: PageResult
     await _clear(connection, key, result.page)
     if result.movements:
         await _insert_movements(connection, key, result.movements)
+    if result.items:
+        await _insert_items(connection, key, result.items)
     if result.dead_letters:
         await connection.execute(insert(dead_letters), _letter_values(key, result.dead_letters))
 
@@ -55,7 +65,7 @@ async def count_repeated_ids(connection: AsyncConnection, flow_run_id: str) -> i
 
 
 async def _clear(connection: AsyncConnection, key: int, page: Page) -> None:
-    for table in (movements, dead_letters):
+    for table in (movements, items, item_aliases, dead_letters):
         of_run = table.c.run_key == key
         await connection.execute(
             delete(table).where(of_run, table.c.position >= page.offset, table.c.position < page.end)
@@ -64,13 +74,30 @@ async def _clear(connection: AsyncConnection, key: int, page: Page) -> None:
 
 async def _insert_movements(connection: AsyncConnection, key: int, rows: Sequence[MovementRow]) -> None:
     if connection.dialect.name == "postgresql":
-        # In the transaction that an earlier statement has begun: COPY alone would not begin it.
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        records = [(key, *row) for row in rows]
-        await driver.copy_records_to_table("movements", records=records, columns=COLUMNS)
+        values: list[tuple[Any, ...]] = [(key, *row) for row in rows]
     else:
         values = [(key, *row[:5], instant_text(row[5])) for row in rows]
-        await connection.exec_driver_sql(_INSERT, values)
+    await _insert(connection, "movements", COLUMNS, values)
+
+
+async def _insert_items(connection: AsyncConnection, key: int, rows: Sequence[ItemRow]) -> None:
+    await _insert(connection, "items", ITEM_COLUMNS, [(key, *row[:5]) for row in rows])
+    aliases = [(key, row[0], ordinal, alias) for row in rows for ordinal, alias in enumerate(row[5])]
+    if aliases:
+        await _insert(connection, "item_aliases", ALIAS_COLUMNS, aliases)
+
+
+async def _insert(
+    connection: AsyncConnection, table: str, columns: Sequence[str], rows: list[tuple[Any, ...]]
+) -> None:
+    if connection.dialect.name == "postgresql":
+        # In the transaction that an earlier statement has begun: COPY alone would not begin it.
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.copy_records_to_table(table, records=rows, columns=columns)
+    else:
+        places = ", ".join("?" for _ in columns)
+        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"
+        await connection.exec_driver_sql(statement, rows)
 
 
 def _letter_values(key: int, letters: Sequence[DeadLetter]) -> list[dict[str, Any]]:

@@ -7,16 +7,18 @@ from contextlib import asynccontextmanager
 from typing import Self
 
 from sku_velocity.errors import IncompleteWindowError
+from sku_velocity.master import Master, Names
 from sku_velocity.models import (
     BatchResult,
     Chunk,
     DeadLetter,
+    MasterVersion,
     PageResult,
     RunState,
     SyncRun,
     Verdict,
 )
-from sku_velocity.store import ledger, pages, publishing, schema
+from sku_velocity.store import ledger, masters, pages, publishing, schema
 from sku_velocity.store.engine import Database
 
 
@@ -113,6 +115,35 @@ class Store:
         """How many of the source's own record ids stand in a run more than once."""
         async with self._database.reading() as connection:
             return await pages.count_repeated_ids(connection, flow_run_id)
+
+    async def count_repeated_skus(self, flow_run_id: str) -> int:
+        """How many canonical ids stand in a run of a master more than once."""
+        async with self._database.reading() as connection:
+            return await masters.count_repeated_skus(connection, flow_run_id)
+
+    async def contested_names(self, flow_run_id: str) -> list[str]:
+        """The aliases that more than one item of a run claims, in order."""
+        async with self._database.reading() as connection:
+            return await masters.contested_names(connection, flow_run_id)
+
+    async def newest_master(self, source: str) -> str:
+        """The version of a source's master that shows. Raises ConfigurationError where none does."""
+        async with self._database.reading() as connection:
+            return await masters.newest_version(connection, source)
+
+    async def load_master(self, version: MasterVersion) -> Master:
+        """One version of a master with all of its names, as many as its items have."""
+        return Master(version, await self.names_of(version.version))
+
+    async def names_of(self, version: str) -> Names:
+        """All names of one version of a master. Raises ConfigurationError where it holds none any more."""
+        async with self._database.reading() as connection:
+            return await masters.read_names(connection, version)
+
+    async def version_before(self, version: str) -> str | None:
+        """The version of a master that showed until this one was published; None for the first."""
+        async with self._database.reading() as connection:
+            return await masters.version_before(connection, version)
 
     async def publish(self, flow_run_id: str, report: str, verdict: Verdict = Verdict.COMPLETE) -> None:
         """Make a proven window visible in one step, in place of whatever showed there.

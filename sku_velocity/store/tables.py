@@ -82,6 +82,7 @@ sync_runs = Table(
     Column("total", BigInteger),
     Column("state", Text, nullable=False),
     Column("repairs", Integer, nullable=False, default=0),
+    Column("master", Text),
     Column("verdict", Text),
     Column("report", Text),
     Column("created_at", UtcDateTime, nullable=False),
@@ -114,6 +115,7 @@ chunks = Table(
     Column("broken_seams", Integer, nullable=False, default=0),
     Column("cursor_", ForeignText),
     Column("extra_fields", Text, nullable=False, default="{}"),
+    Column("unknown_skus", Text, nullable=False, server_default="{}"),
     Column("error", ForeignText),
     Column("landed_at", UtcDateTime),
     PrimaryKeyConstraint("run_key", "chunk_index"),
@@ -131,6 +133,31 @@ movements = Table(
     Column("timestamp_utc", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("run_key", "position"),
     CheckConstraint("units_moved >= 0", name="units_moved"),
+    sqlite_with_rowid=False,
+)
+
+items = Table(
+    "items",
+    metadata,
+    _run_key(),
+    Column("position", BigInteger, nullable=False),
+    Column("sku_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("description", Text),
+    Column("unit_volume", Float),
+    PrimaryKeyConstraint("run_key", "position"),
+    sqlite_with_rowid=False,
+)
+
+# The other names of an item, its own id not among them.
+item_aliases = Table(
+    "item_aliases",
+    metadata,
+    _run_key(),
+    Column("position", BigInteger, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("alias", Text, nullable=False),
+    PrimaryKeyConstraint("run_key", "position", "ordinal"),
     sqlite_with_rowid=False,
 )
 

@@ -1,0 +1,71 @@
+"""The items that a simulated ERP holds: a master of the SKUs that the simulated movements bear."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from simulator.records import Row, alias_of, sku_of
+
+ITEMS = "/items"  # the path they are asked at, and the name under which they are kept: no warehouse bears it
+
+
+def make_items(
+    count: int, seed: int = 1, retired_ratio: float = 0.0, bad_ratio: float = 0.0
+) -> tuple[Mapping[str, Any], ...]:
+    """Items of the first `count` SKUs, a share of them retired, another share broken in one of four ways."""
+    rng = random.Random(f"{seed}/items")
+    marked = rng.sample(range(count), round(count * (retired_ratio + bad_ratio)))
+    bad = {place: n for n, place in enumerate(marked[: round(count * bad_ratio)])}
+    retired = set(marked[len(bad) :])
+    kinds = list(DEFECTS.values())
+    items = [_item(place + 1, "retired" if place in retired else "active") for place in range(count)]
+    return tuple(kinds[bad[n] % len(kinds)](item) if n in bad else item for n, item in enumerate(items))
+
+
+def item_rows(items: Sequence[Mapping[str, Any]], at: datetime) -> list[Row]:
+    """Items as they are served. Those that `make_items` broke count as bad."""
+    return [_row(item, at) for item in items]
+
+
+def make_new_items(serial: int, count: int, at: datetime) -> list[Row]:
+    """`count` items that are new to the master, numbered from `serial` on."""
+    return item_rows([_item(900_000 + serial + n, "active") for n in range(count)], at)
+
+
+def _item(rank: int, status: str) -> Mapping[str, Any]:
+    return {
+        "sku_id": sku_of(rank),
+        "aliases": [alias_of(rank), f"sku {rank}"],
+        "status": status,
+        "description": f"Article {rank}",
+        "unit_volume": rank % 50 / 10,
+    }
+
+
+# Each breaks a sound item in one way, so that no reader may take it for one.
+DEFECTS: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
+    "lower_case_sku": lambda item: {**item, "sku_id": item["sku_id"].lower()},
+    "no_status": lambda item: {name: value for name, value in item.items() if name != "status"},
+    "unknown_status": lambda item: {**item, "status": "on hold"},
+    "negative_volume": lambda item: {**item, "unit_volume": -1},
+}
+
+
+def _row(item: Mapping[str, Any], at: datetime) -> Row:
+    body = json.dumps(item, separators=(",", ":"), ensure_ascii=False).encode()
+    sku = str(item["sku_id"])
+    return Row(body, sku, sku.upper(), ITEMS, 0, at, _find_defect(item))
+
+
+def _find_defect(item: Mapping[str, Any]) -> str | None:
+    findings = (
+        ("lower_case_sku", str(item["sku_id"]) != str(item["sku_id"]).upper()),
+        ("no_status", "status" not in item),
+        ("unknown_status", item.get("status") not in (None, "active", "retired")),
+        ("negative_volume", float(item.get("unit_volume") or 0) < 0),
+    )
+    return next((name for name, is_bad in findings if is_bad), None)

@@ -1,0 +1,95 @@
+"""Masters in the store: their versions, the names that each holds, and the claims that contradict."""
+
+from __future__ import annotations
+
+from sqlalchemy import CompoundSelect, func, literal, select, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.items import ItemStatus
+from sku_velocity.master import Names
+from sku_velocity.models import NO_WAREHOUSE, RunState
+from sku_velocity.store.ledger import get_run
+from sku_velocity.store.tables import item_aliases, items, published_ranges, sync_runs
+
+
+async def newest_version(connection: AsyncConnection, source: str) -> str:
+    """The version that shows of a source's master. Raises ConfigurationError where none does."""
+    rows = await connection.execute(
+        select(sync_runs.c.flow_run_id)
+        .join(published_ranges)
+        .where(published_ranges.c.source == source, published_ranges.c.warehouse_id == NO_WAREHOUSE)
+    )
+    if version := rows.scalar_one_or_none():
+        return str(version)
+    raise ConfigurationError(
+        f"this store holds no published master {source}: run `python -m flows sync-master` on its source, "
+        "and name it as that source's spec does"
+    )
+
+
+async def version_before(connection: AsyncConnection, version: str) -> str | None:
+    """The version that showed until this one was published; None for the first."""
+    run = (await get_run(connection, version)).run
+    published = select(sync_runs.c.finished_at).where(sync_runs.c.flow_run_id == version).scalar_subquery()
+    rows = await connection.execute(
+        select(sync_runs.c.flow_run_id)
+        .where(
+            sync_runs.c.source == run.source,
+            sync_runs.c.warehouse_id == NO_WAREHOUSE,
+            sync_runs.c.state == RunState.SUPERSEDED,
+            sync_runs.c.finished_at < published,
+        )
+        .order_by(sync_runs.c.finished_at.desc())
+        .limit(1)
+    )
+    return rows.scalar_one_or_none()
+
+
+async def read_names(connection: AsyncConnection, version: str) -> Names:
+    """All names of one version. Raises ConfigurationError where it holds none, or none any more."""
+    key = (await get_run(connection, version)).key
+    found: dict[str, dict[str, str]] = {status: {} for status in ItemStatus}
+    for row in await connection.execute(_names(key)):
+        found[row.status][row.name] = row.sku_id
+    if not any(found.values()):
+        raise ConfigurationError(
+            f"version {version} of the master holds no items, or none any more: run `python -m flows "
+            "sync-master` on its source, then start a new run of this window"
+        )
+    return Names(found[ItemStatus.ACTIVE], found[ItemStatus.RETIRED])
+
+
+async def count_repeated_skus(connection: AsyncConnection, flow_run_id: str) -> int:
+    """How many canonical ids a run has read more than once."""
+    key = (await get_run(connection, flow_run_id)).key
+    repeated = (
+        select(items.c.sku_id).where(items.c.run_key == key).group_by(items.c.sku_id).having(func.count() > 1)
+    ).subquery()
+    return (await connection.execute(select(func.count()).select_from(repeated))).scalar_one()
+
+
+async def contested_names(connection: AsyncConnection, flow_run_id: str) -> list[str]:
+    """The aliases by which a run has read more than one item: of others, or another's own id."""
+    key = (await get_run(connection, flow_run_id)).key
+    claims = _names(key).subquery()
+    contested = (
+        select(claims.c.name)
+        .group_by(claims.c.name)
+        .having(func.count() > 1, func.max(claims.c.is_alias) == 1)
+        .order_by(claims.c.name)
+    )
+    return list((await connection.execute(contested)).scalars())
+
+
+def _names(key: int) -> CompoundSelect[tuple[str, str, str, int]]:
+    """Each item's own id and its aliases."""
+    own = select(items.c.sku_id.label("name"), items.c.sku_id, items.c.status, literal(0).label("is_alias"))
+    others = (
+        select(item_aliases.c.alias, items.c.sku_id, items.c.status, literal(1))
+        .join(
+            items, (items.c.run_key == item_aliases.c.run_key) & (items.c.position == item_aliases.c.position)
+        )
+        .where(item_aliases.c.run_key == key)
+    )
+    return union_all(own.where(items.c.run_key == key), others)
