@@ -16,6 +16,7 @@ from simulator.server import Server
 from sku_velocity import steps
 from sku_velocity.completeness import verdict_of
 from sku_velocity.errors import VelocityError
+from sku_velocity.master import Master
 from sku_velocity.models import Plan, Verdict, Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import parse_spec
@@ -34,9 +35,18 @@ class Ending:
     verdict: Verdict | None
     requests: int = 0
     fetched: int = 0
+    run_id: str = ""
 
 
-def sync(server: Server, url: str, repairs: int = 2, attempts: int = 1, **parts: Any) -> Ending:
+def sync(
+    server: Server,
+    url: str,
+    repairs: int = 2,
+    attempts: int = 1,
+    warehouse: str = "WH-01",
+    master: Master | None = None,
+    **parts: Any,
+) -> Ending:
     """One window of everything, as the flow reads it: planned, ingested, proven, read again, published."""
     spec = {
         "name": "acme",
@@ -54,7 +64,7 @@ def sync(server: Server, url: str, repairs: int = 2, attempts: int = 1, **parts:
             SourceClient.open(parse_spec(spec, "test"), None, sleep=no_sleep) as client,
             Store.open(url) as store,
         ):
-            reader = WindowReader.of(client, "WH-01", Window.everything())
+            reader = WindowReader.of(client, warehouse, Window.everything(), master)
             run_id = f"run-{next(_ids)}"
             verdict = None
             for _ in range(attempts):
@@ -62,7 +72,7 @@ def sync(server: Server, url: str, repairs: int = 2, attempts: int = 1, **parts:
                     verdict = await read_whole(reader, store, run_id, repairs)
                 except* VelocityError:
                     verdict = None
-            return Ending(verdict, client.tally.requests, server.stats().records)
+            return Ending(verdict, client.tally.requests, server.stats().records, run_id)
 
     return asyncio.run(run())
 
