@@ -3,46 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import os
 import sys
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 from cyclopts import App, CycloptsError, Parameter
-from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
-from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.settings import PREFECT_API_URL
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from blocks.shared_pace import create_shared_limit
 from blocks.store import STORE_VARIABLE, VelocityStore, find_store
 from blocks.wms import WmsSource, find_source
-from flows.artifacts import progress_listener
 from flows.check_source import SourceCheck, print_check
 from flows.check_source import check_source as try_source
-from flows.sync_velocity import CHUNK_RETRIES, MAX_REJECT_RATIO, choose_window, sync_velocity
+from flows.master_command import sync_master
+from flows.patience import CHUNK_RETRIES
+from flows.sync_velocity import MAX_REJECT_RATIO, choose_window, sync_velocity
+from flows.terminal import (
+    NOT_PUBLISHED,
+    WRONG_USAGE,
+    errors,
+    run_to_the_end,
+    silence_prefect,
+    without_password,
+)
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.models import RunReport
+from sku_velocity.models import UnknownSku
 from sku_velocity.source.presets import preset_names
 from sku_velocity.store import migrate
-from sku_velocity.store.engine import holds_password
 
-PUBLISHED, NOT_PUBLISHED, WRONG_USAGE = 0, 1, 2
-RECORD_COUNTS = ("fetched", "loaded", "rejected", "trimmed", "filtered")
-COSTS = ("chunks", "requests", "retried", "throttled", "seconds")
-HELD = {True: "held", False: "BROKEN", None: "-"}
-
-errors = Console(stderr=True)
 app = App(
     name="python -m flows",
     help="Read SKU movements from a WMS or ERP window by window, prove each whole, publish it.",
@@ -50,6 +45,7 @@ app = App(
     error_console=errors,
     result_action="return_value",
 )
+app.command(sync_master)
 
 
 @app.command
@@ -64,6 +60,8 @@ def sync(
     chunk_retries: int = CHUNK_RETRIES,
     resume: str | None = None,
     max_reject_ratio: float = MAX_REJECT_RATIO,
+    master: str | None = None,
+    unknown_sku: UnknownSku = UnknownSku.REJECT,
     report_as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -91,32 +89,31 @@ def sync(
         The id of an earlier run: read only what it has not landed.
     max_reject_ratio
         Publish nothing where a larger share of the records is rejected.
+    master
+        The name of the master's source, by whose published items SKUs are mapped. Default: none.
+    unknown_sku
+        What becomes of a movement whose SKU the master does not know, or has retired.
     report_as_json
         Print the report as JSON, in the last line of standard output.
     verbose
         Show Prefect's log as well.
     """
     if not verbose:
-        _silence_prefect()
+        silence_prefect()
     request = {
         "source": source,
         "warehouse": warehouse,
         "token_env": token_env,
-        "store": _without_password(store),  # Prefect keeps parameters in clear
+        "store": without_password(store),  # Prefect keeps parameters in clear
         "start": start,
         "end": end,
         "chunk_retries": chunk_retries,
         "resume": resume,
         "max_reject_ratio": max_reject_ratio,
+        "master": master,
+        "unknown_sku": unknown_sku,
     }
-    with _progress_bar(warehouse):
-        outcome = asyncio.run(_sync(request))
-    if isinstance(outcome, RunReport):
-        print(outcome.model_dump_json()) if report_as_json else _print_report(outcome)
-        return PUBLISHED if outcome.published else NOT_PUBLISHED
-    if report_as_json:
-        print(json.dumps({"verdict": "failed", "published": False, "error": str(outcome)}))
-    raise outcome
+    return run_to_the_end(sync_velocity, request, warehouse, as_json=report_as_json)
 
 
 @app.command
@@ -211,7 +208,7 @@ def migrate_store(*, store: str | None = None) -> int:
     """
 
     async def run() -> str:
-        return await migrate((await find_store(_without_password(store))).url.get_secret_value())
+        return await migrate((await find_store(without_password(store))).url.get_secret_value())
 
     print(f"schema version {asyncio.run(run())}")
     return 0
@@ -224,7 +221,7 @@ def _save(block: Coroutine[Any, Any, WmsSource | VelocityStore], name: str) -> i
         except ValidationError as error:
             raise ConfigurationError(f"{name} is no name for a block: {_reason(error)}") from error
 
-    _silence_prefect()
+    silence_prefect()
     asyncio.run(run())
     print(f"saved {name}")
     return 0
@@ -232,55 +229,6 @@ def _save(block: Coroutine[Any, Any, WmsSource | VelocityStore], name: str) -> i
 
 def _reason(error: ValidationError) -> str:
     return "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
-
-
-def _without_password(store: str | None) -> str | None:
-    """A store that can stand in a parameter: a URL with a password goes by the environment instead."""
-    if store and "://" in store and holds_password(store):
-        os.environ[STORE_VARIABLE] = store
-        return None
-    return store
-
-
-async def _sync(request: dict[str, Any]) -> RunReport | BaseException:
-    state: State[Any] = await sync_velocity(**request, return_state=True)
-    outcome = await state.aresult(raise_on_failure=False)
-    if isinstance(outcome, RunReport | BaseException):
-        return outcome
-    return RuntimeError(f"the flow ended {state.name}: {state.message}")
-
-
-@contextmanager
-def _progress_bar(warehouse: str) -> Iterator[None]:
-    """A bar of chunks landed, on a terminal; nothing elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True) as bar:
-        chunks = bar.add_task(warehouse, total=None)
-        token = progress_listener.set(lambda done, total: bar.update(chunks, completed=done, total=total))
-        yield
-        progress_listener.reset(token)
-
-
-def _print_report(report: RunReport) -> None:
-    console = Console()
-    console.print(f"{report.warehouse} from {report.source}: {report.verdict}", style="bold", markup=False)
-    for names in (RECORD_COUNTS, COSTS):
-        table = Table()
-        for name in names:
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_row(*(str(getattr(report, name)) for name in names))
-        console.print(table)
-    for check in report.checks:
-        console.print(f"{HELD[check.held]:6}  {check.name}: {check.found}", markup=False)
-    console.print(f"run {report.flow_run_id}", markup=False, highlight=False)
-
-
-def _silence_prefect() -> None:
-    """Keep the log off the terminal; the Prefect API still gets it."""
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", ""):
-        for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, PrefectConsoleHandler):
-                handler.setLevel(logging.CRITICAL + 1)
 
 
 def main(arguments: list[str] | None = None) -> int:

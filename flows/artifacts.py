@@ -95,7 +95,7 @@ def render_report(report: RunReport) -> str:
     window = _window_of(report)
     outcome = "published" if report.published else "nothing published"
     lines = [
-        f"# {escape(report.warehouse)} from {report.source}: {report.verdict}, {outcome}",
+        f"# {escape(report.label)} from {report.source}: {report.verdict}, {outcome}",
         "",
         f"Window {window}, run `{report.flow_run_id}`",
         "",
@@ -136,10 +136,10 @@ async def publish_run(report: RunReport, batches: Sequence[BatchResult]) -> None
     await acreate_table_artifact(
         render_table(batches),
         key=f"{report.source}-batches",
-        description=f"{escape(report.warehouse)}: a row per batch",
+        description=f"{escape(report.label)}: a row per batch",
     )
     await acreate_markdown_artifact(
-        render_report(report), key=f"{report.source}-summary", description=f"{escape(report.warehouse)}"
+        render_report(report), key=f"{report.source}-summary", description=f"{escape(report.label)}"
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from blocks import VelocityStore, WmsSource
 from flows.task_runner import shared
 from sku_velocity.loop_watch import LoopWatch
-from sku_velocity.models import Window
+from sku_velocity.models import MasterVersion, SyncRun, Window
 from sku_velocity.source.window import WindowReader
 from sku_velocity.store import Store
 
@@ -20,15 +20,22 @@ class Connections:
         self.source = source
         self._store = store
 
-    def reader(self, warehouse: str, window: Window) -> AbstractAsyncContextManager[WindowReader]:
-        """The run's one reader of a window, with its connections and its pace."""
+    def reader(
+        self, warehouse: str, window: Window, version: MasterVersion | None = None
+    ) -> AbstractAsyncContextManager[WindowReader]:
+        """The run's one reader of a window, with its connections, its pace and the master it maps by."""
 
         @asynccontextmanager
         async def open_reader() -> AsyncIterator[WindowReader]:
-            async with self.source.get_client() as client:
-                yield WindowReader.of(client, warehouse, window)
+            async with self.source.get_client() as client, self.store() as store:
+                master = await store.load_master(version) if version else None
+                yield WindowReader.of(client, warehouse, window, master)
 
-        return shared(("reader", self.source.spec.name, warehouse, window), open_reader)
+        return shared(("reader", self.source.spec.name, warehouse, window, version), open_reader)
+
+    def reader_of(self, run: SyncRun) -> AbstractAsyncContextManager[WindowReader]:
+        """The one reader of a run's window."""
+        return self.reader(run.warehouse, run.window, run.master)
 
     def watch(self) -> AbstractAsyncContextManager[LoopWatch]:
         """The run's one watch on the loop that its tasks share, from the first time that it is asked for."""

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, cast
 
 from prefect import flow, get_run_logger, runtime, task, unmapped
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.futures import PrefectFuture
+from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
-from prefect.tasks import Task
 from pydantic import AwareDatetime, Field
 
 from blocks.store import find_store
 from blocks.wms import find_source
 from flows.artifacts import Progress, publish_batch, publish_run
 from flows.connections import Connections
+from flows.master_drift import publish_window_drift, unknown_skus
+from flows.patience import CHUNK_RETRIES, PATIENT, outcome
 from flows.task_runner import EventLoopTaskRunner, as_they_complete
 from sku_velocity import steps
 from sku_velocity.completeness import calls_for_rereading, verdict_of
@@ -34,71 +33,77 @@ from sku_velocity.models import (
     RunReport,
     RunState,
     SyncRun,
+    UnknownSku,
     Verdict,
     Window,
 )
 from sku_velocity.source.spec import SourceSpec
-
-R = TypeVar("R")
 
 STARVED_LOOP = (
     "The event loop woke its tasks %d ms late (99th percentile): the process has too little of a core, so "
     "its pace and its timeouts suffer. Give it more, or lower pace.max_concurrency."
 )
 
-CHUNK_RETRIES = 2
 REPAIRS = 2
 MAX_REJECT_RATIO = 0.05
-RETRY_DELAYS = [20.0, 60.0]  # seconds, up to half as long again
 NAMED_CHUNKS = 5  # whose errors a state's message tells in full
 
 
-def is_retriable(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether the same task may well succeed later: the other side was away."""
-    return isinstance(state.data, RetriableError)
+@task(task_run_name="plan {warehouse}", **PATIENT)
+async def plan_window(
+    connections: Connections,
+    warehouse: str,
+    window: Window,
+    resume: str | None,
+    master: str | None = None,
+    unknown_sku: UnknownSku = UnknownSku.REJECT,
+) -> Plan:
+    """Count the window and write its chunks to the ledger; on a retry, take the plan that stands there.
 
-
-_PATIENT: dict[str, Any] = {
-    "retries": CHUNK_RETRIES,
-    "retry_delay_seconds": RETRY_DELAYS,
-    "retry_jitter_factor": 0.5,
-    "retry_condition_fn": is_retriable,
-    "cache_policy": NO_CACHE,  # the ledger knows what has landed
-    "persist_result": False,
-}
-
-
-@task(task_run_name="plan {warehouse}", **_PATIENT)
-async def plan_window(connections: Connections, warehouse: str, window: Window, resume: str | None) -> Plan:
-    """Count the window and write its chunks to the ledger; on a retry, take the plan that stands there."""
+    A plan names the version of the master that shows now, and a retry keeps it: rows that are mapped by two
+    versions would stand in one window, and nobody could tell them apart.
+    """
     run_id = resume or str(runtime.flow_run.id)
     async with connections.watch(), connections.store() as store:
         run = await store.find_run(run_id)
         if run is None and resume:
             raise ConfigurationError(f"resume: this store knows no run {resume}")
         if run is None:
-            async with connections.reader(warehouse, window) as reader:
+            version = await steps.version_of(store, master, unknown_sku)
+            async with connections.reader(warehouse, window, version) as reader:
                 run = await steps.plan(reader, store, run_id)
         else:
-            await check_anew(connections, run, warehouse)
+            await check_anew(connections, run, warehouse, master, unknown_sku)
         return Plan(run, await store.batches(run_id))
 
 
-async def check_anew(connections: Connections, run: SyncRun, warehouse: str) -> None:
+async def check_anew(
+    connections: Connections, run: SyncRun, warehouse: str, master: str | None, unknown_sku: UnknownSku
+) -> None:
     """See that a known run is the one meant, and that its source still answers as described."""
     source = connections.source.spec.name
     if (run.source, run.warehouse) != (source, warehouse):
         raise ConfigurationError(
             f"resume: run {run.id} is of {run.warehouse} from {run.source}, not of {warehouse} from {source}"
         )
-    async with connections.reader(run.warehouse, run.window) as reader:
+    planned = (run.master.source, run.master.unknown_sku) if run.master else (None, unknown_sku)
+    if planned != (master, unknown_sku):
+        raise ConfigurationError(
+            f"resume: run {run.id} maps its SKUs by {_told(*planned)}, not by {_told(master, unknown_sku)}: "
+            "start a new run of this window"
+        )
+    async with connections.reader(run.warehouse, run.window, run.master if run.is_open else None) as reader:
         await reader.check()
 
 
-@task(task_run_name="ingest {run.warehouse} {chunk.label}", **_PATIENT)
+def _told(master: str | None, unknown_sku: UnknownSku) -> str:
+    return f"the master {master}, unknown_sku {unknown_sku}" if master else "no master"
+
+
+@task(task_run_name="ingest {run.label} {chunk.label}", **PATIENT)
 async def ingest_chunk(connections: Connections, run: SyncRun, chunk: Chunk) -> BatchResult:
     """Read, sort and land a chunk's pages, from the first one that has not landed."""
-    async with connections.store() as store, connections.reader(run.warehouse, run.window) as reader:
+    async with connections.store() as store, connections.reader_of(run) as reader:
         try:
             batch, rejects = await steps.read_chunk(reader, store, run, chunk)
         except Exception as error:
@@ -109,28 +114,28 @@ async def ingest_chunk(connections: Connections, run: SyncRun, chunk: Chunk) -> 
     return batch
 
 
-@task(task_run_name="prove {run.warehouse}", **_PATIENT)
+@task(task_run_name="prove {run.label}", **PATIENT)
 async def prove_window(
     connections: Connections, run: SyncRun, max_reject_ratio: float
 ) -> tuple[steps.Proof, steps.Cost]:
     """Hold the ledger against what the source promised, and promises now; with what reading has cost."""
     async with (
         connections.store() as store,
-        connections.reader(run.warehouse, run.window) as reader,
+        connections.reader_of(run) as reader,
         connections.watch() as watch,
     ):
         proof = await steps.prove_window(reader, store, run, max_reject_ratio)
         return proof, steps.Cost(reader.client.tally, watch.health)
 
 
-@task(task_run_name="plan {run.warehouse} again", **_PATIENT)
+@task(task_run_name="plan {run.label} again", **PATIENT)
 async def plan_window_again(connections: Connections, run: SyncRun, batches: Sequence[BatchResult]) -> Plan:
     """Have a window that was not proven read again, the places first where the proof broke."""
-    async with connections.store() as store, connections.reader(run.warehouse, run.window) as reader:
+    async with connections.store() as store, connections.reader_of(run) as reader:
         return await steps.plan_again(reader, store, run, batches)
 
 
-@task(task_run_name="publish {report.warehouse}", **_PATIENT)
+@task(task_run_name="publish {report.label}", **PATIENT)
 async def publish_window(connections: Connections, report: RunReport) -> None:
     """Make a proven window visible; of any other keep the report alone."""
     async with connections.store() as store:
@@ -158,6 +163,8 @@ async def sync_velocity(
     repairs: Annotated[int, Field(ge=0)] = REPAIRS,
     max_reject_ratio: Annotated[float, Field(ge=0, le=1)] = MAX_REJECT_RATIO,
     resume: str | None = None,
+    master: str | None = None,
+    unknown_sku: UnknownSku = UnknownSku.REJECT,
 ) -> Any:
     """Read one window of one warehouse whole, prove it, and publish it in one step.
 
@@ -175,22 +182,40 @@ async def sync_velocity(
         repairs: How often a window that is not proven whole is read again.
         max_reject_ratio: Publish nothing where a larger share of the records is rejected.
         resume: The id of an earlier run: read only what it has not landed.
+        master: The name of the master's source, by whose published items SKUs are mapped. Empty: none.
+        unknown_sku: Reject a movement whose SKU the master does not know or has retired, or let it pass.
     """
     started = time.monotonic()
     connections = Connections(await find_source(source, token_env), await find_store(store))
     window = choose_window(connections.source.spec, start, end, timedelta(minutes=settle_minutes))
-    planning = plan_window.with_options(retries=chunk_retries).submit(connections, warehouse, window, resume)
+    planning = plan_window.with_options(retries=chunk_retries).submit(
+        connections, warehouse, window, resume, master, unknown_sku
+    )
     plan = await outcome(planning)
-    if plan.run.state in (RunState.PUBLISHED, RunState.SUPERSEDED):
-        return final_state(build_report(plan.run, plan.batches, [], steps.Cost(), 0.0), plan.batches)
-    run, proof, cost = await read_whole(connections, plan, chunk_retries, repairs, max_reject_ratio)
+    report, batches = await sync_window(connections, plan, started, chunk_retries, repairs, max_reject_ratio)
+    return final_state(report, batches)
+
+
+async def sync_window(
+    connections: Connections,
+    plan: Plan,
+    started: float,
+    retries: int,
+    repairs: int,
+    max_reject_ratio: float,
+) -> tuple[RunReport, Sequence[BatchResult]]:
+    """Read a planned window whole, publish it, and show the run; one that was published stays as it is."""
+    if not plan.run.is_open:
+        return build_report(plan.run, plan.batches, [], steps.Cost(), 0.0), plan.batches
+    run, proof, cost = await read_whole(connections, plan, retries, repairs, max_reject_ratio)
     batches = proof.batches
     report = build_report(run, batches, proof.checks, cost, time.monotonic() - started)
-    await outcome(publish_window.with_options(retries=chunk_retries).submit(connections, report))
+    await outcome(publish_window.with_options(retries=retries).submit(connections, report))
     if cost.loop.is_starved:
         get_run_logger().warning(STARVED_LOOP, cost.loop.lag_p99_ms)
     await publish_run(report, batches)
-    return final_state(report, batches)
+    await publish_window_drift(report, batches)
+    return report, batches
 
 
 async def read_whole(
@@ -214,7 +239,7 @@ async def ingest(connections: Connections, plan: Plan, retries: int) -> None:
     Where pages come by cursor, a chunk shows only once the one before it has landed.
     """
     done, total = len(plan.batches) - len(plan.pending), len(plan.batches)
-    progress = await Progress.start(plan.run.source, plan.run.warehouse, done, total)
+    progress = await Progress.start(plan.run.source, plan.run.label, done, total)
     pending = plan.pending
     while pending:
         futures = ingest_chunk.with_options(retries=retries).map(
@@ -230,21 +255,16 @@ async def ingest(connections: Connections, plan: Plan, retries: int) -> None:
     await progress.finish(done, total)
 
 
-async def outcome(future: PrefectFuture[Coroutine[Any, Any, R]]) -> R:
-    """A task's result, awaited so that the flow's event loop stays free. Raises what the task raised."""
-    async for done in as_they_complete([future]):
-        return cast(R, done.result())  # Prefect types the future of an async task by its coroutine
-    raise AssertionError("a future completes once")
-
-
 def choose_window(
     spec: SourceSpec, start: datetime | None, end: datetime | None, settle: timedelta
 ) -> Window:
     """The window asked for, or the last hour that has settled, by the run's *scheduled* start.
 
     Everything there is, where neither is given and the source cannot be asked for a window. Raises
-    ConfigurationError where the end is not after the start.
+    ConfigurationError where the end is not after the start, and where the source holds no movements.
     """
+    if spec.items is not None:
+        raise ConfigurationError(f"{spec.name} holds items, not movements: read it with sync-master")
     if start is None and end is None and not spec.has_window:
         return Window.everything()
     end = end or Window.last_hour(scheduled_start(), settle).end
@@ -294,6 +314,8 @@ def build_report(
         most_tasks=cost.loop.most_tasks,
         extra_fields=dict(extra_fields),
         checks=checks,
+        master=run.master,
+        unknown_skus=len(unknown_skus(batches)),
     )
 
 
@@ -302,7 +324,7 @@ def final_state(report: RunReport, batches: Sequence[BatchResult]) -> State[RunR
     if report.published:
         return Completed(
             name=report.verdict.capitalize(),
-            message=f"{report.loaded} movements published, {report.rejected} rejected.",
+            message=f"{report.loaded} {report.what} published, {report.rejected} rejected.",
             data=report,
         )
     if report.verdict is not Verdict.INCOMPLETE:
@@ -323,4 +345,6 @@ def final_state(report: RunReport, batches: Sequence[BatchResult]) -> State[RunR
         if calls_for_rereading(report.checks)
         else "Look at the dead letters, mend the source or raise max_reject_ratio."
     )
+    if report.unknown_skus:
+        advice += " Sync the master, then start a new run: a Retry keeps the master's version."
     return Failed(name="Incomplete", message=f"Nothing published: {broken}. {advice}", data=report)

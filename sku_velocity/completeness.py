@@ -22,6 +22,7 @@ ENDS = "the ends stood still"
 TOTAL = "the total stood still"
 IDS = "no record id twice"
 ALIASES = "no alias of two items"
+ITEMS = "the master holds items"
 NAMED_ALIASES = 5
 ARITHMETIC = "fetched = loaded + rejected + trimmed + filtered"
 REJECTS = "rejects within the limit"
@@ -57,7 +58,7 @@ def prove(
         _the_ends_stood_still(look),
         _the_total_stood_still(run.total, look),
         _no_id_twice(look),
-        *_no_alias_of_two(look),
+        *_the_master_is_sound(look, batches),
         _every_record_is_accounted_for(batches),
         _rejects_within(max_reject_ratio, batches),
     ]
@@ -141,13 +142,17 @@ def _no_id_twice(look: LastLook | None) -> Check:
     return Check(IDS, not look.repeated_ids, f"{look.repeated_ids} ids more than once")
 
 
-def _no_alias_of_two(look: LastLook | None) -> list[Check]:
-    """Of a master: which item a contested name means would be a guess."""
+def _the_master_is_sound(look: LastLook | None, batches: Sequence[BatchResult]) -> list[Check]:
+    """Of a master: what a contested name means would be a guess, and an empty one knows no SKU at all."""
     if look is None or look.contested_aliases is None:
         return []
     contested = look.contested_aliases
     named = f": {', '.join(contested[:NAMED_ALIASES])}" if contested else ""
-    return [Check(ALIASES, not contested, f"{len(contested)} aliases of more than one item{named}")]
+    loaded = sum(batch.loaded for batch in batches)
+    return [
+        Check(ALIASES, not contested, f"{len(contested)} aliases of more than one item{named}"),
+        Check(ITEMS, loaded > 0, f"{loaded} items"),
+    ]
 
 
 def _every_record_is_accounted_for(batches: Sequence[BatchResult]) -> Check:

@@ -35,6 +35,37 @@ class Names:
 
 
 @dataclass(frozen=True)
+class MasterChanges:
+    """What the names of a version mean that those of the one before did not.
+
+    `moved` holds each name that now means another item, as (name, item before, item now), `gone` each that
+    means none any more, `retired` each canonical id that was active, `added` counts the names that are new.
+    """
+
+    moved: Sequence[tuple[str, str, str]] = ()
+    gone: Sequence[tuple[str, str]] = ()
+    retired: Sequence[str] = ()
+    added: int = 0
+
+    @property
+    def is_drift(self) -> bool:
+        """Whether a movement that was mapped before would now be mapped otherwise, or not at all."""
+        return bool(self.moved or self.gone or self.retired)
+
+
+def compare(before: Names, now: Names) -> MasterChanges:
+    """How one version of a master differs from the one before it."""
+    then, today = {**before.retired, **before.active}, {**now.retired, **now.active}
+    shared = sorted(then.keys() & today.keys())
+    return MasterChanges(
+        moved=[(name, then[name], today[name]) for name in shared if then[name] != today[name]],
+        gone=[(name, then[name]) for name in sorted(then.keys() - today.keys())],
+        retired=sorted(set(before.active.values()) & set(now.retired.values())),
+        added=len(today.keys() - then.keys()),
+    )
+
+
+@dataclass(frozen=True)
 class Master:
     """One version of a master, and what is done with the SKUs that it does not know or has retired."""
 

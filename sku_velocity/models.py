@@ -348,6 +348,11 @@ class SyncRun:
         """What the run reads, for people: its warehouse, or the master's items."""
         return self.warehouse or "items"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the window is still to be read, or proven."""
+        return self.state in (RunState.RUNNING, RunState.INCOMPLETE)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -388,7 +393,8 @@ class RunReport(BaseModel):
     Counts are records, except `chunks` and `requests`; `retried` counts requests that were sent again,
     `throttled` answers that asked to wait; `seconds` is wall time of this attempt.
     `loop_lag_p99_ms` is how late, in milliseconds at the 99th percentile, the tasks' event loop woke who
-    slept; `most_tasks` the most asyncio tasks that it had at once.
+    slept; `most_tasks` the most asyncio tasks that it had at once. `master` is the version that SKUs were
+    mapped by, `unknown_skus` the number of SKUs that it does not know.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -417,6 +423,18 @@ class RunReport(BaseModel):
     most_tasks: int
     extra_fields: dict[str, int]
     checks: list[Check]
+    master: MasterVersion | None = None
+    unknown_skus: int = 0
+
+    @property
+    def label(self) -> str:
+        """What the run has read, for people: its warehouse, or the master's items."""
+        return self.warehouse or "items"
+
+    @property
+    def what(self) -> str:
+        """What the run's records are."""
+        return "movements" if self.warehouse else "items"
 
 
 def iso(instant: datetime) -> str:

@@ -7,7 +7,18 @@ from dataclasses import dataclass, field, replace
 
 from sku_velocity.completeness import LastLook, calls_for_rereading, prove, suspects
 from sku_velocity.loop_watch import LoopHealth
-from sku_velocity.models import BatchResult, Check, Chunk, ChunkState, DeadLetter, PageResult, Plan, SyncRun
+from sku_velocity.models import (
+    BatchResult,
+    Check,
+    Chunk,
+    ChunkState,
+    DeadLetter,
+    MasterVersion,
+    PageResult,
+    Plan,
+    SyncRun,
+    UnknownSku,
+)
 from sku_velocity.source.client import Tally
 from sku_velocity.source.paging import plan_chunks
 from sku_velocity.source.spec import PagingSpec
@@ -36,6 +47,13 @@ class Cost:
 
     tally: Tally = field(default_factory=Tally)
     loop: LoopHealth = LoopHealth()
+
+
+async def version_of(store: Store, master: str | None, unknown_sku: UnknownSku) -> MasterVersion | None:
+    """The version of a master that shows now, for a run to map by. Raises ConfigurationError without one."""
+    if master is None:
+        return None
+    return MasterVersion(source=master, version=await store.newest_master(master), unknown_sku=unknown_sku)
 
 
 async def plan(reader: WindowReader, store: Store, run_id: str) -> SyncRun:

@@ -16,7 +16,7 @@ from simulator.scenario import Change, Scenario
 from simulator.server import Server, serve
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.master import Names
-from sku_velocity.models import NO_WAREHOUSE, Verdict
+from sku_velocity.models import NO_WAREHOUSE, MasterVersion, Verdict
 from sku_velocity.store import Store
 from sku_velocity.store.engine import Database
 from tests.steps_driver import Ending, sync
@@ -132,6 +132,13 @@ def test_a_name_of_two_items_is_never_guessed_at(
     assert ending.verdict is Verdict.INCOMPLETE and not shown(store_url)
 
 
+def test_an_empty_master_does_not_take_the_place_of_one_with_items(server: Server, store_url: str) -> None:
+    sync_items(server, store_url, CATALOGUE)
+    before = shown(store_url)
+    ending = sync_items(server, store_url, CATALOGUE, filter=[{"path": "status", "in": ["gone"]}])
+    assert ending.verdict is Verdict.INCOMPLETE and shown(store_url) == before
+
+
 def test_the_contested_names_are_told(server: Server, store_url: str) -> None:
     claims = (("A", ["x", "y"]), ("B", ["y", "x", "C"]), ("C", ["C", "z"]), ("D", []))
     ending = sync_items(server, store_url, Scenario(records=0, items=items(*claims)))
@@ -163,5 +170,5 @@ def test_a_version_that_was_pruned_is_named_and_what_to_do(server: Server, sqlit
         await database.close()
 
     asyncio.run(prune())
-    with pytest.raises(ConfigurationError, match=r"holds no items, or none any more"):
-        of_store(sqlite_url, "names_of", version)
+    with pytest.raises(ConfigurationError, match=r"is not in this store any more: start a new run"):
+        of_store(sqlite_url, "load_master", MasterVersion(source="erp", version=version))

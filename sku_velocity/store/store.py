@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
 
-from sku_velocity.errors import IncompleteWindowError
+from sku_velocity.errors import ConfigurationError, IncompleteWindowError
 from sku_velocity.master import Master, Names
 from sku_velocity.models import (
     BatchResult,
@@ -132,11 +132,17 @@ class Store:
             return await masters.newest_version(connection, source)
 
     async def load_master(self, version: MasterVersion) -> Master:
-        """One version of a master with all of its names, as many as its items have."""
-        return Master(version, await self.names_of(version.version))
+        """One version of a master with all of its names. Raises ConfigurationError where it was pruned."""
+        names = await self.names_of(version.version)
+        if not (names.active or names.retired):
+            raise ConfigurationError(
+                f"version {version.version} of the master {version.source} is not in this store any more: "
+                "start a new run of this window, which maps by the newest one"
+            )
+        return Master(version, names)
 
     async def names_of(self, version: str) -> Names:
-        """All names of one version of a master. Raises ConfigurationError where it holds none any more."""
+        """All names of one version of a master; none where its items have been pruned."""
         async with self._database.reading() as connection:
             return await masters.read_names(connection, version)
 

@@ -1,0 +1,41 @@
+"""How patiently a task is run: which failures are tried again and when, and how its outcome is awaited."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar, cast
+
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.futures import PrefectFuture
+from prefect.tasks import Task
+
+from flows.task_runner import as_they_complete
+from sku_velocity.errors import RetriableError
+
+R = TypeVar("R")
+
+CHUNK_RETRIES = 2
+RETRY_DELAYS = [20.0, 60.0]  # seconds, up to half as long again
+
+
+def is_retriable(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Whether the same task may well succeed later: the other side was away."""
+    return isinstance(state.data, RetriableError)
+
+
+PATIENT: dict[str, Any] = {
+    "retries": CHUNK_RETRIES,
+    "retry_delay_seconds": RETRY_DELAYS,
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": is_retriable,
+    "cache_policy": NO_CACHE,  # the ledger knows what has landed
+    "persist_result": False,
+}
+
+
+async def outcome(future: PrefectFuture[Coroutine[Any, Any, R]]) -> R:
+    """A task's result, awaited so that the flow's event loop stays free. Raises what the task raised."""
+    async for done in as_they_complete([future]):
+        return cast(R, done.result())  # Prefect types the future of an async task by its coroutine
+    raise AssertionError("a future completes once")

@@ -1,0 +1,76 @@
+"""The ERP's canonical items, read whole and published as one version of the master."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from prefect import flow, task
+from pydantic import Field
+
+from blocks.store import find_store
+from blocks.wms import find_source
+from flows.connections import Connections
+from flows.master_drift import publish_master_drift
+from flows.patience import CHUNK_RETRIES, PATIENT, outcome
+from flows.sync_velocity import MAX_REJECT_RATIO, REPAIRS, final_state, plan_window, sync_window
+from flows.task_runner import EventLoopTaskRunner
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.master import MasterChanges, compare
+from sku_velocity.models import NO_WAREHOUSE, Window
+
+
+@task(task_run_name="compare with the version before", **PATIENT)
+async def compare_versions(connections: Connections, version: str) -> MasterChanges:
+    """What a published version maps otherwise than the one before it; nothing, where it is the first."""
+    async with connections.store() as store:
+        before = await store.version_before(version)
+        if before is None:
+            return MasterChanges()
+        return compare(await store.names_of(before), await store.names_of(version))
+
+
+@flow(
+    name="sync-sku-master",
+    flow_run_name="items from {source}",
+    task_runner=EventLoopTaskRunner(),
+    persist_result=False,
+)
+async def sync_sku_master(
+    source: str,
+    store: str | None = None,
+    token_env: str | None = None,
+    chunk_retries: Annotated[int, Field(ge=0)] = CHUNK_RETRIES,
+    repairs: Annotated[int, Field(ge=0)] = REPAIRS,
+    max_reject_ratio: Annotated[float, Field(ge=0, le=1)] = MAX_REJECT_RATIO,
+    resume: str | None = None,
+) -> Any:
+    """Read all items of an ERP, prove that none is missing, and publish them as the master's new version.
+
+    Readers see one whole version, this one or the one before. A retry of the run, or another run with
+    `resume`, reads only the chunks that have not landed.
+
+    Args:
+        source: A wms-source block's name, or the path of a spec file (.yaml) with `items`.
+        store: A velocity-store block's name, or a URL without password. Empty: $SKU_VELOCITY_STORE.
+        token_env: The worker's environment variable that holds the token, where the block has none.
+        chunk_retries: How often a task is run again whose other side was away.
+        repairs: How often a master that is not proven whole is read again.
+        max_reject_ratio: Publish nothing where a larger share of the items is rejected.
+        resume: The id of an earlier run: read only what it has not landed.
+    """
+    started = time.monotonic()
+    connections = Connections(await find_source(source, token_env), await find_store(store))
+    spec = connections.source.spec
+    if spec.items is None:
+        raise ConfigurationError(f"{spec.name} holds movements, not items: its spec needs `items`")
+    planning = plan_window.with_options(retries=chunk_retries, task_run_name="plan items").submit(
+        connections, NO_WAREHOUSE, Window.everything(), resume
+    )
+    plan = await outcome(planning)
+    report, batches = await sync_window(connections, plan, started, chunk_retries, repairs, max_reject_ratio)
+    if report.published:
+        comparing = compare_versions.with_options(retries=chunk_retries)
+        changes = await outcome(comparing.submit(connections, report.flow_run_id))
+        await publish_master_drift(spec.name, report.flow_run_id, changes)
+    return final_state(report, batches)

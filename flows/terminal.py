@@ -1,0 +1,92 @@
+"""What commands share at a terminal: exit codes, the bar, the report, and what must not be shown."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prefect.client.schemas.objects import State
+from prefect.logging.handlers import PrefectConsoleHandler
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from blocks.store import STORE_VARIABLE
+from flows.artifacts import progress_listener
+from sku_velocity.models import RunReport
+from sku_velocity.store.engine import holds_password
+
+PUBLISHED, NOT_PUBLISHED, WRONG_USAGE = 0, 1, 2
+RECORD_COUNTS = ("fetched", "loaded", "rejected", "trimmed", "filtered")
+COSTS = ("chunks", "requests", "retried", "throttled", "seconds")
+HELD = {True: "held", False: "BROKEN", None: "-"}
+
+errors = Console(stderr=True)
+
+
+def run_to_the_end(
+    flow: Callable[..., Awaitable[Any]], request: dict[str, Any], label: str, *, as_json: bool
+) -> int:
+    """Run a flow that ends in a report, behind a bar, and print the report; gives the exit code."""
+
+    async def run() -> RunReport | BaseException:
+        state: State[Any] = await flow(**request, return_state=True)
+        ended = await state.aresult(raise_on_failure=False)
+        if isinstance(ended, RunReport | BaseException):
+            return ended
+        return RuntimeError(f"the flow ended {state.name}: {state.message}")
+
+    with progress_bar(label):
+        outcome = asyncio.run(run())
+    if isinstance(outcome, RunReport):
+        print(outcome.model_dump_json()) if as_json else print_report(outcome)
+        return PUBLISHED if outcome.published else NOT_PUBLISHED
+    if as_json:
+        print(json.dumps({"verdict": "failed", "published": False, "error": str(outcome)}))
+    raise outcome
+
+
+def without_password(store: str | None) -> str | None:
+    """A store that can stand in a parameter: a URL with a password goes by the environment instead."""
+    if store and "://" in store and holds_password(store):
+        os.environ[STORE_VARIABLE] = store
+        return None
+    return store
+
+
+@contextmanager
+def progress_bar(warehouse: str) -> Iterator[None]:
+    """A bar of chunks landed, on a terminal; nothing elsewhere."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True) as bar:
+        chunks = bar.add_task(warehouse, total=None)
+        token = progress_listener.set(lambda done, total: bar.update(chunks, completed=done, total=total))
+        yield
+        progress_listener.reset(token)
+
+
+def print_report(report: RunReport) -> None:
+    console = Console()
+    console.print(f"{report.label} from {report.source}: {report.verdict}", style="bold", markup=False)
+    for names in (RECORD_COUNTS, COSTS):
+        table = Table()
+        for name in names:
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_row(*(str(getattr(report, name)) for name in names))
+        console.print(table)
+    for check in report.checks:
+        console.print(f"{HELD[check.held]:6}  {check.name}: {check.found}", markup=False)
+    console.print(f"run {report.flow_run_id}", markup=False, highlight=False)
+
+
+def silence_prefect() -> None:
+    """Keep the log off the terminal; the Prefect API still gets it."""
+    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", ""):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, PrefectConsoleHandler):
+                handler.setLevel(logging.CRITICAL + 1)
