@@ -34,6 +34,7 @@ from flows.terminal import (
     without_password,
 )
 from sku_velocity.errors import ConfigurationError
+from sku_velocity.export import Destination
 from sku_velocity.models import UnknownSku
 from sku_velocity.source.presets import preset_names
 from sku_velocity.store import migrate
@@ -62,6 +63,7 @@ def sync(
     max_reject_ratio: float = MAX_REJECT_RATIO,
     master: str | None = None,
     unknown_sku: UnknownSku = UnknownSku.REJECT,
+    export_to: str | None = None,
     report_as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -93,6 +95,8 @@ def sync(
         The name of the master's source, by whose published items SKUs are mapped. Default: none.
     unknown_sku
         What becomes of a movement whose SKU the master does not know, or has retired.
+    export_to
+        A directory or a URL such as s3://bucket/path, for the window as Parquet. Default: none.
     report_as_json
         Print the report as JSON, in the last line of standard output.
     verbose
@@ -100,6 +104,8 @@ def sync(
     """
     if not verbose:
         silence_prefect()
+    if export_to:
+        Destination(export_to)  # before Prefect keeps it
     request = {
         "source": source,
         "warehouse": warehouse,
@@ -112,6 +118,7 @@ def sync(
         "max_reject_ratio": max_reject_ratio,
         "master": master,
         "unknown_sku": unknown_sku,
+        "export_to": export_to,
     }
     return run_to_the_end(sync_velocity, request, warehouse, as_json=report_as_json)
 

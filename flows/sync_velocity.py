@@ -18,12 +18,14 @@ from blocks.store import find_store
 from blocks.wms import find_source
 from flows.artifacts import Progress, publish_batch, publish_run
 from flows.connections import Connections
+from flows.export import exported
 from flows.master_drift import publish_window_drift, unknown_skus
 from flows.patience import CHUNK_RETRIES, PATIENT, outcome
 from flows.task_runner import EventLoopTaskRunner, as_they_complete
 from sku_velocity import steps
 from sku_velocity.completeness import calls_for_rereading, verdict_of
 from sku_velocity.errors import ConfigurationError, RetriableError
+from sku_velocity.export import Destination
 from sku_velocity.models import (
     BatchResult,
     Check,
@@ -165,6 +167,7 @@ async def sync_velocity(
     resume: str | None = None,
     master: str | None = None,
     unknown_sku: UnknownSku = UnknownSku.REJECT,
+    export_to: str | None = None,
 ) -> Any:
     """Read one window of one warehouse whole, prove it, and publish it in one step.
 
@@ -184,8 +187,11 @@ async def sync_velocity(
         resume: The id of an earlier run: read only what it has not landed.
         master: The name of the master's source, by whose published items SKUs are mapped. Empty: none.
         unknown_sku: Reject a movement whose SKU the master does not know or has retired, or let it pass.
+        export_to: A directory or a URL such as s3://bucket/path, for the window as Parquet. Empty: none.
     """
     started = time.monotonic()
+    if export_to:
+        Destination(export_to)  # a wrong one is told before anything is read
     connections = Connections(await find_source(source, token_env), await find_store(store))
     window = choose_window(connections.source.spec, start, end, timedelta(minutes=settle_minutes))
     planning = plan_window.with_options(retries=chunk_retries).submit(
@@ -193,6 +199,7 @@ async def sync_velocity(
     )
     plan = await outcome(planning)
     report, batches = await sync_window(connections, plan, started, chunk_retries, repairs, max_reject_ratio)
+    report = await exported(connections, report, export_to, chunk_retries)
     return final_state(report, batches)
 
 
@@ -321,6 +328,13 @@ def build_report(
 
 def final_state(report: RunReport, batches: Sequence[BatchResult]) -> State[RunReport]:
     """The run's last state: it is named, and it says what was published or what stands in the way."""
+    if report.export_error:
+        return Failed(
+            name="NotExported",
+            message=f"{report.loaded} {report.what} published, but not exported; Retry does that alone. "
+            + report.export_error,
+            data=report,
+        )
     if report.published:
         return Completed(
             name=report.verdict.capitalize(),

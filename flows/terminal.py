@@ -45,7 +45,7 @@ def run_to_the_end(
         outcome = asyncio.run(run())
     if isinstance(outcome, RunReport):
         print(outcome.model_dump_json()) if as_json else print_report(outcome)
-        return PUBLISHED if outcome.published else NOT_PUBLISHED
+        return PUBLISHED if outcome.published and not outcome.export_error else NOT_PUBLISHED
     if as_json:
         print(json.dumps({"verdict": "failed", "published": False, "error": str(outcome)}))
     raise outcome
@@ -81,6 +81,8 @@ def print_report(report: RunReport) -> None:
         console.print(table)
     for check in report.checks:
         console.print(f"{HELD[check.held]:6}  {check.name}: {check.found}", markup=False)
+    if told := report.export_error or report.exported:
+        console.print(f"{'NOT ' if report.export_error else ''}exported: {told}", markup=False)
     console.print(f"run {report.flow_run_id}", markup=False, highlight=False)
 
 

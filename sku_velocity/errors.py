@@ -13,7 +13,8 @@ VelocityError
     ├── SourceUnavailableError      a request's attempts are spent
     │   └── UnreadableBodyError       the answer stayed something else than JSON
     ├── SourceThrottledError        the source asks for more patience than one request has
-    └── StoreUnavailableError       the store is away, locked or full
+    ├── StoreUnavailableError       the store is away, locked or full
+    └── ExportError                 a published window could not be written out
 """
 
 
@@ -78,3 +79,7 @@ class SourceThrottledError(RetriableError):
 
 class StoreUnavailableError(RetriableError):
     """The store is away, locked by another writer, or full."""
+
+
+class ExportError(RetriableError):
+    """A published window could not be written out. It stays published."""

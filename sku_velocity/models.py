@@ -394,7 +394,8 @@ class RunReport(BaseModel):
     `throttled` answers that asked to wait; `seconds` is wall time of this attempt.
     `loop_lag_p99_ms` is how late, in milliseconds at the 99th percentile, the tasks' event loop woke who
     slept; `most_tasks` the most asyncio tasks that it had at once. `master` is the version that SKUs were
-    mapped by, `unknown_skus` the number of SKUs that it does not know.
+    mapped by, `unknown_skus` the number of SKUs that it does not know. `exported` names the file that the
+    window was written to, `export_error` tells why it was not.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -425,6 +426,8 @@ class RunReport(BaseModel):
     checks: list[Check]
     master: MasterVersion | None = None
     unknown_skus: int = 0
+    exported: str | None = None
+    export_error: str | None = None
 
     @property
     def label(self) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Any, Self
+
+from sqlalchemy import Row
 
 from sku_velocity.errors import ConfigurationError, IncompleteWindowError
 from sku_velocity.master import Master, Names
@@ -17,9 +19,11 @@ from sku_velocity.models import (
     RunState,
     SyncRun,
     Verdict,
+    Window,
 )
-from sku_velocity.store import ledger, masters, pages, publishing, schema
+from sku_velocity.store import ledger, masters, pages, published, publishing, schema
 from sku_velocity.store.engine import Database
+from sku_velocity.store.published import Piece
 
 
 class Store:
@@ -150,6 +154,17 @@ class Store:
         """The version of a master that showed until this one was published; None for the first."""
         async with self._database.reading() as connection:
             return await masters.version_before(connection, version)
+
+    async def pieces_of(self, source: str, warehouse: str, window: Window) -> list[Piece]:
+        """Which runs show in a window, by time."""
+        async with self._database.reading() as connection:
+            return await published.pieces_of(connection, source, warehouse, window)
+
+    async def stream(self, piece: Piece, size: int) -> AsyncGenerator[Sequence[Row[Any]], None]:
+        """The movements that show in a piece of a window, as `published.COLUMNS`, `size` at a time."""
+        async with self._database.reading() as connection:
+            async for batch in published.stream(connection, piece, size):
+                yield batch
 
     async def publish(self, flow_run_id: str, report: str, verdict: Verdict = Verdict.COMPLETE) -> None:
         """Make a proven window visible in one step, in place of whatever showed there.

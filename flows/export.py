@@ -1,0 +1,36 @@
+"""A published window, written out as Parquet for those who read files."""
+
+from __future__ import annotations
+
+from prefect import task
+
+from flows.connections import Connections
+from flows.patience import PATIENT, outcome
+from sku_velocity.errors import VelocityError
+from sku_velocity.export import Destination, export_window
+from sku_velocity.models import RunReport, Window
+
+
+@task(task_run_name="export {report.label}", **PATIENT)
+async def export_published(connections: Connections, report: RunReport, export_to: str) -> str:
+    """Write a published window to a place, unless its file is there already; gives the file's name."""
+    window = Window(report.start, report.end) if report.start and report.end else Window.everything()
+    async with connections.store() as store:
+        return await export_window(store, Destination(export_to), report.source, report.warehouse, window)
+
+
+async def exported(
+    connections: Connections, report: RunReport, export_to: str | None, retries: int
+) -> RunReport:
+    """The report of a window once it has been exported, where it was published and a place is named.
+
+    An export that fails is told in the report: the window stays published.
+    """
+    if export_to is None or not report.published:
+        return report
+    try:
+        exporting = export_published.with_options(retries=retries)
+        name = await outcome(exporting.submit(connections, report, export_to))
+    except VelocityError as error:
+        return report.model_copy(update={"export_error": str(error)})
+    return report.model_copy(update={"exported": name})

@@ -1,0 +1,208 @@
+"""A published window as one Parquet file, in a directory or an object store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from sku_velocity.errors import ConfigurationError, ExportError
+from sku_velocity.models import Window, iso
+from sku_velocity.store import Store
+from sku_velocity.store.published import COLUMNS, Piece
+
+ROW_GROUP = 50_000  # movements: about 30 MB while they are on their way
+SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("warehouse_id", pa.string(), nullable=False),
+        pa.field("sku_id", pa.string(), nullable=False),
+        pa.field("units_moved", pa.int64(), nullable=False),
+        pa.field("timestamp_utc", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("movement_id", pa.string()),
+        pa.field("flow_run_id", pa.string(), nullable=False),
+        pa.field("position", pa.int64(), nullable=False),
+    ]
+)
+PIECES = b"sku_velocity.pieces"  # of the file's metadata: which run shows in which stretch of the window
+# Where a name stands for a whole object: it is put in one piece or not at all, and moving would copy it.
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci", "obs", "cos", "r2"})
+EXAMPLES = "write a directory, such as /srv/export, or a URL without credentials, such as s3://bucket/export"
+CREDENTIALS = re.compile(r"://[^@]*:[^@]*@")
+PLAIN = re.compile(r"[A-Z0-9-]{1,60}")
+
+
+class Destination:
+    """A directory, or a place in an object store, that exports are written to.
+
+    Credentials come from the environment, as each store's own tools take them. Raises ConfigurationError
+    where the URL carries any, or names no place that can be written to here.
+    """
+
+    def __init__(self, url: str) -> None:
+        if CREDENTIALS.search(url) or ("://" in url and "?" in url):
+            raise ConfigurationError(
+                "export_to carries credentials or options, and Prefect keeps parameters in clear: give them "
+                f"in the environment of the worker; {EXAMPLES}"
+            )
+        self.url = url
+        try:
+            fs, self._root = url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise ConfigurationError(f"export_to {url}: {error}; {EXAMPLES}") from error
+        self._fs: AbstractFileSystem = fs
+
+    def shows(self, name: str, pieces: Sequence[Piece]) -> bool:
+        """Whether the file of this name is there, and holds these pieces of its window."""
+        with explaining(self.url):
+            if not self._fs.exists(self._path(name)):
+                return False
+            with self._fs.open(self._path(name), "rb") as file:
+                metadata = pq.read_schema(file).metadata or {}
+        return bool(metadata.get(PIECES) == _told(pieces))
+
+    @contextmanager
+    def writing(self, name: str, mark: str) -> Iterator[Path]:
+        """A local file to write, which takes its place under `name` as a whole when the block is left.
+
+        Where the block fails, what stood there before stays. `mark` tells two writers apart.
+        """
+        with explaining(self.url):
+            self._fs.makedirs(self._root, exist_ok=True)
+        hidden = f".{name}.{mark}.tmp"
+        if isinstance(self._fs, LocalFileSystem):
+            scratch = Path(self._root) / hidden
+            try:
+                yield scratch
+                with explaining(self.url):
+                    scratch.replace(self._path(name))
+            finally:
+                scratch.unlink(missing_ok=True)
+            return
+        with tempfile.TemporaryDirectory() as directory:
+            scratch = Path(directory) / name
+            yield scratch
+            with explaining(self.url):
+                self._put(scratch, name, hidden)
+
+    def _put(self, file: Path, name: str, hidden: str) -> None:
+        protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
+        if protocols & OBJECT_STORES:
+            self._fs.put_file(str(file), self._path(name))
+        else:
+            self._fs.put_file(str(file), self._path(hidden))
+            self._fs.mv(self._path(hidden), self._path(name))
+
+    def _path(self, name: str) -> str:
+        return f"{self._root.rstrip('/')}/{name}"
+
+
+async def export_window(
+    store: Store,
+    destination: Destination,
+    source: str,
+    warehouse: str,
+    window: Window,
+    row_group: int = ROW_GROUP,
+) -> str:
+    """Write what shows of a window, as `SCHEMA`, in the order of the view's ranges and positions.
+
+    Gives the file's name, which tells source, warehouse and window. A file that is there and holds the same
+    runs is left as it is, so that a second call costs one look. Memory goes with a row group. Raises
+    ExportError where the place cannot be written to for now, or the window changed meanwhile, and
+    ConfigurationError where it never can be.
+    """
+    name = file_name(source, warehouse, window)
+    pieces = await store.pieces_of(source, warehouse, window)
+    if await asyncio.to_thread(destination.shows, name, pieces):
+        return name
+    mark = blake2b(_told(pieces), digest_size=8).hexdigest()
+    with destination.writing(name, mark) as file:
+        await _write(file, store, source, warehouse, pieces, destination.url, row_group)
+        if await store.pieces_of(source, warehouse, window) != pieces:
+            raise ExportError(
+                f"export of {warehouse} from {source}, {window}: it was published anew meanwhile"
+            )
+    return name
+
+
+def file_name(source: str, warehouse: str, window: Window) -> str:
+    """The name of a window's file: safe on every file system, and of this window alone.
+
+    A warehouse that is not plain (capitals, digits, dashes) is told by what is plain of it and a digest.
+    """
+    bounds = "everything" if window.is_everything else f"{_compact(window.start)}-{_compact(window.end)}"
+    return f"{source}.{_plain(warehouse)}.{bounds}.parquet"
+
+
+def _plain(warehouse: str) -> str:
+    if PLAIN.fullmatch(warehouse):
+        return warehouse
+    digest = blake2b(warehouse.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9-]+', '-', warehouse)[:60]}_{digest}"
+
+
+def _compact(instant: datetime) -> str:
+    return re.sub(r"[-:]", "", iso(instant.astimezone(UTC))).replace(".", "_")
+
+
+async def _write(
+    file: Path,
+    store: Store,
+    source: str,
+    warehouse: str,
+    pieces: Sequence[Piece],
+    where: str,
+    row_group: int,
+) -> None:
+    with explaining(where):
+        writer = pq.ParquetWriter(file, SCHEMA.with_metadata({PIECES: _told(pieces)}))
+    with writer:
+        for piece in pieces:
+            async with aclosing(store.stream(piece, row_group)) as batches:
+                async for rows in batches:
+                    batch = _batch(rows, source, warehouse, piece)
+                    with explaining(where):
+                        await asyncio.to_thread(writer.write_batch, batch)
+
+
+def _batch(rows: Sequence[Any], source: str, warehouse: str, piece: Piece) -> pa.RecordBatch:
+    told = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
+    same = {"source": source, "warehouse_id": warehouse, "flow_run_id": piece.flow_run_id}
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.repeat(pa.scalar(same[field.name]), len(rows))
+            if field.name in same
+            else pa.array(told[field.name], field.type)
+            for field in SCHEMA
+        ],
+        schema=SCHEMA,
+    )
+
+
+def _told(pieces: Sequence[Piece]) -> bytes:
+    return json.dumps([[piece.flow_run_id, str(piece.window)] for piece in pieces]).encode()
+
+
+@contextmanager
+def explaining(where: str) -> Iterator[None]:
+    """Says where an export failed, and whether it is a setting or may pass: each store has its own errors."""
+    try:
+        yield
+    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        raise ConfigurationError(f"export to {where}: {error}: check export_to and its rights") from error
+    except Exception as error:
+        raise ExportError(f"export to {where}: {type(error).__name__}: {error}") from error
