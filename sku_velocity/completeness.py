@@ -21,12 +21,12 @@ SEAMS = "pages join without gap or overlap"
 ENDS = "the ends stood still"
 TOTAL = "the total stood still"
 IDS = "no record id twice"
-ALIASES = "no alias of two items"
+NAMES = "no name of two items"
 ITEMS = "the master holds items"
-NAMED_ALIASES = 5
+SHOWN_NAMES = 5
 ARITHMETIC = "fetched = loaded + rejected + trimmed + filtered"
 REJECTS = "rejects within the limit"
-MENDED_BY_REREADING = frozenset({PAGES, SEAMS, ENDS, TOTAL, IDS, ALIASES})
+MENDED_BY_REREADING = frozenset({PAGES, SEAMS, ENDS, TOTAL, IDS, NAMES})
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class LastLook:
     """What the source says once all chunks have landed.
 
     `total` is the number of records now; `ends_agree` whether the window's ends, read again, are what they
-    were; `repeated_ids` how many record ids were read more than once; `contested_aliases` the aliases that
-    more than one item of a master claims. None: the source does not allow it.
+    were; `repeated_ids` how many record ids were read more than once; `contested_names` the ids
+    and aliases that more than one item of a master claims. None: the source does not allow it.
     """
 
     total: int | None = None
     ends_agree: bool | None = None
     repeated_ids: int | None = None
-    contested_aliases: Sequence[str] | None = None
+    contested_names: Sequence[str] | None = None
 
 
 def prove(
@@ -144,13 +144,13 @@ def _no_id_twice(look: LastLook | None) -> Check:
 
 def _the_master_is_sound(look: LastLook | None, batches: Sequence[BatchResult]) -> list[Check]:
     """Of a master: what a contested name means would be a guess, and an empty one knows no SKU at all."""
-    if look is None or look.contested_aliases is None:
+    if look is None or look.contested_names is None:
         return []
-    contested = look.contested_aliases
-    named = f": {', '.join(contested[:NAMED_ALIASES])}" if contested else ""
+    contested = look.contested_names
+    named = f": {', '.join(contested[:SHOWN_NAMES])}" if contested else ""
     loaded = sum(batch.loaded for batch in batches)
     return [
-        Check(ALIASES, not contested, f"{len(contested)} aliases of more than one item{named}"),
+        Check(NAMES, not contested, f"{len(contested)} names of more than one item{named}"),
         Check(ITEMS, loaded > 0, f"{loaded} items"),
     ]
 

@@ -24,7 +24,7 @@ from sku_velocity.models import Window, iso
 from sku_velocity.store import Store
 from sku_velocity.store.published import COLUMNS, Piece
 
-ROW_GROUP = 50_000  # movements: about 30 MB while they are on their way
+ROW_GROUP = 20_000  # movements that are in memory at once
 SCHEMA = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),

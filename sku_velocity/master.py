@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
@@ -30,8 +30,8 @@ class NamedMovement(Movement):
 class Names:
     """All names of one version of a master, each with the canonical id of its item; no name in both."""
 
-    active: Mapping[str, str]
-    retired: Mapping[str, str]
+    active: dict[str, str]
+    retired: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -73,23 +73,20 @@ class Master:
     names: Names
 
     @cached_property
-    def _known(self) -> dict[str, str]:
-        return {**self.names.retired, **self.names.active}
-
-    @cached_property
     def _welcome(self) -> dict[str, str]:
-        return self._known if self.of.unknown_sku is UnknownSku.PASS else dict(self.names.active)
+        names = self.names
+        return {**names.retired, **names.active} if self.of.unknown_sku is UnknownSku.PASS else names.active
 
     def canonical(self, told: Sequence[str]) -> list[str]:
-        """The canonical id of each name; a name that the master does not know stays as it is."""
-        return list(map(self._known.get, told, told))
+        """The canonical id of each name that may pass; any other stays as it is."""
+        return list(map(self._welcome.get, told, told))
 
     def questionable(self, told: Iterable[str]) -> set[str]:
         """Those of these names that need a look: unknown or, where they may not pass, retired."""
         return set(told).difference(self._welcome)
 
     def knows(self, name: str) -> bool:
-        return name in self._known
+        return name in self.names.active or name in self.names.retired
 
     def refusal(self, name: str) -> str | None:
         """Why a movement with this name may not pass; None where it may."""

@@ -115,7 +115,7 @@ async def _look_again(
     look = await reader.look_again(run, batches)
     if reader.client.spec.items is not None:
         repeated, contested = await store.count_repeated_skus(run.id), await store.contested_names(run.id)
-        return replace(look, repeated_ids=repeated, contested_aliases=contested)
+        return replace(look, repeated_ids=repeated, contested_names=contested)
     if reader.client.spec.fields.movement_id is None:
         return look
     return replace(look, repeated_ids=await store.count_repeated_ids(run.id))

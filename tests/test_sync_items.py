@@ -140,9 +140,9 @@ def test_an_empty_master_does_not_take_the_place_of_one_with_items(server: Serve
 
 
 def test_the_contested_names_are_told(server: Server, store_url: str) -> None:
-    claims = (("A", ["x", "y"]), ("B", ["y", "x", "C"]), ("C", ["C", "z"]), ("D", []))
+    claims = (("A", ["x", "y"]), ("B", ["y", "x", "C"]), ("C", ["C", "z"]), ("D", []), ("D", []))
     ending = sync_items(server, store_url, Scenario(records=0, items=items(*claims)))
-    assert of_store(store_url, "contested_names", ending.run_id) == ["C", "x", "y"]
+    assert of_store(store_url, "contested_names", ending.run_id) == ["C", "D", "x", "y"]
 
 
 def test_a_version_is_loaded_with_all_of_its_names(server: Server, store_url: str) -> None:

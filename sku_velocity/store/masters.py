@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CompoundSelect, func, literal, select, union_all
+from sys import intern
+
+from sqlalchemy import CompoundSelect, func, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import ConfigurationError
@@ -51,7 +53,7 @@ async def read_names(connection: AsyncConnection, version: str) -> Names:
     key = (await get_run(connection, version)).key
     found: dict[str, dict[str, str]] = {status: {} for status in ItemStatus}
     for row in await connection.execute(_names(key)):
-        found[row.status][row.name] = row.sku_id
+        found[row.status][row.name] = intern(row.sku_id)  # as many copies as it has names would fill memory
     return Names(found[ItemStatus.ACTIVE], found[ItemStatus.RETIRED])
 
 
@@ -65,23 +67,18 @@ async def count_repeated_skus(connection: AsyncConnection, flow_run_id: str) -> 
 
 
 async def contested_names(connection: AsyncConnection, flow_run_id: str) -> list[str]:
-    """The aliases by which a run has read more than one item: of others, or another's own id."""
+    """The names by which a run has read more than one item: own ids and aliases, in order."""
     key = (await get_run(connection, flow_run_id)).key
     claims = _names(key).subquery()
-    contested = (
-        select(claims.c.name)
-        .group_by(claims.c.name)
-        .having(func.count() > 1, func.max(claims.c.is_alias) == 1)
-        .order_by(claims.c.name)
-    )
+    contested = select(claims.c.name).group_by(claims.c.name).having(func.count() > 1).order_by(claims.c.name)
     return list((await connection.execute(contested)).scalars())
 
 
-def _names(key: int) -> CompoundSelect[tuple[str, str, str, int]]:
+def _names(key: int) -> CompoundSelect[tuple[str, str, str]]:
     """Each item's own id and its aliases."""
-    own = select(items.c.sku_id.label("name"), items.c.sku_id, items.c.status, literal(0).label("is_alias"))
+    own = select(items.c.sku_id.label("name"), items.c.sku_id, items.c.status)
     others = (
-        select(item_aliases.c.alias, items.c.sku_id, items.c.status, literal(1))
+        select(item_aliases.c.alias, items.c.sku_id, items.c.status)
         .join(
             items, (items.c.run_key == item_aliases.c.run_key) & (items.c.position == item_aliases.c.position)
         )

@@ -126,7 +126,7 @@ class Store:
             return await masters.count_repeated_skus(connection, flow_run_id)
 
     async def contested_names(self, flow_run_id: str) -> list[str]:
-        """The aliases that more than one item of a run claims, in order."""
+        """The names that more than one item of a run claims: own ids and aliases, in order."""
         async with self._database.reading() as connection:
             return await masters.contested_names(connection, flow_run_id)
 
