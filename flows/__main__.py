@@ -35,7 +35,7 @@ from flows.terminal import (
 )
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.export import Destination
-from sku_velocity.models import UnknownSku
+from sku_velocity.models import NO_WAREHOUSE, UnknownSku
 from sku_velocity.source.presets import preset_names
 from sku_velocity.store import migrate
 
@@ -127,7 +127,7 @@ def sync(
 def check_source(
     *,
     source: str,
-    warehouse: str,
+    warehouse: str | None = None,
     token_env: str | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
@@ -139,7 +139,7 @@ def check_source(
     source
         A wms-source block's name, or the path of a spec file (.yaml).
     warehouse
-        The warehouse, as the API names it.
+        The warehouse, as the API names it; none for a master's items.
     token_env
         The environment variable that holds the source's token.
     start
@@ -150,9 +150,10 @@ def check_source(
 
     async def run() -> SourceCheck:
         block = await find_source(source, token_env)
-        return await try_source(
-            block, warehouse, choose_window(block.spec, start, end, timedelta(minutes=10))
-        )
+        if block.spec.items is None and not warehouse:
+            raise ConfigurationError("--warehouse is missing: which warehouse's movements?")
+        window = choose_window(block.spec, start, end, timedelta(minutes=10))
+        return await try_source(block, warehouse or NO_WAREHOUSE, window)
 
     print_check(asyncio.run(run()), Console())
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from sku_velocity.source.window import Survey, WindowReader
 TELLING_HEADER = re.compile(r"rate|limit|retry|throttl|remaining", re.IGNORECASE)
 SHOWN_CHARACTERS = 60
 MOVEMENT = ("position", "movement_id", "sku_id", "warehouse_id", "units_moved", "timestamp_utc")
+ITEM = ("position", "sku_id", "status", "description", "unit_volume", "aliases")
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,24 @@ class SourceCheck:
     page: PageResult
 
     @property
+    def _rows(self) -> Sequence[tuple[Any, ...]]:
+        return self.page.items or self.page.movements
+
+    @property
     def shown(self) -> int:
         """The place of the record to look at: the first that is neither filtered nor trimmed, if any is."""
-        kept = [row[0] for row in self.page.movements] + [each.position for each in self.page.dead_letters]
+        kept = [row[0] for row in self._rows] + [each.position for each in self.page.dead_letters]
         return min(kept, default=0)
 
     def fields(self) -> Iterator[tuple[str, str, str, str]]:
         """Of that record: each field's name, where it is looked for, what is told, what it comes to."""
         record = self.records[self.shown] if self.records else None
-        movement = next((row for row in self.page.movements if row[0] == self.shown), None)
+        columns = ITEM if self.spec.items else MOVEMENT
+        row = next((row for row in self._rows if row[0] == self.shown), None)
         letter = next((each for each in self.page.dead_letters if each.position == self.shown), None)
-        for name, field in self.spec.fields.mapped():
+        for name, field in self.spec.record.mapped():
             told = " | ".join(_short(look_up(record, path)) for path in field.paths)
-            value = "filtered or trimmed" if movement is None else _short(movement[MOVEMENT.index(name)])
+            value = "filtered or trimmed" if row is None else _short(row[columns.index(name)])
             if letter is not None:
                 wrong = [why.message for why in letter.reasons if why.field.startswith(field.paths or ("",))]
                 value = f"rejected: {'; '.join(wrong)}"
@@ -65,11 +71,11 @@ class SourceCheck:
             yield "no total is mapped, so the end is searched for: set total, where the API tells one"
         if not spec.order.params and not spec.paging.is_sequential:
             yield "no order is asked for: set order.params to an ascending one, where the API has it"
-        if spec.fields.movement_id is None:
+        if spec.items is None and spec.fields.movement_id is None:
             yield "no movement_id is mapped: an order that is not fixed would not show"
-        if not spec.has_window:
+        if spec.items is None and not spec.has_window:
             yield "the source is not asked for a window: every run reads all it has (window.params)"
-        if not spec.request.names_warehouse:
+        if spec.items is None and not spec.request.names_warehouse:
             yield "the source is not asked for one warehouse: the records of others are read and trimmed"
         if letter := next(iter(self.page.dead_letters), None):
             share = f"{len(self.page.dead_letters)} of {len(self.records)}"

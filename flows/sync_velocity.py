@@ -193,7 +193,10 @@ async def sync_velocity(
     if export_to:
         Destination(export_to)  # a wrong one is told before anything is read
     connections = Connections(await find_source(source, token_env), await find_store(store))
-    window = choose_window(connections.source.spec, start, end, timedelta(minutes=settle_minutes))
+    spec = connections.source.spec
+    if spec.items is not None:
+        raise ConfigurationError(f"{spec.name} holds items, not movements: read it with sync-master")
+    window = choose_window(spec, start, end, timedelta(minutes=settle_minutes))
     planning = plan_window.with_options(retries=chunk_retries).submit(
         connections, warehouse, window, resume, master, unknown_sku
     )
@@ -268,10 +271,8 @@ def choose_window(
     """The window asked for, or the last hour that has settled, by the run's *scheduled* start.
 
     Everything there is, where neither is given and the source cannot be asked for a window. Raises
-    ConfigurationError where the end is not after the start, and where the source holds no movements.
+    ConfigurationError where the end is not after the start.
     """
-    if spec.items is not None:
-        raise ConfigurationError(f"{spec.name} holds items, not movements: read it with sync-master")
     if start is None and end is None and not spec.has_window:
         return Window.everything()
     end = end or Window.last_hour(scheduled_start(), settle).end

@@ -213,6 +213,15 @@ def test_what_a_new_version_maps_otherwise_is_an_artifact_and_an_event(
     assert r"| sku 2 | SKU\-00002 | SKU\-00001 |" in shown["erp-master-changes"]
 
 
+def test_a_master_can_be_tried_on_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with wms_and_erp(tmp_path) as (_, acme, erp):
+        assert main(["check-source", "--source", erp, "--token-env", "WMS_TOKEN"]) == 0
+        shown = capsys.readouterr().out
+        assert main(["check-source", "--source", acme, "--token-env", "WMS_TOKEN"]) == 2
+    assert "ean:4000000000001" in shown and "total: 40 records" in shown
+    assert "description, unit_volume" in shown and "movement_id" not in shown and "window" not in shown
+
+
 def test_the_command_line_syncs_a_master_and_maps_by_it(tmp_path: Path, sqlite_url: str) -> None:
     with wms_and_erp(tmp_path) as (_, acme, erp):
         common = ["--token-env", "WMS_TOKEN", "--store", sqlite_url]
