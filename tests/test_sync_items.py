@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import text
 
 from simulator.faults import Fault
@@ -17,7 +19,7 @@ from simulator.server import Server, serve
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.master import Names
 from sku_velocity.models import NO_WAREHOUSE, MasterVersion, Verdict
-from sku_velocity.store import Store
+from sku_velocity.store import Store, migrate
 from sku_velocity.store.engine import Database
 from tests.steps_driver import Ending, sync
 
@@ -28,6 +30,14 @@ CATALOGUE = Scenario(records=0, items=make_items(60, retired_ratio=0.1, bad_rati
 def server() -> Iterator[Server]:
     with serve(CATALOGUE) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def standing_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store whose master is published anew, again and again."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('standing')}/velocity.db"
+    asyncio.run(migrate(url))
+    return url
 
 
 def sync_items(server: Server, url: str, scenario: Scenario, **parts: Any) -> Ending:
@@ -75,6 +85,31 @@ def test_a_master_is_published_whole_with_its_bad_items_as_dead_letters(
     assert {sku for sku, _, _ in shown(store_url)} == {movement[1] for movement in truth.movements}
     assert len(of_store(store_url, "dead_letters", ending.run_id)) == truth.bad == 3
     assert select(store_url, "SELECT count(*) FROM published_aliases") == [(2 * truth.valid,)]
+
+
+moments, places, few = st.integers(1, 12), st.integers(0, 40), st.integers(1, 3)
+inserts = st.builds(Change, request=moments, position=places, insert=few, warehouse=st.just(ITEMS))
+deletes = st.builds(Change, request=moments, position=places, delete=few, warehouse=st.just(ITEMS))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(1, 40),
+    st.lists(inserts, max_size=4) | st.lists(deletes, max_size=4),
+    st.sampled_from([None, 1, 3, 7]),
+    st.integers(2, 20),
+)
+def test_what_is_published_is_what_the_source_holds(
+    server: Server, standing_url: str, count: int, moves: list[Change], clamp: int | None, page: int
+) -> None:
+    before = shown(standing_url)
+    scenario = Scenario(records=0, items=make_items(count), changes=tuple(moves), max_page_size=clamp)
+    ending = sync_items(server, standing_url, scenario, paging={"page_size": page})
+    held = {row.sku_id for row in server.simulator.dataset.rows(ITEMS)}
+    if ending.verdict is Verdict.INCOMPLETE:
+        assert shown(standing_url) == before
+    else:
+        assert {sku for sku, _, _ in shown(standing_url)} == held
 
 
 def test_a_newer_version_takes_the_place_of_the_one_before(server: Server, store_url: str) -> None:
