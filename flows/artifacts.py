@@ -97,7 +97,7 @@ def render_report(report: RunReport) -> str:
     lines = [
         f"# {escape(report.label)} from {report.source}: {report.verdict}, {outcome}",
         "",
-        f"Window {window}, run `{report.flow_run_id}`",
+        f"Window {window}, run `{report.flow_run_id}`{_mapped_by(report)}",
         "",
         "| Records | | Requests | |",
         "| --- | ---: | --- | ---: |",
@@ -116,6 +116,13 @@ def render_report(report: RunReport) -> str:
         lines += ["", "Fields that the spec does not map (schema drift):", ""]
         lines += [f"- {escape(shorten(name))}: {count}" for name, count in report.extra_fields.items()]
     return "\n".join(lines)
+
+
+def _mapped_by(report: RunReport) -> str:
+    if report.master is None:
+        return ""
+    by = f"{report.master.source}, version `{report.master.version}`"
+    return f", SKUs mapped by the master {by}: {report.unknown_skus} unknown to it"
 
 
 def _window_of(report: RunReport) -> str:

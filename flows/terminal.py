@@ -81,6 +81,9 @@ def print_report(report: RunReport) -> None:
         console.print(table)
     for check in report.checks:
         console.print(f"{HELD[check.held]:6}  {check.name}: {check.found}", markup=False)
+    if report.master is not None:
+        by = f"{report.master.source}, version {report.master.version}"
+        console.print(f"mapped by the master {by}: {report.unknown_skus} SKUs unknown to it", markup=False)
     if told := report.export_error or report.exported:
         console.print(f"{'NOT ' if report.export_error else ''}exported: {told}", markup=False)
     console.print(f"run {report.flow_run_id}", markup=False, highlight=False)

@@ -12,6 +12,7 @@ from sku_velocity.models import (
     Chunk,
     ChunkState,
     DeadLetter,
+    MasterVersion,
     Reason,
     RunReport,
     Verdict,
@@ -114,6 +115,12 @@ def test_a_report_shows_the_verdict_the_proof_and_the_drift() -> None:
     assert shown.startswith(r"# WH\-01 from acme: incomplete, nothing published")
     assert "| the total stood still | **no** | 1000 before, 1001 after |" in shown
     assert "2026-03-01T00:00:00Z/2026-03-02T00:00:00Z" in shown and "- colour: 7" in shown
+
+
+def test_a_report_tells_which_version_of_the_master_mapped_it() -> None:
+    version = MasterVersion(source="erp", version="0198")
+    shown = render_report(REPORT.model_copy(update={"master": version, "unknown_skus": 3}))
+    assert "SKUs mapped by the master erp, version `0198`: 3 unknown to it" in shown
 
 
 def test_the_artifacts_keys_are_keys_to_prefect() -> None:
