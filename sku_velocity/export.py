@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,48 +64,50 @@ class Destination:
             fs, self._root = url_to_fs(url)
         except (ImportError, ValueError) as error:
             raise ConfigurationError(f"export_to {url}: {error}; {EXAMPLES}") from error
+        except Exception as error:  # some connect at once, and each fails in its own way
+            raise ExportError(f"export_to {url}: {type(error).__name__}: {error}") from error
         self._fs: AbstractFileSystem = fs
 
     def shows(self, name: str, pieces: Sequence[Piece]) -> bool:
-        """Whether the file of this name is there, and holds these pieces of its window."""
+        """Whether the file of this name is there, whole, and holds these pieces of its window."""
         with explaining(self.url):
+            self._fs.invalidate_cache()  # others may have written since this process last looked
             if not self._fs.exists(self._path(name)):
                 return False
             with self._fs.open(self._path(name), "rb") as file:
-                metadata = pq.read_schema(file).metadata or {}
+                try:
+                    metadata = pq.read_schema(file).metadata or {}
+                except pa.ArrowInvalid:  # what a power cut left behind
+                    return False
         return bool(metadata.get(PIECES) == _told(pieces))
 
     @contextmanager
-    def writing(self, name: str, mark: str) -> Iterator[Path]:
-        """A local file to write, which takes its place under `name` as a whole when the block is left.
-
-        Where the block fails, what stood there before stays. `mark` tells two writers apart.
-        """
-        with explaining(self.url):
-            self._fs.makedirs(self._root, exist_ok=True)
-        hidden = f".{name}.{mark}.tmp"
+    def scratch(self, hidden: str) -> Iterator[Path]:
+        """A local file to write, gone when the block is left; in the directory itself where that is local."""
         if isinstance(self._fs, LocalFileSystem):
-            scratch = Path(self._root) / hidden
-            try:
-                yield scratch
-                with explaining(self.url):
-                    scratch.replace(self._path(name))
-            finally:
-                scratch.unlink(missing_ok=True)
-            return
-        with tempfile.TemporaryDirectory() as directory:
-            scratch = Path(directory) / name
-            yield scratch
             with explaining(self.url):
-                self._put(scratch, name, hidden)
-
-    def _put(self, file: Path, name: str, hidden: str) -> None:
-        protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
-        if protocols & OBJECT_STORES:
-            self._fs.put_file(str(file), self._path(name))
+                self._fs.makedirs(self._root, exist_ok=True)
+            file = Path(self._root) / hidden
+            try:
+                yield file
+            finally:
+                file.unlink(missing_ok=True)
         else:
-            self._fs.put_file(str(file), self._path(hidden))
-            self._fs.mv(self._path(hidden), self._path(name))
+            with tempfile.TemporaryDirectory() as directory:
+                yield Path(directory) / hidden
+
+    def put(self, file: Path, name: str) -> None:
+        """Have a file of `scratch` take the place of whatever stands under a name, in one step."""
+        protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
+        with explaining(self.url):
+            if isinstance(self._fs, LocalFileSystem):
+                file.replace(self._path(name))
+            elif protocols & OBJECT_STORES:
+                self._fs.put_file(str(file), self._path(name))
+            else:
+                self._fs.makedirs(self._root, exist_ok=True)
+                self._fs.put_file(str(file), self._path(file.name))
+                self._fs.mv(self._path(file.name), self._path(name))
 
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
@@ -129,13 +132,13 @@ async def export_window(
     pieces = await store.pieces_of(source, warehouse, window)
     if await asyncio.to_thread(destination.shows, name, pieces):
         return name
-    mark = blake2b(_told(pieces), digest_size=8).hexdigest()
-    with destination.writing(name, mark) as file:
+    with destination.scratch(f".{name}.{uuid4().hex[:8]}.tmp") as file:  # two may write at once
         await _write(file, store, source, warehouse, pieces, destination.url, row_group)
         if await store.pieces_of(source, warehouse, window) != pieces:
             raise ExportError(
                 f"export of {warehouse} from {source}, {window}: it was published anew meanwhile"
             )
+        await asyncio.to_thread(destination.put, file, name)
     return name
 
 

@@ -168,10 +168,18 @@ async def test_a_store_that_fails_is_tried_again_and_keeps_what_it_held(store: S
 
 def test_a_file_that_breaks_off_leaves_what_stood_there(tmp_path: Path) -> None:
     (tmp_path / NAME).write_text("before")
-    with pytest.raises(RuntimeError), Destination(str(tmp_path)).writing(NAME, "1") as file:
+    with pytest.raises(RuntimeError), Destination(str(tmp_path)).scratch(".half.tmp") as file:
         file.write_text("half")
         raise RuntimeError
     assert (tmp_path / NAME).read_text() == "before" and len(list(tmp_path.iterdir())) == 1
+
+
+async def test_a_file_that_is_broken_is_written_anew(store: Store, tmp_path: Path) -> None:
+    await publish(store, 1)
+    for broken in (b"", b"PAR1 and no more"):
+        (tmp_path / NAME).write_bytes(broken)
+        await export(store, tmp_path)
+        assert pq.read_table(tmp_path / NAME).num_rows == 1
 
 
 async def test_a_directory_that_is_none_is_a_wrong_setting(store: Store, tmp_path: Path) -> None:
