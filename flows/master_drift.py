@@ -16,6 +16,7 @@ from sku_velocity.models import BatchResult, RunReport
 DRIFT_EVENT = "sku-velocity.master.drift"
 SHOWN = 50  # rows of a kind on an artifact
 TOLD = 20  # names of a kind in an event
+SHOWN_CHARACTERS = 80  # of a name, which came from outside and may be a megabyte
 
 
 def unknown_skus(batches: Iterable[BatchResult]) -> Counter[str]:
@@ -65,7 +66,11 @@ def _rest(count: int) -> list[str]:
 
 
 def _name(text: str) -> str:
-    return escape(shorten(text, 80))
+    return escape(shorten(text, SHOWN_CHARACTERS))
+
+
+def _shortened(names: Iterable[str]) -> list[str]:
+    return [shorten(name, SHOWN_CHARACTERS) for name in names]
 
 
 async def publish_window_drift(report: RunReport, batches: Sequence[BatchResult]) -> None:
@@ -78,7 +83,7 @@ async def publish_window_drift(report: RunReport, batches: Sequence[BatchResult]
         "run": report.flow_run_id,
         "unknown_skus": len(unknown),
         "movements": unknown.total(),
-        "most": dict(unknown.most_common(TOLD)),
+        "most": {shorten(sku, SHOWN_CHARACTERS): count for sku, count in unknown.most_common(TOLD)},
     }
     await _publish(
         report.master.source,
@@ -93,9 +98,9 @@ async def publish_master_drift(source: str, version: str, changes: MasterChanges
     if not changes.is_drift:
         return
     told = {
-        "moved": [list(row) for row in changes.moved[:TOLD]],
-        "gone": [list(row) for row in changes.gone[:TOLD]],
-        "retired": list(changes.retired[:TOLD]),
+        "moved": [_shortened(row) for row in changes.moved[:TOLD]],
+        "gone": [_shortened(row) for row in changes.gone[:TOLD]],
+        "retired": _shortened(changes.retired[:TOLD]),
         "counts": {name: len(getattr(changes, name)) for name in ("moved", "gone", "retired")},
     }
     await _publish(

@@ -6,24 +6,21 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
 
-from pydantic import Field
-
-from sku_velocity.models import MasterVersion, Movement, Rule, UnknownSku
-
-SKU_ID = re.compile(r"[A-Z0-9-]+")
-NOT_A_SKU_ID = "must be made of A-Z, 0-9 and '-' only"
+from sku_velocity.models import (
+    NOT_IN_SKU_ALPHABET,
+    SKU_ALPHABET,
+    MasterVersion,
+    Movement,
+    Name,
+    UnknownSku,
+)
 
 
 class NamedMovement(Movement):
     """A movement before its SKU is looked up in a master: it may bear any name, as an alias may be any."""
 
-    sku_id: Annotated[
-        str,
-        Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", coerce_numbers_to_str=True),
-        Rule("must be a text that is not empty"),
-    ]
+    sku_id: Name
 
 
 @dataclass(frozen=True)
@@ -93,5 +90,5 @@ class Master:
         if name in self._welcome:
             return None
         if self.of.unknown_sku is UnknownSku.PASS:
-            return None if SKU_ID.fullmatch(name) else NOT_A_SKU_ID
+            return None if re.fullmatch(SKU_ALPHABET, name) else NOT_IN_SKU_ALPHABET
         return f"is {'retired in' if self.knows(name) else 'not known to'} the master {self.of.source}"

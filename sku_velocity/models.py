@@ -49,16 +49,17 @@ class _AsDateText:
         )
 
 
+SKU_ALPHABET, NOT_IN_SKU_ALPHABET = r"[A-Z0-9-]+", "must be made of A-Z, 0-9 and '-' only"
+
 SkuId = Annotated[
-    str,
-    Field(pattern=r"^[A-Z0-9-]+$", coerce_numbers_to_str=True),
-    Rule("must be made of A-Z, 0-9 and '-' only"),
+    str, Field(pattern=f"^{SKU_ALPHABET}$", coerce_numbers_to_str=True), Rule(NOT_IN_SKU_ALPHABET)
 ]
-WarehouseId = Annotated[
+Name = Annotated[
     str,
     Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", coerce_numbers_to_str=True),
     Rule("must be a text that is not empty"),
 ]
+WarehouseId = Name
 UnitsMoved = Annotated[
     Annotated[int, Field(strict=True)]
     | Annotated[float, Field(strict=True, ge=0, lt=2**53, multiple_of=1)]

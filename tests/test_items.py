@@ -46,7 +46,7 @@ def test_an_item_has_an_id_and_a_status_and_may_have_more() -> None:
 @pytest.mark.parametrize(
     ("told", "form"),
     [
-        (["ean 1", 2, "ean 1", "", None, "A-1"], {"path": "names"}),
+        (["ean 1", 2, "ean 1", "", " ", None, "A-1"], {"path": "names"}),
         ([{"code": {"text": "ean 1"}}, {"code": {"text": 2}}, {}], {"path": "names", "each": "code.text"}),
         ("ean 1 ; 2;;A-1", {"path": "names", "split": ";"}),
     ],

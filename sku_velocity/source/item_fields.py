@@ -86,7 +86,8 @@ def aliases_reader(spec: AliasesSpec, look_up: Callable[[Any, str], Any]) -> Cal
 
     def read(told: Any) -> tuple[str, ...]:
         names = [] if told is None else parts(told)
-        return tuple(dict.fromkeys(_name(name) for name in names if name is not None and name != ""))
+        told_names = (_name(name) for name in names if name is not None)
+        return tuple(dict.fromkeys(name for name in told_names if name.strip()))
 
     return read
 
