@@ -7,12 +7,17 @@ VelocityError
 │   ├── SourceAddressError          base_url or path: nothing that answers, not found, a redirect
 │   │   └── NoSuchPageError             there is nothing at this place: past the end, or a wrong path
 │   ├── SourceAuthError             the token: refused with 401 or 403
-│   └── SourceMappingError          records, total or fields: the answer is not what the spec describes
+│   ├── SourceMappingError          records, total or fields: the answer is not what the spec describes
+│   ├── EngineAddressError          the slotting engine's base_url or paths: not found, a redirect
+│   ├── EngineAuthError             the slotting engine refused the token with 401 or 403
+│   └── EngineContractError         it refused a batch as a whole, or did not tell of each record
 ├── IncompleteWindowError         the window was not proven whole: nothing was published
 └── RetriableError                wait, then run again: nothing needs to change
     ├── SourceUnavailableError      a request's attempts are spent
     │   └── UnreadableBodyError       the answer stayed something else than JSON
     ├── SourceThrottledError        the source asks for more patience than one request has
+    ├── EngineUnavailableError      a batch's attempts are spent: the slotting engine is away
+    ├── EngineThrottledError        the slotting engine asks for more patience than one batch has
     ├── StoreUnavailableError       the store is away, locked or full
     └── ExportError                 a published window could not be written out
 """
@@ -50,23 +55,35 @@ class SourceMappingError(ConfigurationError):
     """The source answered, but not in the shape that its spec describes."""
 
 
+class EngineAddressError(ConfigurationError):
+    """Nothing at this address speaks for the slotting engine: not found, or a redirect."""
+
+
+class EngineAuthError(ConfigurationError):
+    """The slotting engine refused the credentials."""
+
+
+class EngineContractError(ConfigurationError):
+    """The slotting engine refused a batch as a whole, or its answer does not tell of each record."""
+
+
 class IncompleteWindowError(VelocityError):
     """The window was not proven whole, so nothing of it was published."""
 
 
 class RetriableError(VelocityError):
-    """The other side is away for now. The same run may well succeed later."""
+    """The other side is away for now. The same run may well succeed later.
 
-
-class SourceUnavailableError(RetriableError):
-    """A request failed on every attempt that its retry policy allows.
-
-    `wait` is the seconds that the source asked for, 0 where it did not say.
+    `wait` is the seconds that the other side asked for, 0 where it did not say.
     """
 
     def __init__(self, message: str, wait: float = 0.0) -> None:
         super().__init__(message)
         self.wait = wait
+
+
+class SourceUnavailableError(RetriableError):
+    """A request failed on every attempt that its retry policy allows."""
 
 
 class UnreadableBodyError(SourceUnavailableError):
@@ -75,6 +92,14 @@ class UnreadableBodyError(SourceUnavailableError):
 
 class SourceThrottledError(RetriableError):
     """The source asked one request to wait longer than the run is ready to."""
+
+
+class EngineUnavailableError(RetriableError):
+    """A batch found no readable answer on any attempt that its retry policy allows."""
+
+
+class EngineThrottledError(RetriableError):
+    """The slotting engine asked one batch to wait longer than the run is ready to."""
 
 
 class StoreUnavailableError(RetriableError):

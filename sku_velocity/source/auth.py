@@ -126,11 +126,21 @@ def signature_of(spec: SourceSpec, token: SecretStr | None) -> Signature:
         return InBody(auth, secret)
     if auth.kind == "basic":
         return _basic(spec, secret)
-    if not (secret.isascii() and secret.isprintable()):
-        raise ConfigurationError(f"{spec.name}: token: it holds characters that no HTTP header can carry")
     if auth.kind == "bearer":
-        return Signature({"Authorization": f"Bearer {secret}"}, secret)
+        return bearer(spec.name, secret)
+    _check_header_holds(spec.name, secret)
     return Signature({auth.header: auth.prefix + secret}, secret)
+
+
+def bearer(name: str, secret: str) -> Signature:
+    """What shows a bearer token to `name`. Raises ConfigurationError where no header holds the token."""
+    _check_header_holds(name, secret)
+    return Signature({"Authorization": f"Bearer {secret}"}, secret)
+
+
+def _check_header_holds(name: str, secret: str) -> None:
+    if not (secret.isascii() and secret.isprintable()):
+        raise ConfigurationError(f"{name}: token: it holds characters that no HTTP header can carry")
 
 
 def _basic(spec: SourceSpec, secret: str) -> Signature:

@@ -7,14 +7,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Generic, Self, TypeVar
 
 import httpx
 from pydantic import SecretStr
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
-from tenacity.wait import wait_random_exponential
 
 from sku_velocity.errors import (
     NoSuchPageError,
@@ -29,18 +25,12 @@ from sku_velocity.source.auth import Signature, signature_of
 from sku_velocity.source.capacity import affordable_concurrency
 from sku_velocity.source.envelope import ToldInBody
 from sku_velocity.source.pacing import Pacer
+from sku_velocity.source.patience import PATIENCE, TRANSIENT_STATUSES, asked_wait, attempts
 from sku_velocity.source.requests import Ask
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.validation import quote
 
 T = TypeVar("T")
-
-ATTEMPTS = 4
-PATIENCE = 600.0  # seconds that one request may wait, altogether, because the source asked it to
-SHORTEST_WAIT = 1.0  # seconds; a source that asks for less, again and again, would be asked in a busy loop
-TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-
-_backoff = wait_random_exponential(multiplier=2, min=2, max=10)
 
 
 @dataclass
@@ -127,15 +117,8 @@ class SourceClient:
         a later one may.
         """
         tally = Tally()
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(ATTEMPTS),
-            wait=_wait,
-            retry=retry_if_exception_type(SourceUnavailableError),
-            sleep=self._sleep,
-            reraise=True,
-        )
         try:
-            async for attempt in retrying:
+            async for attempt in attempts(SourceUnavailableError, self._sleep):
                 with attempt:
                     tally.retried += attempt.retry_state.attempt_number > 1
                     response, body = await self._send_patiently(request, tally)
@@ -153,7 +136,7 @@ class SourceClient:
         while True:
             tally.requests += 1
             response, status, body = await self._send(request)
-            wait = self._asked_wait(response)
+            wait = asked_wait(response.headers, self.spec.throttle.retry_after_headers)
             if not wait or status not in self.spec.throttle.statuses:
                 self._raise_for_status(response, status, body, wait)
                 return response, body
@@ -246,13 +229,6 @@ class SourceClient:
             raise NoSuchPageError(said("address", "check base_url and request.path"))
         raise SourceMappingError(said("mapping", "check request, paging and window in the spec"))
 
-    def _asked_wait(self, response: httpx.Response) -> float:
-        """Seconds that the answer asks to wait; 0 where it does not say."""
-        for name in self.spec.throttle.retry_after_headers:
-            if (seconds := _seconds(response.headers.get(name, ""))) > 0:
-                return max(seconds, SHORTEST_WAIT)
-        return 0.0
-
     def build_request(self, ask: Ask) -> httpx.Request:
         """A request to the source."""
         return self._http.build_request(
@@ -266,25 +242,6 @@ class SourceClient:
         for secret in self._signature.secrets:
             text = text.replace(secret, "***")
         return text
-
-
-def _wait(state: RetryCallState) -> float:
-    """Seconds to the next attempt: 2 to 10 with jitter, and never less than the source asked for."""
-    error = state.outcome.exception() if state.outcome else None
-    return max(_backoff(state), error.wait if isinstance(error, SourceUnavailableError) else 0.0)
-
-
-def _seconds(retry_after: str) -> float:
-    """The value of a `Retry-After` header (RFC 9110, 10.2.3: seconds or a date) as seconds from now."""
-    try:
-        return float(retry_after)
-    except ValueError:
-        pass
-    try:
-        then = parsedate_to_datetime(retry_after)
-    except ValueError:
-        return 0.0
-    return (then.replace(tzinfo=then.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
 
 
 def _explain(error: Exception) -> str:

@@ -363,12 +363,21 @@ def parse_spec(data: Mapping[str, Any], origin: str) -> SourceSpec:
     try:
         return SourceSpec.model_validate(with_preset(data))
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}" for e in error.errors()]
-        raise SpecError(f"{origin} is not a source spec: {'; '.join(faults)}") from error
+        raise SpecError(f"{origin} is not a source spec: {tell_faults(error)}") from error
 
 
 def load_spec(path: Path) -> SourceSpec:
     """A spec from a YAML file. Raises SpecError where it cannot be read or is wrong."""
+    return parse_spec(read_keys(path, "source spec"), str(path))
+
+
+def tell_faults(error: ValidationError) -> str:
+    """Every wrong field of a spec, and its rule."""
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}" for e in error.errors())
+
+
+def read_keys(path: Path, kind: str) -> dict[str, Any]:
+    """A YAML file's keys with their values. Raises SpecError where it cannot be read or holds none."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -376,5 +385,5 @@ def load_spec(path: Path) -> SourceSpec:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpecError(f"{path} is not YAML: {error}") from error
     if not isinstance(data, dict):
-        raise SpecError(f"{path} is not a source spec: it must hold keys such as name and base_url")
-    return parse_spec(data, str(path))
+        raise SpecError(f"{path} is not a {kind}: it must hold keys such as name and base_url")
+    return data
