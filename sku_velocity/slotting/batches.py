@@ -1,0 +1,147 @@
+"""What goes to a slotting engine in one request, under which key, and what it answers about each record."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sku_velocity.errors import EngineContractError, EngineUnavailableError
+from sku_velocity.models import MovementRow, iso
+from sku_velocity.validation import quote
+
+NAMED_IDS = 5  # of those that an answer should not hold, or lacks
+NO_REASON = "the engine gave no reason"
+
+Record = Mapping[str, Any]  # with an `id` that no other record of its batch bears
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records for one request, and the key under which the engine takes them once.
+
+    The same records of the same place have the same key and the same body, byte by byte, in any process.
+    """
+
+    key: str
+    records: tuple[Record, ...]
+    body: bytes
+
+    @property
+    def ids(self) -> list[str]:
+        return [record["id"] for record in self.records]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a batch: the ids that the engine took, and for each other one why it did not.
+
+    `requests` counts what was sent for it.
+    """
+
+    accepted: tuple[str, ...]
+    rejected: Mapping[str, str]
+    requests: int = 1
+
+
+@dataclass(frozen=True)
+class SkuClass:
+    """The velocity classes of one SKU in one warehouse, as they are now; None where there is none.
+
+    `abc_lines` is by cumulative share of lines, `abc_units` by units, `xyz` by variation.
+    """
+
+    warehouse_id: str
+    sku_id: str
+    abc_lines: str | None
+    abc_units: str | None
+    xyz: str | None
+
+    @property
+    def id(self) -> str:
+        """What the engine knows it by. A SKU holds no slash, so that no two share one."""
+        return f"{self.warehouse_id}/{self.sku_id}"
+
+
+def movement_batch(source: str, run: str, place: str, rows: Sequence[MovementRow]) -> Batch:
+    """Rows of a run. `place` tells the batch among those of its run, as in `3-0`: chunk and number."""
+    records = tuple(_movement_record(run, row) for row in rows)
+    return _seal(f"{run}-{place}", {"source": source, "run": run}, records)
+
+
+def class_batch(source: str, revision: int, classes: Sequence[SkuClass]) -> Batch:
+    """Classes of SKUs. `revision` counts what the engine was told of this source before.
+
+    So a class that comes back to what it once was is sent under another key than it was then.
+    """
+    records = tuple(vars(each) | {"id": each.id} for each in classes)
+    return _seal(f"classes-{source}-{revision}", {"source": source}, records)
+
+
+def read_answer(body: bytes, batch: Batch) -> Answer:
+    """What an engine's answer says of each record that it was sent.
+
+    Raises EngineUnavailableError where the answer is not JSON, and EngineContractError where it is of another
+    shape or does not tell of each record exactly once.
+    """
+    try:
+        told = _Told.model_validate_json(body)
+    except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            raise EngineUnavailableError(f"the answer is not JSON; it says: {quote(body)}") from error
+        raise EngineContractError(
+            "the answer is not of the shape of docs/slotting.md "
+            f"({error.errors()[0]['msg']}); it says: {quote(body)}"
+        ) from error
+    rejected = {each.id: each.reason for each in told.rejected}
+    _account(batch.ids, [*told.accepted, *(each.id for each in told.rejected)])
+    return Answer(tuple(told.accepted), rejected)
+
+
+class _Rejected(BaseModel):
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    id: str
+    reason: str = NO_REASON
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    accepted: list[str]
+    rejected: list[_Rejected]
+
+
+def _account(sent: Sequence[str], told: Sequence[str]) -> None:
+    missing, surplus = Counter(sent) - Counter(told), Counter(told) - Counter(sent)
+    if missing or surplus:
+        raise EngineContractError(
+            f"the answer does not tell of each of {len(sent)} records once: {_name(missing)} missing, "
+            f"{_name(surplus)} too many: the engine must list each id it was sent as accepted or rejected"
+        )
+
+
+def _name(ids: Counter[str]) -> str:
+    named = ", ".join(list(ids)[:NAMED_IDS])
+    return f"{ids.total()} ({named}{', …' if len(ids) > NAMED_IDS else ''})" if ids else "none"
+
+
+def _movement_record(run: str, row: MovementRow) -> Record:
+    position, movement_id, sku_id, warehouse_id, units_moved, at = row
+    return {
+        "id": f"{run}:{position}" if movement_id is None else movement_id,
+        "sku_id": sku_id,
+        "warehouse_id": warehouse_id,
+        "units_moved": units_moved,
+        "timestamp_utc": iso(at),
+    }
+
+
+def _seal(place: str, head: Mapping[str, str], records: tuple[Record, ...]) -> Batch:
+    body = json.dumps({**head, "records": records}, separators=(",", ":")).encode()
+    return Batch(f"{place}-{blake2b(body, digest_size=12).hexdigest()}", records, body)
