@@ -1,11 +1,12 @@
-"""A WMS that one can run: for the demo, the tests and the benchmarks."""
+"""A WMS and a slotting engine that one can run: for the demo, the tests and the benchmarks."""
 
 from simulator.dialect import DIALECTS, Dialect, JsonAnswer, OffsetQuery
 from simulator.faults import Fault
 from simulator.items import ITEMS, make_items
 from simulator.records import GroundTruth, Row, ground_truth, load_rows
 from simulator.scenario import Change, Scenario
-from simulator.server import Server, serve
+from simulator.server import EngineServer, Server, serve, serve_engine
+from simulator.slotting import EngineScenario
 from simulator.stats import PageCount, Stats
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "ITEMS",
     "Change",
     "Dialect",
+    "EngineScenario",
+    "EngineServer",
     "Fault",
     "GroundTruth",
     "JsonAnswer",
@@ -26,4 +29,5 @@ __all__ = [
     "load_rows",
     "make_items",
     "serve",
+    "serve_engine",
 ]

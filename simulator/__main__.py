@@ -1,10 +1,11 @@
-"""`python -m simulator`: a simulated WMS as a process, whose first line of output tells its address."""
+"""`python -m simulator [engine]`: a simulated WMS or slotting engine, whose first line tells its address."""
 
 from __future__ import annotations
 
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,8 @@ from simulator.dialect import DIALECTS
 from simulator.faults import Fault
 from simulator.items import make_items
 from simulator.scenario import Scenario
-from simulator.server import Server
+from simulator.server import EngineServer, Server
+from simulator.slotting import EngineScenario
 from simulator.systems import SYSTEMS
 
 SHAPES = ("plain", "envelope", "nested", "header", "bare")
@@ -127,12 +129,62 @@ def main(
     )
 
 
+@app.command
+def engine(
+    *,
+    port: int = 0,
+    seed: int = 1,
+    token: str | None = None,
+    reject_ratio: float = 0.0,
+    requests_per_second: int | None = None,
+    latency_ms: float = 0.0,
+    fault: Texts = None,
+    fault_ratio: Texts = None,
+) -> None:
+    """Take movements and velocity classes as a slotting engine would, until SIGINT or SIGTERM.
+
+    Parameters
+    ----------
+    port
+        Port on 127.0.0.1; 0 is a free one.
+    seed
+        The same seed, the same rejections and faults.
+    token
+        Ask for this bearer token.
+    reject_ratio
+        Share of records that are rejected.
+    requests_per_second
+        Answer what goes beyond this in any second with 429.
+    latency_ms
+        Milliseconds from taking a batch to answering it.
+    fault
+        KIND[:SECONDS]@NUMBER[xTIMES], NUMBER counts new keys from 0, * is any; until cleared without TIMES;
+        may be repeated.
+    fault_ratio
+        KIND[:SECONDS]@RATIO[xTIMES], once per key without TIMES; may be repeated.
+    """
+    scenario = EngineScenario(
+        seed=seed,
+        token=token,
+        reject_ratio=reject_ratio,
+        requests_per_second=requests_per_second,
+        latency=latency_ms / 1000,
+        faults=(*map(Fault.parse, fault or ()), *map(Fault.parse_ratio, fault_ratio or ())),
+    )
+    server = EngineServer(scenario, port)
+    _serve(server, lambda: {"url": server.url})
+
+
 def _run(scenario: Scenario, port: int) -> None:
+    server = Server(scenario, port)
+    _serve(server, lambda: _describe(server))
+
+
+def _serve(server: Server | EngineServer, describe: Callable[[], dict[str, Any]]) -> None:
     # uvicorn, when it has closed, raises the signal that ended it once more: that, too, is a clean end.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
-    server = Server(scenario, port)
-    server.run(on_ready=lambda: print(json.dumps(_describe(server)), flush=True))
+    server.run(on_ready=lambda: print(json.dumps(describe()), flush=True))
 
 
 def _describe(server: Server) -> dict[str, Any]:

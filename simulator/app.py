@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import socket
-import struct
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
-from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from simulator.dataset import DataSet
+from simulator.delivery import Delivery, deliver, read_call, send_whole
 from simulator.dialect import BadQuestionError, Call, Question, Reply
 from simulator.faults import Fault, FaultBook, spoil
 from simulator.items import ITEMS
@@ -22,17 +20,6 @@ from simulator.stats import Recorder
 from simulator.systems.ledger import Ledger
 from simulator.systems.system import System
 from simulator.traffic import Ceiling, Door, Patience
-
-DRIPS = 10
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A reply, and the fault that strikes it on its way."""
-
-    reply: Reply
-    fault: Fault | None = None
 
 
 class Simulator:
@@ -57,12 +44,12 @@ class Simulator:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if control := self._controls.get((scope["method"], scope["path"])):
-            await _send_whole(Reply(200, json.dumps(control()).encode()), send)
+            await send_whole(Reply(200, json.dumps(control()).encode()), send)
             return
         with self.recorder.request(scope["client"]):
-            delivery = await self._answer(await _read_call(scope, receive))
+            delivery = await self._answer(await read_call(scope, receive))
             self.recorder.answered(delivery.reply.status)
-            await self._deliver(delivery, scope, send)
+            await deliver(delivery, scope, send, self.patience)
 
     async def _answer(self, call: Call) -> Delivery:
         if self.scenario.system and self._ledger:
@@ -113,58 +100,3 @@ class Simulator:
         is_whole = fault.kind in ("slow", "drip")
         reply = spoil(fault, lambda: self._tell(question, is_whole), self.scenario.retry_after_header)
         return Delivery(reply, fault)
-
-    async def _deliver(self, delivery: Delivery, scope: Scope, send: Send) -> None:
-        match delivery.fault:
-            case Fault(kind="reset"):
-                await _send_half(delivery.reply, scope, send)
-            case Fault(kind="drip", seconds=seconds):
-                await self._send_slowly(delivery.reply, seconds, send)
-            case _:
-                await _send_whole(delivery.reply, send)
-
-    async def _send_slowly(self, reply: Reply, seconds: float, send: Send) -> None:
-        await send(_head(reply))
-        size = max(1, -(-len(reply.body) // DRIPS))
-        for start in range(0, len(reply.body), size):
-            await self.patience.wait(seconds / DRIPS)
-            await send(_piece(reply.body[start : start + size], more=True))
-        await send(_piece(b"", more=False))
-
-
-async def _read_call(scope: Scope, receive: Receive) -> Call:
-    request = Request(scope, receive)
-    body = b"" if request.method == "GET" else await request.body()
-    return Call(request.method, scope["path"], request.query_params, request.headers, body)
-
-
-async def _send_whole(reply: Reply, send: Send) -> None:
-    await send(_head(reply))
-    await send(_piece(reply.body, more=False))
-
-
-async def _send_half(reply: Reply, scope: Scope, send: Send) -> None:
-    """Send half the body, then reset the connection as a server does that dies."""
-    await send(_head(reply))
-    await send(_piece(reply.body[: len(reply.body) // 2], more=True))
-    transport = scope["state"]["transport"]
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-    transport.abort()
-    await scope["state"]["lost"].wait()
-
-
-def _head(reply: Reply) -> dict[str, Any]:
-    headers = {
-        **reply.headers,
-        "Content-Type": reply.media_type,
-        "Content-Length": str(len(reply.body)),
-    }
-    return {
-        "type": "http.response.start",
-        "status": reply.status,
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-    }
-
-
-def _piece(body: bytes, more: bool) -> dict[str, Any]:
-    return {"type": "http.response.body", "body": body, "more_body": more}

@@ -1,38 +1,52 @@
-"""Runs a simulated WMS on a loopback port: in a thread for tests, or as a process."""
+"""Runs a simulated WMS or slotting engine on a loopback port: in a thread for tests, or as a process."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Generic, Protocol, TypeVar
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from simulator.app import Simulator
+from simulator.faults import FaultBook
 from simulator.records import GroundTruth, ground_truth
 from simulator.scenario import Scenario
-from simulator.stats import Stats
+from simulator.slotting import EngineScenario, SlottingEngine
+from simulator.stats import Recorder, Stats
+from simulator.traffic import Patience
 
 HOST = "127.0.0.1"
 KEEP_ALIVE = 75  # seconds, as nginx: no client should find that we hung up first
 
 
-class Server:
-    """A simulated WMS at `url`. `simulator` is the scenario being played, with its state."""
+class Player(Protocol):
+    """What plays a scenario: an ASGI application that waits with patience."""
 
-    def __init__(self, scenario: Scenario, port: int = 0) -> None:
-        self.simulator = Simulator(scenario)
+    recorder: Recorder
+    faults: FaultBook
+    patience: Patience
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+
+P = TypeVar("P", bound=Player)
+
+
+class LoopbackServer(Generic[P]):
+    """A server at `url`. `simulator` is the scenario being played, with its state."""
+
+    def __init__(self, simulator: P, port: int = 0) -> None:
+        self.simulator = simulator
         self._socket = _listen(port)
         self.url = f"http://{HOST}:{self._socket.getsockname()[1]}"
-
-    def play(self, scenario: Scenario) -> None:
-        """Start anew with another scenario, at the same address and on the same connections."""
-        self.simulator = Simulator(scenario)
 
     def stats(self) -> Stats:
         return self.simulator.recorder.report()
@@ -43,12 +57,6 @@ class Server:
     def clear(self) -> None:
         """Mend what is broken until cleared."""
         self.simulator.faults.clear()
-
-    def ground_truth(
-        self, warehouse: str | None = None, start: datetime | None = None, end: datetime | None = None
-    ) -> GroundTruth:
-        """What a reader of a warehouse (None: of all) must find within [start, end), as things are now."""
-        return ground_truth(self.simulator.dataset.rows(warehouse, start, end))
 
     def run(self, on_ready: Callable[[], None]) -> None:
         """Serve until SIGINT or SIGTERM, in the main thread; `on_ready` is called when it answers."""
@@ -99,10 +107,51 @@ class Server:
         return _Uvicorn(config, on_ready, lambda: self.simulator.patience.end())
 
 
+class Server(LoopbackServer[Simulator]):
+    """A simulated WMS."""
+
+    def __init__(self, scenario: Scenario, port: int = 0) -> None:
+        super().__init__(Simulator(scenario), port)
+
+    def play(self, scenario: Scenario) -> None:
+        """Start anew with another scenario, at the same address and on the same connections."""
+        self.simulator = Simulator(scenario)
+
+    def ground_truth(
+        self, warehouse: str | None = None, start: datetime | None = None, end: datetime | None = None
+    ) -> GroundTruth:
+        """What a reader of a warehouse (None: of all) must find within [start, end), as things are now."""
+        return ground_truth(self.simulator.dataset.rows(warehouse, start, end))
+
+
+class EngineServer(LoopbackServer[SlottingEngine]):
+    """A simulated slotting engine."""
+
+    def __init__(self, scenario: EngineScenario, port: int = 0) -> None:
+        super().__init__(SlottingEngine(scenario), port)
+
+    def play(self, scenario: EngineScenario) -> None:
+        """Start anew with another scenario, knowing of no record, at the same address."""
+        self.simulator = SlottingEngine(scenario)
+
+    @property
+    def accepted(self) -> Counter[str]:
+        """How often each movement was accepted, by its id."""
+        return self.simulator.movements.accepted.copy()
+
+
 @contextmanager
 def serve(scenario: Scenario | None = None, port: int = 0) -> Iterator[Server]:
     """A simulated WMS on a free loopback port, answering for as long as the block runs."""
     server = Server(scenario or Scenario(), port)
+    with server.running():
+        yield server
+
+
+@contextmanager
+def serve_engine(scenario: EngineScenario | None = None, port: int = 0) -> Iterator[EngineServer]:
+    """A simulated slotting engine on a free loopback port, answering for as long as the block runs."""
+    server = EngineServer(scenario or EngineScenario(), port)
     with server.running():
         yield server
 

@@ -1,15 +1,23 @@
-"""A slotting engine's client and records for the tests, of engines simulated and scripted."""
+"""For the tests of the push: engines' specs, records, published runs, and a push without Prefect."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sku_velocity.models import MovementRow
-from sku_velocity.slotting.batches import Batch, movement_batch
-from sku_velocity.slotting.spec import EngineSpec, parse_engine
+from pydantic import SecretStr
 
+from sku_velocity.models import Chunk, MovementRow, PageResult, SyncRun, Window
+from sku_velocity.slotting.batches import Batch, movement_batch
+from sku_velocity.slotting.client import SlottingClient
+from sku_velocity.slotting.spec import EngineSpec, parse_engine
+from sku_velocity.slotting.steps import push_chunk
+from sku_velocity.source.paging import plan_chunks
+from sku_velocity.store import Store
+
+MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
 ENGINE_TOKEN = "s3cret-engine-token"
 FAST = {"requests_per_second": 5000, "max_concurrency": 4}
 
@@ -19,9 +27,8 @@ def engine_spec(url: str, **parts: Any) -> EngineSpec:
 
 
 def some_rows(count: int, first: int = 0) -> list[MovementRow]:
-    midnight = datetime(2026, 3, 1, tzinfo=UTC)
     return [
-        (position, f"m-{position}", "SKU-1", "WH-01", 1, midnight + timedelta(seconds=position))
+        (position, f"m-{position}", "SKU-1", "WH-01", 1, MIDNIGHT + timedelta(seconds=position))
         for position in range(first, first + count)
     ]
 
@@ -34,3 +41,40 @@ def told(accepted: list[str], rejected: dict[str, str] | None = None) -> bytes:
     """An answer's body."""
     refused = [{"id": id, "reason": reason} for id, reason in (rejected or {}).items()]
     return json.dumps({"accepted": accepted, "rejected": refused}).encode()
+
+
+def seconds(start: float, end: float) -> Window:
+    """The window of the rows at these positions."""
+    return Window(MIDNIGHT + timedelta(seconds=start), MIDNIGHT + timedelta(seconds=end))
+
+
+async def publish(store: Store, run_id: str, window: Window, chunk_size: int = 10, **options: Any) -> SyncRun:
+    """A published run of a row a second."""
+    first = int((window.start - MIDNIGHT).total_seconds())
+    count = int((window.end - window.start).total_seconds())
+    run = SyncRun(run_id, "acme", "WH-01", window, count)
+    chunks = plan_chunks(count, chunk_size, 0)
+    await store.begin(run, chunks)
+    for chunk in chunks:
+        await land(store, run_id, chunk, first)
+    if options.get("shown", True):
+        await store.publish(run_id, "{}")
+    return run
+
+
+async def land(store: Store, run_id: str, chunk: Chunk, first: int) -> None:
+    (page,) = chunk.pages()
+    rows = [(row[0] - first, *row[1:]) for row in some_rows(page.size, first + page.offset)]
+    await store.land_page(run_id, chunk.index, PageResult(page, page.size, rows, []))
+
+
+async def push_all(store: Store, spec: EngineSpec, run_id: str, token: str | None = None) -> None:
+    """Push what is left of a run, all chunks at once, as fast as the engine allows. Waits are a hundredth."""
+
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(seconds / 100)
+
+    secret = SecretStr(token) if token else None
+    async with SlottingClient.open(spec, secret, sleep=sleep) as client, asyncio.TaskGroup() as pushing:
+        for chunk in await store.pushes.unpushed(run_id, spec.name):
+            pushing.create_task(push_chunk(client, store, run_id, chunk.index))

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from hashlib import blake2b
 from typing import Any
 
@@ -47,6 +48,42 @@ class Answer:
     accepted: tuple[str, ...]
     rejected: Mapping[str, str]
     requests: int = 1
+
+
+class PushState(StrEnum):
+    """How far a chunk is on its way to an engine."""
+
+    BEGUN = "begun"
+    PUSHED = "pushed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class ChunkPush:
+    """A chunk's row in the push ledger. Counts are records, except `batches`, `requests` and `attempts`.
+
+    `batches` counts those that were answered, `attempts` the times that a task run set about the chunk;
+    `idempotency_key` is that of the batch begun last; `error` the last failure's message.
+    """
+
+    chunk: int
+    state: PushState
+    batches: int
+    accepted: int
+    rejected: int
+    requests: int
+    attempts: int
+    idempotency_key: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class OpenBatch:
+    """A batch that has been begun: which of its chunk's, and the rows that it holds, one for each record."""
+
+    number: int
+    rows: tuple[MovementRow, ...]
+    batch: Batch
 
 
 @dataclass(frozen=True)

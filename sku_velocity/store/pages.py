@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,7 +34,7 @@ async def replace_page(connection: AsyncConnection, key: int, result: PageResult
     if result.items:
         await _insert_items(connection, key, result.items)
     if result.dead_letters:
-        await connection.execute(insert(dead_letters), _letter_values(key, result.dead_letters))
+        await connection.execute(insert(dead_letters), letter_values(key, result.dead_letters))
 
 
 async def read_dead_letters(
@@ -48,7 +48,7 @@ async def read_dead_letters(
         .order_by(dead_letters.c.position)
         .limit(limit)
     )
-    return [_to_letter(row) for row in rows]
+    return [to_letter(row) for row in rows]
 
 
 async def count_repeated_ids(connection: AsyncConnection, flow_run_id: str) -> int:
@@ -100,11 +100,13 @@ async def _insert(
         await connection.exec_driver_sql(statement, rows)
 
 
-def _letter_values(key: int, letters: Sequence[DeadLetter]) -> list[dict[str, Any]]:
+def letter_values(key: int, letters: Iterable[DeadLetter], stage: str = "validation") -> list[dict[str, Any]]:
+    """Dead letters of a run as rows."""
     now = datetime.now(UTC)
     return [
         {
             "run_key": key,
+            "stage": stage,
             "position": letter.position,
             "raw": letter.raw,
             "reasons": json.dumps([[reason.field, reason.message] for reason in letter.reasons]),
@@ -114,6 +116,7 @@ def _letter_values(key: int, letters: Sequence[DeadLetter]) -> list[dict[str, An
     ]
 
 
-def _to_letter(row: Row[Any]) -> DeadLetter:
+def to_letter(row: Row[Any]) -> DeadLetter:
+    """A row as a dead letter."""
     reasons = tuple(Reason(field, message) for field, message in json.loads(row.reasons))
     return DeadLetter(row.position, row.raw, reasons)

@@ -24,6 +24,8 @@ from sku_velocity.models import (
 from sku_velocity.store import ledger, masters, pages, published, publishing, schema
 from sku_velocity.store.engine import Database
 from sku_velocity.store.published import Piece
+from sku_velocity.store.push_ledger import PushLedger
+from sku_velocity.store.told_classes import ToldClasses
 
 
 class Store:
@@ -31,11 +33,14 @@ class Store:
 
     A store belongs to the event loop that opened it. Every method raises StoreUnavailableError where the
     database is away, locked or full, and StoreConfigurationError where it cannot be used as configured
-    or does not know the run. No message shows a password.
+    or does not know the run. No message shows a password. `pushes` and `told_classes` hold what the slotting
+    engines have been sent.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.pushes = PushLedger(database)
+        self.told_classes = ToldClasses(database)
 
     def __repr__(self) -> str:
         return f"Store({self._database.where})"

@@ -185,3 +185,44 @@ published_ranges = Table(
     PrimaryKeyConstraint("source", "warehouse_id", "range_start"),
     CheckConstraint("range_start < range_end", name="range"),
 )
+
+# How far each chunk of a published run has come on its way to each slotting engine.
+pushes = Table(
+    "pushes",
+    metadata,
+    _run_key(),
+    Column("chunk_index", Integer, nullable=False),
+    Column("engine", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("next_position", BigInteger, nullable=False),
+    Column("batches", Integer, nullable=False, default=0),
+    # The batch that was begun and is not answered yet: its last position, not in it, and where the run showed
+    # as it was cut. It is sent again as it was, whatever shows by then.
+    Column("until_position", BigInteger),
+    Column("showing", Text),
+    Column("idempotency_key", Text),
+    Column("accepted", BigInteger, nullable=False, default=0),
+    Column("rejected", BigInteger, nullable=False, default=0),
+    Column("requests", Integer, nullable=False, default=0),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("error", ForeignText),
+    Column("pushed_at", UtcDateTime),
+    PrimaryKeyConstraint("run_key", "chunk_index", "engine"),
+)
+
+# What each slotting engine was last told of a SKU, and why it did not take it, where it did not.
+told_classes = Table(
+    "told_classes",
+    metadata,
+    Column("engine", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("warehouse_id", Text, nullable=False),
+    Column("sku_id", Text, nullable=False),
+    Column("abc_lines", Text),
+    Column("abc_units", Text),
+    Column("xyz", Text),
+    Column("reason", ForeignText),
+    Column("revision", Integer, nullable=False),
+    Column("told_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("engine", "source", "warehouse_id", "sku_id"),
+)

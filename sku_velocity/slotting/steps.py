@@ -1,0 +1,65 @@
+"""The steps of a push, each on the engine and the store: a chunk of movements, the classes that changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sku_velocity.models import DeadLetter, Reason
+from sku_velocity.slotting.batches import Answer, OpenBatch, SkuClass, class_batch
+from sku_velocity.slotting.client import SlottingClient
+from sku_velocity.store import Store
+
+
+@dataclass(frozen=True)
+class ClassPush:
+    """What telling an engine of classes came to: how many changed ones it took, and how many it rejected."""
+
+    engine: str
+    accepted: int
+    rejected: int
+
+
+async def push_chunk(client: SlottingClient, store: Store, run_id: str, index: int) -> None:
+    """Send what shows of a published chunk, batch by batch, from the first that has not been answered.
+
+    Each answer is kept before the next batch is begun. What breaks off in between, however hard, is sent
+    again under the same key with the same content by the next call. Raises what both sides raise.
+    """
+    ledger, engine = store.pushes, client.spec.name
+    await ledger.begin(run_id, index, engine)
+    while opened := await ledger.next_batch(run_id, index, engine, client.spec.batch_size):
+        answer = await client.push_movements(opened.batch)
+        letters = rejects_of(engine, opened, answer)
+        await ledger.settle(run_id, index, engine, opened, letters, answer.requests)
+
+
+def rejects_of(engine: str, opened: OpenBatch, answer: Answer) -> list[DeadLetter]:
+    """The records that an engine rejected, as dead letters that say which engine and why."""
+    sent = zip(opened.rows, opened.batch.records, strict=True)
+    return [
+        DeadLetter(row[0], json.dumps(record), (Reason("", f"{engine}: {answer.rejected[record['id']]}"),))
+        for row, record in sent
+        if record["id"] in answer.rejected
+    ]
+
+
+async def push_classes(
+    client: SlottingClient, store: Store, source: str, classes: Sequence[SkuClass]
+) -> ClassPush:
+    """Tell an engine of those of a source's current classes that it does not know, or rejected before.
+
+    What breaks off is sent again by the next call. Raises what both sides raise.
+    """
+    ledger, engine, size = store.told_classes, client.spec.name, client.spec.batch_size
+    changes = await ledger.changed(engine, source, classes)
+    revision, rejected = changes.revision, 0
+    for first in range(0, len(changes.classes), size):
+        some = changes.classes[first : first + size]
+        await ledger.begin(engine, source, revision, some)
+        answer = await client.push_classes(class_batch(source, revision, some))
+        revision += 1
+        await ledger.settle(engine, source, revision, some, answer.rejected)
+        rejected += len(answer.rejected)
+    return ClassPush(engine, len(changes.classes) - rejected, rejected)

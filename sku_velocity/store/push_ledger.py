@@ -1,0 +1,133 @@
+"""The push ledger: what of a published run each slotting engine has been sent, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from sku_velocity.models import Chunk, DeadLetter
+from sku_velocity.slotting.batches import ChunkPush, OpenBatch, PushState
+from sku_velocity.store import pushing
+from sku_velocity.store.engine import Database, lock
+from sku_velocity.store.ledger import get_run
+from sku_velocity.store.tables import chunks, pushes, sync_runs
+
+
+class PushLedger:
+    """What is known of the way of published chunks to the engines: each method is one transaction.
+
+    A batch is written down before it is sent for the first time, and is sent again as it was until it has
+    been answered. So what an engine has seen it sees again under the same key, and nothing goes to it under
+    two keys, though ranges are cut or the batch size changes meanwhile. Raises what `Store` raises.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def unpushed(self, flow_run_id: str, engine: str) -> list[Chunk]:
+        """The chunks of a run with rows that have not all been answered, by index."""
+        async with self._database.reading() as connection:
+            pushed = select(pushes.c.chunk_index).where(
+                pushes.c.run_key == sync_runs.c.run_key,
+                pushes.c.engine == engine,
+                pushes.c.state == PushState.PUSHED,
+            )
+            rows = await connection.execute(
+                select(chunks)
+                .join(sync_runs)
+                .where(
+                    sync_runs.c.flow_run_id == flow_run_id,
+                    chunks.c.loaded > 0,
+                    chunks.c.chunk_index.not_in(pushed),
+                )
+                .order_by(chunks.c.chunk_index)
+            )
+            return [Chunk(r.chunk_index, r.offset_, r.size, r.page_size, r.overlap) for r in rows]
+
+    async def begin(self, flow_run_id: str, index: int, engine: str) -> None:
+        """Count an attempt at a chunk. Raises IncompleteWindowError where its run was never published."""
+        async with self._database.writing() as connection:
+            key = await pushing.get_shown_run(connection, flow_run_id)
+            await lock(connection, "push", flow_run_id, str(index), engine)
+            row = await pushing.find_push(connection, flow_run_id, index, engine)
+            if row is None:
+                await pushing.enter_push(connection, key, index, engine)
+            elif row.state != PushState.PUSHED:
+                await pushing.write_push(
+                    connection, row, state=PushState.BEGUN, attempts=row.attempts + 1, error=None
+                )
+
+    async def next_batch(self, flow_run_id: str, index: int, engine: str, size: int) -> OpenBatch | None:
+        """The batch that still waits for its answer, or the next `size` rows of what shows now.
+
+        None, and the chunk is pushed, where nothing is left.
+        """
+        async with self._database.writing() as connection:
+            row = await pushing.get_push(connection, flow_run_id, index, engine)
+            if row.until_position is not None:
+                ranges = pushing.parse_ranges(row.showing)
+                rows = await pushing.read_rows(connection, row, row.until_position, ranges)
+                return pushing.open_batch(row, rows)
+            ranges, end = await pushing.read_showing(connection, row.run_key), row.offset_ + row.size
+            rows = await pushing.read_rows(connection, row, end, ranges, size)
+            if not rows:
+                await pushing.write_push(connection, row, state=PushState.PUSHED, next_position=end)
+                return None
+            opened = pushing.open_batch(row, rows)
+            await pushing.write_push(
+                connection,
+                row,
+                until_position=rows[-1][0] + 1,
+                showing=pushing.write_ranges(ranges),
+                idempotency_key=opened.batch.key,
+            )
+            return opened
+
+    async def settle(
+        self,
+        flow_run_id: str,
+        index: int,
+        engine: str,
+        opened: OpenBatch,
+        letters: Sequence[DeadLetter],
+        requests: int = 1,
+    ) -> None:
+        """Enter that a batch was answered; `letters` are the records that the engine rejected.
+
+        Nothing changes where that has been entered already: another worker was faster.
+        """
+        async with self._database.writing() as connection:
+            row = await pushing.get_push(connection, flow_run_id, index, engine)
+            if row.batches != opened.number:
+                return
+            await pushing.keep_rejects(connection, row.run_key, opened, letters)
+            await pushing.write_push(
+                connection,
+                row,
+                next_position=row.until_position,
+                batches=row.batches + 1,
+                until_position=None,
+                showing=None,
+                accepted=row.accepted + len(opened.rows) - len(letters),
+                rejected=row.rejected + len(letters),
+                requests=row.requests + requests,
+            )
+
+    async def fail(self, flow_run_id: str, index: int, engine: str, error: str) -> None:
+        """Enter that a chunk's push failed, and why, unless all of it has been answered."""
+        async with self._database.writing() as connection:
+            row = await pushing.find_push(connection, flow_run_id, index, engine)
+            if row and row.state != PushState.PUSHED:
+                await pushing.write_push(connection, row, state=PushState.FAILED, error=error)
+
+    async def read(self, flow_run_id: str, engine: str) -> list[ChunkPush]:
+        """How far each chunk of a run is that was set about, by index."""
+        async with self._database.reading() as connection:
+            run = await get_run(connection, flow_run_id)
+            rows = await connection.execute(
+                select(pushes)
+                .where(pushes.c.run_key == run.key, pushes.c.engine == engine)
+                .order_by(pushes.c.chunk_index)
+            )
+            return [pushing.to_push(row) for row in rows]

@@ -1,0 +1,95 @@
+"""Which velocity classes each slotting engine was last told, so that it is told of changes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import ColumnElement, and_, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sku_velocity.slotting.batches import SkuClass
+from sku_velocity.store.engine import Database, lock
+from sku_velocity.store.tables import told_classes
+
+UNANSWERED = "sent, and not answered yet"
+
+told = told_classes.c
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The classes that an engine does not know yet, by id; `revision` counts what it was told before."""
+
+    revision: int
+    classes: list[SkuClass]
+
+
+class ToldClasses:
+    """What the engines know of SKUs: each method is one transaction. Raises what `Store` raises."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def changed(self, engine: str, source: str, classes: Sequence[SkuClass]) -> Changes:
+        """Those of a source's current classes that an engine was not told, or did not take."""
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(select(told_classes).where(_of(engine, source)))).all()
+        known = {
+            SkuClass(row.warehouse_id, row.sku_id, row.abc_lines, row.abc_units, row.xyz)
+            for row in rows
+            if row.reason is None
+        }
+        changed = sorted((each for each in classes if each not in known), key=lambda each: each.id)
+        return Changes(max((row.revision for row in rows), default=0), changed)
+
+    async def begin(self, engine: str, source: str, revision: int, classes: Sequence[SkuClass]) -> None:
+        """Enter that classes are being sent: until the answer is known, so is not what the engine knows."""
+        await self._replace(engine, source, revision, classes, dict.fromkeys(map(_id, classes), UNANSWERED))
+
+    async def settle(
+        self,
+        engine: str,
+        source: str,
+        revision: int,
+        classes: Sequence[SkuClass],
+        rejected: Mapping[str, str],
+    ) -> None:
+        """Enter that an engine has answered of these classes, with its reason for each that it rejected.
+
+        `revision` is that of the answer: one more than before it.
+        """
+        await self._replace(engine, source, revision, classes, rejected)
+
+    async def _replace(
+        self,
+        engine: str,
+        source: str,
+        revision: int,
+        classes: Sequence[SkuClass],
+        reasons: Mapping[str, str],
+    ) -> None:
+        key = {"engine": engine, "source": source, "revision": revision, "told_at": datetime.now(UTC)}
+        rows = [{**vars(each), **key, "reason": reasons.get(each.id)} for each in classes]
+        async with self._database.writing() as connection:
+            await lock(connection, "told classes", engine, source)
+            await _forget(connection, engine, source, classes)
+            await connection.execute(insert(told_classes), rows)
+
+
+def _id(sku: SkuClass) -> str:
+    return sku.id
+
+
+async def _forget(connection: AsyncConnection, engine: str, source: str, classes: Sequence[SkuClass]) -> None:
+    by_warehouse: dict[str, list[str]] = {}
+    for each in classes:
+        by_warehouse.setdefault(each.warehouse_id, []).append(each.sku_id)
+    for warehouse, skus in by_warehouse.items():
+        place = and_(_of(engine, source), told.warehouse_id == warehouse, told.sku_id.in_(skus))
+        await connection.execute(delete(told_classes).where(place))
+
+
+def _of(engine: str, source: str) -> ColumnElement[bool]:
+    return and_(told.engine == engine, told.source == source)
