@@ -19,7 +19,7 @@ from sku_velocity.store import Store
 from tests.engine import engine_spec, publish, push_all, seconds
 
 KILLS = 20
-RECORDS = 4_000
+RECORDS = 2_400
 PATIENCE = 30.0  # seconds
 # Some answers are lost, some batches are refused, a few records are rejected, and each answer takes a moment.
 SCENARIO = EngineScenario(
