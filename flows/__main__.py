@@ -8,7 +8,7 @@ import sys
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import httpx
 from cyclopts import App, CycloptsError, Parameter
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from blocks.shared_pace import create_shared_limit
+from blocks.slotting import ENGINE_TOKEN_VARIABLE, SlottingEngine, find_engine
 from blocks.store import STORE_VARIABLE, VelocityStore, find_store
 from blocks.wms import WmsSource, find_source
 from flows.check_source import SourceCheck, print_check
@@ -38,6 +39,8 @@ from sku_velocity.export import Destination
 from sku_velocity.models import NO_WAREHOUSE, UnknownSku
 from sku_velocity.source.presets import preset_names
 from sku_velocity.store import migrate
+
+B = TypeVar("B", WmsSource, SlottingEngine)
 
 app = App(
     name="python -m flows",
@@ -64,12 +67,13 @@ def sync(
     master: str | None = None,
     unknown_sku: UnknownSku = UnknownSku.REJECT,
     export_to: str | None = None,
+    push: str | None = None,
     report_as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Read one window of one warehouse, prove it whole and publish it.
+    """Read one window of one warehouse, prove it whole and publish it; push it, where asked to.
 
-    Ends with 0 where it was published, 1 where it was not, 2 on bad usage or configuration.
+    Ends with 0 where it was published (and pushed), 1 where it was not, 2 on bad usage or configuration.
 
     Parameters
     ----------
@@ -97,6 +101,9 @@ def sync(
         What becomes of a movement whose SKU the master does not know, or has retired.
     export_to
         A directory or a URL such as s3://bucket/path, for the window as Parquet. Default: none.
+    push
+        A slotting-engine block's name, or the path of an engine's file (.yaml), whose token is in
+        $SKU_VELOCITY_ENGINE_TOKEN. Default: none.
     report_as_json
         Print the report as JSON, in the last line of standard output.
     verbose
@@ -119,6 +126,7 @@ def sync(
         "master": master,
         "unknown_sku": unknown_sku,
         "export_to": export_to,
+        "push": push,
     }
     return run_to_the_end(sync_velocity, request, warehouse, as_json=report_as_json)
 
@@ -180,13 +188,7 @@ def save_source(name: str, *, spec: Path, token_env: str | None = None) -> int:
         The environment variable that holds the source's token.
     """
 
-    async def run() -> WmsSource:
-        block = await find_source(str(spec), token_env)
-        if block.spec.pace.shared_limit:
-            await create_shared_limit(block.spec.pace)
-        return block
-
-    return _save(run(), name)
+    return _save(_with_limit(find_source(str(spec), token_env)), name)
 
 
 @app.command
@@ -203,6 +205,22 @@ def save_store(name: str, *, url_env: str = STORE_VARIABLE) -> int:
     if url_env not in os.environ:
         raise ConfigurationError(f"the environment variable {url_env} is not set")
     return _save(find_store(None, url_env), name)
+
+
+@app.command
+def save_engine(name: str, *, spec: Path, token_env: str = ENGINE_TOKEN_VARIABLE) -> int:
+    """Store a slotting engine as a slotting-engine block, for deployments to name.
+
+    Parameters
+    ----------
+    name
+        The block's name: lower case, digits and dashes.
+    spec
+        The path of an engine's file (.yaml).
+    token_env
+        The environment variable that holds the engine's token, where it asks for one.
+    """
+    return _save(_with_limit(find_engine(str(spec), token_env)), name)
 
 
 @app.command(name="migrate")
@@ -222,7 +240,15 @@ def migrate_store(*, store: str | None = None) -> int:
     return 0
 
 
-def _save(block: Coroutine[Any, Any, WmsSource | VelocityStore], name: str) -> int:
+async def _with_limit(found: Coroutine[Any, Any, B]) -> B:
+    """A block, once the limit is there that its pace names, where it names one."""
+    block = await found
+    if block.spec.pace.shared_limit:
+        await create_shared_limit(block.spec.pace)
+    return block
+
+
+def _save(block: Coroutine[Any, Any, WmsSource | VelocityStore | SlottingEngine], name: str) -> int:
     async def run() -> None:
         try:
             await (await block).asave(name, overwrite=True)

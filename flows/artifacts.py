@@ -16,10 +16,11 @@ from prefect.artifacts import (
     aupdate_progress_artifact,
 )
 
-from sku_velocity.models import BatchResult, DeadLetter, RunReport, Window
+from sku_velocity.models import BatchResult, DeadLetter, PushReport, RunReport, SyncRun, Window
 
 HELD = {True: "yes", False: "**no**", None: "cannot be told"}
 SHOWN_REJECTS = 5  # on a batch's artifact; all of them stand in the store
+SHOWN_ERRORS = 20  # of failed pushes
 SHOWN_CHARACTERS = 300  # of a reject's raw record
 SECONDS_BETWEEN_UPDATES = 1.0
 
@@ -129,6 +130,32 @@ def _window_of(report: RunReport) -> str:
     if report.start is None or report.end is None:
         return "everything"
     return str(Window(report.start, report.end))
+
+
+def render_push(run: SyncRun, report: PushReport) -> str:
+    """A push as Markdown: what the engine took, and of each failed chunk why."""
+    pushed = report.chunks - len(report.failed_chunks)
+    lines = [
+        f"# {escape(run.warehouse)} from {run.source} to {report.engine}: {pushed} of {report.chunks} chunks",
+        "",
+        f"Window {run.window}, run `{run.id}`",
+        "",
+        "| Records | |",
+        "| --- | ---: |",
+        f"| Accepted | {report.accepted} |",
+        f"| Rejected: dead letters of stage `push` | {report.rejected} |",
+    ]
+    if report.errors:
+        lines += ["", "Failed chunks; Retry pushes only what is left:", ""]
+        lines += [f"- {escape(shorten(error))}" for error in report.errors[:SHOWN_ERRORS]]
+    return "\n".join(lines)
+
+
+async def publish_push(run: SyncRun, report: PushReport) -> None:
+    """Show a push under its source's stable key."""
+    await acreate_markdown_artifact(
+        render_push(run, report), key=f"{run.source}-push", description=f"{escape(run.warehouse)}: the push"
+    )
 
 
 async def publish_batch(batch: BatchResult, rejects: Sequence[DeadLetter]) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from blocks import VelocityStore, WmsSource
+from blocks import SlottingEngine, VelocityStore, WmsSource
 from flows.task_runner import shared
 from sku_velocity.loop_watch import LoopWatch
 from sku_velocity.models import MasterVersion, SyncRun, Window
+from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.source.window import WindowReader
 from sku_velocity.store import Store
 
@@ -40,6 +41,22 @@ class Connections:
     def watch(self) -> AbstractAsyncContextManager[LoopWatch]:
         """The run's one watch on the loop that its tasks share, from the first time that it is asked for."""
         return shared("watch", LoopWatch.open)
+
+    def store(self) -> AbstractAsyncContextManager[Store]:
+        """The run's one store, with its pool of connections."""
+        return shared("store", self._store.get_store)
+
+
+class Outlet:
+    """The two ends of a push. Not a dataclass, either."""
+
+    def __init__(self, engine: SlottingEngine, store: VelocityStore) -> None:
+        self.engine = engine
+        self._store = store
+
+    def client(self) -> AbstractAsyncContextManager[SlottingClient]:
+        """The run's one client of the engine, with its connections and its pace."""
+        return shared(("engine", self.engine.spec.name), self.engine.get_client)
 
     def store(self) -> AbstractAsyncContextManager[Store]:
         """The run's one store, with its pool of connections."""

@@ -14,13 +14,15 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import AwareDatetime, Field
 
+from blocks.slotting import find_engine
 from blocks.store import find_store
 from blocks.wms import find_source
 from flows.artifacts import Progress, publish_batch, publish_run
-from flows.connections import Connections
+from flows.connections import Connections, Outlet
 from flows.export import exported
 from flows.master_drift import publish_window_drift, unknown_skus
 from flows.patience import CHUNK_RETRIES, PATIENT, outcome
+from flows.push import push_published
 from flows.task_runner import EventLoopTaskRunner, as_they_complete
 from sku_velocity import steps
 from sku_velocity.completeness import calls_for_rereading, verdict_of
@@ -82,7 +84,7 @@ async def plan_window(
 async def check_anew(
     connections: Connections, run: SyncRun, warehouse: str, master: str | None, unknown_sku: UnknownSku
 ) -> None:
-    """See that a known run is the one meant, and that its source still answers as described."""
+    """See that a known run is the one meant, and, where it is still read, that its source answers."""
     source = connections.source.spec.name
     if (run.source, run.warehouse) != (source, warehouse):
         raise ConfigurationError(
@@ -94,8 +96,9 @@ async def check_anew(
             f"resume: run {run.id} maps its SKUs by {_told(*planned)}, not by {_told(master, unknown_sku)}: "
             "start a new run of this window"
         )
-    async with connections.reader(run.warehouse, run.window, run.master if run.is_open else None) as reader:
-        await reader.check()
+    if run.is_open:
+        async with connections.reader_of(run) as reader:
+            await reader.check()
 
 
 def _told(master: str | None, unknown_sku: UnknownSku) -> str:
@@ -168,10 +171,12 @@ async def sync_velocity(
     master: str | None = None,
     unknown_sku: UnknownSku = UnknownSku.REJECT,
     export_to: str | None = None,
+    push: str | None = None,
 ) -> Any:
-    """Read one window of one warehouse whole, prove it, and publish it in one step.
+    """Read one window of one warehouse whole, prove it, and publish it in one step; then push it.
 
-    A retry of the run, or another run with `resume`, reads only the chunks that have not landed.
+    A retry of the run, or another run with `resume`, reads only the chunks that have not landed, and pushes
+    only those that the slotting engine has not answered for.
 
     Args:
         source: A wms-source block's name, or the path of a spec file (.yaml).
@@ -188,11 +193,14 @@ async def sync_velocity(
         master: The name of the master's source, by whose published items SKUs are mapped. Empty: none.
         unknown_sku: Reject a movement whose SKU the master does not know or has retired, or let it pass.
         export_to: A directory or a URL such as s3://bucket/path, for the window as Parquet. Empty: none.
+        push: A slotting-engine block's name, or the path of an engine's file. Empty: nothing is pushed.
     """
     started = time.monotonic()
     if export_to:
         Destination(export_to)  # a wrong one is told before anything is read
-    connections = Connections(await find_source(source, token_env), await find_store(store))
+    velocity_store = await find_store(store)
+    connections = Connections(await find_source(source, token_env), velocity_store)
+    outlet = Outlet(await find_engine(push), velocity_store) if push else None
     spec = connections.source.spec
     if spec.items is not None:
         raise ConfigurationError(f"{spec.name} holds items, not movements: read it with sync-master")
@@ -203,6 +211,8 @@ async def sync_velocity(
     plan = await outcome(planning)
     report, batches = await sync_window(connections, plan, started, chunk_retries, repairs, max_reject_ratio)
     report = await exported(connections, report, export_to, chunk_retries)
+    if outlet and report.published:
+        report = report.model_copy(update={"push": await push_published(outlet, plan.run, chunk_retries)})
     return final_state(report, batches)
 
 
@@ -329,19 +339,8 @@ def build_report(
 
 def final_state(report: RunReport, batches: Sequence[BatchResult]) -> State[RunReport]:
     """The run's last state: it is named, and it says what was published or what stands in the way."""
-    if report.export_error:
-        return Failed(
-            name="NotExported",
-            message=f"{report.loaded} {report.what} published, but not exported; Retry does that alone. "
-            + report.export_error,
-            data=report,
-        )
     if report.published:
-        return Completed(
-            name=report.verdict.capitalize(),
-            message=f"{report.loaded} {report.what} published, {report.rejected} rejected.",
-            data=report,
-        )
+        return published_state(report)
     if report.verdict is not Verdict.INCOMPLETE:
         return Completed(
             name=report.verdict.capitalize(), message="A later run has superseded this one.", data=report
@@ -363,3 +362,23 @@ def final_state(report: RunReport, batches: Sequence[BatchResult]) -> State[RunR
     if report.unknown_skus:
         advice += " Sync the master, then start a new run: a Retry keeps the master's version."
     return Failed(name="Incomplete", message=f"Nothing published: {broken}. {advice}", data=report)
+
+
+def published_state(report: RunReport) -> State[RunReport]:
+    """The last state of a run whose window shows: whether it went wherever else it should."""
+    push, what = report.push, f"{report.loaded} {report.what} published"
+    failures = []
+    if report.export_error:
+        failures.append(f"{what}, but not exported; Retry does that alone. {report.export_error}")
+    if push and push.failed_chunks:
+        failures.append(
+            f"{what}, but not all pushed to {push.engine}: {len(push.failed_chunks)} of {push.chunks} chunks "
+            f"failed; Retry pushes only what is left. {' | '.join(push.errors[:NAMED_CHUNKS])}"
+        )
+    if failures:
+        name = "NotExported" if report.export_error else "PushFailed"
+        return Failed(name=name, message=" ".join(failures), data=report)
+    told = f" {push.engine} accepted {push.accepted}, rejected {push.rejected}." if push else ""
+    return Completed(
+        name=report.verdict.capitalize(), message=f"{what}, {report.rejected} rejected.{told}", data=report
+    )

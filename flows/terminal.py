@@ -45,7 +45,7 @@ def run_to_the_end(
         outcome = asyncio.run(run())
     if isinstance(outcome, RunReport):
         print(outcome.model_dump_json()) if as_json else print_report(outcome)
-        return PUBLISHED if outcome.published and not outcome.export_error else NOT_PUBLISHED
+        return PUBLISHED if outcome.has_arrived else NOT_PUBLISHED
     if as_json:
         print(json.dumps({"verdict": "failed", "published": False, "error": str(outcome)}))
     raise outcome
@@ -86,6 +86,11 @@ def print_report(report: RunReport) -> None:
         console.print(f"mapped by the master {by}: {report.unknown_skus} SKUs unknown to it", markup=False)
     if told := report.export_error or report.exported:
         console.print(f"{'NOT ' if report.export_error else ''}exported: {told}", markup=False)
+    if push := report.push:
+        told = f"accepted {push.accepted}, rejected {push.rejected}, {len(push.failed_chunks)} chunks failed"
+        console.print(f"pushed to {push.engine}: {told}", markup=False)
+        for error in push.errors:
+            console.print(f"chunk {error}", markup=False)
     console.print(f"run {report.flow_run_id}", markup=False, highlight=False)
 
 

@@ -388,6 +388,24 @@ class Check:
     found: str
 
 
+class PushReport(BaseModel):
+    """What the push of a run to a slotting engine has come to, by all attempts so far.
+
+    `accepted` and `rejected` count records, `chunks` those with rows, `requests` those of answered batches;
+    `errors` says of failed chunks what went wrong.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    engine: str
+    chunks: int
+    failed_chunks: list[int]
+    accepted: int
+    rejected: int
+    requests: int
+    errors: list[str]
+
+
 class RunReport(BaseModel):
     """What a sync run came to: the flow's result and the last line of `python -m flows sync --json`.
 
@@ -396,7 +414,7 @@ class RunReport(BaseModel):
     `loop_lag_p99_ms` is how late, in milliseconds at the 99th percentile, the tasks' event loop woke who
     slept; `most_tasks` the most asyncio tasks that it had at once. `master` is the version that SKUs were
     mapped by, `unknown_skus` the number of SKUs that it does not know. `exported` names the file that the
-    window was written to, `export_error` tells why it was not.
+    window was written to, `export_error` tells why it was not. `push` is None where nothing was to be pushed.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -429,6 +447,12 @@ class RunReport(BaseModel):
     unknown_skus: int = 0
     exported: str | None = None
     export_error: str | None = None
+    push: PushReport | None = None
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether the window was published, and went wherever else it should."""
+        return self.published and not self.export_error and not (self.push and self.push.failed_chunks)
 
     @property
     def label(self) -> str:

@@ -10,10 +10,12 @@ from prefect.blocks.core import Block
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from pydantic import SecretStr
 
-from blocks import VelocityStore, WmsSource
+from blocks import SlottingEngine, VelocityStore, WmsSource
+from blocks.slotting import find_engine
 from blocks.store import find_store
 from blocks.wms import find_source
 from sku_velocity.errors import ConfigurationError
+from sku_velocity.slotting.spec import parse_engine
 from sku_velocity.source.spec import SourceSpec, parse_spec
 
 SECRET = "hunter2-hunter2"
@@ -39,6 +41,11 @@ def store() -> VelocityStore:
     return VelocityStore(url=SecretStr(f"postgresql://me:{SECRET}@db.example.com/velocity"))
 
 
+def engine() -> SlottingEngine:
+    spec = parse_engine({"name": "slots", "base_url": "https://slots.example.com", "batch_size": 50}, "test")
+    return SlottingEngine(spec=spec, token=SecretStr(SECRET))
+
+
 class BlockManners(BlockStandardTestSuite):
     # Prefect's own test of the picture fetches it from the internet.
     test_has_a_valid_image = None
@@ -56,22 +63,34 @@ class TestVelocityStore(BlockManners):
         return VelocityStore
 
 
-@pytest.mark.parametrize("block", [source(), store()], ids=["source", "store"])
+class TestSlottingEngine(BlockManners):
+    @pytest.fixture
+    def block(self) -> type[Block]:
+        return SlottingEngine
+
+
+every_block = pytest.mark.parametrize(
+    "block", [source(), store(), engine()], ids=["source", "store", "engine"]
+)
+
+
+@every_block
 def test_a_secret_shows_neither_in_a_repr_nor_in_a_dump(block: Block) -> None:
     assert SECRET not in repr(block) + str(block) + block.model_dump_json()
 
 
 @pytest.mark.usefixtures("prefect_server")
-@pytest.mark.parametrize("block", [source(), store()], ids=["source", "store"])
+@every_block
 def test_a_block_comes_back_as_it_was_saved(block: Block) -> None:
     async def save_and_load() -> Block:
         await block.asave("round-trip", overwrite=True)
         return await type(block).aload("round-trip")
 
     loaded = asyncio.run(save_and_load())
-    secret = loaded.token if isinstance(loaded, WmsSource) else loaded.url
+    assert isinstance(loaded, VelocityStore | WmsSource | SlottingEngine)
+    secret = loaded.url if isinstance(loaded, VelocityStore) else loaded.token
     assert secret is not None and SECRET in secret.get_secret_value()
-    assert not isinstance(loaded, WmsSource) or loaded.spec == acme()
+    assert getattr(loaded, "spec", None) == getattr(block, "spec", None)
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -80,6 +99,8 @@ def test_an_unknown_block_is_named_and_what_to_do() -> None:
         asyncio.run(find_source("nowhere"))
     with pytest.raises(ConfigurationError, match=r"no block velocity-store/nowhere: make one"):
         asyncio.run(find_store("nowhere"))
+    with pytest.raises(ConfigurationError, match=r"no block slotting-engine/nowhere: make one"):
+        asyncio.run(find_engine("nowhere"))
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -125,3 +146,34 @@ def test_without_a_name_the_store_is_the_environments(monkeypatch: pytest.Monkey
     assert asyncio.run(find_store(None)).url.get_secret_value() == "sqlite:///sku-velocity.db"
     monkeypatch.setenv("SKU_VELOCITY_STORE", "sqlite:///other.db")
     assert asyncio.run(find_store(None)).url.get_secret_value() == "sqlite:///other.db"
+
+
+def test_an_engines_file_takes_its_token_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "slots.yaml"
+    path.write_text("{name: slots, base_url: 'https://slots.example.com', batch_size: 50}")
+    monkeypatch.delenv("SKU_VELOCITY_ENGINE_TOKEN", raising=False)
+    assert asyncio.run(find_engine(str(path))).token is None
+    monkeypatch.setenv("SKU_VELOCITY_ENGINE_TOKEN", SECRET)
+    assert asyncio.run(find_engine(str(path))).model_dump() == engine().model_dump()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{name: slots}", "is not a slotting engine: base_url: Field required"),
+        (
+            "{name: slots, base_url: 'https://a.example', batch_size: 0}",
+            "batch_size: .*greater than or equal",
+        ),
+        ("{name: slots, base_url: 'https://me:pw@a.example'}", "must not carry a user or password"),
+        ("{name: slots, base_url: 'https://a.example', batches: 3}", "batches: Extra inputs"),
+        ("[]", "must hold keys"),
+    ],
+)
+def test_an_engines_file_that_is_wrong_names_the_field(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "slots.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=told):
+        asyncio.run(find_engine(str(path)))

@@ -31,6 +31,7 @@ from sku_velocity.validation import quote
 # 409: the engine is still at work on an earlier request with this key; 422 is what says that the content
 # was another (https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header, 2.7).
 PASSING = TRANSIENT_STATUSES | {409, 425}
+MOST_IN_FLIGHT = 4  # requests, where the spec does not say
 THROTTLED = frozenset({429, 503})
 
 
@@ -39,7 +40,8 @@ class SlottingClient:
 
     Every method raises EngineAddressError, EngineAuthError or EngineContractError, which no retry helps, and
     EngineUnavailableError or EngineThrottledError, which a later one may: the same batch may be sent again
-    at any time. No message shows the token. `tally` adds up what all requests so far have cost.
+    at any time. No message shows the token. `tally` adds up what all requests so far have cost; `pacer` says
+    when the next may start.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class SlottingClient:
         self.spec = spec
         self.tally = Tally()
         self._http = http
-        self._pacer = pacer
+        self.pacer = pacer
         self._signature = signature
         self._sleep = sleep
 
@@ -72,7 +74,8 @@ class SlottingClient:
         """
         secret = token.get_secret_value().strip() if token else ""
         signature = bearer(spec.name, secret) if secret else Signature({})
-        in_flight, timeouts = spec.pace.max_concurrency, spec.timeouts
+        in_flight, timeouts = spec.pace.max_concurrency or MOST_IN_FLIGHT, spec.timeouts
+        pace = spec.pace.model_copy(update={"max_concurrency": in_flight})
         async with httpx.AsyncClient(
             auth=signature,
             limits=httpx.Limits(
@@ -83,7 +86,7 @@ class SlottingClient:
             timeout=httpx.Timeout(timeouts.read, connect=timeouts.connect, pool=timeouts.total),
             follow_redirects=False,
         ) as http:
-            yield cls(spec, http, Pacer(spec.pace, clock, sleep), signature, sleep)
+            yield cls(spec, http, Pacer(pace, clock, sleep), signature, sleep)
 
     async def push_movements(self, batch: Batch) -> Answer:
         """Send movements, at most 4 times; gives what became of each record."""
@@ -129,21 +132,21 @@ class SlottingClient:
                     f"{PATIENCE:.0f} s that one batch waits: run again later, or lower "
                     "pace.requests_per_second"
                 )
-            self._pacer.hold(wait)
+            self.pacer.hold(wait)
 
     async def _send(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         """One answer; the pacer hears how it went."""
-        async with self._pacer.turn() as started:
+        async with self.pacer.turn() as started:
             try:
                 response, body = await self._exchange(request)
             except EngineUnavailableError as error:
                 if isinstance(error.__cause__, TimeoutError | httpx.TimeoutException):
-                    self._pacer.timed_out(started)
+                    self.pacer.timed_out(started)
                 raise
             if response.status_code in THROTTLED:
-                self._pacer.refused(started)
+                self.pacer.refused(started)
             elif response.is_success:
-                self._pacer.answered(started)
+                self.pacer.answered(started)
             return response, body
 
     async def _exchange(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
@@ -176,7 +179,7 @@ class SlottingClient:
     async def _as_it_leaves(self, event: str, _: Mapping[str, object]) -> None:
         """Told by the connection of each of its steps: the request keeps its pace as it is written."""
         if event == "http11.send_request_headers.started":
-            await self._pacer.leave()
+            await self.pacer.leave()
 
     def _without_secret(self, text: str) -> str:
         for secret in self._signature.secrets:

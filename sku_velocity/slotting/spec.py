@@ -25,7 +25,7 @@ class EngineSpec(Part):
     classes_path: str = Field(default="/classes", description="Where velocity classes are sent")
     batch_size: int = Field(default=500, ge=1, le=10_000, description="Records in a request, at most")
     idempotency_header: HeaderName = "Idempotency-Key"
-    pace: PaceSpec = PaceSpec(requests_per_second=10, max_concurrency=4)
+    pace: PaceSpec = PaceSpec(requests_per_second=10)
     timeouts: TimeoutSpec = TimeoutSpec()
 
     @model_validator(mode="after")

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sku_velocity.models import DeadLetter, Reason
-from sku_velocity.slotting.batches import Answer, OpenBatch, SkuClass, class_batch
+from sku_velocity.models import Chunk, DeadLetter, PushReport, Reason
+from sku_velocity.slotting.batches import Answer, ChunkPush, OpenBatch, SkuClass, class_batch
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.store import Store
 
@@ -43,6 +43,20 @@ def rejects_of(engine: str, opened: OpenBatch, answer: Answer) -> list[DeadLette
         for row, record in sent
         if record["id"] in answer.rejected
     ]
+
+
+def add_up(engine: str, pushes: Sequence[ChunkPush], left: Sequence[Chunk]) -> PushReport:
+    """What the push of a run has come to; `left` are the chunks that are not pushed."""
+    labels = {chunk.index: chunk.label for chunk in left}
+    return PushReport(
+        engine=engine,
+        chunks=len({each.chunk for each in pushes} | labels.keys()),
+        failed_chunks=sorted(labels),
+        accepted=sum(each.accepted for each in pushes),
+        rejected=sum(each.rejected for each in pushes),
+        requests=sum(each.requests for each in pushes),
+        errors=[f"{each.chunk} ({labels[each.chunk]}): {each.error}" for each in pushes if each.error],
+    )
 
 
 async def push_classes(

@@ -1,0 +1,76 @@
+"""The slotting engine that published movements and velocity classes are pushed to."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from prefect.blocks.abstract import CredentialsBlock
+from pydantic import Field, HttpUrl, SecretStr
+
+from blocks.shared_pace import shared_pace
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.slotting.client import SlottingClient
+from sku_velocity.slotting.spec import EngineSpec, load_engine
+
+ENGINE_TOKEN_VARIABLE = "SKU_VELOCITY_ENGINE_TOKEN"
+
+
+class SlottingEngine(CredentialsBlock):
+    """One slotting engine: where it takes movements and classes, how many at a time, and its token.
+
+    Example:
+        Load a stored engine and tell it of a SKU's classes:
+        ```python
+        from blocks import SlottingEngine
+        from sku_velocity.slotting.batches import SkuClass, class_batch
+
+        engine = SlottingEngine.load("BLOCK_NAME")
+        async with engine.get_client() as client:
+            answer = await client.push_classes(
+                class_batch("acme", 0, [SkuClass("WH-01", "SKU-1", "A", "B", "X")])
+            )
+            print(answer.accepted, answer.rejected)
+        ```
+    """
+
+    _block_type_name = "Slotting Engine"
+    _block_type_slug = "slotting-engine"
+    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
+
+    spec: EngineSpec = Field(description="The engine's address, its paths, batch size, header and pace.")
+    token: SecretStr | None = Field(
+        default=None, description="The bearer token that the engine asks for; empty where it asks for none."
+    )
+
+    @asynccontextmanager
+    async def get_client(self) -> AsyncIterator[SlottingClient]:
+        """A client for the event loop that enters it, at the pace that it shares, where it shares one.
+
+        Raises ConfigurationError where no header holds the token, or without the limit that
+        `pace.shared_limit` names.
+        """
+        async with SlottingClient.open(self.spec, self.token) as client:
+            if self.spec.pace.shared_limit is None:
+                yield client
+            else:
+                async with shared_pace(self.spec.pace, client.pacer):
+                    yield client
+
+
+async def find_engine(name: str, variable: str = ENGINE_TOKEN_VARIABLE) -> SlottingEngine:
+    """The engine of this name: a file where it ends in .yaml or .yml, otherwise a stored block.
+
+    A file takes its token from the environment variable `variable`, where that is set. Raises
+    ConfigurationError where there is no such file or block.
+    """
+    if name.endswith((".yaml", ".yml")):
+        token = os.environ.get(variable)
+        return SlottingEngine(spec=load_engine(Path(name)), token=SecretStr(token) if token else None)
+    try:
+        return await SlottingEngine.aload(name)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"no block {SlottingEngine._block_type_slug}/{name}: make one in the Prefect UI (Blocks), "
+            "or give the path of an engine's file that ends in .yaml"
+        ) from error

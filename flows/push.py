@@ -1,0 +1,79 @@
+"""The push to a slotting engine: what is published, chunk by chunk, and the classes that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from prefect import task, unmapped
+from prefect.utilities.annotations import quote
+
+from flows.artifacts import publish_push
+from flows.connections import Outlet
+from flows.patience import CHUNK_RETRIES, PATIENT, outcome
+from flows.task_runner import as_they_complete
+from sku_velocity.errors import RetriableError
+from sku_velocity.models import Chunk, PushReport, SyncRun
+from sku_velocity.slotting import steps
+from sku_velocity.slotting.batches import SkuClass
+
+
+@task(task_run_name="plan push {run.label}", **PATIENT)
+async def plan_push(outlet: Outlet, run: SyncRun) -> list[Chunk]:
+    """The chunks of a run that the engine has not answered for: all of them at first."""
+    async with outlet.store() as store:
+        return await store.pushes.unpushed(run.id, outlet.engine.spec.name)
+
+
+@task(task_run_name="push {run.label} {chunk.label}", **PATIENT)
+async def push_batch(outlet: Outlet, run: SyncRun, chunk: Chunk) -> None:
+    """Send what shows of a chunk, from the first batch that has not been answered."""
+    async with outlet.store() as store, outlet.client() as client:
+        try:
+            await steps.push_chunk(client, store, run.id, chunk.index)
+        except Exception as error:
+            with suppress(RetriableError):  # the store itself may be what is away
+                await store.pushes.fail(run.id, chunk.index, client.spec.name, str(error))
+            raise
+
+
+@task(task_run_name="report push {run.label}", **PATIENT)
+async def report_push(outlet: Outlet, run: SyncRun) -> PushReport:
+    """Add up the push ledger, and show it."""
+    async with outlet.store() as store:
+        engine = outlet.engine.spec.name
+        report = steps.add_up(
+            engine, await store.pushes.read(run.id, engine), await store.pushes.unpushed(run.id, engine)
+        )
+    await publish_push(run, report)
+    return report
+
+
+async def push_published(outlet: Outlet, run: SyncRun, retries: int = CHUNK_RETRIES) -> PushReport:
+    """Push what is left of a published run, a task for each chunk; a chunk that fails stops no other.
+
+    For use within a flow of the `EventLoopTaskRunner`.
+    """
+    pending = await outcome(plan_push.with_options(retries=retries).submit(outlet, run))
+    futures = push_batch.with_options(retries=retries).map(unmapped(outlet), unmapped(run), pending)
+    async for _ in as_they_complete(futures):
+        pass
+    return await outcome(report_push.with_options(retries=retries).submit(outlet, run))
+
+
+@task(task_run_name="push classes of {source}", **PATIENT)
+async def push_class_changes(outlet: Outlet, source: str, classes: Sequence[SkuClass]) -> steps.ClassPush:
+    """Tell the engine of those of the classes that it does not know."""
+    async with outlet.store() as store, outlet.client() as client:
+        return await steps.push_classes(client, store, source, classes)
+
+
+async def push_velocity(
+    outlet: Outlet, source: str, classes: Sequence[SkuClass], retries: int = CHUNK_RETRIES
+) -> steps.ClassPush:
+    """Tell a slotting engine of a source's current classes: the changed ones alone.
+
+    For use within a flow of the `EventLoopTaskRunner`. Raises what the task raised.
+    """
+    pushing = push_class_changes.with_options(retries=retries)
+    return await outcome(pushing.submit(outlet, source, quote(classes)))  # Prefect would search them all
