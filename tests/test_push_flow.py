@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.flow_engine import run_flow_async
+from prefect.states import AwaitingRetry
 
 from flows.__main__ import main
+from flows.sync_velocity import sync_velocity
 from simulator.faults import Fault
 from simulator.server import EngineServer, Server, serve_engine
 from simulator.slotting import EngineScenario
@@ -75,6 +82,34 @@ def test_a_failed_push_fails_the_run_takes_nothing_back_and_is_retried_alone(
     assert published(store_url) == (truth.valid, truth.units, 1)
 
 
+def test_a_retry_of_the_run_reads_nothing_and_pushes_what_is_left(tmp_path: Path, sqlite_url: str) -> None:
+    with both(tmp_path, faults=REFUSING) as (server, engine, request):
+        report = sync(store=sqlite_url, **request)[1]
+        engine.clear()
+        engine.reset_stats()
+        server.reset_stats()
+        state = retry(report.flow_run_id)
+        truth = server.ground_truth("WH-01")
+    assert str(state.state_details.flow_run_id) == report.flow_run_id and state.name == "Complete"
+    assert server.stats().requests == 0 and engine.stats().requests == 2
+    assert engine.accepted.total() == len(engine.accepted) == truth.valid
+
+
+def retry(run: str) -> State[Any]:
+    """What the Retry button does, and then the process that a worker starts."""
+
+    async def press_and_run() -> State[Any]:
+        async with get_client() as client:
+            await client.set_flow_run_state(UUID(run), AwaitingRetry(), force=True)
+            flow_run = await client.read_flow_run(UUID(run))
+        again: State[Any] = await run_flow_async(
+            sync_velocity, flow_run=flow_run, parameters=flow_run.parameters, return_type="state"
+        )
+        return again
+
+    return asyncio.run(press_and_run())
+
+
 def test_a_window_that_is_not_published_is_not_pushed(tmp_path: Path, sqlite_url: str) -> None:
     with both(tmp_path) as (_, engine, request):
         state, report = sync(store=sqlite_url, **request, max_reject_ratio=0.01)
@@ -99,6 +134,14 @@ def test_a_push_has_a_summary_and_tells_the_token_nowhere(
     logs = ask(prefect_server, "logs", report.flow_run_id, lambda found: "HTTP 401" in str(found))
     runs = ask(prefect_server, "flow_runs", report.flow_run_id)
     assert ENGINE_TOKEN not in f"{artifacts}{logs}{runs}"
+
+
+def test_a_saved_engine_is_pushed_to_by_its_name(tmp_path: Path, sqlite_url: str) -> None:
+    with both(tmp_path) as (_, engine, request):
+        words = ["--spec", request["push"], "--token-env", "SKU_VELOCITY_ENGINE_TOKEN"]
+        assert main(["save-engine", "slots", *words]) == 0
+        state, report = sync(store=sqlite_url, **request | {"push": "slots"})
+    assert state.name == "Complete" and report.push.accepted == len(engine.accepted)
 
 
 def test_the_command_line_ends_with_1_where_the_push_failed(
