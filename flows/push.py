@@ -73,7 +73,8 @@ async def push_velocity(
 ) -> steps.ClassPush:
     """Tell a slotting engine of a source's current classes: the changed ones alone.
 
-    For use within a flow of the `EventLoopTaskRunner`. Raises what the task raised.
+    For use within any async flow. Raises what the task raised.
     """
     pushing = push_class_changes.with_options(retries=retries)
-    return await outcome(pushing.submit(outlet, source, quote(classes)))  # Prefect would search them all
+    # Quoted, for Prefect would search each of them for futures.
+    return await pushing(outlet, source, quote(classes))

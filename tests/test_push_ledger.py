@@ -161,18 +161,20 @@ async def test_two_engines_are_told_apart(store: Store, engine: EngineServer) ->
 
 @pytest.mark.parametrize("fault", ["500", "502", "503", "reset", "cut", "html", "429"])
 async def test_an_engine_that_fails_takes_each_record_once(
-    store: Store, engine: EngineServer, fault: str
+    sqlite_url: str, engine: EngineServer, fault: str
 ) -> None:
-    engine.play(EngineScenario(faults=(Fault(fault, ratio=0.5, times=2, seconds=1),)))
-    await publish(store, "run", seconds(0, 40))
-    await push_all(store, spec_of(engine), "run")
+    engine.play(EngineScenario(faults=(Fault(fault, ratio=0.5, times=2, seconds=0),)))
+    async with Store.open(sqlite_url) as store:
+        await publish(store, "run", seconds(0, 40))
+        await push_all(store, spec_of(engine), "run")
     assert engine.accepted == ids(*range(40)) and engine.stats().faults[fault] >= 2
 
 
-async def test_a_throttled_push_ends_whole(store: Store, engine: EngineServer) -> None:
+async def test_a_throttled_push_ends_whole(sqlite_url: str, engine: EngineServer) -> None:
     engine.play(EngineScenario(requests_per_second=20, token="engine-token"))
-    await publish(store, "run", seconds(0, 60))
-    await push_all(store, spec_of(engine, batch_size=2), "run", token="engine-token")
+    async with Store.open(sqlite_url) as store:
+        await publish(store, "run", seconds(0, 60))
+        await push_all(store, spec_of(engine, batch_size=2), "run", token="engine-token")
     assert engine.accepted == ids(*range(60)) and engine.stats().throttled
 
 

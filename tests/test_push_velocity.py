@@ -11,7 +11,6 @@ from pydantic import SecretStr
 from blocks import SlottingEngine, VelocityStore
 from flows.connections import Outlet
 from flows.push import push_velocity
-from flows.task_runner import EventLoopTaskRunner
 from simulator.server import serve_engine
 from sku_velocity.slotting.batches import SkuClass
 from sku_velocity.slotting.steps import ClassPush
@@ -22,7 +21,7 @@ from tests.engine import engine_spec
 def test_a_flow_tells_an_engine_of_the_classes_that_changed(sqlite_url: str) -> None:
     classes = [SkuClass("WH-01", f"SKU-{number}", "A", "B", "X") for number in range(5)]
 
-    @flow(task_runner=EventLoopTaskRunner())
+    @flow
     async def refresh(outlet: Outlet) -> ClassPush:
         return await push_velocity(outlet, "acme", classes)
 
