@@ -8,9 +8,10 @@ VelocityError
 │   │   └── NoSuchPageError             there is nothing at this place: past the end, or a wrong path
 │   ├── SourceAuthError             the token: refused with 401 or 403
 │   ├── SourceMappingError          records, total or fields: the answer is not what the spec describes
-│   ├── EngineAddressError          the slotting engine's base_url or paths: not found, a redirect
-│   ├── EngineAuthError             the slotting engine refused the token with 401 or 403
-│   └── EngineContractError         it refused a batch as a whole, or did not tell of each record
+│   ├── EngineRefusalError          the slotting engine refused a batch as a whole, as too large or wrong
+│   │   ├── EngineAddressError          base_url or paths: not found, a redirect
+│   │   └── EngineAuthError             the token: refused with 401 or 403
+│   └── EngineContractError         it took a batch, and did not tell of each record
 ├── IncompleteWindowError         the window was not proven whole: nothing was published
 └── RetriableError                wait, then run again: nothing needs to change
     ├── SourceUnavailableError      a request's attempts are spent
@@ -55,16 +56,26 @@ class SourceMappingError(ConfigurationError):
     """The source answered, but not in the shape that its spec describes."""
 
 
-class EngineAddressError(ConfigurationError):
+class EngineRefusalError(ConfigurationError):
+    """The slotting engine refused a batch as a whole.
+
+    `took_nothing` is whether that is certain: no earlier attempt may have been taken before its answer was
+    lost.
+    """
+
+    took_nothing = False
+
+
+class EngineAddressError(EngineRefusalError):
     """Nothing at this address speaks for the slotting engine: not found, or a redirect."""
 
 
-class EngineAuthError(ConfigurationError):
+class EngineAuthError(EngineRefusalError):
     """The slotting engine refused the credentials."""
 
 
 class EngineContractError(ConfigurationError):
-    """The slotting engine refused a batch as a whole, or its answer does not tell of each record."""
+    """The slotting engine took a batch, but its answer does not tell of each record."""
 
 
 class IncompleteWindowError(VelocityError):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from prefect.client.schemas.actions import ArtifactCreate
 
-from flows.artifacts import escape, render_batch, render_report, render_table, shorten
+from flows.artifacts import escape, render_batch, render_push, render_report, render_table, shorten
 from sku_velocity.models import (
     BatchResult,
     Check,
@@ -13,9 +13,12 @@ from sku_velocity.models import (
     ChunkState,
     DeadLetter,
     MasterVersion,
+    PushReport,
     Reason,
     RunReport,
+    SyncRun,
     Verdict,
+    Window,
 )
 
 BATCH = BatchResult(
@@ -126,3 +129,13 @@ def test_a_report_tells_which_version_of_the_master_mapped_it() -> None:
 def test_the_artifacts_keys_are_keys_to_prefect() -> None:
     for name in ("batches", "summary", "progress"):
         assert ArtifactCreate(key=f"{REPORT.source}-{name}").key
+
+
+def test_a_push_shows_what_was_taken_and_why_chunks_failed() -> None:
+    errors = ["3 (300-399): slots: HTTP 401; it says: <b>who?</b>"]
+    report = PushReport(
+        engine="slots", chunks=10, failed_chunks=[3], accepted=880, rejected=20, requests=12, errors=errors
+    )
+    shown = render_push(SyncRun("0199", "acme", "<b>WH</b>", Window.everything(), 1000), report)
+    assert "9 of 10 chunks" in shown and "| Accepted | 880 |" in shown and "HTTP 401" in shown
+    assert "<b>" not in shown and "Retry pushes only what is left" in shown

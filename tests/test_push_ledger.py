@@ -104,6 +104,27 @@ async def test_a_batch_that_was_begun_stays_as_it_was_though_the_batch_size_chan
     assert engine.accepted == ids(*range(10))
 
 
+async def test_a_batch_that_is_refused_for_certain_is_cut_anew(store: Store, engine: EngineServer) -> None:
+    engine.play(EngineScenario(faults=(Fault("401", 0),)))
+    await publish(store, "run", seconds(0, 10))
+    with pytest.raises(ExceptionGroup):
+        await push_all(store, spec_of(engine, batch_size=10), "run")
+    await publish(store, "later", seconds(0, 2))
+    await push_all(store, spec_of(engine, batch_size=3), "run")
+    assert engine.accepted == ids(*range(2, 10)) and engine.stats().requests == 1 + 3
+
+
+async def test_a_refusal_after_a_lost_answer_leaves_the_batch_as_it_was(
+    store: Store, engine: EngineServer
+) -> None:
+    engine.play(EngineScenario(faults=(Fault("reset", 0, times=1), Fault("401", 0, times=1))))
+    await publish(store, "run", seconds(0, 10))
+    with pytest.raises(ExceptionGroup):
+        await push_all(store, spec_of(engine, batch_size=10), "run")
+    await push_all(store, spec_of(engine, batch_size=3), "run")
+    assert engine.accepted == ids(*range(10)) and engine.simulator.replayed == 1
+
+
 async def test_a_batch_that_was_begun_stays_as_it_was_though_its_range_is_cut(
     store: Store, engine: EngineServer
 ) -> None:
@@ -202,7 +223,7 @@ async def test_an_answer_that_two_workers_bring_counts_once(store: Store) -> Non
     await store.pushes.begin("run", 0, "slots")
     first = await store.pushes.next_batch("run", 0, "slots", 4)
     second = await store.pushes.next_batch("run", 0, "slots", 9)
-    assert first == second and first
+    assert first and second and first.batch == second.batch and (first.is_new, second.is_new) == (True, False)
     for opened in (first, second):
         await store.pushes.settle("run", 0, "slots", opened, [])
     (pushed,) = await store.pushes.read("run", "slots")

@@ -13,6 +13,7 @@ from sku_velocity.errors import (
     EngineAddressError,
     EngineAuthError,
     EngineContractError,
+    EngineRefusalError,
     EngineThrottledError,
     EngineUnavailableError,
     VelocityError,
@@ -59,7 +60,7 @@ async def test_a_batch_bears_its_key_in_the_header_that_the_engine_names() -> No
     assert json.loads(server.bodies[0])["records"][1]["id"] == "m-1"
 
 
-@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 524])
 async def test_a_passing_status_is_tried_again_with_the_same_key_and_content(status: int) -> None:
     clock = FakeClock()
     with scripted(Reply(status), TAKEN) as server:
@@ -96,16 +97,22 @@ async def test_an_engine_that_is_not_there_is_retriable() -> None:
         (403, EngineAuthError),
         (404, EngineAddressError),
         (307, EngineAddressError),
-        (400, EngineContractError),
-        (413, EngineContractError),
-        (422, EngineContractError),
+        (400, EngineRefusalError),
+        (413, EngineRefusalError),
+        (422, EngineRefusalError),
     ],
 )
 async def test_what_no_retry_helps_is_fatal_at_once(status: int, kind: type) -> None:
     with scripted(Reply(status, b"no such luck")) as server:
         error = await refusal(server)
     assert type(error) is kind and f"HTTP {status}; it says: no such luck" in str(error)
-    assert len(server.requests) == 1
+    assert len(server.requests) == 1 and isinstance(error, EngineRefusalError) and error.took_nothing
+
+
+async def test_a_refusal_after_a_lost_answer_does_not_say_that_nothing_was_taken() -> None:
+    with scripted(Reply(207, TAKEN.body, cut=True), Reply(401)) as server:
+        error = await refusal(server)
+    assert isinstance(error, EngineAuthError) and not error.took_nothing
 
 
 async def test_a_redirect_is_not_followed() -> None:

@@ -79,11 +79,15 @@ class ChunkPush:
 
 @dataclass(frozen=True)
 class OpenBatch:
-    """A batch that has been begun: which of its chunk's, and the rows that it holds, one for each record."""
+    """A batch that has been begun: which of its chunk's, and the rows that it holds, one for each record.
+
+    `is_new` is whether it was cut just now, so that nobody can have sent it before.
+    """
 
     number: int
     rows: tuple[MovementRow, ...]
     batch: Batch
+    is_new: bool
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from sku_velocity.errors import (
     EngineAddressError,
     EngineAuthError,
     EngineContractError,
+    EngineRefusalError,
     EngineThrottledError,
     EngineUnavailableError,
     VelocityError,
@@ -25,12 +26,12 @@ from sku_velocity.slotting.spec import EngineSpec
 from sku_velocity.source.auth import Signature, bearer
 from sku_velocity.source.client import Tally
 from sku_velocity.source.pacing import Pacer
-from sku_velocity.source.patience import PATIENCE, TRANSIENT_STATUSES, asked_wait, attempts
+from sku_velocity.source.patience import PATIENCE, asked_wait, attempts
 from sku_velocity.validation import quote
 
-# 409: the engine is still at work on an earlier request with this key; 422 is what says that the content
+# Below 500. 409: the engine is still at work on an earlier request with this key; 422 is what says that the content
 # was another (https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header, 2.7).
-PASSING = TRANSIENT_STATUSES | {409, 425}
+PASSING = {408, 409, 425, 429}
 MOST_IN_FLIGHT = 4  # requests, where the spec does not say
 THROTTLED = frozenset({429, 503})
 
@@ -38,7 +39,7 @@ THROTTLED = frozenset({429, 503})
 class SlottingClient:
     """Sends to one slotting engine. It belongs to the event loop that opened it.
 
-    Every method raises EngineAddressError, EngineAuthError or EngineContractError, which no retry helps, and
+    Every method raises EngineRefusalError or EngineContractError, which no retry helps, and
     EngineUnavailableError or EngineThrottledError, which a later one may: the same batch may be sent again
     at any time. No message shows the token. `tally` adds up what all requests so far have cost; `pacer` says
     when the next may start.
@@ -107,6 +108,8 @@ class SlottingClient:
                     tally.retried += attempt.retry_state.attempt_number > 1
                     answer = read_answer(await self._send_patiently(request, tally), batch)
         except VelocityError as error:
+            if isinstance(error, EngineRefusalError):
+                error.took_nothing = not tally.retried
             place = f"{self.spec.name}: POST {request.url}, {self.spec.idempotency_header} {batch.key}"
             error.args = (self._without_secret(f"{place}: {error}"),)
             raise
@@ -192,7 +195,7 @@ def _raise_for_status(response: httpx.Response, body: bytes, wait: float) -> Non
     if status < 300:
         return
     told = f"HTTP {status}; it says: {quote(body)}"
-    if status in PASSING:
+    if status in PASSING or status >= 500:
         raise EngineUnavailableError(f"the engine is not well: {told}", wait)
     if status in (401, 403):
         raise EngineAuthError(f"check the token and its rights: {told}")
@@ -201,4 +204,4 @@ def _raise_for_status(response: httpx.Response, body: bytes, wait: float) -> Non
         raise EngineAddressError(f"redirected to {target}, which is not followed: set base_url to it: {told}")
     if status in (404, 405, 410):
         raise EngineAddressError(f"check base_url, movements_path and classes_path: {told}")
-    raise EngineContractError(f"the batch is refused as a whole, so check batch_size and the engine: {told}")
+    raise EngineRefusalError(f"the batch is refused as a whole: check batch_size and the engine: {told}")

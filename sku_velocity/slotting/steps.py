@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sku_velocity.errors import EngineRefusalError
 from sku_velocity.models import Chunk, DeadLetter, PushReport, Reason
 from sku_velocity.slotting.batches import Answer, ChunkPush, OpenBatch, SkuClass, class_batch
 from sku_velocity.slotting.client import SlottingClient
@@ -25,12 +26,18 @@ async def push_chunk(client: SlottingClient, store: Store, run_id: str, index: i
     """Send what shows of a published chunk, batch by batch, from the first that has not been answered.
 
     Each answer is kept before the next batch is begun. What breaks off in between, however hard, is sent
-    again under the same key with the same content by the next call. Raises what both sides raise.
+    again under the same key with the same content by the next call; what the engine took nothing of is cut
+    anew. Raises what both sides raise.
     """
     ledger, engine = store.pushes, client.spec.name
     await ledger.begin(run_id, index, engine)
     while opened := await ledger.next_batch(run_id, index, engine, client.spec.batch_size):
-        answer = await client.push_movements(opened.batch)
+        try:
+            answer = await client.push_movements(opened.batch)
+        except EngineRefusalError as error:
+            if opened.is_new and error.took_nothing:
+                await ledger.withdraw(run_id, index, engine, opened)
+            raise
         letters = rejects_of(engine, opened, answer)
         await ledger.settle(run_id, index, engine, opened, letters, answer.requests)
 

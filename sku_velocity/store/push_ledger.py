@@ -18,8 +18,9 @@ class PushLedger:
     """What is known of the way of published chunks to the engines: each method is one transaction.
 
     A batch is written down before it is sent for the first time, and is sent again as it was until it has
-    been answered. So what an engine has seen it sees again under the same key, and nothing goes to it under
-    two keys, though ranges are cut or the batch size changes meanwhile. Raises what `Store` raises.
+    been answered, or refused for certain. So what an engine may have taken it sees again under the same key,
+    and takes nothing under two, though ranges are cut or the batch size changes meanwhile. Raises what
+    `Store` raises.
     """
 
     def __init__(self, database: Database) -> None:
@@ -68,13 +69,13 @@ class PushLedger:
             if row.until_position is not None:
                 ranges = pushing.parse_ranges(row.showing)
                 rows = await pushing.read_rows(connection, row, row.until_position, ranges)
-                return pushing.open_batch(row, rows)
+                return pushing.open_batch(row, rows, is_new=False)
             ranges, end = await pushing.read_showing(connection, row.run_key), row.offset_ + row.size
             rows = await pushing.read_rows(connection, row, end, ranges, size)
             if not rows:
                 await pushing.write_push(connection, row, state=PushState.PUSHED, next_position=end)
                 return None
-            opened = pushing.open_batch(row, rows)
+            opened = pushing.open_batch(row, rows, is_new=True)
             await pushing.write_push(
                 connection,
                 row,
@@ -99,13 +100,13 @@ class PushLedger:
         """
         async with self._database.writing() as connection:
             row = await pushing.get_push(connection, flow_run_id, index, engine)
-            if row.batches != opened.number:
+            if not pushing.waits_for(row, opened):
                 return
             await pushing.keep_rejects(connection, row.run_key, opened, letters)
             await pushing.write_push(
                 connection,
                 row,
-                next_position=row.until_position,
+                next_position=opened.rows[-1][0] + 1,
                 batches=row.batches + 1,
                 until_position=None,
                 showing=None,
@@ -113,6 +114,13 @@ class PushLedger:
                 rejected=row.rejected + len(letters),
                 requests=row.requests + requests,
             )
+
+    async def withdraw(self, flow_run_id: str, index: int, engine: str, opened: OpenBatch) -> None:
+        """Enter that the engine took nothing of a batch for certain: the next one is cut from what shows."""
+        async with self._database.writing() as connection:
+            row = await pushing.get_push(connection, flow_run_id, index, engine)
+            if pushing.waits_for(row, opened):
+                await pushing.write_push(connection, row, until_position=None, showing=None)
 
     async def fail(self, flow_run_id: str, index: int, engine: str, error: str) -> None:
         """Enter that a chunk's push failed, and why, unless all of it has been answered."""

@@ -141,10 +141,15 @@ def _is_within(window: Window) -> ColumnElement[bool]:
     return and_(at >= window.start, at < window.end)
 
 
-def open_batch(row: Row[Any], rows: Sequence[MovementRow]) -> OpenBatch:
+def open_batch(row: Row[Any], rows: Sequence[MovementRow], is_new: bool) -> OpenBatch:
     place = f"{row.chunk_index}-{row.batches}"
     batch = movement_batch(row.source, row.flow_run_id, place, rows)
-    return OpenBatch(row.batches, tuple(rows), batch)
+    return OpenBatch(row.batches, tuple(rows), batch, is_new)
+
+
+def waits_for(row: Row[Any], opened: OpenBatch) -> bool:
+    """Whether this batch is the one whose answer a chunk waits for."""
+    return (row.batches, row.idempotency_key) == (opened.number, opened.batch.key)
 
 
 async def keep_rejects(
