@@ -29,8 +29,8 @@ from sku_velocity.source.pacing import Pacer
 from sku_velocity.source.patience import PATIENCE, asked_wait, attempts
 from sku_velocity.validation import quote
 
-# Below 500. 409: the engine is still at work on an earlier request with this key; 422 is what says that the content
-# was another (https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header, 2.7).
+# Of those below 500. 409: an earlier request with this key is still being worked on; that the key came with
+# other content is said by 422 (https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header).
 PASSING = {408, 409, 425, 429}
 MOST_IN_FLIGHT = 4  # requests, where the spec does not say
 THROTTLED = frozenset({429, 503})
