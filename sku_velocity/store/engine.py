@@ -61,6 +61,14 @@ class Database:
                 yield connection
 
     @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """A connection to read with that sees one moment of the store, however many statements it takes."""
+        async with self.reading() as connection:
+            if connection.dialect.name == "postgresql":  # SQLite keeps to that by itself
+                await connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
+    @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """One transaction, undone as a whole where it fails. Raises as `reading` does.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import Any, Self
 
 from sqlalchemy import Row
 
 from sku_velocity.errors import ConfigurationError, IncompleteWindowError
+from sku_velocity.local_time import Period
 from sku_velocity.master import Master, Names
 from sku_velocity.models import (
     BatchResult,
@@ -21,7 +23,7 @@ from sku_velocity.models import (
     Verdict,
     Window,
 )
-from sku_velocity.store import ledger, masters, pages, published, publishing, schema
+from sku_velocity.store import daily, ledger, masters, pages, published, publishing, schema, velocities
 from sku_velocity.store.engine import Database
 from sku_velocity.store.published import Piece
 from sku_velocity.store.push_ledger import PushLedger
@@ -193,6 +195,31 @@ class Store:
         """A run's rejected records by position, the first `limit` of them where it is given."""
         async with self._database.reading() as connection:
             return await pages.read_dead_letters(connection, flow_run_id, limit)
+
+    async def published_warehouses(self) -> list[tuple[str, str]]:
+        """Each source and warehouse of which something is published, in order."""
+        async with self._database.reading() as connection:
+            return await daily.read_warehouses(connection)
+
+    async def activity(self, source: str, warehouse: str, period: Period) -> daily.Activity:
+        """What a warehouse moved in a period, by SKU and local day, as it is published at this moment.
+
+        Raises VelocityError where units add up to more than the database can hold.
+        """
+        async with self._database.snapshot() as connection:
+            return await daily.read_activity(connection, source, warehouse, period)
+
+    async def classes_before(
+        self, source: str, warehouse: str, as_of: date
+    ) -> velocities.EarlierClasses | None:
+        """Each SKU's classes by the last refresh of a day before this one, None where there is none."""
+        async with self._database.reading() as connection:
+            return await velocities.read_classes_before(connection, source, warehouse, as_of)
+
+    async def replace_velocity(self, refresh: velocities.Refresh, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Keep a refresh, its rows as in `velocities.COLUMNS`, in place of an earlier one of the same day."""
+        async with self._database.writing() as connection:
+            await velocities.replace(connection, refresh, rows)
 
 
 async def migrate(url: str) -> str:

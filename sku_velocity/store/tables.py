@@ -7,8 +7,10 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Dialect,
     Float,
@@ -37,6 +39,11 @@ def instant_text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+def as_instant(value: str | datetime) -> datetime:
+    """An instant as a driver gives it: the text above on SQLite."""
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An instant in UTC: TIMESTAMPTZ on PostgreSQL, ISO 8601 text of fixed width on SQLite."""
 
@@ -51,7 +58,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return instant_text(value) if value is not None and dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return datetime.fromisoformat(value) if isinstance(value, str) else value
+        return None if value is None else as_instant(value)
 
 
 class ForeignText(TypeDecorator[str]):
@@ -225,4 +232,65 @@ told_classes = Table(
     Column("revision", Integer, nullable=False),
     Column("told_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("engine", "source", "warehouse_id", "sku_id"),
+)
+
+
+def _of_a_refresh() -> list[Column[Any]]:
+    return [
+        Column("source", Text, nullable=False),
+        Column("warehouse_id", Text, nullable=False),
+        Column("as_of", Date, nullable=False),
+    ]
+
+
+def _completeness() -> list[Column[Any]]:
+    return [Column(f"completeness_{days}", Float, nullable=False) for days in (7, 28, 91)]
+
+
+# Each time that a warehouse's velocity was worked out, the last one of each day.
+velocity_refreshes = Table(
+    "velocity_refreshes",
+    metadata,
+    *_of_a_refresh(),
+    Column("time_zone", Text, nullable=False),
+    Column("compared_with", Date),
+    Column("skus", BigInteger, nullable=False),
+    Column("units", BigInteger, nullable=False),
+    Column("lines", BigInteger, nullable=False),
+    *_completeness(),
+    Column("incomplete_days", Text, nullable=False),
+    Column("thresholds", Text, nullable=False),
+    Column("refreshed_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("source", "warehouse_id", "as_of"),
+)
+
+# What the columns mean is told by `sku_velocity.velocity.measure`.
+velocity_figures = Table(
+    "sku_velocity",
+    metadata,
+    *_of_a_refresh(),
+    Column("sku_id", Text, nullable=False),
+    *(
+        Column(f"{what}_{days}", BigInteger, nullable=False)
+        for what in ("units", "lines")
+        for days in (7, 28, 91)
+    ),
+    Column("active_days", Integer, nullable=False),
+    Column("units_per_active_day", Float, nullable=False),
+    Column("units_per_calendar_day", Float, nullable=False),
+    Column("last_movement", UtcDateTime, nullable=False),
+    Column("days_since", Integer, nullable=False),
+    Column("trend", Float),
+    Column("variation", Float),
+    Column("rank_lines", Integer, nullable=False),
+    Column("rank_units", Integer, nullable=False),
+    Column("abc_lines", Text, nullable=False),
+    Column("abc_units", Text, nullable=False),
+    Column("xyz", Text, nullable=False),
+    Column("previous_abc_lines", Text),
+    Column("previous_abc_units", Text),
+    Column("previous_xyz", Text),
+    Column("class_changed", Boolean, nullable=False),
+    *_completeness(),
+    PrimaryKeyConstraint("source", "warehouse_id", "as_of", "sku_id"),
 )

@@ -1,0 +1,185 @@
+"""A warehouse's own calendar: its days and hours as stretches of UTC, and how much of each is published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.models import Window
+
+DAY, HOUR, WEEK = 86_400, 3_600, 7 * 86_400  # seconds
+SEARCHED = timedelta(hours=1)  # no zone changes its clock twice within one
+MARGIN = timedelta(days=2)  # more than any zone is away from UTC, or ever jumped
+FIRST_YEAR, LAST_YEAR = 3, 9997  # a year of room at both ends, as movements have
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of this name. Raises ConfigurationError where there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigurationError(
+            f"time zone: there is none of the name {name!r}: write one such as Europe/Berlin or UTC"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of UTC in which a zone keeps its clock `offset` seconds ahead of UTC."""
+
+    start: datetime
+    end: datetime
+    offset: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of UTC that lies in the local day (or hour) of this index, 0 for the period's first."""
+
+    index: int
+    start: datetime
+    end: datetime
+
+    @property
+    def seconds(self) -> float:
+        return (self.end - self.start).total_seconds()
+
+
+@dataclass(frozen=True)
+class Period:
+    """The `days` local days of a zone that end with the day `as_of`, which belongs to them.
+
+    A day is what the wall clock says: it has 23 or 25 hours where summer time begins or ends, and none
+    where the zone skipped it. Raises ConfigurationError where no movement can bear such a day.
+    """
+
+    zone: ZoneInfo
+    as_of: date
+    days: int
+
+    def __post_init__(self) -> None:
+        if not FIRST_YEAR <= self.as_of.year <= LAST_YEAR:
+            raise ConfigurationError(
+                f"as_of: no movement is ever of {self.as_of}: give the date of a day past"
+            )
+
+    @property
+    def first(self) -> date:
+        return self.day(0)
+
+    def day(self, index: int) -> date:
+        """The date of the local day of this index, 0 for the first."""
+        return self.as_of - timedelta(days=self.days - 1 - index)
+
+    @cached_property
+    def midnight(self) -> datetime:
+        """The first day's midnight by the local clock, without a zone: where local seconds count from."""
+        return datetime.combine(self.first, datetime.min.time())
+
+    @cached_property
+    def stretches(self) -> list[Stretch]:
+        """The zone's stretches of constant offset around the period, in order and without gaps."""
+        start = (self.midnight - MARGIN).replace(tzinfo=UTC)
+        end = start + timedelta(days=self.days) + 2 * MARGIN
+        bounds = [start, *_changes(self.zone, start, end), end]
+        return [
+            Stretch(since, until, _offset(self.zone, since))
+            for since, until in zip(bounds, bounds[1:], strict=False)
+        ]
+
+    @cached_property
+    def window(self) -> Window:
+        """From the period's first instant to its last."""
+        days = list(self.pieces(DAY))
+        return Window(days[0].start, days[-1].end)
+
+    @cached_property
+    def gaps(self) -> list[Window]:
+        """What of `window` is of the day before or after: where a clock is set back past midnight."""
+        days = list(self.pieces(DAY))
+        return [
+            Window(left.end, right.start)
+            for left, right in zip(days, days[1:], strict=False)
+            if left.end < right.start
+        ]
+
+    def pieces(self, step: int) -> Iterator[Piece]:
+        """The period's local days (`step` DAY) or hours (HOUR), in the order of time.
+
+        An index may come twice: where the clock is set back, part of a day or hour comes again.
+        """
+        for stretch in self.stretches:
+            offset = timedelta(seconds=stretch.offset)
+            local = (stretch.start + offset).replace(tzinfo=None) - self.midnight
+            index, start = local // timedelta(seconds=step), stretch.start
+            while start < stretch.end and index < self.days * DAY // step:
+                bound = self.midnight + timedelta(seconds=(index + 1) * step) - offset
+                end = min(bound.replace(tzinfo=UTC), stretch.end)
+                if index >= 0:
+                    yield Piece(index, start, end)
+                index, start = index + 1, end
+
+
+def covered_shares(period: Period, published: Sequence[Window]) -> list[float]:
+    """For each day of the period the share of it that is published, from 0 to 1.
+
+    `published` are windows that do not overlap. A day that the zone skipped has nothing to miss: 1.
+    """
+    covered, whole = [0.0] * period.days, [0.0] * period.days
+    for piece, seconds in _covered(period.pieces(DAY), published):
+        covered[piece.index] += seconds
+        whole[piece.index] += piece.seconds
+    return [part / all_of_it if all_of_it else 1.0 for part, all_of_it in zip(covered, whole, strict=True)]
+
+
+def covered_hours_of_week(period: Period, published: Sequence[Window]) -> list[float]:
+    """For each hour of the local week, from Monday 00:00, how many hours of the period are published."""
+    hours = [0.0] * (WEEK // HOUR)
+    for piece, seconds in _covered(period.pieces(HOUR), published):
+        hours[hour_of_week(period, piece.index)] += seconds / HOUR
+    return hours
+
+
+def hour_of_week(period: Period, index: int) -> int:
+    """The hour of the week, 0 for Monday 00:00, of the period's hour of this index."""
+    return (period.first.weekday() * 24 + index) % (WEEK // HOUR)
+
+
+def _covered(pieces: Iterator[Piece], published: Sequence[Window]) -> Iterator[tuple[Piece, float]]:
+    """Each piece, and how many of its seconds are published."""
+    windows = sorted(published, key=lambda window: window.start)
+    passed = 0
+    for piece in pieces:
+        while passed < len(windows) and windows[passed].end <= piece.start:
+            passed += 1
+        seconds, at = 0.0, passed
+        while at < len(windows) and windows[at].start < piece.end:
+            shared = min(windows[at].end, piece.end) - max(windows[at].start, piece.start)
+            seconds, at = seconds + shared.total_seconds(), at + 1
+        yield piece, seconds
+
+
+def _changes(zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[datetime]:
+    """The instants, to the second, at which the zone's offset changes."""
+    while start < end:
+        later = min(start + SEARCHED, end)
+        if _offset(zone, start) != _offset(zone, later):
+            before, after = start, later
+            while after - before > timedelta(seconds=1):
+                middle = before + timedelta(seconds=(after - before) // timedelta(seconds=2))
+                if _offset(zone, middle) == _offset(zone, start):
+                    before = middle
+                else:
+                    after = middle
+            yield after
+        start = later
+
+
+def _offset(zone: ZoneInfo, instant: datetime) -> int:
+    offset = instant.astimezone(zone).utcoffset()
+    assert offset is not None
+    return round(offset.total_seconds())

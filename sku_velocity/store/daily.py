@@ -1,0 +1,200 @@
+"""What moved in a period, grouped by the database: by SKU and local day, and by local hour."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Text,
+    and_,
+    case,
+    cast,
+    column,
+    func,
+    literal_column,
+    or_,
+    select,
+    table,
+    type_coerce,
+)
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sku_velocity.errors import VelocityError
+from sku_velocity.local_time import DAY, HOUR, Period
+from sku_velocity.models import Window
+from sku_velocity.store.tables import UtcDateTime, as_instant, published_ranges, sync_runs
+
+PARTITION = 20_000  # rows that are taken from the database at a time
+
+published = table(
+    "published_movements",
+    column("source", Text),
+    column("warehouse_id", Text),
+    column("sku_id", Text),
+    column("units_moved", BigInteger),
+    column("timestamp_utc", UtcDateTime),
+    column("flow_run_id", Text),
+)
+
+
+@dataclass(frozen=True)
+class DailyColumns:
+    """Units and lines (movements) of each SKU on each local day on which it moved.
+
+    `codes`, `days`, `units` and `lines` are columns of one length: `codes` gives a row's SKU as its place in
+    `skus`, `days` counts from the period's first day, 0. `skus` and `last`, each SKU's last movement in UTC,
+    are of one length too.
+    """
+
+    skus: list[str] = field(default_factory=list)
+    last: list[datetime] = field(default_factory=list)
+    codes: array[int] = field(default_factory=lambda: array("i"))
+    days: array[int] = field(default_factory=lambda: array("i"))
+    units: array[int] = field(default_factory=lambda: array("q"))
+    lines: array[int] = field(default_factory=lambda: array("q"))
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What one warehouse moved in a period, by one source, as a reader of the store saw it at one moment.
+
+    `hourly` is units by the period's local hour, 0 for its first; `published` are the windows, cut to what
+    shows of them, that reach into the period.
+    """
+
+    daily: DailyColumns
+    hourly: dict[int, int]
+    published: list[Window]
+
+
+async def read_warehouses(connection: AsyncConnection) -> list[tuple[str, str]]:
+    """Each source and warehouse of which something is published, in order."""
+    ranges = published_ranges.c
+    rows = await connection.execute(select(ranges.source, ranges.warehouse_id).distinct())
+    return sorted((row.source, row.warehouse_id) for row in rows)
+
+
+async def read_activity(connection: AsyncConnection, source: str, warehouse: str, period: Period) -> Activity:
+    """What a warehouse moved in a period. Of the windows outside it not a row is read.
+
+    Raises VelocityError where units add up to more than 64 bits hold.
+    """
+    ranges = published_ranges.c
+    reaching = and_(
+        ranges.source == source,
+        ranges.warehouse_id == warehouse,
+        ranges.range_start < period.window.end,
+        ranges.range_end > period.window.start,
+    )
+    rows = await connection.execute(select(ranges.range_start, ranges.range_end).where(reaching))
+    shown = [Window(row.range_start, row.range_end) for row in rows]
+    runs = select(sync_runs.c.flow_run_id).join(published_ranges).where(reaching)
+    moved = published.c
+    movements = and_(
+        moved.source == source,
+        moved.warehouse_id == warehouse,
+        moved.timestamp_utc >= period.window.start,
+        moved.timestamp_utc < period.window.end,
+        *(or_(moved.timestamp_utc < gap.start, moved.timestamp_utc >= gap.end) for gap in period.gaps),
+        moved.flow_run_id.in_(runs),
+    )
+    with _explaining_overflow(source, warehouse):
+        daily = await _read_daily(connection, period, movements)
+        return Activity(daily, await _read_hourly(connection, period, movements), shown)
+
+
+@contextmanager
+def _explaining_overflow(source: str, warehouse: str) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if any(words in str(error.orig) for words in ("integer overflow", "bigint out of range")):
+            raise VelocityError(
+                f"the units of {warehouse} from {source} add up to more than 64 bits hold: "
+                "look for movements of impossible units_moved, correct them in the source, and sync again"
+            ) from error
+        raise
+
+
+async def _read_daily(
+    connection: AsyncConnection, period: Period, movements: ColumnElement[bool]
+) -> DailyColumns:
+    moved, day = published.c, local_index(period, DAY).label("day")
+    last = type_coerce(func.max(moved.timestamp_utc), Text)  # as the driver gives it: few are looked at
+    query = (
+        select(moved.sku_id, day, _units(), func.count(), last)
+        .where(movements)
+        .group_by(moved.sku_id, literal_column("day"))  # by its name, or SQLite works it out again
+    )
+    columns, last_of = DailyColumns(), _Latest()
+    async with connection.stream(query) as result:
+        async for rows in result.partitions(PARTITION):
+            skus, days, units, lines, instants = zip(*rows, strict=True)
+            columns.codes.extend(last_of.take(skus, instants))
+            columns.days.extend(days)
+            columns.units.extend(units)
+            columns.lines.extend(lines)
+    columns.skus.extend(last_of.codes)
+    columns.last.extend(last_of.instants())
+    return columns
+
+
+class _Latest:
+    """Each SKU's code, in the order of coming, and its latest instant in the driver's own form."""
+
+    def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+        self._instants: list[Any] = []
+
+    def take(self, skus: Sequence[str], instants: Sequence[Any]) -> list[int]:
+        codes = [self.codes.setdefault(sku, len(self.codes)) for sku in skus]
+        latest = self._instants
+        for code, instant in zip(codes, instants, strict=True):
+            if code == len(latest):
+                latest.append(instant)
+            elif instant > latest[code]:
+                latest[code] = instant
+        return codes
+
+    def instants(self) -> list[datetime]:
+        return [as_instant(instant) for instant in self._instants]
+
+
+async def _read_hourly(
+    connection: AsyncConnection, period: Period, movements: ColumnElement[bool]
+) -> dict[int, int]:
+    hour = local_index(period, HOUR).label("hour")
+    query = select(hour, _units()).where(movements).group_by(literal_column("hour"))
+    return {index: units for index, units in await connection.execute(query)}
+
+
+def _units() -> ColumnElement[int]:
+    return cast(func.sum(published.c.units_moved), BigInteger)  # PostgreSQL's sum is a decimal
+
+
+def local_index(period: Period, step: int) -> ColumnElement[int]:
+    """The period's local day (`step` DAY) or hour (HOUR) that a movement in one of its pieces is of.
+
+    The database compares the instant with the bounds of days in UTC, by halves. So it needs no clock of its
+    own, is exact whatever the zone does, and on SQLite, where instants are text, is several times as fast as
+    its date functions, which also round 23:59:59.9996 into the next day.
+    """
+    return _by_halves([(piece.start, piece.index) for piece in period.pieces(step)])
+
+
+def _by_halves(marks: Sequence[tuple[datetime, int]]) -> ColumnElement[int]:
+    if len(marks) == 1:
+        return literal_column(str(marks[0][1]))
+    middle = len(marks) // 2
+    return case(
+        (published.c.timestamp_utc < marks[middle][0], _by_halves(marks[:middle])),
+        else_=_by_halves(marks[middle:]),
+    )

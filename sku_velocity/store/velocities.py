@@ -1,0 +1,116 @@
+"""Velocity as it is kept: each refresh with a row per SKU, and the classes that the next compares with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sku_velocity.store.engine import lock
+from sku_velocity.store.tables import instant_text, velocity_figures, velocity_refreshes
+
+COLUMNS = tuple(column.name for column in velocity_figures.columns)
+_INSERT = f"INSERT INTO sku_velocity ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+
+Classes = tuple[str, str, str]  # ABC by lines, ABC by units, XYZ
+
+
+@dataclass(frozen=True)
+class EarlierClasses:
+    """The classes of each SKU that a refresh as of an earlier day gave."""
+
+    as_of: date
+    of_sku: Mapping[str, Classes]
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """One working out of a warehouse's velocity as of a local day.
+
+    `completeness` is the published share of the last 7, 28 and 91 days; `incomplete_days` gives the share of
+    each day that is not published whole; `compared_with` is the day of the refresh that classes were
+    compared with.
+    """
+
+    source: str
+    warehouse: str
+    as_of: date
+    time_zone: str
+    compared_with: date | None
+    skus: int
+    units: int
+    lines: int
+    completeness: Mapping[int, float]
+    incomplete_days: Mapping[date, float]
+    thresholds: Mapping[str, float]
+
+
+async def read_classes_before(
+    connection: AsyncConnection, source: str, warehouse: str, as_of: date
+) -> EarlierClasses | None:
+    """Each SKU's classes by the last refresh of a day before `as_of`, None where there is none."""
+    refreshes, rows = velocity_refreshes.c, velocity_figures.c
+    of_warehouse = (refreshes.source == source) & (refreshes.warehouse_id == warehouse)
+    query = select(func.max(refreshes.as_of)).where(of_warehouse, refreshes.as_of < as_of)
+    earlier = (await connection.execute(query)).scalar_one()
+    if earlier is None:
+        return None
+    found = await connection.execute(
+        select(rows.sku_id, rows.abc_lines, rows.abc_units, rows.xyz).where(
+            rows.source == source, rows.warehouse_id == warehouse, rows.as_of == earlier
+        )
+    )
+    return EarlierClasses(earlier, {sku: (lines, units, xyz) for sku, lines, units, xyz in found})
+
+
+async def replace(connection: AsyncConnection, refresh: Refresh, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Put a refresh in place of an earlier one of the same source, warehouse and day."""
+    await lock(connection, "velocity", refresh.source, refresh.warehouse)
+    for table in (velocity_figures, velocity_refreshes):
+        await connection.execute(
+            delete(table).where(
+                table.c.source == refresh.source,
+                table.c.warehouse_id == refresh.warehouse,
+                table.c.as_of == refresh.as_of,
+            )
+        )
+    await connection.execute(insert(velocity_refreshes), _values(refresh))
+    if rows:
+        await _insert_rows(connection, rows)
+
+
+async def _insert_rows(connection: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> None:
+    if connection.dialect.name == "postgresql":
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.copy_records_to_table("sku_velocity", records=rows, columns=COLUMNS)
+    else:
+        await connection.exec_driver_sql(_INSERT, [tuple(map(_on_sqlite, row)) for row in rows])
+
+
+def _on_sqlite(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return instant_text(value)
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _values(refresh: Refresh) -> dict[str, Any]:
+    incomplete = {day.isoformat(): share for day, share in refresh.incomplete_days.items()}
+    return {
+        "source": refresh.source,
+        "warehouse_id": refresh.warehouse,
+        "as_of": refresh.as_of,
+        "time_zone": refresh.time_zone,
+        "compared_with": refresh.compared_with,
+        "skus": refresh.skus,
+        "units": refresh.units,
+        "lines": refresh.lines,
+        **{f"completeness_{days}": share for days, share in refresh.completeness.items()},
+        "incomplete_days": json.dumps(incomplete),
+        "thresholds": json.dumps(dict(refresh.thresholds)),
+        "refreshed_at": datetime.now(UTC),
+    }

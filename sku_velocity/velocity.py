@@ -1,0 +1,216 @@
+"""Velocity: from units and lines by SKU and day to one row per SKU; the only file that knows pandas.
+
+A line is one movement; `units` are what it moved. All figures are of one source and one warehouse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sku_velocity.errors import ConfigurationError, VelocityError
+from sku_velocity.local_time import Period
+from sku_velocity.store.daily import DailyColumns
+from sku_velocity.store.velocities import COLUMNS, EarlierClasses
+
+HORIZONS = (7, 28, 91)  # days: a week, four of them, a quarter
+LONGEST = HORIZONS[-1]
+CLASSES = ("abc_lines", "abc_units", "xyz")
+
+Numbers = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where the classes end. `a` and `b` are cumulative shares, `x` and `y` coefficients of variation.
+
+    Raises ConfigurationError where the first of a pair is above the second.
+    """
+
+    a: float = 0.80
+    b: float = 0.95
+    x: float = 0.5
+    y: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.a <= self.b <= 1:
+            raise ConfigurationError(f"ABC thresholds must hold 0 <= a <= b <= 1: a={self.a}, b={self.b}")
+        if not 0 <= self.x <= self.y:
+            raise ConfigurationError(f"XYZ thresholds must hold 0 <= x <= y: x={self.x}, y={self.y}")
+
+
+def to_frame(columns: DailyColumns) -> pd.DataFrame:
+    """The database's columns as a frame: sku_id (category), day (int32; 0 is the period's first), units and
+    lines (int64): one row per SKU and day on which it moved.
+
+    Raises VelocityError where all units together are more than 64 bits hold.
+    """
+    units = np.frombuffer(columns.units, dtype=np.int64)
+    if units.sum(dtype=np.float64) >= 2.0**63:
+        raise VelocityError(
+            "the units moved add up to more than 64 bits hold: look for movements of impossible units_moved"
+        )
+    codes = np.frombuffer(columns.codes, dtype=np.int32)
+    return pd.DataFrame(
+        {
+            "sku_id": pd.Categorical.from_codes(codes, categories=pd.Index(columns.skus, dtype="object")),
+            "day": np.frombuffer(columns.days, dtype=np.int32),
+            "units": units,
+            "lines": np.frombuffer(columns.lines, dtype=np.int64),
+        }
+    )
+
+
+def measure(
+    columns: DailyColumns,
+    period: Period,
+    shares: Sequence[float],
+    thresholds: Thresholds,
+    earlier: EarlierClasses | None = None,
+) -> pd.DataFrame:
+    """One row for each SKU that moved in the period, by rank: what table `sku_velocity` holds, after its key.
+
+    `shares` says for each day of the period which share of it is published. Days count by that share, so
+    that a day not read is not taken for one without movements:
+
+    - `units_N`, `lines_N` (int64): over the last N days, N = 7, 28, 91, the day `as_of` included;
+    - `active_days` (int64): days with a line; `units_per_active_day`, `units_per_calendar_day` (float64,
+      units/day): `units_91` by those days, and by all days published;
+    - `last_movement` (datetime, UTC); `days_since` (int64): local days from it to `as_of`, 0 on that day;
+    - `trend` (float64): units/day of the last 7 days over those of the last 28; 1 is steady, NaN where
+      nothing moved in 28 days or nothing of the last 7 days is published;
+    - `variation` (float64): coefficient of variation of the daily units, the population's standard deviation
+      by the mean, over the calendar days published in whole or part, days without a line counted as zeros;
+      NaN where no units moved;
+    - `rank_lines`, `rank_units` (int64): 1 is the most over 91 days; equals stand in the order of `sku_id`;
+    - `abc_lines`, `abc_units`, `xyz`: see `pareto` and `xyz_classes`;
+    - `previous_...`: the classes by the refresh before, None for a SKU that it did not have;
+      `class_changed` (bool): a class differs from it, or the SKU is new since;
+    - `completeness_N` (float64): the published share of the last N days.
+    """
+    published = np.asarray(shares, dtype=np.float64)
+    figures = _sums(to_frame(columns), period.days)
+    figures["last_movement"] = pd.Series(
+        pd.to_datetime(columns.last, utc=True).as_unit("us"), index=pd.Index(columns.skus, dtype="object")
+    ).reindex(figures.index)
+    _add_rates(figures, published)
+    figures["variation"] = _variation(figures, int((published > 0).sum()))
+    for what in ("lines", "units"):
+        ranks, classes = pareto(figures[f"{what}_{LONGEST}"].to_numpy(), thresholds)
+        figures[f"rank_{what}"], figures[f"abc_{what}"] = ranks, classes
+    figures["xyz"] = xyz_classes(figures["variation"].to_numpy(), thresholds)
+    _add_changes(figures, earlier)
+    for days, share in completeness(shares).items():
+        figures[f"completeness_{days}"] = share
+    return figures.sort_values("rank_lines").rename_axis("sku_id").reset_index()
+
+
+def completeness(shares: Sequence[float]) -> dict[int, float]:
+    """The published share of the last 7, 28 and 91 days, from that of each day."""
+    return {days: sum(shares[-days:]) / days for days in HORIZONS}
+
+
+def pareto(amounts: Numbers, thresholds: Thresholds) -> tuple[Numbers, Numbers]:
+    """Ranks, and ABC classes by cumulative share, of amounts that are given in the order of their SKUs.
+
+    The SKUs are ranked by amount, the largest first, equals as they were given. A is each SKU before which
+    less than `a` of the total is reached, B before which less than `b`, C the rest; so the SKU that crosses a
+    threshold is still of the class it leaves, and one SKU alone is A. Where the total is 0 all are C. Ranking
+    by lines is the Pareto view of picking: J. J. Bartholdi and S. T. Hackman, Warehouse & Distribution
+    Science, on the profile of activity; 0.80 and 0.95 are the usual thresholds of an ABC analysis.
+    """
+    order = np.argsort(-amounts, kind="stable")
+    ranks = np.empty(len(amounts), dtype=np.int64)
+    ranks[order] = np.arange(1, len(amounts) + 1)
+    total = int(amounts.sum())
+    if total == 0:
+        return ranks, np.full(len(amounts), "C", dtype=object)
+    before = (np.cumsum(amounts[order]) - amounts[order]) / total
+    classes = np.empty(len(amounts), dtype=object)
+    classes[order] = np.select([before < thresholds.a, before < thresholds.b], ["A", "B"], "C")
+    return ranks, classes
+
+
+def xyz_classes(variation: Numbers, thresholds: Thresholds) -> Numbers:
+    """XYZ classes by coefficient of variation: X up to `x`, Y up to `y`, Z above and where there is none.
+
+    As usual in XYZ analysis, X is demand that hardly varies, Z demand that comes in bursts.
+    """
+    classes = np.select([variation <= thresholds.x, variation <= thresholds.y], ["X", "Y"], "Z")
+    return classes.astype(object)
+
+
+def _sums(daily: pd.DataFrame, days: int) -> pd.DataFrame:
+    """Per SKU, in the order of sku_id: units and lines over each horizon, active days, days since."""
+    parts = {"sku_id": daily["sku_id"], "day": daily["day"]}
+    for what in ("units", "lines"):
+        for horizon in HORIZONS:
+            parts[f"{what}_{horizon}"] = daily[what].where(daily["day"] >= days - horizon, 0)
+    parts["squares"] = daily["units"].astype("float64") ** 2
+    grouped = pd.DataFrame(parts).groupby("sku_id", observed=True, sort=False)
+    sums = grouped.sum().drop(columns="day")
+    sums["active_days"] = grouped.size()
+    sums["days_since"] = days - 1 - grouped["day"].max().astype("int64")
+    sums.index = pd.Index(sums.index.astype("object"))
+    return sums.sort_index()
+
+
+def _add_rates(figures: pd.DataFrame, published: npt.NDArray[np.float64]) -> None:
+    figures["units_per_active_day"] = figures[f"units_{LONGEST}"] / figures["active_days"]
+    rates = {days: figures[f"units_{days}"] / (published[-days:].sum() or np.nan) for days in HORIZONS}
+    figures["units_per_calendar_day"] = rates[LONGEST]
+    figures["trend"] = rates[7] / rates[28].where(rates[28] > 0)
+
+
+def _variation(figures: pd.DataFrame, days: int) -> pd.Series[float]:
+    """From sums and sums of squares: exact where these are whole numbers below 2**53."""
+    units = figures[f"units_{LONGEST}"].astype("float64")
+    spread = (days * figures["squares"] - units**2).clip(lower=0)
+    return np.sqrt(spread) / units.where(units > 0)  # type: ignore[no-any-return]  # numpy keeps the series
+
+
+def _add_changes(figures: pd.DataFrame, earlier: EarlierClasses | None) -> None:
+    found = earlier.of_sku if earlier else {}
+    before = [found.get(sku, (None, None, None)) for sku in figures.index]
+    for place, name in enumerate(CLASSES):
+        figures[f"previous_{name}"] = pd.Series([each[place] for each in before], figures.index, dtype=object)
+    now = zip(*(figures[name] for name in CLASSES), strict=True)
+    changed = [earlier is not None and a != b for a, b in zip(now, before, strict=True)]
+    figures["class_changed"] = np.array(changed, dtype=bool)
+
+
+def to_rows(figures: pd.DataFrame, source: str, warehouse: str, period: Period) -> list[tuple[Any, ...]]:
+    """What `measure` gave as rows of table `sku_velocity`: NaN is None, an instant a datetime."""
+    keyed = _keyed(figures, source, warehouse, period)
+    columns = []
+    for name in COLUMNS:
+        values = keyed[name]
+        if name == "last_movement":
+            columns.append(list(values.dt.to_pydatetime()))
+        else:
+            columns.append(values.astype(object).where(values.notna(), None).tolist())
+    return list(zip(*columns, strict=True))
+
+
+def export(figures: pd.DataFrame, source: str, warehouse: str, period: Period) -> Iterator[tuple[str, Any]]:
+    """For each format its suffix, and what writes it to a path."""
+    keyed = _keyed(figures, source, warehouse, period)[list(COLUMNS)]
+
+    def write_parquet(path: Path) -> None:
+        keyed.to_parquet(path, engine="pyarrow", index=False)
+
+    def write_csv(path: Path) -> None:
+        keyed.to_csv(path, index=False)
+
+    yield "parquet", write_parquet
+    yield "csv", write_csv
+
+
+def _keyed(figures: pd.DataFrame, source: str, warehouse: str, period: Period) -> pd.DataFrame:
+    return figures.assign(source=source, warehouse_id=warehouse, as_of=period.as_of)
