@@ -5,9 +5,9 @@ A line is one movement; `units` are what it moved. All figures are of one source
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ LONGEST = HORIZONS[-1]
 CLASSES = ("abc_lines", "abc_units", "xyz")
 
 Numbers = npt.NDArray[Any]
+Figures = pd.DataFrame  # a row per SKU
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def measure(
     shares: Sequence[float],
     thresholds: Thresholds,
     earlier: EarlierClasses | None = None,
-) -> pd.DataFrame:
+) -> Figures:
     """One row for each SKU that moved in the period, by rank: what table `sku_velocity` holds, after its key.
 
     `shares` says for each day of the period which share of it is published. Days count by that share, so
@@ -146,7 +147,7 @@ def xyz_classes(variation: Numbers, thresholds: Thresholds) -> Numbers:
     return classes.astype(object)
 
 
-def _sums(daily: pd.DataFrame, days: int) -> pd.DataFrame:
+def _sums(daily: pd.DataFrame, days: int) -> Figures:
     """Per SKU, in the order of sku_id: units and lines over each horizon, active days, days since."""
     parts = {"sku_id": daily["sku_id"], "day": daily["day"]}
     for what in ("units", "lines"):
@@ -161,21 +162,21 @@ def _sums(daily: pd.DataFrame, days: int) -> pd.DataFrame:
     return sums.sort_index()
 
 
-def _add_rates(figures: pd.DataFrame, published: npt.NDArray[np.float64]) -> None:
+def _add_rates(figures: Figures, published: npt.NDArray[np.float64]) -> None:
     figures["units_per_active_day"] = figures[f"units_{LONGEST}"] / figures["active_days"]
     rates = {days: figures[f"units_{days}"] / (published[-days:].sum() or np.nan) for days in HORIZONS}
     figures["units_per_calendar_day"] = rates[LONGEST]
     figures["trend"] = rates[7] / rates[28].where(rates[28] > 0)
 
 
-def _variation(figures: pd.DataFrame, days: int) -> pd.Series[float]:
+def _variation(figures: Figures, days: int) -> pd.Series[float]:
     """From sums and sums of squares: exact where these are whole numbers below 2**53."""
     units = figures[f"units_{LONGEST}"].astype("float64")
     spread = (days * figures["squares"] - units**2).clip(lower=0)
     return np.sqrt(spread) / units.where(units > 0)  # type: ignore[no-any-return]  # numpy keeps the series
 
 
-def _add_changes(figures: pd.DataFrame, earlier: EarlierClasses | None) -> None:
+def _add_changes(figures: Figures, earlier: EarlierClasses | None) -> None:
     found = earlier.of_sku if earlier else {}
     before = [found.get(sku, (None, None, None)) for sku in figures.index]
     for place, name in enumerate(CLASSES):
@@ -185,12 +186,16 @@ def _add_changes(figures: pd.DataFrame, earlier: EarlierClasses | None) -> None:
     figures["class_changed"] = np.array(changed, dtype=bool)
 
 
-def to_rows(figures: pd.DataFrame, source: str, warehouse: str, period: Period) -> list[tuple[Any, ...]]:
-    """What `measure` gave as rows of table `sku_velocity`: NaN is None, an instant a datetime."""
-    keyed = _keyed(figures, source, warehouse, period)
+def keyed(figures: Figures, source: str, warehouse: str, as_of: date) -> Figures:
+    """What `measure` gave with its key before it: the columns of table `sku_velocity`, in their order."""
+    whole = figures.assign(source=source, warehouse_id=warehouse, as_of=as_of)
+    return whole[list(COLUMNS)]
+
+
+def to_rows(figures: Figures) -> list[tuple[Any, ...]]:
+    """What `keyed` gave as rows for the table: NaN is None, an instant a datetime."""
     columns = []
-    for name in COLUMNS:
-        values = keyed[name]
+    for name, values in figures.items():
         if name == "last_movement":
             columns.append(list(values.dt.to_pydatetime()))
         else:
@@ -198,19 +203,27 @@ def to_rows(figures: pd.DataFrame, source: str, warehouse: str, period: Period) 
     return list(zip(*columns, strict=True))
 
 
-def export(figures: pd.DataFrame, source: str, warehouse: str, period: Period) -> Iterator[tuple[str, Any]]:
-    """For each format its suffix, and what writes it to a path."""
-    keyed = _keyed(figures, source, warehouse, period)[list(COLUMNS)]
-
-    def write_parquet(path: Path) -> None:
-        keyed.to_parquet(path, engine="pyarrow", index=False)
-
-    def write_csv(path: Path) -> None:
-        keyed.to_csv(path, index=False)
-
-    yield "parquet", write_parquet
-    yield "csv", write_csv
+def top_movers(figures: Figures, count: int) -> list[dict[str, Any]]:
+    """The SKUs that moved most units over 91 days, as records of plain values; NaN is None."""
+    top = figures.sort_values("rank_units").head(count)
+    return [dict(zip(top.columns, row, strict=True)) for row in to_rows(top)]
 
 
-def _keyed(figures: pd.DataFrame, source: str, warehouse: str, period: Period) -> pd.DataFrame:
-    return figures.assign(source=source, warehouse_id=warehouse, as_of=period.as_of)
+def class_counts(figures: Figures) -> dict[str, int]:
+    """How many SKUs there are of each ABC class by lines with each XYZ class, as in `AX`."""
+    counts = (figures["abc_lines"] + figures["xyz"]).value_counts()
+    return {str(name): int(count) for name, count in counts.items()}
+
+
+def class_changes(figures: Figures, earlier: EarlierClasses | None) -> list[tuple[str, str, str]]:
+    """(sku_id, classes before, classes now) of each SKU that changed class, by rank; then, with no classes
+    now, those that moved no more."""
+    changed = figures[figures["class_changed"]]
+    columns = [changed[f"previous_{name}"].fillna("") for name in CLASSES]
+    before, now = (
+        sum(columns[1:], columns[0]),
+        sum((changed[name] for name in CLASSES[1:]), changed[CLASSES[0]]),
+    )
+    gone = sorted((earlier.of_sku.keys() if earlier else set()) - set(figures["sku_id"]))
+    left = [(sku, "".join(earlier.of_sku[sku]), "") for sku in gone] if earlier else []
+    return [*zip(changed["sku_id"], before, now, strict=True), *left]

@@ -1,0 +1,153 @@
+"""A refresh of one warehouse's velocity: read what is published, measure, keep, write the files."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+from sku_velocity import velocity
+from sku_velocity.local_time import (
+    HOUR,
+    WEEK,
+    Period,
+    covered_hours_of_week,
+    covered_shares,
+    hour_of_week,
+    zone_of,
+)
+from sku_velocity.pictures import Draw, as_png, as_svg, pareto_picture, week_picture
+from sku_velocity.store import Store
+from sku_velocity.store.daily import Activity
+from sku_velocity.store.velocities import EarlierClasses, Refresh
+from sku_velocity.velocity import LONGEST, Figures, Thresholds
+from sku_velocity.velocity_files import slug, write_files
+from sku_velocity.velocity_html import render_page
+from sku_velocity.velocity_report import SHOWN_CHANGES, TOP, ClassChange, Mover, VelocityReport
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to refresh: one warehouse by one source, as of a local day of its time zone (an IANA name)."""
+
+    source: str
+    warehouse: str
+    as_of: date
+    time_zone: str = "UTC"
+    thresholds: Thresholds = Thresholds()
+    directory: Path = Path("reports")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The report of a refresh, and its pictures as PNG by title."""
+
+    report: VelocityReport
+    pictures: Mapping[str, bytes]
+
+
+async def refresh(store: Store, order: Order) -> Outcome:
+    """Work out a warehouse's velocity from what is published now; keep it, write its files.
+
+    A second refresh of the same day takes the place of the first. Memory goes with SKUs and days, not with
+    movements. Raises ConfigurationError where the time zone, the day or the directory will not do,
+    VelocityError where units add up to more than 64 bits hold, and what the store raises.
+    """
+    period = Period(zone_of(order.time_zone), order.as_of, LONGEST)
+    stem = await _stem(store, order)
+    activity = await store.activity(order.source, order.warehouse, period)
+    earlier = await store.classes_before(order.source, order.warehouse, order.as_of)
+    shares = covered_shares(period, activity.published)
+    figures = await asyncio.to_thread(_measure, order, activity, period, shares, earlier)
+    report = _report(order, figures, period, shares, earlier)
+    await store.replace_velocity(_kept(order, report), await asyncio.to_thread(velocity.to_rows, figures))
+    return await asyncio.to_thread(_show, order, stem, activity, period, figures, report)
+
+
+async def _stem(store: Store, order: Order) -> str:
+    """The files' name; the source stands in it where several publish this warehouse."""
+    sources = [
+        source for source, warehouse in await store.published_warehouses() if warehouse == order.warehouse
+    ]
+    words = [order.warehouse, *([order.source] if len(sources) > 1 else [])]
+    return "-".join(["velocity", *(slug(word, "A-Za-z0-9_.-") for word in words)])
+
+
+def _measure(
+    order: Order,
+    activity: Activity,
+    period: Period,
+    shares: Sequence[float],
+    earlier: EarlierClasses | None,
+) -> Figures:
+    measured = velocity.measure(activity.daily, period, shares, order.thresholds, earlier)
+    return velocity.keyed(measured, order.source, order.warehouse, order.as_of)
+
+
+def _report(
+    order: Order, figures: Figures, period: Period, shares: Sequence[float], earlier: EarlierClasses | None
+) -> VelocityReport:
+    changes = velocity.class_changes(figures, earlier)
+    return VelocityReport(
+        source=order.source,
+        warehouse=order.warehouse,
+        as_of=order.as_of,
+        time_zone=order.time_zone,
+        days=period.days,
+        skus=len(figures),
+        units=int(figures[f"units_{LONGEST}"].sum()),
+        lines=int(figures[f"lines_{LONGEST}"].sum()),
+        completeness=velocity.completeness(shares),
+        incomplete_days={period.day(index): share for index, share in enumerate(shares) if share < 1},
+        classes=velocity.class_counts(figures),
+        movers=[Mover(**{name: mover[name] for name in Mover.model_fields})
+                for mover in velocity.top_movers(figures, TOP)],
+        compared_with=earlier.as_of if earlier else None,
+        changed=len(changes),
+        changes=[ClassChange(sku_id=sku, before=before, after=after)
+                 for sku, before, after in changes[:SHOWN_CHANGES]],
+        files={},
+    )  # fmt: skip
+
+
+def _kept(order: Order, report: VelocityReport) -> Refresh:
+    return Refresh(
+        source=report.source,
+        warehouse=report.warehouse,
+        as_of=report.as_of,
+        time_zone=report.time_zone,
+        compared_with=report.compared_with,
+        skus=report.skus,
+        units=report.units,
+        lines=report.lines,
+        completeness=report.completeness,
+        incomplete_days=report.incomplete_days,
+        thresholds=asdict(order.thresholds),
+    )
+
+
+def _show(
+    order: Order, stem: str, activity: Activity, period: Period, figures: Figures, report: VelocityReport
+) -> Outcome:
+    draws = {
+        "Pareto curve": _pareto(figures, order.thresholds),
+        "Units per hour over the week": _week(activity, period),
+    }
+    page = render_page(report, [as_svg(draw) for draw in draws.values()])
+    files = write_files(order.directory, stem, figures, page)
+    pictures = {title: as_png(draw) for title, draw in draws.items()}
+    return Outcome(report.model_copy(update={"files": files}), pictures)
+
+
+def _pareto(figures: Figures, thresholds: Thresholds) -> Draw:
+    lines, units = (figures[f"{what}_{LONGEST}"].tolist() for what in ("lines", "units"))
+    return pareto_picture(lines, units, (thresholds.a, thresholds.b))
+
+
+def _week(activity: Activity, period: Period) -> Draw:
+    units = [0] * (WEEK // HOUR)
+    for index, moved in activity.hourly.items():
+        units[hour_of_week(period, index)] += moved
+    return week_picture(units, covered_hours_of_week(period, activity.published))

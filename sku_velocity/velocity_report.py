@@ -1,0 +1,105 @@
+"""What a refresh of a warehouse's velocity came to, for people: movers, class changes, missing days."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+from pydantic import BaseModel, ConfigDict
+
+TOP = 20  # SKUs that a report names
+SHOWN_CHANGES = 50
+
+
+class Mover(BaseModel):
+    """One of the SKUs that moved most units: figures as in table `sku_velocity`, over 91 days and 7."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sku_id: str
+    units_91: int
+    lines_91: int
+    units_7: int
+    trend: float | None
+    days_since: int
+    abc_lines: str
+    abc_units: str
+    xyz: str
+
+
+class ClassChange(BaseModel):
+    """A SKU of other classes than by the refresh before; empty where the SKU was not there, or is no more.
+
+    Classes are written together: ABC by lines, ABC by units, XYZ, as in `ABX`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    sku_id: str
+    before: str
+    after: str
+
+
+class VelocityReport(BaseModel):
+    """One warehouse's velocity as of a local day: the flow's result.
+
+    `completeness` is the published share of the last 7, 28 and 91 days, `incomplete_days` that of each day
+    which is not published whole. `classes` counts SKUs by ABC class by lines and XYZ class, as in `AX`.
+    `movers` are the first 20 by units, `changes` the first 50 of `changed` SKUs, those that moved most lines
+    first. `files` are paths.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    warehouse: str
+    as_of: date
+    time_zone: str
+    days: int
+    skus: int
+    units: int
+    lines: int
+    completeness: Mapping[int, float]
+    incomplete_days: Mapping[date, float]
+    classes: Mapping[str, int]
+    movers: list[Mover]
+    compared_with: date | None
+    changed: int
+    changes: list[ClassChange]
+    files: Mapping[str, str]
+
+    @property
+    def missing_days(self) -> list[date]:
+        """The days of which nothing at all is published."""
+        return [day for day, share in self.incomplete_days.items() if share == 0]
+
+    @property
+    def coverage(self) -> str:
+        """One sentence on how much of the 91 days stands behind the figures."""
+        if not self.incomplete_days:
+            return f"All {self.days} days are published whole."
+        missing, partly = len(self.missing_days), len(self.incomplete_days) - len(self.missing_days)
+        return (
+            f"{missing} of {self.days} days are not published, {partly} only in part: "
+            "they count by the share that is published, never as days without movements."
+        )
+
+
+def ranges_of_days(days: Mapping[date, float]) -> list[str]:
+    """Days with their share as text, neighbours of one share together: `2026-03-01 to 2026-03-04: 0 %`."""
+    runs: list[tuple[date, date, float]] = []
+    for day, share in sorted(days.items()):
+        if runs and (day - runs[-1][1]).days == 1 and runs[-1][2] == share:
+            runs[-1] = (runs[-1][0], day, share)
+        else:
+            runs.append((day, day, share))
+    return [
+        f"{first if first == last else f'{first} to {last}'}: {percent(share)}" for first, last, share in runs
+    ]
+
+
+def percent(share: float) -> str:
+    """A share as percent, cut so that only a whole one shows as 100 % and only nothing as 0 %."""
+    if share in (0.0, 1.0):
+        return f"{share:.0%}".replace("%", " %")
+    return f"{min(max(100 * share, 0.1), 99.9):.1f} %"
