@@ -50,6 +50,7 @@ app = App(
     result_action="return_value",
 )
 app.command(sync_master)
+app.command("flows.cli_velocity:refresh", name="refresh-velocity")  # the others need no pandas
 
 
 @app.command

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, cast
 
 from prefect import flow, get_run_logger, runtime, task, unmapped
@@ -24,6 +24,7 @@ from flows.master_drift import publish_window_drift, unknown_skus
 from flows.patience import CHUNK_RETRIES, PATIENT, outcome
 from flows.push import push_published
 from flows.task_runner import EventLoopTaskRunner, as_they_complete
+from flows.timing import scheduled_start
 from sku_velocity import steps
 from sku_velocity.completeness import calls_for_rereading, verdict_of
 from sku_velocity.errors import ConfigurationError, RetriableError
@@ -290,12 +291,6 @@ def choose_window(
         return Window(start or end - timedelta(hours=1), end)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-
-
-def scheduled_start() -> datetime:
-    """When the run was due; now, outside a run."""
-    due = runtime.flow_run.scheduled_start_time or datetime.now(UTC)
-    return datetime.fromtimestamp(due.timestamp(), UTC)  # Prefect's, a pendulum, loses a UTC zone in sums
 
 
 def build_report(

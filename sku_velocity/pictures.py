@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 POINTS = 400  # of a curve: more cannot be seen
@@ -82,7 +83,9 @@ def as_png(draw: Draw) -> bytes:
 
 
 def _save(draw: Draw, kind: str) -> bytes:
-    figure = Figure(figsize=(5.6, 3.6), layout="constrained", facecolor="white")
+    figure = Figure(
+        figsize=(5.6, 3.6), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1), facecolor="white"
+    )  # inches
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     draw(axes)

@@ -28,7 +28,7 @@ def render_page(report: VelocityReport, pictures: Sequence[str]) -> str:
     parts = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="sub">{report.days} days to {report.as_of}, {escape(report.time_zone)}: '
-        f"{report.skus} SKUs, {report.lines} lines, {report.units} units</p>",
+        f"{report.skus:,} SKUs, {report.lines:,} lines, {report.units:,} units</p>",
         f'<p class="{"warn" if report.incomplete_days else "sub"}">{escape(report.coverage)}</p>',
         f'<div class="pictures">{"".join(pictures)}</div>',
         "<h2>Classes</h2>",
@@ -97,7 +97,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 def _row(tag: str, values: Sequence[Cell], numeric: Sequence[bool]) -> str:
     cells = (
-        f"<{tag}{' class=n' if is_number else ''}>{escape(str(value))}</{tag}>"
+        f"<{tag}{' class=n' if is_number else ''}>{escape(_text(value))}</{tag}>"
         for value, is_number in zip(values, numeric, strict=True)
     )
     return f"<tr>{''.join(cells)}</tr>"
+
+
+def _text(value: Cell) -> str:
+    return f"{value:,}" if isinstance(value, int) else value

@@ -29,7 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import VelocityError
 from sku_velocity.local_time import DAY, HOUR, Period
-from sku_velocity.models import Window
+from sku_velocity.models import NO_WAREHOUSE, Window
 from sku_velocity.store.tables import UtcDateTime, as_instant, published_ranges, sync_runs
 
 PARTITION = 20_000  # rows that are taken from the database at a time
@@ -78,7 +78,8 @@ class Activity:
 async def read_warehouses(connection: AsyncConnection) -> list[tuple[str, str]]:
     """Each source and warehouse of which something is published, in order."""
     ranges = published_ranges.c
-    rows = await connection.execute(select(ranges.source, ranges.warehouse_id).distinct())
+    of_warehouses = ranges.warehouse_id != NO_WAREHOUSE  # which is a master's
+    rows = await connection.execute(select(ranges.source, ranges.warehouse_id).where(of_warehouses).distinct())
     return sorted((row.source, row.warehouse_id) for row in rows)
 
 

@@ -1,0 +1,103 @@
+"""The command `refresh-velocity` of `python -m flows`."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import date
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from prefect.client.schemas.objects import State
+from rich.console import Console
+from rich.table import Table
+
+from flows.refresh_velocity import DEFAULTS, REPORTS, refresh_velocity
+from flows.terminal import silence_prefect, without_password
+from sku_velocity.velocity_report import VelocityReport, percent
+
+REFRESHED, NOT_REFRESHED = 0, 1
+
+
+def refresh(
+    *,
+    warehouse: list[str] | None = None,
+    source: str | None = None,
+    as_of: date | None = None,
+    time_zone: str = "UTC",
+    store: str | None = None,
+    reports: str = REPORTS,
+    abc_a: float = DEFAULTS.a,
+    abc_b: float = DEFAULTS.b,
+    xyz_x: float = DEFAULTS.x,
+    xyz_y: float = DEFAULTS.y,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Work out velocity and its ABC and XYZ classes from what is published, and write the reports.
+
+    Ends with 0 where all warehouses were refreshed, 1 where one was not, 2 on bad usage or configuration.
+
+    Parameters
+    ----------
+    warehouse
+        A warehouse to refresh; may be given more than once. Default: all of which something is published.
+    source
+        The name of the source that they were read from. Default: all of them.
+    as_of
+        The last day that counts, as 2026-03-01. Default: yesterday, by the warehouse's clock.
+    time_zone
+        The warehouses' time zone, such as Europe/Berlin.
+    store
+        A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
+    reports
+        The directory for the Parquet, CSV and HTML files.
+    abc_a
+        The cumulative share of lines, and of units, at which class A ends.
+    abc_b
+        The cumulative share at which class B ends.
+    xyz_x
+        The largest coefficient of variation of class X.
+    xyz_y
+        The largest coefficient of variation of class Y.
+    verbose
+        Show Prefect's log as well.
+    """
+    if not verbose:
+        silence_prefect()
+    request = {
+        "warehouses": warehouse,
+        "source": source,
+        "as_of": as_of,
+        "time_zone": time_zone,
+        "store": without_password(store),
+        "reports": reports,
+        "abc_a": abc_a,
+        "abc_b": abc_b,
+        "xyz_x": xyz_x,
+        "xyz_y": xyz_y,
+    }
+    state, outcome = asyncio.run(_run(request))
+    if isinstance(outcome, BaseException):
+        raise outcome
+    print_reports(outcome, Console())
+    Console(stderr=state.is_failed()).print(state.message, markup=False, highlight=False, soft_wrap=True)
+    return REFRESHED if state.is_completed() else NOT_REFRESHED
+
+
+async def _run(request: dict[str, Any]) -> tuple[State[Any], Any]:
+    state: State[Any] = await refresh_velocity(**request, return_state=True)
+    return state, await state.aresult(raise_on_failure=False)
+
+
+def print_reports(reports: list[VelocityReport], console: Console) -> None:
+    """A row for each warehouse, and where its report stands."""
+    table = Table()
+    for name in ("warehouse", "as of", "SKUs", "A", "B", "C", "changed", "published"):
+        table.add_column(name)
+    for report in reports:
+        counts = [sum(report.classes.get(abc + xyz, 0) for xyz in "XYZ") for abc in "ABC"]
+        share = percent(report.completeness[report.days])
+        cells = [report.warehouse, report.as_of, report.skus, *counts, report.changed, share]
+        table.add_row(*map(str, cells))
+    console.print(table, markup=False)
+    for report in reports:
+        console.print(report.files["html"], markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,159 @@
+"""Velocity as of a day: for each warehouse that is published, measured, kept, exported and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+from prefect import flow, get_run_logger, runtime, task
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from blocks.store import find_store
+from flows.patience import PATIENT
+from flows.timing import scheduled_start
+from flows.velocity_artifacts import publish_velocity
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.local_time import zone_of
+from sku_velocity.refresh import Order, refresh
+from sku_velocity.store import Store
+from sku_velocity.velocity import Thresholds
+from sku_velocity.velocity_report import VelocityReport
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Variation = Annotated[float, Field(ge=0)]
+DEFAULTS = Thresholds()
+REPORTS = "reports"
+
+
+async def refresh_warehouse(
+    store: Store,
+    source: str,
+    warehouse: str,
+    as_of: date | None = None,
+    time_zone: str = "UTC",
+    thresholds: Thresholds = DEFAULTS,
+    reports: str = REPORTS,
+) -> VelocityReport:
+    """Refresh one warehouse's velocity and show it: to be awaited in any flow or task that has a store open.
+
+    `as_of` is a local day of `time_zone`; None is the day before the one on which the run was due. Raises
+    what `sku_velocity.refresh.refresh` raises.
+    """
+    day = as_of or scheduled_start().astimezone(zone_of(time_zone)).date() - timedelta(days=1)
+    outcome = await refresh(store, Order(source, warehouse, day, time_zone, thresholds, Path(reports)))
+    await publish_velocity(outcome)
+    return outcome.report
+
+
+_refresh = task(task_run_name="refresh {warehouse} from {source}", **PATIENT)(refresh_warehouse)
+
+
+def run_name() -> str:
+    """The name of a run in the UI."""
+    return f"velocity as of {runtime.flow_run.parameters.get('as_of') or 'the day before'}"
+
+
+@flow(name="refresh-velocity", flow_run_name=run_name, persist_result=False)
+async def refresh_velocity(
+    warehouses: list[str] | None = None,
+    source: str | None = None,
+    as_of: date | None = None,
+    time_zone: str = "UTC",
+    time_zones: dict[str, str] | None = None,
+    store: str | None = None,
+    reports: Annotated[str, Field(min_length=1)] = REPORTS,
+    abc_a: Share = DEFAULTS.a,
+    abc_b: Share = DEFAULTS.b,
+    xyz_x: Variation = DEFAULTS.x,
+    xyz_y: Variation = DEFAULTS.y,
+) -> Any:
+    """Work out units, lines, trend and ABC and XYZ classes of each SKU from the published movements.
+
+    A warehouse that fails does not keep the others from being refreshed. A second run of the same day takes
+    the place of the first.
+
+    Args:
+        warehouses: The warehouses to refresh. Empty: all of which something is published.
+        source: The name of the source that they were read from. Empty: all of them.
+        as_of: The last day that counts. Empty: the day before the scheduled start, by each warehouse's clock.
+        time_zone: The time zone of the warehouses that time_zones does not name, such as Europe/Berlin.
+        time_zones: The time zone of each warehouse that has another one.
+        store: A velocity-store block's name, or a URL without password. Empty: $SKU_VELOCITY_STORE.
+        reports: The directory, where the flow runs, for the Parquet, CSV and HTML files.
+        abc_a: The cumulative share of lines, and of units, at which class A ends.
+        abc_b: The cumulative share at which class B ends.
+        xyz_x: The largest coefficient of variation of class X.
+        xyz_y: The largest coefficient of variation of class Y.
+    """
+    thresholds = Thresholds(abc_a, abc_b, xyz_x, xyz_y)
+    async with (await find_store(store)).get_store() as opened:
+        published = await opened.published_warehouses()
+        chosen = choose_warehouses(published, warehouses or [], source)
+        zones = choose_zones(published, chosen, time_zone, time_zones or {})
+        # One by one: so memory holds one warehouse.
+        states: list[State[VelocityReport]] = []
+        for name, warehouse in chosen:
+            request = (opened, name, warehouse, as_of, zones[warehouse], thresholds, reports)
+            states.append(await cast(Any, _refresh(*request, return_state=True)))
+    return await final_state(chosen, states)
+
+
+def choose_warehouses(
+    published: Sequence[tuple[str, str]], warehouses: Sequence[str], source: str | None
+) -> list[tuple[str, str]]:
+    """The (source, warehouse) pairs to refresh. Raises ConfigurationError where one asked for has none."""
+    chosen = [
+        (name, warehouse)
+        for name, warehouse in published
+        if source in (None, name) and (not warehouses or warehouse in warehouses)
+    ]
+    missing = sorted(set(warehouses) - {warehouse for _, warehouse in chosen})
+    if missing or (source and not chosen):
+        what = ", ".join(missing) or "any warehouse"
+        raise ConfigurationError(
+            f"nothing is published of {what}{f' from {source}' if source else ''}: correct the name, or sync "
+            f"a window first; published are {', '.join(sorted({pair[1] for pair in published})) or 'none'}"
+        )
+    return chosen
+
+
+def choose_zones(
+    published: Sequence[tuple[str, str]],
+    chosen: Sequence[tuple[str, str]],
+    default: str,
+    zones: Mapping[str, str],
+) -> dict[str, str]:
+    """Each chosen warehouse's time zone; a name in `zones` that nothing is published of is logged."""
+    for name in [default, *zones.values()]:
+        zone_of(name)
+    if strangers := sorted(set(zones) - {warehouse for _, warehouse in published}):
+        get_run_logger().warning("time_zones: nothing is published of %s", ", ".join(strangers))
+    return {warehouse: zones.get(warehouse, default) for _, warehouse in chosen}
+
+
+async def final_state(
+    chosen: Sequence[tuple[str, str]], states: Sequence[State[VelocityReport]]
+) -> State[list[VelocityReport]]:
+    """The run's last state: what was refreshed, and which warehouses failed, and why."""
+    reports = [await state.aresult() for state in states if state.is_completed()]
+    failed = [
+        f"{warehouse} from {source}: {state.message}"
+        for (source, warehouse), state in zip(chosen, states, strict=True)
+        if not state.is_completed()
+    ]
+    if failed:
+        return Failed(
+            message=f"{len(failed)} of {len(chosen)} warehouses failed: {' | '.join(failed)}", data=reports
+        )
+    if not chosen:
+        return Completed(message="Nothing is published yet, so there is no velocity.", data=reports)
+    incomplete = sum(bool(report.incomplete_days) for report in reports)
+    return Completed(
+        message=f"{len(reports)} warehouses refreshed, {incomplete} of them with days that are not published "
+        "whole.",
+        data=reports,
+    )
