@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
 from collections.abc import Mapping
 
 from prefect.artifacts import acreate_markdown_artifact
 
 from flows.artifacts import escape
+from sku_velocity.pictures import as_png
 from sku_velocity.refresh import Outcome
 from sku_velocity.velocity_files import slug
 from sku_velocity.velocity_report import ClassChange, Mover, VelocityReport, ranges_of_days
@@ -47,8 +49,9 @@ async def publish_velocity(outcome: Outcome) -> None:
     """Show a refresh under the stable key of its source and warehouse."""
     report = outcome.report
     words = (slug(word.lower(), "a-z0-9") for word in (report.source, report.warehouse))
+    pictures = {title: await asyncio.to_thread(as_png, draw) for title, draw in outcome.pictures.items()}
     await acreate_markdown_artifact(
-        render_velocity(report, outcome.pictures),
+        render_velocity(report, pictures),
         key="-".join([*words, "velocity"]),
         description=f"{escape(report.warehouse)}: velocity as of {report.as_of}",
     )

@@ -18,7 +18,7 @@ from sku_velocity.local_time import (
     hour_of_week,
     zone_of,
 )
-from sku_velocity.pictures import Draw, as_png, as_svg, pareto_picture, week_picture
+from sku_velocity.pictures import Draw, as_svg, pareto_picture, week_picture
 from sku_velocity.store import Store
 from sku_velocity.store.daily import Activity
 from sku_velocity.store.velocities import EarlierClasses, Refresh
@@ -42,10 +42,10 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The report of a refresh, and its pictures as PNG by title."""
+    """The report of a refresh, and its pictures by title, to be drawn as whoever shows them likes."""
 
     report: VelocityReport
-    pictures: Mapping[str, bytes]
+    pictures: Mapping[str, Draw]
 
 
 async def refresh(store: Store, order: Order) -> Outcome:
@@ -137,8 +137,7 @@ def _show(
     }
     page = render_page(report, [as_svg(draw) for draw in draws.values()])
     files = write_files(order.directory, stem, figures, page)
-    pictures = {title: as_png(draw) for title, draw in draws.items()}
-    return Outcome(report.model_copy(update={"files": files}), pictures)
+    return Outcome(report.model_copy(update={"files": files}), draws)
 
 
 def _pareto(figures: Figures, thresholds: Thresholds) -> Draw:

@@ -1,0 +1,40 @@
+"""A store with windows published in it, row by row, as a reader of `published_movements` then sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+from sqlalchemy import text
+
+from sku_velocity.models import Chunk, Page, PageResult, SyncRun, Window
+from sku_velocity.store import Store
+from sku_velocity.store.engine import Database
+
+Moved = tuple[str, int, datetime]  # SKU, units, instant
+
+_ids = count()
+
+
+async def publish(
+    store: Store, rows: Sequence[Moved], window: Window, warehouse: str = "WH-01", source: str = "acme"
+) -> None:
+    """Publish a window of these movements, in place of whatever showed there."""
+    run = SyncRun(f"velocity-{next(_ids)}", source, warehouse, window, len(rows))
+    await store.begin(run, [Chunk(0, 0, len(rows), len(rows))] if rows else [])
+    if rows:
+        landed = [(place, None, sku, warehouse, units, at) for place, (sku, units, at) in enumerate(rows)]
+        await store.land_page(run.id, 0, PageResult(Page(0, len(rows)), len(rows), landed, []))
+    await store.publish(run.id, "{}")
+
+
+async def table(url: str, sql: str) -> list[tuple[Any, ...]]:
+    """What a reader of the store at this URL gets for a query."""
+    database = Database(url)
+    try:
+        async with database.reading() as connection:
+            return [tuple(row) for row in await connection.execute(text(sql))]
+    finally:
+        await database.close()
