@@ -153,7 +153,7 @@ async def final_state(
         return Completed(message="Nothing is published yet, so there is no velocity.", data=reports)
     incomplete = sum(bool(report.incomplete_days) for report in reports)
     return Completed(
-        message=f"{len(reports)} warehouses refreshed, {incomplete} of them with days that are not published "
-        "whole.",
+        message=f"{len(reports)} of {len(chosen)} warehouses refreshed; {incomplete} with days that are not "
+        "published whole.",
         data=reports,
     )

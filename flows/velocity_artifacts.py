@@ -28,7 +28,7 @@ def render_velocity(report: VelocityReport, pictures: Mapping[str, bytes]) -> st
         "",
         *(f"- {line}" for line in ranges_of_days(report.incomplete_days)),
         "",
-        " ".join(_picture(title, png) for title, png in pictures.items()),
+        "\n\n".join(_picture(title, png) for title, png in pictures.items()),
         "",
         f"## Top {min(TOP_MOVERS, len(report.movers))} by units",
         "",

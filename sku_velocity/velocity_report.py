@@ -79,10 +79,10 @@ class VelocityReport(BaseModel):
         if not self.incomplete_days:
             return f"All {self.days} days are published whole."
         missing, partly = len(self.missing_days), len(self.incomplete_days) - len(self.missing_days)
-        counted = [f"{missing} not at all" if missing else "", f"{partly} only in part" if partly else ""]
+        counted = [f"{missing} not published" if missing else "", f"{partly} only in part" if partly else ""]
         return (
-            f"Of {self.days} days {' and '.join(filter(None, counted))} published: "
-            "they count by that share, never as days without movements."
+            f"Of {self.days} days: {', '.join(filter(None, counted))}. "
+            "They count by the share that is published, never as days without movements."
         )
 
 

@@ -214,7 +214,7 @@ async def test_days_that_are_not_published_are_named_and_their_share_is_kept(
     shares = await table(store_url, "SELECT completeness_7, completeness_91 FROM current_velocity")
     assert shares == [(5.5 / 7, 5.5 / 91)]
     page = page_of(report)
-    assert "85 not at all and 1 only in part" in page and "2026-01-05 to 2026-03-30: 0 %" in page
+    assert "85 not published, 1 only in part" in page and "2026-01-05 to 2026-03-30: 0 %" in page
 
 
 async def test_the_files_hold_the_table_and_nothing_else_lies_about(

@@ -200,7 +200,7 @@ def test_foreign_text_is_shown_as_text() -> None:
 def test_missing_days_are_told_together() -> None:
     days = {date(2026, 3, day): 0.0 for day in (1, 2, 3, 5)} | {date(2026, 3, 6): 0.9999}
     assert ranges_of_days(days) == ["2026-03-01 to 2026-03-03: 0 %", "2026-03-05: 0 %", "2026-03-06: 99.9 %"]
-    assert "Of 91 days 4 not at all and 1 only in part published" in a_report(incomplete_days=days).coverage
+    assert "Of 91 days: 4 not published, 1 only in part." in a_report(incomplete_days=days).coverage
 
 
 @pytest.mark.parametrize(("share", "shown"), [(1.0, "100 %"), (0.0, "0 %"), (1e-9, "0.1 %"), (0.5, "50.0 %")])
