@@ -20,7 +20,7 @@ REFRESHED, NOT_REFRESHED = 0, 1
 
 def refresh(
     *,
-    warehouse: list[str] | None = None,
+    warehouse: Annotated[list[str] | None, Parameter(negative="")] = None,
     source: str | None = None,
     as_of: date | None = None,
     time_zone: str = "UTC",
@@ -32,9 +32,7 @@ def refresh(
     xyz_y: float = DEFAULTS.y,
     verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Work out velocity and its ABC and XYZ classes from what is published, and write the reports.
-
-    Ends with 0 where all warehouses were refreshed, 1 where one was not, 2 on bad usage or configuration.
+    """Run the flow `refresh-velocity`, and print what it came to. Gives the exit code.
 
     Parameters
     ----------

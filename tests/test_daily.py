@@ -9,12 +9,14 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import text
 
 from sku_velocity.errors import VelocityError
 from sku_velocity.local_time import Period
 from sku_velocity.models import MAX_UNITS, Window
 from sku_velocity.store import Store
 from sku_velocity.store.daily import Activity
+from sku_velocity.store.engine import Database
 from tests.published_store import Moved, publish
 
 pytestmark = pytest.mark.anyio
@@ -133,3 +135,17 @@ async def test_the_published_warehouses_are_told_once_each(store: Store) -> None
         for warehouse in ("WH-02", "WH-01"):
             await publish(store, [], Window(at(f"2026-03-0{day}"), at(f"2026-03-0{day + 1}")), warehouse)
     assert await store.published_warehouses() == [("acme", "WH-01"), ("acme", "WH-02")]
+
+
+async def test_a_snapshot_sees_one_moment_whatever_is_published_meanwhile(
+    store: Store, store_url: str
+) -> None:
+    count = text("SELECT count(*) FROM published_movements")
+    database = Database(store_url)
+    async with database.snapshot() as connection:
+        before = (await connection.execute(count)).scalar_one()
+        await publish(store, [("A", 1, at("2026-03-30"))], Window.everything())
+        assert (await connection.execute(count)).scalar_one() == before == 0
+    async with database.reading() as connection:  # and the connection is an ordinary one again
+        assert (await connection.execute(count)).scalar_one() == 1
+    await database.close()
