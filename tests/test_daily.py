@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from sku_velocity.errors import VelocityError
 from sku_velocity.local_time import Period
-from sku_velocity.models import MAX_UNITS, Window
+from sku_velocity.models import MAX_UNITS, NO_WAREHOUSE, Window
 from sku_velocity.store import Store
 from sku_velocity.store.daily import Activity
 from sku_velocity.store.engine import Database
@@ -130,7 +130,8 @@ async def test_a_sum_that_no_column_holds_names_the_cause(store: Store) -> None:
         await store.activity("acme", "WH-01", BERLIN)
 
 
-async def test_the_published_warehouses_are_told_once_each(store: Store) -> None:
+async def test_the_published_warehouses_are_told_once_each_and_a_master_is_none(store: Store) -> None:
+    await publish(store, [], Window.everything(), NO_WAREHOUSE, source="erp")
     for day in (1, 2):
         for warehouse in ("WH-02", "WH-01"):
             await publish(store, [], Window(at(f"2026-03-0{day}"), at(f"2026-03-0{day + 1}")), warehouse)
