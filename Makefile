@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help demo ui test check lock clean
+.PHONY: help demo ui test check bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,10 +29,24 @@ check: .venv/installed ## lint, types, tests
 	$(BIN)/mypy
 	@$(MAKE) --no-print-directory test
 
+PEERS := benchmarks/.venv-peers
+
+$(PEERS)/installed: benchmarks/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --requirement $<
+	@touch $@
+
+bench: .venv/installed $(PEERS)/installed ## measure ours beside dlt, Airbyte CDK and singer-sdk, into benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks.traps
+	@$(BIN)/python -m benchmarks.end_to_end --million
+
 lock: .venv/installed ## pin requirements.txt anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
 		--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
 		--output-file requirements.txt
+	$(BIN)/uv pip compile benchmarks/requirements.in --universal --python-version 3.11 --upgrade \
+		--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
+		--output-file benchmarks/requirements.txt
 
 clean: ## remove what the targets made
-	rm -rf .venv .demo
+	rm -rf .venv .demo $(PEERS)

@@ -1,0 +1,1 @@
+"""What we measure, and against whom: `make bench`, and its tables in RESULTS.md."""

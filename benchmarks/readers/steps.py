@@ -1,0 +1,43 @@
+"""The pipeline without Prefect: its steps on one event loop, from the source into a published window."""
+
+import argparse
+import asyncio
+import uuid
+from pathlib import Path
+
+from sku_velocity import steps
+from sku_velocity.completeness import verdict_of
+from sku_velocity.models import Plan, Verdict, Window
+from sku_velocity.source.client import SourceClient
+from sku_velocity.source.spec import load_spec
+from sku_velocity.source.window import WindowReader
+from sku_velocity.store import Store
+
+
+async def sync(spec: Path, store_url: str) -> Verdict:
+    async with SourceClient.open(load_spec(spec), None) as client, Store.open(store_url) as store:
+        reader = WindowReader.of(client, "WH-01", Window.everything())
+        run = await steps.plan(reader, store, str(uuid.uuid4()))
+        plan = Plan(run, await store.batches(run.id))
+        async with asyncio.TaskGroup() as reading:
+            for chunk in plan.pending:
+                reading.create_task(steps.read_chunk(reader, store, run, chunk))
+        proof = await steps.prove_window(reader, store, run, max_reject_ratio=0.05)
+        verdict = verdict_of(proof.checks, run.repairs)
+        if verdict is not Verdict.INCOMPLETE:
+            await store.publish(run.id, "{}", verdict)
+        return verdict
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--spec", type=Path, required=True)
+    parser.add_argument("--store", required=True)
+    options = parser.parse_args()
+    verdict = asyncio.run(sync(options.spec, options.store))
+    print(verdict)
+    return 0 if verdict is not Verdict.INCOMPLETE else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

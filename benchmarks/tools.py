@@ -1,0 +1,256 @@
+"""The readers that are set side by side: how each is run, and what a reader of its destination then finds."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import yaml
+
+from benchmarks.processes import PEERS, ROOT
+
+READERS = ROOT / "benchmarks" / "readers"
+PACKAGES = ("dlt", "airbyte-cdk", "singer-sdk", "duckdb")
+PUBLISHED = "SELECT movement_id FROM published_movements"
+UNPACED = {"requests_per_second": 10_000}  # the readers beside ours keep no pace
+
+
+@dataclass(frozen=True)
+class Job:
+    """One reading of the source at `url`. `home` is the tool's own directory, kept from attempt to attempt.
+
+    `postgresql` is the address of an empty database, where one is needed.
+    """
+
+    url: str
+    home: Path
+    attempt: int = 1
+    postgresql: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the files that hold what this attempt printed."""
+        return f"run-{self.attempt}"
+
+    @property
+    def output(self) -> Path:
+        return self.home / f"{self.name}.out"
+
+    def before(self) -> Job:
+        """The attempt before this one."""
+        return Job(self.url, self.home, self.attempt - 1, self.postgresql)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A reader: its command for a job, and the ids, with how often each, that then stand in its destination.
+
+    `uses_prefect` says whether it runs under a Prefect server.
+    """
+
+    name: str
+    destination: str
+    command: Callable[[Job], list[str]]
+    kept: Callable[[Job], Counter[str]]
+    uses_prefect: bool = False
+
+
+def flow(store: str = "SQLite") -> Tool:
+    """Ours, as an operator runs it: `python -m flows sync`; again with `--resume`."""
+
+    def command(job: Job) -> list[str]:
+        line = [sys.executable, "-m", "flows", "sync", "--source", spec(job), "--warehouse", "WH-01"]
+        line += ["--store", _store(store, job), "--chunk-retries", "0", "--json"]
+        if job.attempt > 1:
+            line += ["--resume", json.loads(_last_line(job.before().output))["flow_run_id"]]
+        return line
+
+    return Tool("sku-velocity, the flow", store, command, _published(store), uses_prefect=True)
+
+
+def steps(store: str = "SQLite") -> Tool:
+    """Ours without Prefect: the same steps on one event loop."""
+
+    def command(job: Job) -> list[str]:
+        line = [sys.executable, "-m", "benchmarks.readers.steps"]
+        return [*line, "--spec", spec(job), "--store", _store(store, job)]
+
+    return Tool("sku-velocity, its steps", store, command, _published(store))
+
+
+def dlt(destination: str = "DuckDB", disposition: str = "replace", tuned: bool = True) -> Tool:
+    """dlt's `rest_api` source; `disposition` is `replace`, or `merge` on the record's id.
+
+    `tuned` has it write the files that are quickest for the destination, not those that it takes by itself.
+    """
+    kind, file_format = {"DuckDB": ("duckdb", "parquet"), "PostgreSQL": ("postgres", "csv")}[destination]
+
+    def command(job: Job) -> list[str]:
+        # It insists on a host; libpq then takes the one of the query, a socket.
+        address = job.postgresql.replace("@/", "@localhost/")
+        address = str(job.home / "movements.duckdb") if kind == "duckdb" else address
+        line = [str(PEERS), str(READERS / "dlt_reader.py"), "--url", job.url, "--disposition", disposition]
+        line += ["--destination", kind, "--address", address, "--state", str(job.home / "state")]
+        return [*line, "--format", file_format] if tuned else line
+
+    kept = _in_duckdb if kind == "duckdb" else _in_postgresql("SELECT movement_id FROM wms.movements")
+    return Tool(f"dlt, {disposition if tuned else 'default format'}", destination, command, kept)
+
+
+def airbyte(stop: str = "empty-page") -> Tool:
+    """The Airbyte CDK's declarative stream; `stop` says which page it takes for the last one."""
+
+    def command(job: Job) -> list[str]:
+        line = [str(PEERS), str(READERS / "airbyte_reader.py"), "--url", job.url, "--stop", stop]
+        line += ["--work", str(job.home)]
+        states = [message["state"] for message in _messages(job.before()) if message["type"] == "STATE"]
+        return [*line, "--state", _write(job.home / "state.json", states)] if states else line
+
+    return Tool(f"Airbyte CDK, {stop.replace('-', ' ')}", "JSON lines", command, _airbyte_records)
+
+
+def singer() -> Tool:
+    """singer-sdk's RESTStream."""
+
+    def command(job: Job) -> list[str]:
+        config = _write(job.home / "config.json", {"url": job.url})
+        line = [str(PEERS), str(READERS / "singer_reader.py"), "--config", config]
+        states = [message["value"] for message in _messages(job.before()) if message["type"] == "STATE"]
+        return [*line, "--state", _write(job.home / "state.json", states[-1])] if states else line
+
+    return Tool("singer-sdk", "JSON lines", command, _singer_records)
+
+
+def sequential() -> Tool:
+    """The httpx and tenacity script."""
+
+    def command(job: Job) -> list[str]:
+        line = [sys.executable, str(READERS / "sequential.py"), "--url", job.url]
+        return [*line, "--database", str(job.home / "movements.db")]
+
+    return Tool(
+        "httpx script",
+        "SQLite",
+        command,
+        lambda job: _in_sqlite(job.home / "movements.db", "SELECT movement_id FROM movements"),
+    )
+
+
+def bare(parse: bool) -> Tool:
+    """A concurrent httpx reader that keeps nothing."""
+
+    def command(job: Job) -> list[str]:
+        line = [sys.executable, str(READERS / "bare.py"), "--url", job.url]
+        return [*line, "--parse"] if parse else line
+
+    name = "bare httpx, JSON parsed" if parse else "bare httpx"
+    return Tool(name, "nothing", command, lambda job: Counter({"": int(_last_line(job.output))}))
+
+
+def spec(job: Job) -> str:
+    """The path of the source's description, as ours is told it."""
+    described = {
+        "name": "wms",
+        "base_url": job.url,
+        "request": {"path": "/movements", "params": {"warehouse": "{warehouse}"}},
+        "paging": {"page_size": 1000},
+        "records": {"path": "records"},
+        "total": {"from": "body", "path": "total"},
+        "auth": {"kind": "none"},
+        "pace": UNPACED,
+        "fields": {"movement_id": "movement_id"},
+    }
+    path = job.home / "wms.yaml"
+    path.write_text(yaml.safe_dump(described))
+    return str(path)
+
+
+def peer_versions() -> dict[str, str]:
+    """The versions of the packages in the peers' own environment."""
+    program = f"from importlib.metadata import version; print(*map(version, {PACKAGES!r}))"
+    printed = subprocess.run([str(PEERS), "-c", program], capture_output=True, text=True, check=True).stdout
+    return dict(zip(PACKAGES, printed.split(), strict=True))
+
+
+def _store(store: str, job: Job) -> str:
+    return f"sqlite:///{job.home}/velocity.db" if store == "SQLite" else job.postgresql
+
+
+def _published(store: str) -> Callable[[Job], Counter[str]]:
+    if store == "SQLite":
+        return lambda job: _in_sqlite(job.home / "velocity.db", PUBLISHED)
+    return _in_postgresql(PUBLISHED)
+
+
+def _in_sqlite(path: Path, query: str) -> Counter[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        try:
+            return Counter(row[0] for row in connection.execute(query))
+        except sqlite3.OperationalError:  # no such table: nothing was ever written
+            return Counter()
+
+
+def _in_duckdb(job: Job) -> Counter[str]:
+    path = job.home / "movements.duckdb"
+    if not path.exists():
+        return Counter()
+    with duckdb.connect(str(path), read_only=True) as connection:
+        try:
+            rows = connection.execute("SELECT movement_id FROM wms.movements").fetchall()
+        except duckdb.CatalogException:  # no such table: nothing was ever loaded
+            return Counter()
+    return Counter(row[0] for row in rows)
+
+
+def _in_postgresql(query: str) -> Callable[[Job], Counter[str]]:
+    def kept(job: Job) -> Counter[str]:
+        import asyncio
+
+        import asyncpg
+
+        async def fetch() -> Counter[str]:
+            connection = await asyncpg.connect(job.postgresql)
+            try:
+                return Counter(row[0] for row in await connection.fetch(query))
+            finally:
+                await connection.close()
+
+        return asyncio.run(fetch())
+
+    return kept
+
+
+def _airbyte_records(job: Job) -> Counter[str]:
+    """What the attempt emitted; a destination with a primary key would merge what is there twice."""
+    messages = (message for message in _messages(job) if message["type"] == "RECORD")
+    return Counter(message["record"]["data"]["movement_id"] for message in messages)
+
+
+def _singer_records(job: Job) -> Counter[str]:
+    messages = (message for message in _messages(job) if message["type"] == "RECORD")
+    return Counter(message["record"]["movement_id"] for message in messages)
+
+
+def _messages(job: Job) -> list[dict[str, Any]]:
+    if not job.output.exists():
+        return []
+    with job.output.open() as lines:
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def _last_line(path: Path) -> str:
+    return path.read_text().splitlines()[-1]
+
+
+def _write(path: Path, content: object) -> str:
+    path.write_text(json.dumps(content))
+    return str(path)

@@ -1,0 +1,224 @@
+"""The traps of a source that one pages through: which reader loses rows, and which of them says so."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks import tools
+from benchmarks.processes import Run, prefect_server, quiet_environment, run
+from benchmarks.report import Cell, Section, Table, publish
+from benchmarks.tools import Job, Tool
+from simulator import Change, Fault, Scenario, Server, load_rows, serve
+
+RECORDS = 20_000
+PAGE = 1000
+MOVED = 25
+CONTROL = "clean source"
+LONG = 400  # requests, more than any of the readers makes
+TWELFTH = (
+    12 * PAGE,
+    12 * (PAGE - 1) - 1,
+)  # offsets of the page that fails: the peers', and ours with its overlap
+COLUMNS = ("movement_id", "sku_id", "warehouse_id", "units_moved", "timestamp_utc")
+
+
+@dataclass(frozen=True)
+class Trap:
+    """A source that misbehaves, and what that is called in the table."""
+
+    name: str
+    scenario: Scenario
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of one reading: rows that stood in the source throughout and are missing, rows kept twice."""
+
+    exit_code: int
+    kept: int
+    missing: int
+    twice: int
+
+    @property
+    def verdict(self) -> str:
+        if self.exit_code:
+            return f"failed aloud, {self.kept:,} rows left" if self.kept else "refused aloud, nothing shown"
+        faults = [f"{self.missing:,} lost"] * bool(self.missing) + [f"{self.twice:,} twice"] * bool(
+            self.twice
+        )
+        return f"**{', '.join(faults)}, in silence**" if faults else "whole"
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A page that fails for good, and the run after it was mended, with that run's requests and records."""
+
+    first: Finding
+    second: Finding
+    requests: int
+    records: int
+
+
+def judge(exit_code: int, kept: Counter[str], stood: Collection[str]) -> Finding:
+    """Hold what a reader kept against the rows that stood in the source all the while."""
+    missing = sum(1 for row in stood if row not in kept)
+    twice = sum(count - 1 for count in kept.values() if count > 1)
+    return Finding(exit_code, kept.total(), missing, twice)
+
+
+def readers() -> list[Tool]:
+    return [
+        tools.flow(),
+        tools.dlt(disposition="merge"),
+        tools.dlt(disposition="replace"),
+        tools.airbyte("short-page"),
+        tools.airbyte("empty-page"),
+        tools.singer(),
+        tools.sequential(),
+    ]
+
+
+def traps(directory: Path) -> list[Trap]:
+    clean = Scenario(records=RECORDS)
+    newest_first = replace(clean, csv=_newest_first(clean, directory / "newest-first.csv"))
+
+    def moving(last: int, delete: int = 0, insert: int = 0) -> tuple[Change, ...]:
+        return tuple(Change(request, 0, delete, insert) for request in range(2, last))
+
+    return [
+        Trap(CONTROL, clean),
+        Trap("page clamped to 500", replace(clean, max_page_size=500)),
+        Trap("25 deleted at the head per request", replace(clean, changes=moving(LONG, delete=MOVED))),
+        Trap("25 inserted, newest first", replace(newest_first, changes=moving(LONG, insert=MOVED))),
+        Trap("25 deleted, first 20 requests", replace(clean, changes=moving(21, delete=MOVED))),
+        Trap("25 inserted, first 20 requests", replace(newest_first, changes=moving(21, insert=MOVED))),
+    ]
+
+
+def _newest_first(scenario: Scenario, path: Path) -> Path:
+    """The scenario's rows as a CSV file, the newest at the head."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for row in reversed(load_rows(scenario)["WH-01"]):
+            told = (row.movement_id, row.sku_id, row.warehouse_id, row.units_moved)
+            writer.writerow((*told, f"{row.at:%Y-%m-%dT%H:%M:%SZ}"))
+    return path
+
+
+def spring(tool: Tool, trap: Trap, server: Server, home: Path, prefect: str) -> Finding:
+    """Have a reader read a source that misbehaves, into an empty destination."""
+    server.play(trap.scenario)
+    before = _ids(server)
+    job = Job(server.url, home)
+    ran = _run(tool, job, prefect)
+    return judge(ran.exit_code, tool.kept(job), before & _ids(server))
+
+
+def fail_and_mend(tool: Tool, server: Server, home: Path, prefect: str) -> Rerun:
+    """Have a page fail for good; then mend it, and run the reader again as its operator would."""
+    server.play(Scenario(records=RECORDS, faults=tuple(Fault("500", offset) for offset in TWELFTH)))
+    job, stood = Job(server.url, home), _ids(server)
+    first = judge(_run(tool, job, prefect).exit_code, tool.kept(job), stood)
+    server.clear()
+    server.reset_stats()
+    job = replace(job, attempt=2)
+    second = judge(_run(tool, job, prefect).exit_code, tool.kept(job), stood)
+    stats = server.stats()
+    return Rerun(first, second, stats.requests, stats.records)
+
+
+def _run(tool: Tool, job: Job, prefect: str) -> Run:
+    environment = quiet_environment(job.home, **({"PREFECT_API_URL": prefect} if tool.uses_prefect else {}))
+    return run(tool.command(job), job.home, environment, job.name)
+
+
+def _ids(server: Server) -> set[str]:
+    return {row.movement_id for row in server.simulator.dataset.rows("WH-01")}
+
+
+def main() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="traps-") as directory,
+        serve(Scenario(records=1)) as server,
+    ):
+        work = Path(directory)
+        with prefect_server(_new(work, "server")) as prefect:
+            found: dict[Tool, list[Finding]] = {tool: [] for tool in readers()}
+            for trap in traps(work):
+                for tool in found:
+                    finding = spring(tool, trap, server, _new(work), prefect.url)
+                    print(f"{trap.name}: {tool.name}: {finding.verdict}", flush=True)
+                    if trap.name == CONTROL and finding.verdict != "whole":
+                        raise RuntimeError(f"{tool.name} does not read a clean source: {finding}")
+                    found[tool].append(finding)
+            mended = {tool: fail_and_mend(tool, server, _new(work), prefect.url) for tool in found}
+            publish(section([trap.name for trap in traps(work)], found, mended))
+
+
+def _new(work: Path, name: str | None = None) -> Path:
+    return Path(tempfile.mkdtemp(dir=work, prefix=name))
+
+
+def section(names: Sequence[str], found: dict[Tool, list[Finding]], mended: dict[Tool, Rerun]) -> Section:
+    verdicts: list[list[Cell]] = [
+        [tool.name, *(finding.verdict for finding in findings)] for tool, findings in found.items()
+    ]
+    reruns: list[list[Cell]] = [
+        [tool.name, rerun.first.verdict, rerun.requests, rerun.records, rerun.second.verdict]
+        for tool, rerun in mended.items()
+    ]
+    after = ("reader", "a page fails for good", "requests of the rerun", "records of the rerun", "after it")
+    return Section(
+        "traps",
+        "A source that misbehaves: rows lost, rows twice, and who says so",
+        "python -m benchmarks.traps",
+        [
+            Table(
+                f"{RECORDS:,} rows in pages of {PAGE:,}. *Lost* are rows that stood in the source throughout "
+                "and are missing from what the reader kept; *in silence* is exit code 0.",
+                ("reader", *names),
+                verdicts,
+            ),
+            Table(
+                "One page in the middle answers 500 until it is mended; then the reader is run again.",
+                after,
+                reruns,
+            ),
+        ],
+        NOTES,
+        tools.peer_versions(),
+    )
+
+
+NOTES = (
+    "Each reader is a program that a good user would write from its documentation, in a process of its "
+    "own, against one simulated WMS on loopback. Ours is `python -m flows sync` under a Prefect server,"
+    " into SQLite, with `--chunk-retries 0`; its rerun is `--resume`, which reads what a Retry in the "
+    "Prefect UI reads.",
+    "What moves does so before each page that is read: *per request* lasts as long as any reader reads,"
+    " *first 20 requests* ends then. A source that never stands still is refused by ours, and was read "
+    "three times for it; one that comes to rest is read again and published.",
+    "dlt: `rest_api`, paginator `offset` with `total_path`, into DuckDB; `merge` on the record's id, "
+    "its documented means against rows read twice, and `replace`, which is left where a source has no "
+    "ids.",
+    "Airbyte CDK: declarative stream, `OffsetIncrement`: with `page_size` set, as in the "
+    "documentation's examples (a short page ends the reading), and without, the limit as a plain "
+    "parameter (an empty page ends it). singer-sdk: `RESTStream`, `OffsetPaginator`, its end by the "
+    "total. What these two emit is counted: a destination with a primary key would merge the rows that "
+    "are there twice, and bring back none that is lost. Their rerun gets the state that the first run "
+    "gave.",
+    "The httpx script steps by the rows that came, upserts by id and commits once, at the end: as "
+    "careful as sixty lines are.",
+    "Left out: reading by cursor or by an incremental time field, which these readers can do where the "
+    "API can; a rerun of Airbyte CDK or singer-sdk then goes on from the time that was reached. Sources"
+    " without record ids, rows that change in place, and more than one warehouse.",
+)
+
+if __name__ == "__main__":
+    main()

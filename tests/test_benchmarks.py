@@ -1,0 +1,51 @@
+"""The benchmarks' own reckoning: what counts as lost, and where a result goes. No peer runs here."""
+
+from collections import Counter
+
+import pytest
+
+from benchmarks.end_to_end import Cost, middle
+from benchmarks.report import PREAMBLE, Table, put_section, render_cell, render_table
+from benchmarks.traps import judge
+
+
+def test_a_row_that_stood_and_is_missing_is_lost_in_silence() -> None:
+    finding = judge(0, Counter({"a": 1}), {"a", "b"})
+    assert finding.missing == 1 and finding.verdict == "**1 lost, in silence**"
+
+
+def test_a_row_that_came_while_it_was_read_is_neither_lost_nor_twice() -> None:
+    assert judge(0, Counter({"a": 1, "came": 1}), {"a"}).verdict == "whole"
+
+
+def test_lost_and_twice_are_told_side_by_side() -> None:
+    assert judge(0, Counter({"a": 3}), {"a", "b"}).verdict == "**1 lost, 2 twice, in silence**"
+
+
+@pytest.mark.parametrize(
+    ("kept", "verdict"), [({}, "refused aloud, nothing shown"), ({"a": 1}, "failed aloud, 1 rows left")]
+)
+def test_a_failed_reader_is_judged_by_what_it_left(kept: dict[str, int], verdict: str) -> None:
+    assert judge(1, Counter(kept), {"a", "b"}).verdict == verdict
+
+
+def test_a_section_takes_the_place_of_its_forerunner_alone() -> None:
+    document = put_section(put_section(PREAMBLE, "one", "first\n"), "two", "second\n")
+    again = put_section(document, "one", "anew \\1\n")
+    assert "first" not in again and again.index("anew \\1") < again.index("second")
+    assert put_section(again, "one", "anew \\1\n") == again
+
+
+def test_a_table_sets_figures_to_the_right() -> None:
+    table = Table("", ("reader", "rows"), [("a|b", 20_000), ("c", None)])
+    assert render_table(table).splitlines()[1:] == ["| :-- | --: |", "| a\\|b | 20,000 |", "| c | - |"]
+
+
+@pytest.mark.parametrize(("cell", "text"), [(0.12345, "0.123"), (1234.5, "1,234"), (7, "7"), (None, "-")])
+def test_a_figure_has_three_digits_or_its_thousands_set_apart(cell: float | None, text: str) -> None:
+    assert render_cell(cell) == text
+
+
+def test_the_middle_of_some_runs_is_the_median_of_each_figure() -> None:
+    cost = middle([Cost(1000, 3, 1), Cost(1000, 1, 2), Cost(1000, 2, 9)])
+    assert (cost.wall, cost.cpu, cost.records_per_cpu_second) == (2, 2, 500)
