@@ -38,6 +38,7 @@ $(PEERS)/installed: benchmarks/requirements.txt
 
 bench: .venv/installed $(PEERS)/installed ## measure ours beside dlt, Airbyte CDK and singer-sdk, into benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks.traps
+	@$(BIN)/python -m benchmarks.end_to_end
 	@$(BIN)/python -m benchmarks.end_to_end --million
 
 lock: .venv/installed ## pin requirements.txt anew from pyproject.toml

@@ -17,7 +17,6 @@ from benchmarks.processes import Service, postgresql, prefect_server, quiet_envi
 from benchmarks.report import Cell, Section, Table, publish
 from benchmarks.tools import Job, Tool
 
-LATENCIES = (0, 20, 80)  # milliseconds
 ONE_PAGE = 1000
 REPEATS = 3
 BARE, DLT, SCRIPT = "bare httpx", "dlt, replace", "httpx script"
@@ -34,6 +33,24 @@ COLUMNS = (
     "Prefect server CPU s",
     "WMS busy",
 )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is read, at which latencies in milliseconds, and how often."""
+
+    name: str
+    records: int
+    latencies: tuple[int, ...]
+    repeats: int
+
+    @property
+    def runs(self) -> str:
+        return f"medians of {self.repeats} runs" if self.repeats > 1 else "one run each"
+
+
+SHORT = Plan("end_to_end", 100_000, (0, 20, 80), REPEATS)
+MILLION = Plan("end_to_end_million", 1_000_000, (0, 80), 1)
 
 
 @dataclass(frozen=True)
@@ -84,18 +101,14 @@ class Bench:
         self._prefect = stack.enter_context(prefect_server(self._home()))
         self._databases = (f"bench_{number}" for number in count())
 
-    def measure(self, tools: Sequence[Tool], records: int, latency: int, repeats: int) -> dict[Tool, Cost]:
+    def measure(self, readers: Sequence[Tool], records: int, latency: int, repeats: int) -> dict[Tool, Cost]:
         """The median cost of each reader; they take turns, so that a noisy minute strikes them all."""
-        options = ("--records", str(records), "--latency-ms", str(latency))
-        costs: dict[Tool, list[Cost]] = {tool: [] for tool in tools}
-        with simulator(*options) as source:
+        costs: dict[Tool, list[Cost]] = {tool: [] for tool in readers}
+        with simulator("--records", str(records), "--latency-ms", str(latency)) as source:
             for _ in range(repeats):
-                for tool in costs:
-                    cost = self._read(tool, source, records)
-                    print(
-                        f"{records} at {latency} ms: {tool.name}, {tool.destination}: {cost}", file=sys.stderr
-                    )
-                    costs[tool].append(cost)
+                for tool, found in costs.items():
+                    found.append(self._read(tool, source, records))
+                    print(records, latency, tool.name, tool.destination, found[-1], file=sys.stderr)
         return {tool: middle(found) for tool, found in costs.items()}
 
     def _read(self, tool: Tool, source: Service, records: int) -> Cost:
@@ -143,36 +156,28 @@ def rows(costs: Mapping[Tool, Cost], starts: Mapping[Tool, Cost]) -> list[list[C
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.end_to_end")
-    parser.add_argument(
-        "--million", action="store_true", help="also 1,000,000 records, once, without latency"
-    )
-    options = parser.parse_args()
+    parser.add_argument("--million", action="store_true", help="1,000,000 records, not 100,000; once")
+    plan = MILLION if parser.parse_args().million else SHORT
     with ExitStack() as stack:
         bench, compared = Bench(stack), readers()
         starts = bench.measure(compared, ONE_PAGE, 0, REPEATS)
-        tables = []
-        for latency in LATENCIES:
-            costs = bench.measure(compared, 100_000, latency, REPEATS)
-            tables.append(table(100_000, latency, f"medians of {REPEATS}", costs, starts))
-        if options.million:
-            costs = bench.measure(compared, 1_000_000, 0, 1)
-            tables.append(table(1_000_000, 0, "one run each", costs, starts))
-    publish(section(tables, options.million))
+        tables = [
+            table(plan, latency, bench.measure(compared, plan.records, latency, plan.repeats), starts)
+            for latency in plan.latencies
+        ]
+    publish(section(plan, tables))
 
 
-def table(
-    records: int, latency: int, runs: str, costs: Mapping[Tool, Cost], starts: Mapping[Tool, Cost]
-) -> Table:
-    title = f"{records:,} records in pages of 1,000, each answer {latency} ms later; {runs}."
+def table(plan: Plan, latency: int, costs: Mapping[Tool, Cost], starts: Mapping[Tool, Cost]) -> Table:
+    title = f"{plan.records:,} records in pages of 1,000, each answer {latency} ms later; {plan.runs}."
     return Table(title, COLUMNS, rows(costs, starts))
 
 
-def section(tables: Sequence[Table], million: bool) -> Section:
-    command = "python -m benchmarks.end_to_end" + " --million" * million
+def section(plan: Plan, tables: Sequence[Table]) -> Section:
     return Section(
-        "end_to_end",
-        "From the source into a durable store",
-        command,
+        plan.name,
+        f"From the source into a durable store: {plan.records:,} records",
+        "python -m benchmarks.end_to_end" + " --million" * (plan is MILLION),
         tables,
         NOTES,
         tools.peer_versions(),
