@@ -163,11 +163,11 @@ def main() -> None:
         bench = Bench(stack)
         compared = [tool for tool in readers() if tool.name not in plan.without]
         starts = bench.measure(compared, ONE_PAGE, 0, REPEATS)
-        tables = [
-            table(plan, latency, bench.measure(compared, plan.records, latency, plan.repeats), starts)
-            for latency in plan.latencies
-        ]
-    publish(section(plan, tables))
+        tables = []
+        for latency in plan.latencies:
+            costs = bench.measure(compared, plan.records, latency, plan.repeats)
+            tables.append(table(plan, latency, costs, starts))
+            publish(section(plan, tables))  # each as it comes: the next one may take an hour
 
 
 def table(plan: Plan, latency: int, costs: Mapping[Tool, Cost], starts: Mapping[Tool, Cost]) -> Table:

@@ -98,12 +98,13 @@ def put_section(document: str, name: str, text: str) -> str:
 
 
 def describe_machine() -> str:
-    """Cores, memory, Python, and what the pipeline itself runs on."""
+    """Cores, memory, how busy it is (load average of five minutes), Python, and what the pipeline runs on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     packages = ", ".join(f"{name} {version(name)}" for name in OURS)
     return (
         f"{cores} cores ({platform.machine()}), {memory:.0f} GiB, {platform.system()}, "
+        f"load {os.getloadavg()[1]:.1f}, "
         f"Python {platform.python_version()}, {packages}"
     )
 

@@ -209,10 +209,10 @@ NOTES = (
     "ids.",
     "Airbyte CDK: declarative stream, `OffsetIncrement`: with `page_size` set, as in the "
     "documentation's examples (a short page ends the reading), and without, the limit as a plain "
-    "parameter (an empty page ends it). singer-sdk: `RESTStream`, `OffsetPaginator`, its end by the "
-    "total. What these two emit is counted: a destination with a primary key would merge the rows that "
-    "are there twice, and bring back none that is lost. Their rerun gets the state that the first run "
-    "gave.",
+    "parameter (an empty page ends it, and while rows come at the head there is none: this source "
+    "stopped after 400 requests). singer-sdk: `RESTStream`, `OffsetPaginator`, its end by the total. "
+    "What these two emit is counted: a destination with a primary key would merge the rows that are "
+    "there twice, and bring back none that is lost. Their rerun gets the state that the first run gave.",
     "The httpx script steps by the rows that came, upserts by id and commits once, at the end: as "
     "careful as sixty lines are.",
     "Left out: reading by cursor or by an incremental time field, which these readers can do where the "

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.end_to_end import Cost, middle
+from benchmarks.end_to_end import COLUMNS, Cost, middle, readers, rows
 from benchmarks.report import PREAMBLE, Table, put_section, render_cell, render_table
 from benchmarks.traps import judge
 
@@ -49,3 +49,11 @@ def test_a_figure_has_three_digits_or_its_thousands_set_apart(cell: float | None
 def test_the_middle_of_some_runs_is_the_median_of_each_figure() -> None:
     cost = middle([Cost(1000, 3, 1), Cost(1000, 1, 2), Cost(1000, 2, 9)])
     assert (cost.wall, cost.cpu, cost.records_per_cpu_second) == (2, 2, 500)
+
+
+def test_a_reader_twice_as_dear_is_worth_half_the_bare_one() -> None:
+    compared = readers()
+    costs = {tool: Cost(1000, 2, 1 if tool.name == "bare httpx" else 2) for tool in compared}
+    flow = next(row for row in rows(costs, costs) if row[0] == "sku-velocity, the flow")
+    told = dict(zip(COLUMNS, flow, strict=True))
+    assert (told["of the bare reader's"], told["times dlt's"]) == (0.5, 1)

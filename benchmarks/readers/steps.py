@@ -7,11 +7,13 @@ from pathlib import Path
 
 from sku_velocity import steps
 from sku_velocity.completeness import verdict_of
-from sku_velocity.models import Plan, Verdict, Window
+from sku_velocity.models import Chunk, Plan, Verdict, Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import load_spec
 from sku_velocity.source.window import WindowReader
 from sku_velocity.store import Store
+
+ADMITTED = 64  # chunks at once, as the flow's task runner has it: each may want a connection to the store
 
 
 async def sync(spec: Path, store_url: str) -> Verdict:
@@ -19,9 +21,15 @@ async def sync(spec: Path, store_url: str) -> Verdict:
         reader = WindowReader.of(client, "WH-01", Window.everything())
         run = await steps.plan(reader, store, str(uuid.uuid4()))
         plan = Plan(run, await store.batches(run.id))
+        places = asyncio.Semaphore(ADMITTED)
+
+        async def ingest(chunk: Chunk) -> None:
+            async with places:
+                await steps.read_chunk(reader, store, run, chunk)
+
         async with asyncio.TaskGroup() as reading:
             for chunk in plan.pending:
-                reading.create_task(steps.read_chunk(reader, store, run, chunk))
+                reading.create_task(ingest(chunk))
         proof = await steps.prove_window(reader, store, run, max_reject_ratio=0.05)
         verdict = verdict_of(proof.checks, run.repairs)
         if verdict is not Verdict.INCOMPLETE:
