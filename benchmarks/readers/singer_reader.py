@@ -1,6 +1,6 @@
 """The singer-sdk reader: a tap with one RESTStream and the SDK's offset paginator, to standard output.
 
-The paginator's end is the total that the API tells, as the SDK's documentation has it for such APIs.
+The paginator ends at the total that the API tells, by `has_more`, the SDK's hook for that.
 """
 
 from singer_sdk import RESTStream, Tap
