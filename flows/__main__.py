@@ -75,6 +75,7 @@ def sync(
     unknown_sku: UnknownSku = UnknownSku.REJECT,
     export_to: str | None = None,
     push: str | None = None,
+    velocity_zone: str | None = None,
     report_as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -111,6 +112,9 @@ def sync(
     push
         A slotting-engine block's name, or the path of an engine's file (.yaml), whose token is in
         $SKU_VELOCITY_ENGINE_TOKEN. Default: none.
+    velocity_zone
+        The warehouse's time zone, such as Europe/Berlin: once the window is published, its velocity is
+        worked out anew. Default: it is not.
     report_as_json
         Print the report as JSON, in the last line of standard output.
     verbose
@@ -134,6 +138,7 @@ def sync(
         "unknown_sku": unknown_sku,
         "export_to": export_to,
         "push": push,
+        "velocity_zone": velocity_zone,
     }
     return run_to_the_end(sync_velocity, request, warehouse, as_json=report_as_json)
 

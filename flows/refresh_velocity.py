@@ -12,13 +12,17 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from blocks.slotting import find_engine
 from blocks.store import find_store
+from flows.connections import Outlet
 from flows.patience import PATIENT
+from flows.push import push_velocity
 from flows.timing import scheduled_start
 from flows.velocity_artifacts import publish_velocity
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.local_time import zone_of
 from sku_velocity.refresh import Order, refresh
+from sku_velocity.slotting.steps import ClassPush
 from sku_velocity.store import Store
 from sku_velocity.velocity import Thresholds
 from sku_velocity.velocity_report import VelocityReport
@@ -49,6 +53,13 @@ async def refresh_warehouse(
     return outcome.report
 
 
+async def push_classes(outlet: Outlet, source: str, warehouse: str) -> ClassPush:
+    """Tell a slotting engine of those of a warehouse's current classes that it does not know."""
+    async with outlet.store() as store:
+        classes = await store.current_classes(source, warehouse)
+    return await push_velocity(outlet, source, classes)
+
+
 _refresh = task(task_run_name="refresh {warehouse} from {source}", **PATIENT)(refresh_warehouse)
 
 
@@ -70,6 +81,7 @@ async def refresh_velocity(
     abc_b: Share = DEFAULTS.b,
     xyz_x: Variation = DEFAULTS.x,
     xyz_y: Variation = DEFAULTS.y,
+    push: str | None = None,
 ) -> Any:
     """Work out units, lines, trend and ABC and XYZ classes of each SKU from the published movements.
 
@@ -88,9 +100,13 @@ async def refresh_velocity(
         abc_b: The cumulative share at which class B ends.
         xyz_x: The largest coefficient of variation of class X.
         xyz_y: The largest coefficient of variation of class Y.
+        push: A slotting-engine block's name, or the path of an engine's file, to tell of the classes that
+            changed. Empty: none is told.
     """
     thresholds = Thresholds(abc_a, abc_b, xyz_x, xyz_y)
-    async with (await find_store(store)).get_store() as opened:
+    velocity_store = await find_store(store)
+    outlet = Outlet(await find_engine(push), velocity_store) if push else None
+    async with velocity_store.get_store() as opened:
         published = await opened.published_warehouses()
         chosen = choose_warehouses(published, warehouses or [], source)
         zones = choose_zones(published, chosen, time_zone, time_zones or {})
@@ -99,6 +115,8 @@ async def refresh_velocity(
         for name, warehouse in chosen:
             request = (opened, name, warehouse, as_of, zones[warehouse], thresholds, reports)
             states.append(await cast(Any, _refresh(*request, return_state=True)))
+            if outlet and states[-1].is_completed():
+                await push_classes(outlet, name, warehouse)
     return await final_state(chosen, states)
 
 

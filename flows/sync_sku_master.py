@@ -13,7 +13,8 @@ from blocks.wms import find_source
 from flows.connections import Connections
 from flows.master_drift import publish_master_drift
 from flows.patience import CHUNK_RETRIES, PATIENT, outcome
-from flows.sync_velocity import MAX_REJECT_RATIO, REPAIRS, final_state, plan_window, sync_window
+from flows.run_report import final_state
+from flows.sync_velocity import MAX_REJECT_RATIO, REPAIRS, plan_window, sync_window
 from flows.task_runner import EventLoopTaskRunner
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.master import MasterChanges, compare

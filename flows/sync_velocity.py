@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Annotated, Any, cast
 
 from prefect import flow, get_run_logger, runtime, task, unmapped
-from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
 from pydantic import AwareDatetime, Field
 
 from blocks.slotting import find_engine
@@ -20,26 +17,24 @@ from blocks.wms import find_source
 from flows.artifacts import Progress, publish_batch, publish_run
 from flows.connections import Connections, Outlet
 from flows.export import exported
-from flows.master_drift import publish_window_drift, unknown_skus
+from flows.master_drift import publish_window_drift
 from flows.patience import CHUNK_RETRIES, PATIENT, outcome
 from flows.push import push_published
+from flows.refresh_after import refreshed
+from flows.run_report import build_report, final_state
 from flows.task_runner import EventLoopTaskRunner, as_they_complete
 from flows.timing import scheduled_start
 from sku_velocity import steps
-from sku_velocity.completeness import calls_for_rereading, verdict_of
 from sku_velocity.errors import ConfigurationError, RetriableError
 from sku_velocity.export import Destination
+from sku_velocity.local_time import zone_of
 from sku_velocity.models import (
     BatchResult,
-    Check,
     Chunk,
-    ChunkState,
     Plan,
     RunReport,
-    RunState,
     SyncRun,
     UnknownSku,
-    Verdict,
     Window,
 )
 from sku_velocity.source.spec import SourceSpec
@@ -51,7 +46,6 @@ STARVED_LOOP = (
 
 REPAIRS = 2
 MAX_REJECT_RATIO = 0.05
-NAMED_CHUNKS = 5  # whose errors a state's message tells in full
 
 
 @task(task_run_name="plan {warehouse}", **PATIENT)
@@ -173,6 +167,7 @@ async def sync_velocity(
     unknown_sku: UnknownSku = UnknownSku.REJECT,
     export_to: str | None = None,
     push: str | None = None,
+    velocity_zone: str | None = None,
 ) -> Any:
     """Read one window of one warehouse whole, prove it, and publish it in one step; then push it.
 
@@ -195,10 +190,14 @@ async def sync_velocity(
         unknown_sku: Reject a movement whose SKU the master does not know or has retired, or let it pass.
         export_to: A directory or a URL such as s3://bucket/path, for the window as Parquet. Empty: none.
         push: A slotting-engine block's name, or the path of an engine's file. Empty: nothing is pushed.
+        velocity_zone: The warehouse's time zone, such as Europe/Berlin: once the window is published, its
+            velocity is worked out anew, as of the last local day that is over by then. Empty: it is not.
     """
     started = time.monotonic()
     if export_to:
         Destination(export_to)  # a wrong one is told before anything is read
+    if velocity_zone:
+        zone_of(velocity_zone)
     velocity_store = await find_store(store)
     connections = Connections(await find_source(source, token_env), velocity_store)
     outlet = Outlet(await find_engine(push), velocity_store) if push else None
@@ -214,6 +213,7 @@ async def sync_velocity(
     report = await exported(connections, report, export_to, chunk_retries)
     if outlet and report.published:
         report = report.model_copy(update={"push": await push_published(outlet, plan.run, chunk_retries)})
+    report = await refreshed(connections, report, velocity_zone, outlet, chunk_retries)
     return final_state(report, batches)
 
 
@@ -291,89 +291,3 @@ def choose_window(
         return Window(start or end - timedelta(hours=1), end)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-
-
-def build_report(
-    run: SyncRun, batches: Sequence[BatchResult], checks: list[Check], cost: steps.Cost, seconds: float
-) -> RunReport:
-    """Add up the ledger; `cost` and `seconds` are this attempt's."""
-    verdict = verdict_of(checks, run.repairs)
-    bounds = (None, None) if run.window.is_everything else (run.window.start, run.window.end)
-    extra_fields: Counter[str] = Counter()
-    for batch in batches:
-        extra_fields.update(batch.extra_fields)
-    return RunReport(
-        flow_run_id=run.id,
-        source=run.source,
-        warehouse=run.warehouse,
-        start=bounds[0],
-        end=bounds[1],
-        verdict=verdict,
-        published=verdict is not Verdict.INCOMPLETE and run.state is not RunState.SUPERSEDED,
-        total=run.total,
-        fetched=sum(batch.fetched for batch in batches),
-        loaded=sum(batch.loaded for batch in batches),
-        rejected=sum(batch.rejected for batch in batches),
-        trimmed=sum(batch.trimmed for batch in batches),
-        filtered=sum(batch.filtered for batch in batches),
-        repairs=run.repairs,
-        chunks=len(batches),
-        failed_chunks=[batch.chunk.index for batch in batches if batch.state is not ChunkState.LANDED],
-        requests=cost.tally.requests,
-        retried=cost.tally.retried,
-        throttled=cost.tally.throttled,
-        seconds=round(seconds, 3),
-        loop_lag_p99_ms=cost.loop.lag_p99_ms,
-        most_tasks=cost.loop.most_tasks,
-        extra_fields=dict(extra_fields),
-        checks=checks,
-        master=run.master,
-        unknown_skus=len(unknown_skus(batches)),
-    )
-
-
-def final_state(report: RunReport, batches: Sequence[BatchResult]) -> State[RunReport]:
-    """The run's last state: it is named, and it says what was published or what stands in the way."""
-    if report.published:
-        return published_state(report)
-    if report.verdict is not Verdict.INCOMPLETE:
-        return Completed(
-            name=report.verdict.capitalize(), message="A later run has superseded this one.", data=report
-        )
-    if report.failed_chunks:
-        failed = [f"{b.chunk.index} ({b.chunk.label}): {b.error}" for b in batches if b.error]
-        return Failed(
-            name="Incomplete",
-            message=f"{len(report.failed_chunks)} of {report.chunks} chunks failed, nothing published; "
-            f"Retry reads only those. {' | '.join(failed[:NAMED_CHUNKS])}",
-            data=report,
-        )
-    broken = "; ".join(f"{check.name}: {check.found}" for check in report.checks if check.held is False)
-    advice = (
-        "Retry reads the window again."
-        if calls_for_rereading(report.checks)
-        else "Look at the dead letters, mend the source or raise max_reject_ratio."
-    )
-    if report.unknown_skus:
-        advice += " Sync the master, then start a new run: a Retry keeps the master's version."
-    return Failed(name="Incomplete", message=f"Nothing published: {broken}. {advice}", data=report)
-
-
-def published_state(report: RunReport) -> State[RunReport]:
-    """The last state of a run whose window shows: whether it went wherever else it should."""
-    push, what = report.push, f"{report.loaded} {report.what} published"
-    failures = []
-    if report.export_error:
-        failures.append(f"{what}, but not exported; Retry does that alone. {report.export_error}")
-    if push and push.failed_chunks:
-        failures.append(
-            f"{what}, but not all pushed to {push.engine}: {len(push.failed_chunks)} of {push.chunks} chunks "
-            f"failed; Retry pushes only what is left. {' | '.join(push.errors[:NAMED_CHUNKS])}"
-        )
-    if failures:
-        name = "NotExported" if report.export_error else "PushFailed"
-        return Failed(name=name, message=" ".join(failures), data=report)
-    told = f" {push.engine} accepted {push.accepted}, rejected {push.rejected}." if push else ""
-    return Completed(
-        name=report.verdict.capitalize(), message=f"{what}, {report.rejected} rejected.{told}", data=report
-    )

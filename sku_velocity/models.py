@@ -414,7 +414,8 @@ class RunReport(BaseModel):
     `loop_lag_p99_ms` is how late, in milliseconds at the 99th percentile, the tasks' event loop woke who
     slept; `most_tasks` the most asyncio tasks that it had at once. `master` is the version that SKUs were
     mapped by, `unknown_skus` the number of SKUs that it does not know. `exported` names the file that the
-    window was written to, `export_error` tells why it was not. `push` is None where nothing was to be pushed.
+    window was written to, `export_error` tells why it was not, `refresh_error` why velocity was not worked
+    out anew. `push` is None where nothing was to be pushed.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -447,12 +448,14 @@ class RunReport(BaseModel):
     unknown_skus: int = 0
     exported: str | None = None
     export_error: str | None = None
+    refresh_error: str | None = None
     push: PushReport | None = None
 
     @property
     def has_arrived(self) -> bool:
         """Whether the window was published, and went wherever else it should."""
-        return self.published and not self.export_error and not (self.push and self.push.failed_chunks)
+        pushed = not (self.push and self.push.failed_chunks)
+        return self.published and pushed and not self.export_error and not self.refresh_error
 
     @property
     def label(self) -> str:

@@ -23,6 +23,7 @@ from sku_velocity.models import (
     Verdict,
     Window,
 )
+from sku_velocity.slotting.batches import SkuClass
 from sku_velocity.store import daily, ledger, masters, pages, published, publishing, schema, velocities
 from sku_velocity.store.engine import Database
 from sku_velocity.store.published import Piece
@@ -215,6 +216,11 @@ class Store:
         """Each SKU's classes by the last refresh of a day before this one, None where there is none."""
         async with self._database.reading() as connection:
             return await velocities.read_classes_before(connection, source, warehouse, as_of)
+
+    async def current_classes(self, source: str, warehouse: str) -> list[SkuClass]:
+        """The classes of a warehouse's SKUs by its newest refresh."""
+        async with self._database.reading() as connection:
+            return await velocities.read_current_classes(connection, source, warehouse)
 
     async def replace_velocity(self, refresh: velocities.Refresh, rows: Sequence[tuple[Any, ...]]) -> None:
         """Keep a refresh, its rows as in `velocities.COLUMNS`, in place of an earlier one of the same day."""

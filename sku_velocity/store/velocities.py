@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sku_velocity.slotting.batches import SkuClass
 from sku_velocity.store.engine import lock
 from sku_velocity.store.tables import instant_text, velocity_figures, velocity_refreshes
 
@@ -48,6 +49,22 @@ class Refresh:
     completeness: Mapping[int, float]
     incomplete_days: Mapping[date, float]
     thresholds: Mapping[str, float]
+
+
+async def read_current_classes(connection: AsyncConnection, source: str, warehouse: str) -> list[SkuClass]:
+    """The classes of a warehouse's SKUs by its newest refresh."""
+    refreshes, rows = velocity_refreshes.c, velocity_figures.c
+    newest = (
+        select(func.max(refreshes.as_of))
+        .where(refreshes.source == source, refreshes.warehouse_id == warehouse)
+        .scalar_subquery()
+    )
+    found = await connection.execute(
+        select(rows.warehouse_id, rows.sku_id, rows.abc_lines, rows.abc_units, rows.xyz).where(
+            rows.source == source, rows.warehouse_id == warehouse, rows.as_of == newest
+        )
+    )
+    return [SkuClass(*row) for row in found]
 
 
 async def read_classes_before(
