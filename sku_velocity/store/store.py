@@ -24,7 +24,18 @@ from sku_velocity.models import (
     Window,
 )
 from sku_velocity.slotting.batches import SkuClass
-from sku_velocity.store import daily, ledger, masters, pages, published, publishing, schema, velocities
+from sku_velocity.standing import Coverage, Standing
+from sku_velocity.store import (
+    daily,
+    ledger,
+    masters,
+    overview,
+    pages,
+    published,
+    publishing,
+    schema,
+    velocities,
+)
 from sku_velocity.store.engine import Database
 from sku_velocity.store.published import Piece
 from sku_velocity.store.push_ledger import PushLedger
@@ -226,6 +237,16 @@ class Store:
         """Keep a refresh, its rows as in `velocities.COLUMNS`, in place of an earlier one of the same day."""
         async with self._database.writing() as connection:
             await velocities.replace(connection, refresh, rows)
+
+    async def standings(self, source: str | None = None, warehouse: str | None = None) -> list[Standing]:
+        """How each warehouse stands that a run was ever planned for, or those asked for, in order."""
+        async with self._database.reading() as connection:
+            return await overview.read_standings(connection, source, warehouse)
+
+    async def coverage(self, source: str, warehouse: str, span: Window) -> Coverage:
+        """What of a span of time is published of a warehouse, and which runs are open in it."""
+        async with self._database.reading() as connection:
+            return await overview.read_coverage(connection, source, warehouse, span)
 
 
 async def migrate(url: str) -> str:

@@ -1,0 +1,194 @@
+"""What the store tells whoever owns it: how each warehouse stands, and what of a span of time is missing."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select, true
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sku_velocity.models import ChunkState, RunState, Verdict, Window
+from sku_velocity.standing import Coverage, LastRun, OpenRun, PublishedRange, Standing
+from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, sync_runs
+
+Place = tuple[str, str]  # a source and a warehouse
+OPEN = (RunState.RUNNING, RunState.INCOMPLETE)
+
+
+async def read_standings(
+    connection: AsyncConnection, source: str | None, warehouse: str | None
+) -> list[Standing]:
+    """Every warehouse that a run was ever planned for, by source and name, or those asked for."""
+    last = await _read_last_runs(connection, source, warehouse)
+    published = await _read_published(connection, _at(published_ranges, source, warehouse))
+    open_runs = await _read_open_runs(connection, _at(sync_runs, source, warehouse))
+    rows = await _count(connection, _loaded_by_whole_runs(), source, warehouse)
+    cut = await _count(connection, _shown_by_cut_runs(), source, warehouse)
+    rejects = await _count(connection, _rejected(), source, warehouse)
+    began = await _read_began(connection, [ranges[-1].run_key for ranges in published.values()])
+    return [
+        Standing(
+            coverage=_coverage(place, published[place], open_runs[place]),
+            last_run=run,
+            rows=rows.get(place, 0) + cut.get(place, 0),
+            rejects=rejects.get(place, 0),
+            read_at=began[published[place][-1].run_key] if published[place] else None,
+        )
+        for place, run in sorted(last.items())
+    ]
+
+
+async def read_coverage(connection: AsyncConnection, source: str, warehouse: str, span: Window) -> Coverage:
+    """What of a span of time is published of a warehouse, and the runs that are open in it."""
+    ranges, runs = published_ranges.c, sync_runs.c
+    in_span = and_(ranges.range_start < span.end, ranges.range_end > span.start)
+    begun = and_(runs.window_start < span.end, runs.window_end > span.start)
+    published = await _read_published(connection, _at(published_ranges, source, warehouse) & in_span)
+    open_runs = await _read_open_runs(connection, _at(sync_runs, source, warehouse) & begun)
+    place = (source, warehouse)
+    return _coverage(place, published[place], open_runs[place])
+
+
+def _coverage(place: Place, published: list[PublishedRange], open_runs: Sequence[OpenRun]) -> Coverage:
+    return Coverage(*place, published, [run for run in open_runs if not run.is_settled_by(published)])
+
+
+def _of_run(table: Any) -> ColumnElement[bool]:
+    return cast(ColumnElement[bool], table.c.run_key == sync_runs.c.run_key)
+
+
+def _in_one_piece() -> ColumnElement[bool]:
+    ranges, runs = published_ranges.c, sync_runs.c
+    return and_(ranges.range_start == runs.window_start, ranges.range_end == runs.window_end)
+
+
+def _at(table: Any, source: str | None, warehouse: str | None) -> ColumnElement[bool]:
+    """The rows of a table that are of this source and this warehouse, None being any."""
+    asked = {"source": source, "warehouse_id": warehouse}
+    return and_(true(), *(table.c[name] == value for name, value in asked.items() if value is not None))
+
+
+async def _read_last_runs(
+    connection: AsyncConnection, source: str | None, warehouse: str | None
+) -> dict[Place, LastRun]:
+    runs = sync_runs.c
+    newest = (
+        select(func.max(runs.run_key))
+        .where(_at(sync_runs, source, warehouse))
+        .group_by(runs.source, runs.warehouse_id)
+    )
+    rows = await connection.execute(select(sync_runs).where(runs.run_key.in_(newest)))
+    return {(row.source, row.warehouse_id): _to_last_run(row) for row in rows}
+
+
+def _to_last_run(row: Row[Any]) -> LastRun:
+    window = Window(row.window_start, row.window_end)
+    verdict = Verdict(row.verdict) if row.verdict else None
+    return LastRun(row.flow_run_id, window, RunState(row.state), verdict, row.created_at)
+
+
+async def _read_published(
+    connection: AsyncConnection, which: ColumnElement[bool]
+) -> defaultdict[Place, list[PublishedRange]]:
+    ranges = published_ranges.c
+    found: defaultdict[Place, list[PublishedRange]] = defaultdict(list)
+    for row in await connection.execute(select(published_ranges).where(which).order_by(ranges.range_start)):
+        window = Window(row.range_start, row.range_end)
+        found[row.source, row.warehouse_id].append(PublishedRange(window, row.run_key))
+    return found
+
+
+async def _read_open_runs(
+    connection: AsyncConnection, which: ColumnElement[bool]
+) -> defaultdict[Place, list[OpenRun]]:
+    """Runs that are not published, in the order in which they were planned."""
+    failed = chunks.alias()
+    landed = case((chunks.c.state == ChunkState.LANDED, 1), else_=0)
+    first_error = (
+        select(failed.c.error)
+        .where(_of_run(failed), failed.c.error.is_not(None))
+        .order_by(failed.c.chunk_index)
+        .limit(1)
+        .scalar_subquery()
+    )
+    statement = (
+        select(
+            sync_runs,
+            func.count(chunks.c.run_key).label("chunks"),
+            func.coalesce(func.sum(landed), 0).label("landed"),
+            func.max(chunks.c.landed_at).label("landed_at"),
+            first_error.label("error"),
+        )
+        .outerjoin(chunks, _of_run(chunks))
+        .where(sync_runs.c.state.in_(OPEN), which)
+        .group_by(sync_runs.c.run_key)
+        .order_by(sync_runs.c.run_key)
+    )
+    found: defaultdict[Place, list[OpenRun]] = defaultdict(list)
+    for row in await connection.execute(statement):
+        found[row.source, row.warehouse_id].append(_to_open_run(row))
+    return found
+
+
+def _to_open_run(row: Row[Any]) -> OpenRun:
+    checks = json.loads(row.report or "{}").get("checks", [])
+    return OpenRun(
+        key=row.run_key,
+        id=row.flow_run_id,
+        window=Window(row.window_start, row.window_end),
+        state=RunState(row.state),
+        active_at=row.landed_at or row.created_at,
+        chunks=row.chunks,
+        landed=row.landed,
+        error=row.error,
+        broken=tuple((check["name"], check["found"]) for check in checks if check["held"] is False),
+    )
+
+
+async def _count(
+    connection: AsyncConnection, statement: Select[Any], source: str | None, warehouse: str | None
+) -> dict[Place, int]:
+    """A count by source and warehouse."""
+    grouped = statement.where(_at(sync_runs, source, warehouse))
+    rows = await connection.execute(grouped.group_by(sync_runs.c.source, sync_runs.c.warehouse_id))
+    return {(row[0], row[1]): int(row[2]) for row in rows}
+
+
+def _loaded_by_whole_runs() -> Select[Any]:
+    """Of a run that shows in one piece, the ledger has counted the rows."""
+    loaded = func.coalesce(func.sum(chunks.c.loaded), 0)
+    return (
+        _per_place(loaded)
+        .join(chunks, _of_run(chunks))
+        .join(published_ranges, _of_run(published_ranges))
+        .where(_in_one_piece())
+    )
+
+
+def _shown_by_cut_runs() -> Select[Any]:
+    """Of a run that others have cut, they are counted where it still shows."""
+    moved_at = movements.c.timestamp_utc
+    shown = and_(moved_at >= published_ranges.c.range_start, moved_at < published_ranges.c.range_end)
+    per_place = (
+        _per_place(func.count()).join(published_ranges, _of_run(published_ranges)).where(~_in_one_piece())
+    )
+    return per_place.join(movements, _of_run(movements) & shown)
+
+
+def _rejected() -> Select[Any]:
+    """All rejects of the runs that show; a reject may bear no time, so none can be told to be cut off."""
+    per_place = _per_place(func.count()).where(sync_runs.c.state == RunState.PUBLISHED)
+    return per_place.join(dead_letters, _of_run(dead_letters))
+
+
+def _per_place(count: ColumnElement[int]) -> Select[Any]:
+    return select(sync_runs.c.source, sync_runs.c.warehouse_id, count).select_from(sync_runs)
+
+
+async def _read_began(connection: AsyncConnection, keys: Sequence[int]) -> dict[int, Any]:
+    runs = sync_runs.c
+    rows = await connection.execute(select(runs.run_key, runs.created_at).where(runs.run_key.in_(keys)))
+    return {row.run_key: row.created_at for row in rows}
