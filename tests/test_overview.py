@@ -118,6 +118,7 @@ async def test_a_later_run_settles_an_open_one_and_an_earlier_does_not(store: St
 async def test_a_run_stands_still_once_no_chunk_has_landed_for_an_hour(store: Store, store_url: str) -> None:
     await plan_hour(store, 0, landed=1)
     [run] = (await only(store)).coverage.open_runs
+    assert run.active_at.tzinfo is not None
     assert run.is_being_read(run.active_at + timedelta(minutes=59))
     assert not run.is_being_read(run.active_at + timedelta(hours=1))
     database = Database(store_url)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import StoreConfigurationError
@@ -24,7 +24,15 @@ from sku_velocity.models import (
     Window,
 )
 from sku_velocity.store.engine import lock
-from sku_velocity.store.tables import chunks, dead_letters, item_aliases, items, movements, sync_runs
+from sku_velocity.store.tables import (
+    UtcDateTime,
+    chunks,
+    dead_letters,
+    item_aliases,
+    items,
+    movements,
+    sync_runs,
+)
 
 KEPT = ("state", "next_offset", "attempts", "head", "tail", "broken_seams", "error")
 DRIFT = ("extra_fields", "unknown_skus")
@@ -129,7 +137,8 @@ async def write_batch(connection: AsyncConnection, key: int, batch: BatchResult)
     values["size"] = batch.chunk.size  # it shrinks where the last page of a cursor comes early
     foreign = {"cursor_": batch.cursor, **{name: json.dumps(dict(getattr(batch, name))) for name in DRIFT}}
     landed = batch.state is ChunkState.LANDED
-    landed_at = func.coalesce(chunks.c.landed_at, datetime.now(UTC)) if landed else None
+    now = literal(datetime.now(UTC), UtcDateTime())  # coalesce would take it for a plain DateTime
+    landed_at = func.coalesce(chunks.c.landed_at, now) if landed else None
     await connection.execute(
         update(chunks)
         .where(chunks.c.run_key == key, chunks.c.chunk_index == batch.chunk.index)
