@@ -90,7 +90,7 @@ class Simulator:
         page = self.dataset.page(question)
         if is_whole:
             limit = self.scenario.page_size if question.limit is None else question.limit
-            self.recorder.served(question.warehouse, question.offset, limit, len(page.bodies))
+            self.recorder.served(question, limit, len(page.bodies))
         return self.scenario.dialect.telling.page(page)
 
     async def _fail(self, question: Question, fault: Fault) -> Delivery:

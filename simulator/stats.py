@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from simulator.dialect import Question
+
 
 @dataclass(frozen=True)
 class PageCount:
@@ -23,7 +25,8 @@ class PageCount:
 class Stats:
     """All requests since the start or the last reset, those to /stats and /_control excepted.
 
-    `records` counts rows in pages served whole; `throttled` answers with status 429; `faults` the faults that
+    `windows` counts the pages served whole of each window, START/END in ISO 8601; `records` the rows in pages
+    served whole; `throttled` answers with status 429; `faults` the faults that
     struck, by kind; `max_per_second` the requests in the busiest second, wherever it begins; `max_in_flight`
     the requests under way at once; `connections` TCP connections; the two times are seconds on the
     monotonic clock at which the first and last request came in.
@@ -32,6 +35,7 @@ class Stats:
     requests: int
     by_status: dict[str, int]
     pages: list[PageCount]
+    windows: dict[str, int]
     records: int
     throttled: int
     faults: dict[str, int]
@@ -60,6 +64,7 @@ class Recorder:
         self.arrivals: list[float] = []
         self._by_status: Counter[str] = Counter()
         self._pages: Counter[tuple[str | None, int, int]] = Counter()
+        self._windows: Counter[str] = Counter()
         self._records = 0
         self._faults: Counter[str] = Counter()
         self._max_in_flight = self._in_flight
@@ -80,10 +85,12 @@ class Recorder:
     def answered(self, status: int) -> None:
         self._by_status[str(status)] += 1
 
-    def served(self, warehouse: str | None, offset: int, limit: int, records: int) -> None:
+    def served(self, question: Question, limit: int, records: int) -> None:
         """A page goes out whole."""
-        self._pages[warehouse, offset, limit] += 1
+        self._pages[question.warehouse, question.offset, limit] += 1
         self._records += records
+        if question.start and question.end:
+            self._windows[f"{question.start.isoformat()}/{question.end.isoformat()}"] += 1
 
     def struck(self, fault: str) -> None:
         self._faults[fault] += 1
@@ -95,6 +102,7 @@ class Recorder:
             requests=len(arrivals),
             by_status=dict(self._by_status),
             pages=[PageCount(*page, count) for page, count in pages],
+            windows=dict(self._windows),
             records=self._records,
             throttled=self._by_status["429"],
             faults=dict(self._faults),
