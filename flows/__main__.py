@@ -24,6 +24,7 @@ from blocks.wms import WmsSource, find_source
 from flows.check_source import SourceCheck, print_check
 from flows.check_source import check_source as try_source
 from flows.master_command import sync_master
+from flows.owner import backfill, status
 from flows.patience import CHUNK_RETRIES
 from flows.sync_velocity import MAX_REJECT_RATIO, choose_window, sync_velocity
 from flows.terminal import (
@@ -50,6 +51,8 @@ app = App(
     result_action="return_value",
 )
 app.command(sync_master)
+app.command(status)
+app.command(backfill)
 app.command(
     "flows.cli_velocity:refresh",  # imported where it is asked for: the others need no pandas
     name="refresh-velocity",

@@ -16,6 +16,7 @@ from prefect.artifacts import (
     aupdate_progress_artifact,
 )
 
+from sku_velocity.backfill import BackfillReport
 from sku_velocity.models import BatchResult, DeadLetter, PushReport, RunReport, SyncRun, Window
 
 HELD = {True: "yes", False: "**no**", None: "cannot be told"}
@@ -175,6 +176,26 @@ async def publish_run(report: RunReport, batches: Sequence[BatchResult]) -> None
     await acreate_markdown_artifact(
         render_report(report), key=f"{report.source}-summary", description=f"{escape(report.label)}"
     )
+
+
+def render_backfill(report: BackfillReport) -> list[dict[str, Any]]:
+    """A backfill as a table: one row per window, in the order of reading."""
+    return [
+        {
+            "warehouse": escape(outcome.warehouse),
+            "window": str(Window(outcome.start, outcome.end)),
+            "published": "yes" if outcome.published else "no",
+            "message": escape(shorten(outcome.message)),
+            "run": outcome.flow_run_id or "",
+        }
+        for outcome in report.windows
+    ]
+
+
+async def publish_backfill(report: BackfillReport) -> None:
+    """Show a backfill under its source's stable key: a table with a row per window."""
+    left = f"{len(report.left)} of {len(report.windows)} windows are left"
+    await acreate_table_artifact(render_backfill(report), key=f"{report.source}-backfill", description=left)
 
 
 class Progress:

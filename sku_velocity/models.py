@@ -126,6 +126,10 @@ class Window:
     def __contains__(self, instant: datetime) -> bool:
         return self.start <= instant < self.end
 
+    def overlaps(self, other: Window) -> bool:
+        """Whether the two share an instant."""
+        return self.start < other.end and other.start < self.end
+
     def __str__(self) -> str:
         if self.is_everything:
             return "everything"

@@ -8,10 +8,14 @@ from datetime import datetime, timedelta
 
 from sku_velocity.completeness import REJECTS
 from sku_velocity.coverage import gaps
-from sku_velocity.models import RunState, Verdict, Window
+from sku_velocity.models import RunState, UnknownSku, Verdict, Window
 
 STALLED_AFTER = timedelta(hours=1)  # without a chunk that lands
 LATE_AFTER = timedelta(hours=2)  # or twice the newest window, where that is longer
+
+
+# The source of a master, and what becomes of SKUs that it does not know; None: SKUs are not mapped.
+Mapping = tuple[str, UnknownSku] | None
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class OpenRun:
     landed: int
     error: str | None = None
     broken: tuple[tuple[str, str], ...] = ()
+    mapping: Mapping = None
 
     def is_being_read(self, now: datetime) -> bool:
         """Whether somebody seems to be at it: it runs, and a chunk has landed within the last hour."""
@@ -74,6 +79,17 @@ class Coverage:
     published: list[PublishedRange]
     open_runs: list[OpenRun]
 
+    @property
+    def label(self) -> str:
+        """What is read, for people: the warehouse, or the master's items."""
+        return self.warehouse or "items"
+
+    @property
+    def start(self) -> datetime | None:
+        """Since when anything was asked of the source; None where nothing ever was."""
+        starts = [each.window.start for each in self.published[:1]]
+        return min(starts + [run.window.start for run in self.open_runs], default=None)
+
     def gaps(self, span: Window) -> list[Window]:
         """What of a span of time is not published."""
         return gaps(span, (each.window for each in self.published))
@@ -88,6 +104,7 @@ class LastRun:
     state: RunState
     verdict: Verdict | None
     began_at: datetime
+    mapping: Mapping = None
 
 
 @dataclass(frozen=True)

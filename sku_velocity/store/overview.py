@@ -10,8 +10,8 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.models import ChunkState, RunState, Verdict, Window
-from sku_velocity.standing import Coverage, LastRun, OpenRun, PublishedRange, Standing
+from sku_velocity.models import ChunkState, MasterVersion, RunState, Verdict, Window
+from sku_velocity.standing import Coverage, LastRun, Mapping, OpenRun, PublishedRange, Standing
 from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, sync_runs
 
 Place = tuple[str, str]  # a source and a warehouse
@@ -87,7 +87,16 @@ async def _read_last_runs(
 def _to_last_run(row: Row[Any]) -> LastRun:
     window = Window(row.window_start, row.window_end)
     verdict = Verdict(row.verdict) if row.verdict else None
-    return LastRun(row.flow_run_id, window, RunState(row.state), verdict, row.created_at)
+    return LastRun(
+        row.flow_run_id, window, RunState(row.state), verdict, row.created_at, _to_mapping(row.master)
+    )
+
+
+def _to_mapping(text: str | None) -> Mapping:
+    if text is None:
+        return None
+    master = MasterVersion.model_validate_json(text)
+    return master.source, master.unknown_sku
 
 
 async def _read_published(
@@ -145,6 +154,7 @@ def _to_open_run(row: Row[Any]) -> OpenRun:
         landed=row.landed,
         error=row.error,
         broken=tuple((check["name"], check["found"]) for check in checks if check["held"] is False),
+        mapping=_to_mapping(row.master),
     )
 
 

@@ -1,0 +1,95 @@
+"""What to do next about a warehouse, as commands that can be pasted into a shell."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sku_velocity.backfill import MOST_WINDOWS
+from sku_velocity.coverage import gaps
+from sku_velocity.models import Window, iso
+from sku_velocity.standing import Mapping, OpenRun, Standing
+
+SETTLE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Words:
+    """How the commands name what the operator has named: the source, its token and the store."""
+
+    source: str | None = None
+    token_env: str | None = None
+    store: str | None = None
+
+    def command(self, verb: str, standing: Standing, **options: str) -> str:
+        """A command about a warehouse, quoted for a shell."""
+        coverage = standing.coverage
+        named = {
+            "source": self.source or coverage.source,
+            "token-env": self.token_env,
+            "warehouse": coverage.warehouse,  # none, for a master's items
+            "store": self.store if verb != "check-source" else None,
+            **options,
+        }
+        words = [word for name, value in named.items() if value for word in (f"--{name}", value)]
+        return shlex.join(["python", "-m", "flows", verb, *words])
+
+
+def next_steps(standing: Standing, now: datetime, words: Words) -> list[str]:
+    """The commands that bring a warehouse back, in their order; none where all is well.
+
+    Where the last open run could not read the source, or rejected too much of it, the source is looked at
+    first. Then whatever is missing is read, or where nothing is, the newest window that was to be read again.
+    """
+    open_runs = [run for run in standing.coverage.open_runs if not run.is_being_read(now)]
+    steps = []
+    if open_runs and open_runs[-1].blames_the_source:
+        steps.append(words.command("check-source", standing, **_bounds(open_runs[-1].window)))
+    missing = missing_windows(standing, now)
+    alone = [run for run in open_runs if run.window == missing[0]] if len(missing) == 1 else []
+    if alone or (open_runs and not missing):
+        steps.append(_sync(standing, (alone or open_runs)[-1], words))
+    elif missing:
+        options = _mapped(standing.last_run.mapping) | _backfill_of(missing)
+        steps.append(words.command("backfill", standing, **options))
+    return steps
+
+
+def missing_windows(standing: Standing, now: datetime) -> list[Window]:
+    """What is not published, though it was due or somebody has tried, and what nobody is reading now.
+
+    A source that is read whole, and not by windows, misses none.
+    """
+    coverage = standing.coverage
+    wanted = [run.window for run in coverage.open_runs if not run.window.is_everything]
+    wanted += [standing.span] if standing.span else []
+    if standing.span and standing.is_late(now):
+        wanted.append(Window(standing.span.end, Window.last_hour(now, SETTLE).end))
+    if not wanted:
+        return []
+    span = Window(min(each.start for each in wanted), max(each.end for each in wanted))
+    being_read = [run.window for run in coverage.open_runs if run.is_being_read(now)]
+    return gaps(span, [*(each.window for each in coverage.published), *being_read])
+
+
+def _sync(standing: Standing, run: OpenRun, words: Words) -> str:
+    verb = "sync" if standing.coverage.warehouse else "sync-master"
+    how = {"resume": run.id} if run.is_resumable else _bounds(run.window)
+    return words.command(verb, standing, **_mapped(run.mapping), **how)
+
+
+def _backfill_of(missing: list[Window]) -> dict[str, str]:
+    """The options of a backfill that reads these stretches: by days, where they hold too many hours."""
+    hours = sum((each.end - each.start for each in missing), timedelta()) / timedelta(hours=1)
+    longer = {"window-hours": "24"} if hours > MOST_WINDOWS else {}
+    return _bounds(Window(missing[0].start, missing[-1].end)) | longer
+
+
+def _mapped(mapping: Mapping) -> dict[str, str]:
+    """The options that map SKUs as a run did."""
+    return {"master": mapping[0], "unknown-sku": mapping[1]} if mapping else {}
+
+
+def _bounds(window: Window) -> dict[str, str]:
+    return {} if window.is_everything else {"start": iso(window.start), "end": iso(window.end)}

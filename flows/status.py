@@ -1,0 +1,153 @@
+"""How warehouses stand, for people and for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flows.next_steps import Words, next_steps
+from flows.terminal import printable
+from sku_velocity.models import RunState, Window, iso
+from sku_velocity.standing import LastRun, OpenRun, Standing
+
+SHOWN_GAPS = 5  # of a warehouse, the newest; all of them are in the JSON
+SHOWN_RUNS = 3
+SHOWN_CHARACTERS = 200  # of a reason
+COLUMNS = ("source", "warehouse", "last run", "rows", "rejects", "behind", "gaps")
+EMPTY = (
+    "No run was ever planned here. See that the source answers with `python -m flows check-source`, "
+    "then read its last hour with `python -m flows sync`."
+)
+
+
+def print_standings(standings: Sequence[Standing], now: datetime, words: Words, console: Console) -> None:
+    """A row for each warehouse; then, for each that needs somebody, what is amiss and what to run."""
+    if not standings:
+        console.print(EMPTY, markup=False, highlight=False)
+        return
+    table = Table()
+    for name in COLUMNS:
+        table.add_column(name, justify="right" if name in ("rows", "rejects", "behind") else "left")
+    for standing in standings:
+        table.add_row(*(Text(printable(cell)) for cell in _row(standing, now)))
+    console.print(table)
+    for standing in standings:
+        for line in _story(standing, now, words):
+            console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def _row(standing: Standing, now: datetime) -> list[str]:
+    coverage, lag = standing.coverage, standing.lag(now)
+    return [
+        coverage.source,
+        coverage.label,
+        _ended(standing.last_run),
+        str(standing.rows),
+        str(standing.rejects),
+        "nothing yet" if lag is None else duration(lag),
+        _summary(standing.gaps),
+    ]
+
+
+def _ended(run: LastRun) -> str:
+    is_over = run.state in (RunState.PUBLISHED, RunState.INCOMPLETE)  # one that is resumed has a verdict, too
+    return str(run.verdict if is_over and run.verdict else run.state)
+
+
+def _summary(gaps: Sequence[Window]) -> str:
+    return f"{len(gaps)}: {duration(_sum(gaps))}" if gaps else "none"
+
+
+def _story(standing: Standing, now: datetime, words: Words) -> list[str]:
+    """What is amiss with a warehouse, and the commands to run next; nothing where all is well."""
+    gaps, runs = standing.gaps, standing.coverage.open_runs
+    steps = next_steps(standing, now, words)
+    lines = [f"  gap: {gap} ({duration(gap.end - gap.start)})" for gap in gaps[-SHOWN_GAPS:]]
+    if earlier := gaps[:-SHOWN_GAPS]:
+        lines.append(f"  and {len(earlier)} gaps before them, {duration(_sum(earlier))} in all")
+    lines += [f"  {_told(run, now)}" for run in runs[-SHOWN_RUNS:]]
+    if len(runs) > SHOWN_RUNS:
+        lines.append(f"  and {len(runs) - SHOWN_RUNS} earlier runs that were not published")
+    if standing.is_late(now) and standing.complete_until:
+        lines.append(f"  late: nothing is published after {iso(standing.complete_until)}")
+    if not lines and not steps:
+        return []
+    title = f"{standing.coverage.label} from {standing.coverage.source}"
+    return ["", title, *lines, *(["  Next:"] if steps else []), *steps]
+
+
+def _told(run: OpenRun, now: datetime) -> str:
+    landed = f"{run.landed} of {run.chunks} chunks landed"
+    age = duration(now - run.active_at)
+    if run.state is not RunState.RUNNING:
+        what = "incomplete"
+    else:
+        what = f"being read, last seen {age} ago" if run.is_being_read(now) else f"stands still for {age}"
+    reason = f": {_short(run.reason)}" if run.reason else ""
+    return f"run {run.id} of {run.window}: {what}, {landed}{reason}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def _sum(windows: Sequence[Window]) -> timedelta:
+    return sum((window.end - window.start for window in windows), timedelta())
+
+
+def duration(length: timedelta) -> str:
+    """A length of time in its two greatest units, down to minutes."""
+    minutes = max(0, int(length.total_seconds()) // 60)
+    days, hours = minutes // 1440, minutes // 60 % 24
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
+    return f"{minutes} min"
+
+
+def standing_as_json(standing: Standing, now: datetime, words: Words) -> dict[str, Any]:
+    """All that is told about a warehouse; lengths of time are seconds, instants are ISO 8601 in UTC."""
+    lag, run = standing.lag(now), standing.last_run
+    return {
+        "source": standing.coverage.source,
+        "warehouse": standing.coverage.warehouse,
+        "last_run": {
+            "flow_run_id": run.id,
+            "window": _window(run.window),
+            "state": run.state,
+            "verdict": run.verdict,
+            "began_at": iso(run.began_at),
+        },
+        "rows": standing.rows,
+        "rejects": standing.rejects,
+        "complete_until": standing.complete_until and iso(standing.complete_until),
+        "lag_seconds": None if lag is None else round(lag.total_seconds()),
+        "late": standing.is_late(now),
+        "gaps": [_window(gap) for gap in standing.gaps],
+        "open_runs": [_open_run(each, now) for each in standing.coverage.open_runs],
+        "next_steps": next_steps(standing, now, words),
+    }
+
+
+def _open_run(run: OpenRun, now: datetime) -> dict[str, Any]:
+    return {
+        "flow_run_id": run.id,
+        "window": _window(run.window),
+        "state": run.state,
+        "being_read": run.is_being_read(now),
+        "active_at": iso(run.active_at),
+        "chunks": run.chunks,
+        "landed": run.landed,
+        "reason": run.reason,
+    }
+
+
+def _window(window: Window) -> dict[str, str] | None:
+    """A window's bounds, or None for all there is."""
+    return None if window.is_everything else {"start": iso(window.start), "end": iso(window.end)}
