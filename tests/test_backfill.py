@@ -137,15 +137,16 @@ async def press_retry(run: UUID) -> Any:
     return await state.aresult(raise_on_failure=False)
 
 
-def test_a_retry_of_its_run_reads_what_is_left_and_nothing_else(
-    acme: tuple[Server, str], sqlite_url: str
-) -> None:
-    server, source = acme
-    fail_the_first_second_page(server)
-    state, _ = fill(source, sqlite_url, newest_first=True)
-    assert state.name == "Incomplete"
-    server.reset_stats()
-    report = asyncio.run(press_retry(state.state_details.flow_run_id))
-    assert [window.published for window in report.windows] == [True]
-    assert server.stats().windows.keys() == asked(4)
-    assert published(sqlite_url)[0] == server.ground_truth("WH-01", day(1), day(5)).valid
+def test_a_retry_of_its_run_reads_what_is_left_and_nothing_else(tmp_path: Path, sqlite_url: str) -> None:
+    """The window that is left is the second one, and Prefect counts a retry's subflows from the first."""
+    failing = (Fault("401", 99, warehouse="WH-02", times=1),)
+    with wms(tmp_path, warehouses=("WH-01", "WH-02"), faults=failing) as (server, _):
+        source = spec_file(server, tmp_path, **WINDOWED)
+        state, _ = fill(source, sqlite_url, warehouses=["WH-01", "WH-02"], start=day(4))
+        assert state.name == "Incomplete" and "WH-02 2026-03-04" in state.message
+        server.reset_stats()
+        report = asyncio.run(press_retry(state.state_details.flow_run_id))
+        assert [(window.warehouse, window.published) for window in report.windows] == [("WH-02", True)]
+        assert {page.warehouse for page in server.stats().pages} == {"WH-02"}
+        truth = server.ground_truth(None, day(4), day(5))
+    assert published(sqlite_url) == (truth.valid, truth.units, 2)
