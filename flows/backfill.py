@@ -252,5 +252,5 @@ def final_state(report: BackfillReport) -> State[BackfillReport]:
         advice = "`python -m flows sync` hands them on, with --resume and the id of each run"
         message = f"{told}, {len(failed)} of them not handed on; {advice}. {named}"
         return Failed(name="NotHandedOn", message=message, data=report)
-    message = f"{told}, {len(report.left)} left; Retry reads only those. {named}"
+    message = f"{told}, {len(report.left)} left; Retry, or the same backfill again, reads only those. {named}"
     return Failed(name="Incomplete", message=message, data=report)
