@@ -20,8 +20,9 @@ from blocks.store import find_store
 from blocks.wms import find_source
 from flows.artifacts import publish_backfill
 from flows.connections import Connections
-from flows.sync_velocity import scheduled_start, sync_velocity
+from flows.sync_velocity import sync_velocity
 from flows.task_runner import EventLoopTaskRunner, as_they_complete
+from flows.timing import scheduled_start
 from sku_velocity.backfill import (
     BackfillReport,
     Reading,
