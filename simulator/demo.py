@@ -1,4 +1,4 @@
-"""The main job on one machine: a simulated WMS, a Prefect server, a worker, two warehouses, one Retry."""
+"""The main job on one machine: a WMS, a Prefect server, a worker, two warehouses, one Retry, velocity."""
 
 from __future__ import annotations
 
@@ -37,7 +37,14 @@ records: {{path: records}}
 total: {{from: body, path: total}}
 pace: {{requests_per_second: {ceiling}}}
 fields: {{movement_id: movement_id}}
+window: {{params: {{start: start, end: end}}}}
 """
+ENGINE = """\
+name: slots
+base_url: {url}
+pace: {{requests_per_second: 50}}
+"""
+WEEK = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-08T00:00:00Z"}
 
 console = Console(highlight=False)
 
@@ -78,18 +85,19 @@ class Demo:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "SKU_VELOCITY_STORE": f"sqlite:///{STATE / 'velocity.db'}",
             "WMS_TOKEN": "demo-token",
+            "ENGINE_TOKEN": "demo-engine-token",
         }
 
     def run(self, *, keep: bool) -> None:
-        """Play the whole piece, from an empty directory to two published warehouses."""
-        with console.status("starting a simulated WMS and a Prefect server"):
-            wms = self._start_wms()
+        """Play the whole piece, from an empty directory to the classes of two warehouses' SKUs."""
+        with console.status("starting a simulated WMS, a slotting engine and a Prefect server"):
+            wms, engine = self._start_wms(), self._start_engine()
             self._start_server()
         with console.status("registering blocks, deploying, starting a worker"):
-            deployment = self._deploy(wms)
+            self._deploy(wms, engine)
         console.print(f"Prefect UI: {self._ui}")
         with console.status("two warehouses of 50,000 records, 1% of them bad, and one page that fails"):
-            runs = {name: self._start_run(deployment, name) for name in ("WH-01", "WH-02")}
+            runs = {name: self._start_sync(name) for name in ("WH-01", "WH-02")}
             first = {name: self._wait_for(run) for name, run in runs.items()}
         before = self._pages(wms)
         self._show("First run", first)
@@ -103,20 +111,33 @@ class Demo:
         self._show("After the Retry", second)
         _expect(second["WH-01"]["state_name"] == "Complete", "WH-01 should have been published")
         _expect(read_again == 1, f"the Retry should have read one page, not {read_again}")
-        self._show_published()
         console.print(f"The Retry read {read_again} of 51 pages: the one that had failed.")
+        self._show_published()
+        with console.status("working out velocity, and telling the slotting engine of the classes"):
+            refresh = {"as_of": "2026-03-07", "reports": str(STATE / "reports"), "push": "slots"}
+            runs["velocity"] = self._start_run("refresh-velocity", refresh)
+            self._show("Velocity", {"both": self._wait_for(runs["velocity"])})
+        self._show_velocity(engine)
         if keep:
             self._keep(runs)
+
+    def _start_engine(self) -> str:
+        command = ["-m", "simulator", "engine", "--token", self._environment["ENGINE_TOKEN"]]
+        return self._read_url("engine", [*command, "--reject-ratio", "0.0005"])
 
     def _start_wms(self) -> str:
         command = ["-m", "simulator", "--port", "0", "--records", str(RECORDS), "--bad-ratio", "0.01"]
         command += ["--warehouse", "WH-01", "--warehouse", "WH-02"]
         command += ["--token", self._environment["WMS_TOKEN"], "--latency-ms", "20"]
         command += ["--requests-per-second", str(CEILING), "--fault", f"500@WH-01/{FAILING_OFFSET}"]
-        process = self._spawn("wms", [sys.executable, *command], stdout=subprocess.PIPE)
+        return self._read_url("wms", command)
+
+    def _read_url(self, name: str, command: list[str]) -> str:
+        """Start a simulator, whose first line tells its address."""
+        process = self._spawn(name, [sys.executable, *command], stdout=subprocess.PIPE)
         assert process.stdout is not None
         line = process.stdout.readline()
-        _expect(bool(line), "the simulator did not start: see .demo/logs/wms.log")
+        _expect(bool(line), f"the simulator did not start: see .demo/logs/{name}.log")
         url: str = json.loads(line)["url"]
         return url
 
@@ -133,29 +154,41 @@ class Demo:
 
         _until(healthy, 180, "the Prefect server did not start: see .demo/logs/server.log")
 
-    def _deploy(self, wms: str) -> str:
-        spec = STATE / "demo-wms.yaml"
+    def _deploy(self, wms: str, engine: str) -> None:
+        spec, slots = STATE / "demo-wms.yaml", STATE / "slots.yaml"
         spec.write_text(SPEC.format(url=wms, ceiling=CEILING, page=PAGE))
+        slots.write_text(ENGINE.format(url=engine))
         flows = [sys.executable, "-m", "flows"]
         self._do(_prefect("block", "register", "-m", "blocks"))
         self._do([*flows, "save-source", "wms", "--spec", str(spec), "--token-env", "WMS_TOKEN"])
+        self._do([*flows, "save-engine", "slots", "--spec", str(slots), "--token-env", "ENGINE_TOKEN"])
         self._do([*flows, "save-store", "velocity"])
         self._do(_prefect("work-pool", "create", "sku-velocity", "--type", "process"))
         self._do(_prefect("--no-prompt", "deploy", "--all"))
-        deployment = self._get("/deployments/name/sync-velocity/sync-velocity")
-        # Nothing but the demo's own runs: its schedule may come due while it plays.
-        self._api.patch(f"/deployments/{deployment['id']}", json={"paused": True}).raise_for_status()
+        for name in ("sync-velocity", "refresh-velocity"):
+            # Nothing but the demo's own runs: their schedules may come due while it plays.
+            paused = self._api.patch(f"/deployments/{self._deployment(name)}", json={"paused": True})
+            paused.raise_for_status()
         self._spawn("worker", _prefect("worker", "start", "--pool", "sku-velocity", "--type", "process"))
-        identifier: str = deployment["id"]
+
+    def _deployment(self, name: str) -> str:
+        identifier: str = self._get(f"/deployments/name/{name}/{name}")["id"]
         return identifier
 
-    def _start_run(self, deployment: str, warehouse: str) -> str:
-        parameters = {"warehouse": warehouse, "chunk_retries": 0}
-        response = self._api.post(
-            f"/deployments/{deployment}/create_flow_run",
-            json={"parameters": parameters, "state": {"type": "SCHEDULED"}},
+    def _start_sync(self, warehouse: str) -> str:
+        return self._start_run(
+            "sync-velocity", {"warehouse": warehouse, "chunk_retries": 0, "push": "slots", **WEEK}
         )
-        run: str = response.raise_for_status().json()["id"]
+
+    def _start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
+        path = f"/deployments/{self._deployment(deployment)}/create_flow_run"
+
+        def created() -> dict[str, Any] | None:
+            """None while the server's SQLite is busy, which it tells by 503."""
+            response = self._api.post(path, json={"parameters": parameters, "state": {"type": "SCHEDULED"}})
+            return None if response.status_code == 503 else response.raise_for_status().json()
+
+        run: str = _until(created, 60, "the Prefect server stayed busy: see .demo/logs/server.log")["id"]
         return run
 
     def _wait_for(self, run: str, run_count: int = 1) -> dict[str, Any]:
@@ -192,6 +225,26 @@ class Demo:
             for warehouse, *numbers in connection.execute(query):
                 table.add_row(warehouse, *(f"{number:,}" for number in numbers))
         console.print(table)
+
+    def _show_velocity(self, engine: str) -> None:
+        query = (
+            "SELECT warehouse_id, abc_lines, count(*), sum(lines_91), sum(units_91) FROM current_velocity "
+            "GROUP BY 1, 2 ORDER BY 1, 2"
+        )
+        table = Table(title="current_velocity: the classes of its SKUs", title_justify="left")
+        for column in ("warehouse", "class", "SKUs", "lines", "units"):
+            table.add_column(column, justify="right")
+        with closing(sqlite3.connect(STATE / "velocity.db")) as connection:
+            for warehouse, name, *numbers in connection.execute(query):
+                table.add_row(warehouse, name, *(f"{number:,}" for number in numbers))
+        console.print(table)
+        headers = {"Authorization": f"Bearer {self._environment['ENGINE_TOKEN']}"}
+        told = httpx.get(f"{engine}/stats", headers=headers).raise_for_status().json()
+        console.print(f"The slotting engine: {told}")
+        for warehouse in ("WH-01", "WH-02"):
+            report = STATE / "reports" / f"velocity-{warehouse}.html"
+            _expect(report.is_file(), f"there should be a report {report}")
+            console.print(f"Report with pictures: {report.relative_to(ROOT)}")
 
     def _keep(self, runs: dict[str, str]) -> None:
         console.print("Left standing until Ctrl-C. The two runs:")
