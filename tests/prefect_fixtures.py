@@ -47,6 +47,7 @@ def prefect_server() -> Iterator[PrefectServer]:
         url = f"http://127.0.0.1:{port}/api"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         environment |= {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        environment |= {"PREFECT_UI_API_URL": url, "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"}
         with (
             running(port, home / "server.log", environment),
             temporary_settings(client_settings(url, home)),
@@ -66,7 +67,7 @@ def client_settings(url: str, home: Path) -> dict[object, object]:
 def running(port: int, log: Path, environment: dict[str, str]) -> Iterator[None]:
     """A server in the checkout, whose prefect.toml it reads; ended by its pid."""
     command = [sys.executable, "-m", "prefect", "server", "start"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--no-ui"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--ui"]
     with log.open("wb") as output:
         server = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=output, stderr=output)
     try:

@@ -1,0 +1,117 @@
+"""Somebody who operates what is deployed, and a worker: one deployment for all tests that need it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.acme import TOKEN
+from tests.prefect_fixtures import CHECKOUT, PrefectServer
+from tests.waiting import until
+
+SYNC_VELOCITY = "/deployments/name/sync-velocity/sync-velocity"
+
+
+class Operator:
+    """Somebody at a shell and at the Prefect UI."""
+
+    def __init__(self, server: PrefectServer, store: str) -> None:
+        self._environment = server.environment | {
+            "WMS_TOKEN": TOKEN,
+            "SKU_VELOCITY_STORE": store,
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+        }
+        self.api = httpx.Client(base_url=server.api_url, timeout=60)
+
+    def run(self, *words: str) -> str:
+        command = [sys.executable, "-m", *words]
+        done = subprocess.run(command, cwd=CHECKOUT, env=self._environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def start_worker(self, log: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "sku-velocity"]
+        with log.open("wb") as output:
+            return subprocess.Popen(
+                command,
+                cwd=CHECKOUT,
+                env=self._environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        return self.api.post(path, json=body).raise_for_status().json()
+
+    def get(self, path: str) -> Any:
+        return self.api.get(path).raise_for_status().json()
+
+    def hold_schedules(self) -> None:
+        """Let no run start by itself, whatever the hour is: they start from here or from the UI."""
+        for deployment in self.post("/deployments/filter", {}):
+            self.api.post(f"/deployments/{deployment['id']}/pause_deployment").raise_for_status()
+
+    def start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
+        request = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        run: str = self.post(f"/deployments/{deployment}/create_flow_run", request)["id"]
+        return run
+
+    def press_retry(self, run: str) -> None:
+        """The very call behind the UI's button."""
+        state = {"type": "SCHEDULED", "name": "AwaitingRetry"}
+        self.post(f"/flow_runs/{run}/set_state", {"state": state, "force": True})
+
+    def wait_for_end(self, run: str, attempt: int) -> dict[str, Any]:
+        def ended() -> dict[str, Any] | None:
+            found: dict[str, Any] = self.get(f"/flow_runs/{run}")
+            is_final = found["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+            return found if is_final and found["run_count"] == attempt else None
+
+        return until(ended)
+
+    def ingest_runs(self, run: str, attempt: int, count: int) -> list[dict[str, Any]]:
+        """The task runs that read chunks in one attempt of a flow run, once the server knows `count`."""
+
+        def known() -> list[dict[str, Any]] | None:
+            request = {"task_runs": {"name": {"like_": "ingest"}}, "flow_runs": {"id": {"any_": [run]}}}
+            found = [each for each in self.post("/task_runs/filter", request)
+                     if each["flow_run_run_count"] == attempt]  # fmt: skip
+            return found if len(found) >= count else None
+
+        return until(known)
+
+
+@pytest.fixture(scope="session")
+def store_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of the store that the deployments name."""
+    return f"sqlite:///{tmp_path_factory.mktemp('deployed')}/store.db"
+
+
+@pytest.fixture(scope="session")
+def operator(prefect_server: PrefectServer, store_file: str) -> Iterator[Operator]:
+    """At work in a checkout where everything is deployed as the README says."""
+    operator = Operator(prefect_server, store_file)
+    with operator.api:
+        operator.run("prefect", "block", "register", "-m", "blocks")
+        operator.run("flows", "save-store", "velocity")
+        operator.run("prefect", "work-pool", "create", "sku-velocity", "--type", "process")
+        operator.run("prefect", "--no-prompt", "deploy", "--all")
+        operator.hold_schedules()
+        yield operator
+
+
+@pytest.fixture
+def worker(operator: Operator, tmp_path: Path) -> Iterator[None]:
+    process = operator.start_worker(tmp_path / "worker.log")
+    yield
+    os.kill(process.pid, signal.SIGTERM)
+    process.wait(timeout=60)
