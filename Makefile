@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help demo ui test check bench lock clean
+.PHONY: help demo ui test pictures check bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -22,6 +22,9 @@ ui: .venv/installed ## the demo, left standing with its Prefect UI until Ctrl-C
 
 test: .venv/installed ## the tests
 	@$(BIN)/python -m pytest
+
+pictures: .venv/installed ## the pictures of docs/, made anew by the tests of the UI
+	@PICTURES=docs $(BIN)/python -m pytest tests/ui
 
 check: .venv/installed ## lint, types, tests
 	$(BIN)/ruff check .

@@ -1,7 +1,9 @@
-"""What many tests share: the event loop's kind, and a store's address on each database."""
+"""What many tests share: an event loop's kind, a store on each database; and what tests/ui needs."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -16,7 +18,21 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.prefect_fixtures", "tests.operator_fixtures"]
 
+NO_CHROMIUM = "tests/ui is left out: there is no Chromium on the PATH (on Debian: apt-get install chromium)"
+has_chromium = shutil.which("chromium") is not None
+collect_ignore = [] if has_chromium else ["ui"]
+
 _names = (f"store_{number}" for number in count())
+
+
+def pytest_configure() -> None:
+    if not has_chromium and os.environ.get("CI"):
+        raise pytest.UsageError(NO_CHROMIUM)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not has_chromium:
+        terminalreporter.write_line(NO_CHROMIUM)
 
 
 @pytest.fixture(scope="session")

@@ -109,9 +109,11 @@ def operator(prefect_server: PrefectServer, store_file: str) -> Iterator[Operato
         yield operator
 
 
-@pytest.fixture
-def worker(operator: Operator, tmp_path: Path) -> Iterator[None]:
-    process = operator.start_worker(tmp_path / "worker.log")
+@pytest.fixture(scope="module")
+def worker(operator: Operator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A worker that has asked for work: the UI shows its pool as ready."""
+    process = operator.start_worker(tmp_path_factory.mktemp("worker") / "worker.log")
+    until(lambda: operator.get("/work_pools/sku-velocity")["status"] == "READY")
     yield
     os.kill(process.pid, signal.SIGTERM)
     process.wait(timeout=60)

@@ -1,0 +1,45 @@
+"""A browser for the tests of this directory, and where their pictures go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.prefect_fixtures import PrefectServer
+from tests.ui.browser import chromium, page_of
+from tests.ui.pages import PrefectUi
+from tests.ui.pictures import Take, picture_of
+
+# Prefect's UI asks here how to count its use, told not to or not. It does without an answer.
+UNANSWERED = "https://sr-client-cfg.amplitude.com/"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def ui(browser: Browser, prefect_server: PrefectServer) -> Iterator[PrefectUi]:
+    """The UI of the session's server; it shows all that it has without asking anybody else."""
+    address = prefect_server.api_url.removesuffix("/api")
+    with page_of(browser, address) as (page, refused):
+        yield PrefectUi(page, address)
+    assert [url for url in refused if not url.startswith(UNANSWERED)] == []
+
+
+@pytest.fixture
+def take(ui: PrefectUi) -> Take:
+    """Takes a picture of the page, into the directory $PICTURES; takes none where that is not set."""
+    directory = os.environ.get("PICTURES")
+
+    def take(name: str, height: int) -> None:
+        if directory:
+            picture_of(ui.page, height, Path(directory, f"{name}.png"))
+
+    return take

@@ -1,0 +1,85 @@
+"""The pages of the Prefect UI that an operator goes through, by mouse and keyboard alone."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from playwright.sync_api import Locator, Page, expect
+
+
+class PrefectUi:
+    """A browser's tab in front of the Prefect UI, in the version that the server leads to by itself."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self.main = page.locator("main")
+        self._address = address
+
+    def open_custom_run(self, deployment: str) -> None:
+        """From the first page to the form of a run with parameters of one's own."""
+        self.page.goto(f"{self._address}/")
+        self.page.get_by_role("link", name="Deployments", exact=True).click()
+        self.main.get_by_role("row").get_by_role("link", name=deployment).first.click()
+        self.main.get_by_role("button", name="Run", exact=True).click()
+        self.page.get_by_role("menuitem", name="Custom run").click()
+
+    def parameter(self, name: str) -> Locator:
+        """A parameter's part of the form: its name, its description and its field."""
+        label = self.page.get_by_text(re.compile(rf"^{name}( \(Optional\))?$"))
+        return self.main.locator("div.group").filter(has=label)
+
+    def field(self, name: str) -> Locator:
+        return self.parameter(name).locator("input, textarea")
+
+    def fill(self, name: str, text: str) -> None:
+        """Type into a parameter's field, over what stands there."""
+        self.field(name).click()
+        self.page.keyboard.press("ControlOrMeta+A")
+        self.page.keyboard.type(text)
+
+    def submit(self) -> str:
+        """Start the run that the form describes, and go to its page. Gives its id."""
+        with self.page.expect_response(re.compile("/create_flow_run$")) as answer:
+            self.main.get_by_role("button", name="Submit").click()
+        run: str = answer.value.json()["id"]
+        self.page.locator(f'a[href*="{run}"]').first.click()
+        return run
+
+    def wait_for_state(self, name: str) -> None:
+        """Wait until the run's page says so by itself."""
+        expect(self.main.get_by_text(name, exact=True).first).to_be_visible()
+
+    def open_tab(self, name: str) -> Locator:
+        self.main.get_by_role("tab", name=name, exact=True).click()
+        return self.main.get_by_role("tabpanel", name=name, exact=True)
+
+    def task_runs(self, count: int, states: str) -> tuple[Counter[str], Counter[str]]:
+        """The run's task runs by name: all of them, and those that failed."""
+        panel = self.open_tab("Task Runs")
+        expect(panel).to_contain_text(f"{count} Task runs")
+        expect(panel).to_contain_text(states)
+        rows = panel.get_by_role("listitem").filter(has_text=re.compile("Completed|Failed"))
+        expect(rows).to_have_count(count)
+        failed = rows.filter(has_text="Failed")
+        return names_of(rows), names_of(failed)
+
+    def artifacts(self, text: str | re.Pattern[str]) -> Locator:
+        """The cards of the run's artifacts that hold a text."""
+        return self.open_tab("Artifacts").get_by_role("link").filter(has_text=text)
+
+    def open_last_of_key(self) -> None:
+        """From the history of a key to the last artifact under it."""
+        self.main.locator('a[href*="/artifacts/artifact/"]').first.click()
+
+    def retry(self) -> None:
+        """What the operator does about a failed run: the menu, Retry, and yes, Retry."""
+        self.main.get_by_role("button", name="Open menu").click()
+        self.page.get_by_role("menuitem", name="Retry").click()
+        dialog = self.page.get_by_role("alertdialog")
+        dialog.get_by_role("button", name="Retry").click()
+        expect(dialog).to_be_hidden()
+
+
+def names_of(rows: Locator) -> Counter[str]:
+    return Counter(rows.locator('a[href*="/runs/task-run/"]').all_inner_texts())

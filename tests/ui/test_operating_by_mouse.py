@@ -1,0 +1,97 @@
+"""What an operator does and sees in the Prefect UI, in a real browser: a form, a failed run, a Retry."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from simulator.faults import Fault
+from simulator.server import Server
+from tests.acme import wms
+from tests.operator_fixtures import SYNC_VELOCITY, Operator
+from tests.prefect_api import Found, ask
+from tests.prefect_fixtures import PrefectServer
+from tests.ui.pages import PrefectUi
+from tests.ui.pictures import Take
+
+BATCH = re.compile(r"Batch \d+-\d+")
+CHOSEN = ("aria-selected", "true")
+pytestmark = pytest.mark.usefixtures("worker")
+
+FAILING = {"ingest WH-02 300-399", "ingest WH-02 700-799"}
+
+
+@pytest.fixture
+def failing_wms(operator: Operator, tmp_path: Path) -> Iterator[Server]:
+    """The WMS that the deployment reads; two of its ten pages fail until it is mended."""
+    faults = (Fault("401", 299), Fault("401", 699))
+    with wms(tmp_path, warehouses=("WH-02",), faults=faults) as (server, path):
+        operator.run("flows", "save-source", "wms", "--spec", path, "--token-env", "WMS_TOKEN")
+        yield server
+
+
+def test_the_form_of_a_custom_run_explains_every_parameter(
+    operator: Operator, ui: PrefectUi, take: Take
+) -> None:
+    deployment = operator.get(SYNC_VELOCITY)
+    parameters = deployment["parameter_openapi_schema"]["properties"]
+    ui.open_custom_run("sync-velocity")
+    for name, parameter in parameters.items():
+        expect(ui.parameter(name)).to_contain_text(parameter["description"])
+        value = deployment["parameters"].get(name, parameter.get("default"))
+        if value is None:
+            expect(ui.parameter(name).get_by_role("tab", name="None")).to_have_attribute(
+                "data-state", "active"
+            )
+        else:
+            expect(ui.field(name)).to_have_value(str(value))
+    take("ui-form", 1860)
+
+
+def test_retry_pressed_with_the_mouse_reads_exactly_the_chunks_that_failed(
+    failing_wms: Server, prefect_server: PrefectServer, ui: PrefectUi, take: Take, tmp_path: Path
+) -> None:
+    run = start_run(ui, f"sqlite:///{tmp_path}/store.db")
+    ui.wait_for_state("Incomplete")
+    reload_with(ui, prefect_server, run, task_runs=13)
+    assert ui.task_runs(13, "11 Completed, 2 Failed")[1] == Counter(FAILING)
+    expect(ui.artifacts(BATCH)).to_have_count(8)
+    failing_wms.clear()
+    failing_wms.reset_stats()
+    ui.retry()
+    ui.wait_for_state("Complete")
+    reload_with(ui, prefect_server, run, task_runs=13 + 5)
+    names, failed = ui.task_runs(18, "16 Completed, 2 Failed")
+    assert {name for name in names if "ingest" in name and names[name] == 2} == set(failed) == FAILING
+    assert {page.offset for page in failing_wms.stats().pages if page.limit == 101} == {299, 699}
+    take("ui-run", 1000)
+    expect(ui.artifacts(BATCH)).to_have_count(10)
+    ui.artifacts("acme-summary").first.click()
+    ui.open_last_of_key()
+    truth = failing_wms.ground_truth("WH-02")
+    expect(ui.main).to_contain_text(f"{truth.valid} movements published, {truth.bad} rejected")
+    take("ui-artifacts", 1120)
+
+
+def start_run(ui: PrefectUi, store: str) -> str:
+    """Fill the form in and send it; gives the run's id."""
+    ui.open_custom_run("sync-velocity")
+    ui.fill("warehouse", "WH-02")
+    ui.fill("store", store)
+    ui.fill("chunk_retries", "0")
+    return ui.submit()
+
+
+def reload_with(ui: PrefectUi, server: PrefectServer, run: str, task_runs: int) -> None:
+    """Load the page anew once the server knows how so many task runs ended: it learns that a little late."""
+    ask(server, "task_runs", run, lambda found: ended(found) == task_runs)
+    ui.page.reload()
+
+
+def ended(found: Found) -> int:
+    return sum(each["state_type"] in ("COMPLETED", "FAILED") for each in found)
