@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 from tests.ui.browser import WIDTH
 from tests.waiting import until
 
-COLOURS = 256  # a third of the bytes, and no eye sees it
+COLOURS = 256  # a third of the bytes; no eye sees the difference
 
 Take = Callable[[str, int], None]
 
@@ -29,6 +29,7 @@ def picture_of(page: Page, height: int, path: Path) -> None:
         shots.append(page.screenshot())
         return shots[-1] if shots[-1] == shots[-2] else None
 
-    picture = Image.open(io.BytesIO(until(still))).convert("RGB").quantize(COLOURS)
-    picture.save(path, optimize=True)
+    picture = Image.open(io.BytesIO(until(still))).convert("RGB")
+    few = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
     page.set_viewport_size(before)
