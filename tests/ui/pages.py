@@ -7,6 +7,8 @@ from collections import Counter
 
 from playwright.sync_api import Locator, Page, expect
 
+CHOSEN = ("aria-selected", "true")
+
 
 class PrefectUi:
     """A browser's tab in front of the Prefect UI, in the version that the server leads to by itself."""
@@ -30,7 +32,17 @@ class PrefectUi:
         return self.main.locator("div.group").filter(has=label)
 
     def field(self, name: str) -> Locator:
-        return self.parameter(name).locator("input, textarea")
+        """What a parameter is typed into, or chosen in."""
+        return self.parameter(name).locator("input, textarea, [aria-haspopup=listbox]")
+
+    def expect_value(self, name: str, value: object) -> None:
+        """See what stands in a parameter's field; None where the form says that it has no value."""
+        if value is None:
+            expect(self.parameter(name).get_by_role("tab", name="None")).to_have_attribute(*CHOSEN)
+        elif self.field(name).get_attribute("aria-haspopup") == "listbox":
+            expect(self.field(name)).to_have_text(str(value))
+        else:
+            expect(self.field(name)).to_have_value(str(value))
 
     def fill(self, name: str, text: str) -> None:
         """Type into a parameter's field, over what stands there."""
