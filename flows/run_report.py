@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from prefect.client.schemas.objects import State
@@ -11,7 +10,16 @@ from prefect.states import Completed, Failed
 from flows.master_drift import unknown_skus
 from sku_velocity import steps
 from sku_velocity.completeness import calls_for_rereading, verdict_of
-from sku_velocity.models import BatchResult, Check, ChunkState, RunReport, RunState, SyncRun, Verdict
+from sku_velocity.models import (
+    BatchResult,
+    Check,
+    ChunkState,
+    RunReport,
+    RunState,
+    SyncRun,
+    Verdict,
+    sum_extra_fields,
+)
 
 NAMED_CHUNKS = 5  # whose errors a state's message tells in full
 
@@ -22,9 +30,6 @@ def build_report(
     """Add up the ledger; `cost` and `seconds` are this attempt's."""
     verdict = verdict_of(checks, run.repairs)
     bounds = (None, None) if run.window.is_everything else (run.window.start, run.window.end)
-    extra_fields: Counter[str] = Counter()
-    for batch in batches:
-        extra_fields.update(batch.extra_fields)
     return RunReport(
         flow_run_id=run.id,
         source=run.source,
@@ -48,7 +53,7 @@ def build_report(
         seconds=round(seconds, 3),
         loop_lag_p99_ms=cost.loop.lag_p99_ms,
         most_tasks=cost.loop.most_tasks,
-        extra_fields=dict(extra_fields),
+        extra_fields=sum_extra_fields(batch.extra_fields for batch in batches),
         checks=checks,
         master=run.master,
         unknown_skus=len(unknown_skus(batches)),

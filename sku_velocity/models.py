@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -12,6 +13,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaH
 from pydantic_core import CoreSchema, core_schema
 
 MAX_UNITS = 2**63 - 1  # what a BIGINT holds
+MAX_TOTAL = 10**12  # records; a source that tells of more in one window tells no total
+MAX_ID = 255  # characters
+MAX_EXTRA_FIELDS = 100  # names; some sources make keys of their data
+OTHER_FIELDS = "(other fields)"
 EARLIEST = datetime(2, 1, 1, tzinfo=UTC)  # a year of room at both ends, so that no change of zone overflows
 LATEST = datetime(9998, 12, 31, tzinfo=UTC)
 
@@ -49,15 +54,16 @@ class _AsDateText:
         )
 
 
-SKU_ALPHABET, NOT_IN_SKU_ALPHABET = r"[A-Z0-9-]+", "must be made of A-Z, 0-9 and '-' only"
+SKU_ALPHABET = rf"[A-Z0-9-]{{1,{MAX_ID}}}"
+NOT_IN_SKU_ALPHABET = f"must be made of A-Z, 0-9 and '-' only, {MAX_ID} of them at most"
 
 SkuId = Annotated[
     str, Field(pattern=f"^{SKU_ALPHABET}$", coerce_numbers_to_str=True), Rule(NOT_IN_SKU_ALPHABET)
 ]
 Name = Annotated[
     str,
-    Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", coerce_numbers_to_str=True),
-    Rule("must be a text that is not empty"),
+    Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", max_length=MAX_ID, coerce_numbers_to_str=True),
+    Rule(f"must be a text that is not empty, of at most {MAX_ID} characters"),
 ]
 WarehouseId = Name
 UnitsMoved = Annotated[
@@ -69,8 +75,8 @@ UnitsMoved = Annotated[
 ]
 UtcInstant = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST), _AsDateText()]
 MovementId = Annotated[
-    Annotated[str, Field(pattern=r"^[^\x00]*$", coerce_numbers_to_str=True)] | None,
-    Rule("must be a text, a number or absent"),
+    Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=MAX_ID, coerce_numbers_to_str=True)] | None,
+    Rule(f"must be a text of at most {MAX_ID} characters, a number or absent"),
 ]
 
 
@@ -470,6 +476,17 @@ class RunReport(BaseModel):
     def what(self) -> str:
         """What the run's records are."""
         return "movements" if self.warehouse else "items"
+
+
+def sum_extra_fields(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Add up counts of fields that a spec does not map: the most frequent by name, all others together."""
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    others = total.pop(OTHER_FIELDS, 0)
+    named = total.most_common(MAX_EXTRA_FIELDS)
+    others += total.total() - sum(count for _, count in named)
+    return dict(named) | ({OTHER_FIELDS: others} if others else {})
 
 
 def iso(instant: datetime) -> str:

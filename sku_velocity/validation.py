@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +10,22 @@ from itertools import chain
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import CoreSchema, SchemaValidator, core_schema
+from pydantic_core import CoreConfig, CoreSchema, ErrorDetails, SchemaValidator, core_schema
 
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
 from sku_velocity.fingerprint import fingerprint
 from sku_velocity.master import Master
-from sku_velocity.models import DeadLetter, Page, PageResult, Reason, Window
+from sku_velocity.models import (
+    MAX_ID,
+    MAX_TOTAL,
+    DeadLetter,
+    Page,
+    PageResult,
+    Reason,
+    Window,
+    sum_extra_fields,
+)
+from sku_velocity.page_json import dump, is_unicode, read_document
 from sku_velocity.rows import Refused, row_maker
 from sku_velocity.source.mapping import (
     MappedRecord,
@@ -29,7 +38,10 @@ from sku_velocity.source.mapping import (
 from sku_velocity.source.spec import SourceSpec
 
 QUOTED_CHARACTERS = 200
+QUIET = CoreConfig(hide_input_in_errors=True)  # what a source sends is quoted by us alone, and in short
 MISSING = "Field required"  # pydantic's words
+UNPARSED = "is nested too deep, or holds a number too long or text that is no Unicode"
+_TOTAL = core_schema.int_schema(ge=0, le=MAX_TOTAL)
 
 
 def quote(body: bytes) -> str:
@@ -52,10 +64,12 @@ class RawPage:
     following: str | None = None
     start: int = 0  # the place in the body's list of the first of `records`
 
+    depth: int = 1  # how many levels below the top of its JSON a record stands
+
     @cached_property
     def document(self) -> Any:
         """The body's JSON as it came; read only for a page that holds a reject."""
-        return json.loads(self.body)
+        return read_document(self.body, self.depth)
 
     def cut(self, start: int, size: int) -> RawPage:
         """The page without its first `start` records, and with no more than `size`."""
@@ -81,8 +95,11 @@ class PageReader:
         }
         self._known = known_names(spec.record, spec.filter)
         record = record_schema(spec.record, model, spec.filter)
-        self._record = SchemaValidator(record)
-        self._page = SchemaValidator(_page_schema(spec, record))
+        self._record = SchemaValidator(record, QUIET)
+        envelope = _envelope_fields(spec)
+        self._envelope = SchemaValidator(core_schema.model_fields_schema(envelope), QUIET)
+        self._page = SchemaValidator(_page_schema(spec, record, envelope), QUIET)
+        self._depth = 1 + len(path_keys(spec.records.path)) if spec.records.path else 1
 
     def read(self, body: bytes) -> RawPage:
         """Parse and map a whole page in one pass over its bytes.
@@ -98,9 +115,26 @@ class PageReader:
             raise self._not_as_described(body) from error
         if not self._spec.records.path:
             return RawPage(body, parsed, None)
-        fields = parsed[0]
-        following = fields.get("following") if fields.get("more", True) else None
-        return RawPage(body, fields["records"], fields.get("total"), following or None)
+        return self._page_of(body, parsed[0]["records"], parsed[0])
+
+    def _page_of(self, body: bytes, records: list[MappedRecord | None], fields: dict[str, Any]) -> RawPage:
+        following = self._following(fields.get("following")) if fields.get("more", True) else None
+        return RawPage(body, records, fields.get("total"), following, depth=self._depth)
+
+    def _following(self, told: Any) -> str | None:
+        """Where the body says to go on: the cursor or link; None where it says nothing, or false.
+
+        Raises SourceMappingError for anything else: to take it for the end would lose the rest in silence.
+        """
+        if told is None or told is False or told == "":
+            return None
+        text = str(told) if isinstance(told, str | int | float) and told is not True else None
+        if text is None or "\x00" in text or not is_unicode(text):
+            raise SourceMappingError(
+                f"{self._spec.name}: mapping: what stands at {self._spec.paging.following_path} is neither "
+                f"text nor a number (paging.cursor_path, next_path): {quote(repr(told).encode())}"
+            )
+        return text
 
     def judge(self, raw: RawPage, page: Page) -> PageResult:
         """Sort a page's records into rows, dead letters and records outside the window."""
@@ -139,11 +173,11 @@ class PageReader:
                     break
         return found
 
-    def _count_extra_fields(self, records: Iterable[MappedRecord]) -> Counter[str]:
+    def _count_extra_fields(self, records: Iterable[MappedRecord]) -> dict[str, int]:
         counted = Counter(chain.from_iterable(record[1] for record in records if record[1]))
         for name in self._known & counted.keys():
             del counted[name]
-        return counted
+        return sum_extra_fields({name[:MAX_ID]: count} for name, count in counted.items())
 
     def fingerprint(self, raw: RawPage, places: slice) -> str | None:
         """Stands for some of a page's records, as they came; None where there are none."""
@@ -165,7 +199,7 @@ class PageReader:
         records = [record for record in self.records_as_told(raw) if isinstance(record, dict)]
         missing = dict(self._required) if records else {}
         for record in records:
-            absent = {fault.field for fault in self._faults(_dump(record)) if fault.message == MISSING}
+            absent = {fault.field for fault in self._faults(dump(record)) if fault.message == MISSING}
             missing = {name: path for name, path in missing.items() if path in absent}
         return missing
 
@@ -173,7 +207,7 @@ class PageReader:
         self, raw: RawPage, indexes: list[int], offset: int, refused: Refused
     ) -> list[DeadLetter]:
         records = self.records_as_told(raw)
-        texts = [_dump(records[index]) for index in indexes]
+        texts = [dump(records[index]) for index in indexes]
         return [
             DeadLetter(offset + index, text, refused.get(offset + index) or self._faults(text))
             for index, text in zip(indexes, texts, strict=True)
@@ -183,31 +217,33 @@ class PageReader:
         try:
             self._record.validate_json(text)
         except ValidationError as error:
-            return tuple(
-                Reason(".".join(map(str, fault["loc"])), fault["msg"])
-                for fault in error.errors(include_url=False, include_input=False)
-            )
+            return tuple(_reason(fault) for fault in error.errors(include_url=False, include_input=False))
         return ()
 
     def _records_in(self, document: Any) -> list[Any]:
         for key in path_keys(self._spec.records.path) if self._spec.records.path else ():
             document = document[key]
-        records: list[Any] = document
-        return records
+        if not isinstance(document, list):
+            raise TypeError("no list")
+        return document
 
     def _read_leniently(self, body: bytes) -> RawPage:
-        """Record by record, so that one that is text but not Unicode costs itself and not its page."""
+        """Record by record, so that one that no parser takes costs itself and not its page."""
         try:
-            records = self._records_in(json.loads(body))
-        except (ValueError, RecursionError) as error:
+            document = read_document(body, self._depth)
+            records = self._records_in(document)
+        except ValueError as error:
             raise UnreadableBodyError(f"{self._spec.name}: the answer is not JSON: {quote(body)}") from error
         except (LookupError, TypeError) as error:
             raise self._not_as_described(body) from error
-        return RawPage(body, [self._map_alone(record) for record in records], None)
+        mapped = [self._map_alone(record) for record in records]
+        if not self._spec.records.path:
+            return RawPage(body, mapped, None)
+        return self._page_of(body, mapped, self._envelope.validate_python(document)[0])
 
     def _map_alone(self, record: Any) -> MappedRecord | None:
         try:
-            mapped: MappedRecord = self._record.validate_json(_dump(record))
+            mapped: MappedRecord = self._record.validate_json(dump(record))
         except ValidationError:
             return None
         return mapped
@@ -221,35 +257,35 @@ class PageReader:
         )
 
 
-def _page_schema(spec: SourceSpec, record: CoreSchema) -> CoreSchema:
+def _reason(fault: ErrorDetails) -> Reason:
+    place = ".".join(map(str, fault["loc"]))
+    return Reason(place, f"{UNPARSED}: {fault['msg']}" if fault["type"] == "json_invalid" else fault["msg"])
+
+
+def _page_schema(
+    spec: SourceSpec, record: CoreSchema, envelope: dict[str, core_schema.ModelField]
+) -> CoreSchema:
     """The list of records alone, or within its envelope; a record that breaks a rule is read as None."""
     records = core_schema.list_schema(
         core_schema.with_default_schema(record, default=None, on_error="default")
     )
     if not spec.records.path:
         return records
-    fields = {"records": core_schema.model_field(records, validation_alias=path_keys(spec.records.path))}
-    if spec.total.source == "body" and spec.total.path is not None:
-        fields["total"] = _optional(core_schema.int_schema(ge=0), spec.total.path)
-    following = core_schema.str_schema(coerce_numbers_to_str=True)
-    if path := spec.paging.cursor_path or spec.paging.next_path:
-        fields["following"] = _optional(following, path)
-    if spec.paging.more_path:
-        fields["more"] = _optional(core_schema.bool_schema(), spec.paging.more_path)
-    return core_schema.model_fields_schema(fields, extra_behavior="ignore")
+    field = core_schema.model_field(records, validation_alias=path_keys(spec.records.path))
+    return core_schema.model_fields_schema({"records": field} | envelope, extra_behavior="ignore")
+
+
+def _envelope_fields(spec: SourceSpec) -> dict[str, core_schema.ModelField]:
+    """What a body tells beside its records, by name."""
+    told = {
+        "total": (spec.total.path if spec.total.source == "body" else None, _TOTAL),
+        "following": (spec.paging.following_path, core_schema.any_schema()),
+        "more": (spec.paging.more_path, core_schema.bool_schema()),
+    }
+    return {name: _optional(schema, path) for name, (path, schema) in told.items() if path}
 
 
 def _optional(schema: CoreSchema, path: str) -> core_schema.ModelField:
     """A field that is None where it is absent, null or something else."""
     lenient = core_schema.with_default_schema(schema, default=None, on_error="default")
     return core_schema.model_field(lenient, validation_alias=path_keys(path))
-
-
-def _dump(record: Any) -> str:
-    """JSON text that any database and any terminal takes: what is not printable Unicode stays escaped."""
-    text = json.dumps(record, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(record)
-    return text

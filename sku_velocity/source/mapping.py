@@ -19,6 +19,7 @@ from sku_velocity.source.timestamps import instant_reader
 # What a record is read into: its fields by name, the fields that the spec does not map, a set.
 MappedRecord = tuple[dict[str, Any], dict[str, Any], set[str]]
 
+MAX_DIGITS = 100  # before the point; no count of units comes near it
 UNESCAPED_DOT = re.compile(r"(?<!\\)\.")
 SIGNED_RULES = {
     "negate": "must be a whole number of units, 0 or less, for its sign is negated",
@@ -87,7 +88,7 @@ def is_filtered(rule: RowFilter, value: Any) -> bool:
         return False
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     return (rule.above is not None and number <= rule.above) or (
         rule.below is not None and number >= rule.below
@@ -170,6 +171,8 @@ def _number(told: Any) -> Decimal | None:
         return None
     try:
         number = Decimal(str(told))
+        if number.adjusted() > MAX_DIGITS:  # 1e999999999 in plain digits would fill the memory
+            return None
         return Decimal(int(number)) if number == number.to_integral_value() else number
     except (InvalidOperation, ValueError, OverflowError):
         return None

@@ -127,6 +127,11 @@ class PagingSpec(Part):
         return self.effective_page_size - self.effective_overlap
 
     @property
+    def following_path(self) -> str | None:
+        """Where the body says to go on."""
+        return self.cursor_path or self.next_path
+
+    @property
     def is_sequential(self) -> bool:
         """Whether a page can be asked for only once the one before it has come."""
         return self.style in ("cursor", "next_link")

@@ -22,6 +22,7 @@ from sku_velocity.models import (
     RunState,
     SyncRun,
     Window,
+    sum_extra_fields,
 )
 from sku_velocity.store.engine import lock
 from sku_velocity.store.tables import (
@@ -173,8 +174,8 @@ def after_page(batch: BatchResult, result: PageResult) -> BatchResult:
         tail=result.tail,
         broken_seams=batch.broken_seams + (not joins),
         cursor=result.next_cursor,
+        extra_fields=sum_extra_fields((batch.extra_fields, result.extra_fields)),
         error=None,
-        extra_fields=dict(Counter(batch.extra_fields) + Counter(result.extra_fields)),
         unknown_skus=dict(Counter(batch.unknown_skus) + Counter(result.unknown_skus)),
         **{name: getattr(batch, name) + counts[name] for name in SUMS},
     )
