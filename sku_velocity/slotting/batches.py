@@ -145,14 +145,14 @@ def read_answer(body: bytes, batch: Batch) -> Answer:
 
 
 class _Rejected(BaseModel):
-    model_config = ConfigDict(coerce_numbers_to_str=True)
+    model_config = ConfigDict(coerce_numbers_to_str=True, hide_input_in_errors=True)
 
     id: str
     reason: str = NO_REASON
 
 
 class _Told(BaseModel):
-    model_config = ConfigDict(coerce_numbers_to_str=True)
+    model_config = ConfigDict(coerce_numbers_to_str=True, hide_input_in_errors=True)
 
     accepted: list[str]
     rejected: list[_Rejected]

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Self
 
 import httpx
@@ -24,9 +25,11 @@ from sku_velocity.errors import (
 from sku_velocity.slotting.batches import Answer, Batch, read_answer
 from sku_velocity.slotting.spec import EngineSpec
 from sku_velocity.source.auth import Signature, bearer
+from sku_velocity.source.body import CODINGS, RefusedBodyError, read_body
 from sku_velocity.source.client import Tally
 from sku_velocity.source.pacing import Pacer
 from sku_velocity.source.patience import PATIENCE, asked_wait, attempts
+from sku_velocity.source.tls import refused_certificate, verification
 from sku_velocity.validation import quote
 
 # Of those below 500. 409: an earlier request with this key is still being worked on; that the key came with
@@ -79,6 +82,8 @@ class SlottingClient:
         pace = spec.pace.model_copy(update={"max_concurrency": in_flight})
         async with httpx.AsyncClient(
             auth=signature,
+            verify=verification(spec.name, spec.tls),
+            headers={"Accept-Encoding": CODINGS},
             limits=httpx.Limits(
                 max_connections=in_flight,
                 max_keepalive_connections=in_flight,
@@ -106,16 +111,18 @@ class SlottingClient:
             async for attempt in attempts(EngineUnavailableError, self._sleep):
                 with attempt:
                     tally.retried += attempt.retry_state.attempt_number > 1
-                    answer = read_answer(await self._send_patiently(request, tally), batch)
+                    body = await self._send_patiently(request, tally)
+                    answer = self._signature.decode(body, partial(read_answer, batch=batch))
         except VelocityError as error:
             if isinstance(error, EngineRefusalError):
                 error.took_nothing = not tally.retried
             place = f"{self.spec.name}: POST {request.url}, {self.spec.idempotency_header} {batch.key}"
-            error.args = (self._without_secret(f"{place}: {error}"),)
+            error.args = (self._signature.hide(f"{place}: {error}"),)
             raise
         finally:
             self.tally += tally
-        return replace(answer, requests=tally.requests)
+        reasons = {record: self._signature.hide(why) for record, why in answer.rejected.items()}
+        return replace(answer, rejected=reasons, requests=tally.requests)
 
     async def _send_patiently(self, request: httpx.Request, tally: Tally) -> bytes:
         """Send a request, and again when the engine says how long to wait: that is pace, not failure."""
@@ -125,7 +132,7 @@ class SlottingClient:
             response, body = await self._send(request)
             wait = asked_wait(response.headers, ["Retry-After"])
             if not wait or response.status_code not in THROTTLED:
-                _raise_for_status(response, body, wait)
+                _raise_for_status(response, self._signature.quote(body), wait)
                 return body
             tally.throttled += 1
             waited += wait
@@ -158,44 +165,36 @@ class SlottingClient:
             async with asyncio.timeout(total):
                 response = await self._http.send(request, stream=True)
                 try:
-                    return response, await self._read_body(response)
+                    return response, await read_body(response, self.spec.timeouts.max_page_bytes)
                 finally:
                     await response.aclose()
+        except RefusedBodyError as error:
+            raise EngineContractError(
+                f"the answer {error} (timeouts.max_page_bytes): lower batch_size; "
+                f"it begins: {self._signature.quote(error.start)}"
+            ) from error
         except TimeoutError as error:
             raise EngineUnavailableError(f"no whole answer within {total:g} s (timeouts.total)") from error
-        except (httpx.TransportError, httpx.DecodingError) as error:
-            raise EngineUnavailableError(
-                f"{str(error) or type(error).__name__}: check base_url and that the engine is up"
-            ) from error
-
-    async def _read_body(self, response: httpx.Response) -> bytes:
-        limit, body = self.spec.timeouts.max_page_bytes, bytearray()
-        async for part in response.aiter_bytes():
-            body += part
-            if len(body) > limit:
-                raise EngineContractError(
-                    f"the answer is over {limit} bytes (timeouts.max_page_bytes): lower batch_size; "
-                    f"it begins: {quote(bytes(body))}"
-                )
-        return bytes(body)
+        except (httpx.TransportError, httpx.DecodingError, httpx.InvalidURL) as error:
+            if refusal := refused_certificate(error):
+                raise EngineAddressError(refusal) from error
+            reason = quote((str(error) or type(error).__name__).encode())
+            raise EngineUnavailableError(f"{reason}: check base_url and that the engine is up") from error
 
     async def _as_it_leaves(self, event: str, _: Mapping[str, object]) -> None:
         """Told by the connection of each of its steps: the request keeps its pace as it is written."""
         if event == "http11.send_request_headers.started":
             await self.pacer.leave()
 
-    def _without_secret(self, text: str) -> str:
-        for secret in self._signature.secrets:
-            text = text.replace(secret, "***")
-        return text
 
-
-def _raise_for_status(response: httpx.Response, body: bytes, wait: float) -> None:
+def _raise_for_status(response: httpx.Response, body: str, wait: float) -> None:
     status = response.status_code
     if status < 300:
         return
-    told = f"HTTP {status}; it says: {quote(body)}"
+    told = f"HTTP {status}; it says: {body}"
     if status in PASSING or status >= 500:
+        if wait > PATIENCE:
+            raise EngineThrottledError(f"the engine asks to wait {wait:.0f} s: run again later: {told}")
         raise EngineUnavailableError(f"the engine is not well: {told}", wait)
     if status in (401, 403):
         raise EngineAuthError(f"check the token and its rights: {told}")

@@ -10,7 +10,7 @@ from pydantic import AnyHttpUrl, Field, ValidationError, model_validator
 
 from sku_velocity.errors import SpecError
 from sku_velocity.source.fields import Part
-from sku_velocity.source.spec import HeaderName, PaceSpec, TimeoutSpec, read_keys, tell_faults
+from sku_velocity.source.spec import HeaderName, PaceSpec, TimeoutSpec, TlsSpec, read_keys, tell_faults
 
 
 class EngineSpec(Part):
@@ -25,6 +25,7 @@ class EngineSpec(Part):
     classes_path: str = Field(default="/classes", description="Where velocity classes are sent")
     batch_size: int = Field(default=500, ge=1, le=10_000, description="Records in a request, at most")
     idempotency_header: HeaderName = "Idempotency-Key"
+    tls: TlsSpec = TlsSpec()
     pace: PaceSpec = PaceSpec(requests_per_second=10)
     timeouts: TimeoutSpec = TimeoutSpec()
 

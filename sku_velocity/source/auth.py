@@ -6,25 +6,56 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote as percent_encode
 
 import httpx
 from pydantic import SecretStr
 
-from sku_velocity.errors import ConfigurationError, SourceAuthError, SourceUnavailableError
+from sku_velocity.errors import ConfigurationError, SourceAuthError, SourceUnavailableError, VelocityError
+from sku_velocity.source.body import RefusedBodyError, check_small
 from sku_velocity.source.requests import put
 from sku_velocity.source.spec import TOKEN, AuthSpec, SourceSpec
+from sku_velocity.validation import quote
+
+T = TypeVar("T")
 
 EARLY = 30.0  # seconds before its end that a token is renewed
 SHORT_LIFE = 300.0  # seconds that a token is taken to live where nothing tells
+QUOTED_BYTES = 64 * 1024  # of a body, searched for secrets before the first few of them are quoted
+KEPT_TOKENS = 5  # the last ones fetched, which an answer may still repeat
 
 
 class Signature(httpx.Auth):
-    """Signs requests with fixed headers. `secrets` are what no message may show."""
+    """Signs requests with fixed headers, and hides from messages what it signs with."""
 
     def __init__(self, headers: dict[str, str], *secrets: str) -> None:
         self._headers = headers
-        self.secrets = [secret for secret in secrets if secret]
+        self._secrets = [secret for secret in secrets if secret]
+
+    def hide(self, text: str) -> str:
+        """A text without the secrets, as they are, in JSON or in a URL."""
+        for form in sorted({form for secret in self._secrets for form in _forms(secret)}, key=len)[::-1]:
+            text = text.replace(form, "***")
+        return text
+
+    def hide_in(self, body: bytes) -> bytes:
+        """A body without the secrets; the same one where it holds none."""
+        return self.hide(body.decode("latin-1")).encode("latin-1")
+
+    def quote(self, body: bytes) -> str:
+        """The beginning of a body, fit to stand in a message: on one line, without a secret."""
+        return quote(self.hide_in(body[:QUOTED_BYTES]))
+
+    def decode(self, body: bytes, decode: Callable[[bytes], T]) -> T:
+        """What a body says. An error quotes the body, so it is met again without the secrets."""
+        try:
+            return decode(body)
+        except VelocityError as error:
+            refusal = error
+        if (hidden := self.hide_in(body)) != body:
+            decode(hidden)
+        raise refusal
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         request.headers.update(self._headers)
@@ -72,12 +103,14 @@ class ClientCredentials(Signature):
             async with self._turn:
                 if self._clock() >= self._ends or (refused and self._token == used):
                     response = yield self._token_request()
+                    self._check(response)
                     self._take(response, await response.aread())
             used = self._token
             request.headers["Authorization"] = f"Bearer {used}"
             response = yield request
             if response.status_code != 401:
                 return
+            self._check(response)
 
     def _token_request(self) -> httpx.Request:
         form = {"grant_type": "client_credentials"}
@@ -91,19 +124,44 @@ class ClientCredentials(Signature):
             request = next(httpx.BasicAuth(client, self._secret).auth_flow(request))
         return request
 
+    def _check(self, response: httpx.Response) -> None:
+        try:
+            check_small(response)
+        except RefusedBodyError as error:
+            raise SourceAuthError(
+                f"{self._name}: token: {self._spec.token_url}: its answer {error}"
+            ) from error
+
     def _take(self, response: httpx.Response, body: bytes) -> None:
         place = f"{self._name}: token: {self._spec.token_url} answers HTTP {response.status_code}"
         if response.status_code >= 500 or response.status_code == 429:
             raise SourceUnavailableError(f"{place}: no token for now")
         try:
-            told: dict[str, Any] = response.json()
+            told: dict[str, Any] = json.loads(body)
             token, life = str(told["access_token"]), float(told.get("expires_in") or SHORT_LIFE)
-        except (ValueError, LookupError, TypeError) as error:
+            if not _fits_header(token):
+                raise ValueError("not a token")
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise SourceAuthError(
                 f"{place} and no access_token: check auth.token_url, auth.client_id and the secret"
             ) from error
         self._token, self._ends = token, self._clock() + max(life - EARLY, life / 2)
-        self.secrets = [self._secret, token]
+        self._secrets = [self._secret, token, *self._secrets[1:KEPT_TOKENS]]
+
+
+def _fits_header(token: str) -> bool:
+    return token.isascii() and token.isprintable()
+
+
+def _forms(secret: str) -> set[str]:
+    """How a secret may be repeated: as it is, in JSON, in a URL; each as its bytes' letters."""
+    forms = {
+        secret,
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        percent_encode(secret, ""),
+    }
+    return forms | {form.encode().decode("latin-1") for form in forms}
 
 
 def signature_of(spec: SourceSpec, token: SecretStr | None) -> Signature:
@@ -139,7 +197,7 @@ def bearer(name: str, secret: str) -> Signature:
 
 
 def _check_header_holds(name: str, secret: str) -> None:
-    if not (secret.isascii() and secret.isprintable()):
+    if not _fits_header(secret):
         raise ConfigurationError(f"{name}: token: it holds characters that no HTTP header can carry")
 
 

@@ -22,13 +22,14 @@ from sku_velocity.errors import (
     VelocityError,
 )
 from sku_velocity.source.auth import Signature, signature_of
+from sku_velocity.source.body import CODINGS, RefusedBodyError, read_body
 from sku_velocity.source.capacity import affordable_concurrency
 from sku_velocity.source.envelope import ToldInBody
 from sku_velocity.source.pacing import Pacer
 from sku_velocity.source.patience import PATIENCE, TRANSIENT_STATUSES, asked_wait, attempts
 from sku_velocity.source.requests import Ask
 from sku_velocity.source.spec import SourceSpec
-from sku_velocity.validation import quote
+from sku_velocity.source.tls import refused_certificate, verification
 
 T = TypeVar("T")
 
@@ -96,6 +97,8 @@ class SourceClient:
         pace = spec.pace.model_copy(update={"max_concurrency": in_flight})
         async with httpx.AsyncClient(
             auth=signature,
+            verify=verification(spec.name, spec.tls),
+            headers={"Accept-Encoding": CODINGS},
             limits=httpx.Limits(
                 max_connections=in_flight,
                 max_keepalive_connections=in_flight,
@@ -122,13 +125,17 @@ class SourceClient:
                 with attempt:
                     tally.retried += attempt.retry_state.attempt_number > 1
                     response, body = await self._send_patiently(request, tally)
-                    content = decode(body)
+                    content = self._signature.decode(body, decode)
         except VelocityError as error:
-            error.args = tuple(self._without_secret(str(arg)) for arg in error.args)
+            error.args = tuple(self._signature.hide(str(arg)) for arg in error.args)
             raise
         finally:
             self.tally += tally
         return Answer(content, response.headers, tally)
+
+    def quote(self, body: bytes) -> str:
+        """The beginning of a body, fit to stand in a message: on one line, without a secret."""
+        return self._signature.quote(body)
 
     async def _send_patiently(self, request: httpx.Request, tally: Tally) -> tuple[httpx.Response, bytes]:
         """Send a request, and again when the source says how long to wait: that is pace, not failure."""
@@ -172,15 +179,22 @@ class SourceClient:
             async with asyncio.timeout(self.spec.timeouts.total):
                 response = await self._http.send(request, stream=True)
                 try:
-                    return response, await self._body(response)
+                    return response, await read_body(response, self.spec.timeouts.max_page_bytes)
                 finally:
                     await response.aclose()
+        except RefusedBodyError as error:
+            raise SourceMappingError(
+                f"{self._place(request)}: the answer {error} (timeouts.max_page_bytes): "
+                f"lower paging.page_size; it begins: {self.quote(error.start)}"
+            ) from error
         except TimeoutError as error:
             raise SourceUnavailableError(
                 f"{self._place(request)}: no whole answer within {self.spec.timeouts.total:g} s "
                 "(timeouts.total)"
             ) from error
         except (httpx.TransportError, httpx.DecodingError) as error:
+            if refusal := refused_certificate(error):
+                raise SourceAddressError(f"{self._place(error.request)}: {refusal}") from error
             raise SourceUnavailableError(
                 f"{self._place(request)}: address: {_explain(error)}; "
                 "check base_url and that the source is up"
@@ -191,18 +205,6 @@ class SourceClient:
         if event == "http11.send_request_headers.started":
             await self.pacer.leave()
 
-    async def _body(self, response: httpx.Response) -> bytes:
-        limit = self.spec.timeouts.max_page_bytes
-        body = bytearray()
-        async for part in response.aiter_bytes():
-            body += part
-            if len(body) > limit:
-                raise SourceMappingError(
-                    f"{self._place(response.request)}: the answer is over {limit} bytes "
-                    f"(timeouts.max_page_bytes): lower paging.page_size; it begins: {quote(bytes(body))}"
-                )
-        return bytes(body)
-
     def _raise_for_status(self, response: httpx.Response, status: int, body: bytes, wait: float) -> None:
         if status < 300:
             if error := self._told.error(body):
@@ -212,11 +214,12 @@ class SourceClient:
             return
 
         def said(wrong: str, advice: str) -> str:
-            return (
-                f"{self._place(response.request)}: {wrong}: HTTP {status}; {advice}; it says: {quote(body)}"
-            )
+            place = self._place(response.request)
+            return f"{place}: {wrong}: HTTP {status}; {advice}; it says: {self.quote(body)}"
 
         if status in TRANSIENT_STATUSES | self.spec.throttle.statuses:
+            if wait > PATIENCE:
+                raise SourceThrottledError(said("answer", f"it asks to wait {wait:.0f} s: run again later"))
             raise SourceUnavailableError(said("answer", "the source is not well"), wait)
         if status in (401, 403):
             raise SourceAuthError(said("token", "check the token, its rights, and auth in the spec"))
@@ -230,18 +233,21 @@ class SourceClient:
         raise SourceMappingError(said("mapping", "check request, paging and window in the spec"))
 
     def build_request(self, ask: Ask) -> httpx.Request:
-        """A request to the source."""
-        return self._http.build_request(
-            ask.method, ask.url, params=ask.params, headers=ask.headers, json=ask.body
-        )
+        """A request to the source. Raises SourceAddressError where HTTP cannot write what it asks for."""
+        try:
+            if not all(value.isprintable() for value in ask.headers.values()):
+                raise ValueError("a header holds a line end or another control character")
+            return self._http.build_request(
+                ask.method, ask.url, params=ask.params, headers=ask.headers, json=ask.body
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise SourceAddressError(
+                f"{self.spec.name}: address: the request cannot be written: {error}: "
+                "check the warehouse, and request and paging in the spec"
+            ) from error
 
     def _place(self, request: httpx.Request) -> str:
         return f"{self.spec.name}: {request.method} {request.url}"
-
-    def _without_secret(self, text: str) -> str:
-        for secret in self._signature.secrets:
-            text = text.replace(secret, "***")
-        return text
 
 
 def _explain(error: Exception) -> str:

@@ -8,9 +8,11 @@ from typing import Any
 from pydantic_core import SchemaValidator, ValidationError, core_schema
 
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
+from sku_velocity.models import MAX_TOTAL
+from sku_velocity.page_json import dump
 from sku_velocity.source.mapping import path_keys
 from sku_velocity.source.spec import SourceSpec
-from sku_velocity.validation import quote
+from sku_velocity.validation import QUIET, quote
 
 
 class ToldInBody:
@@ -28,7 +30,7 @@ class ToldInBody:
     def error(self, body: bytes) -> str | None:
         """The error that the body tells, in short."""
         error = _read(self._error, body)
-        return quote(json.dumps(error, ensure_ascii=False).encode("utf-8", "replace")) if error else None
+        return quote(dump(error).encode()) if error else None
 
 
 def read_count(spec: SourceSpec, body: bytes) -> int:
@@ -38,12 +40,12 @@ def read_count(spec: SourceSpec, body: bytes) -> int:
     """
     try:
         found = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableBodyError(f"{spec.name}: the count is not JSON: {quote(body)}") from error
     try:
         for key in path_keys(spec.total.path) if spec.total.path else ():
             found = found[key]
-        return int(found)
+        return checked_count(found)
     except (LookupError, TypeError, ValueError) as error:
         raise SourceMappingError(
             f"{spec.name}: mapping: no count at total.path {spec.total.path or '(the whole body)'}; "
@@ -51,12 +53,23 @@ def read_count(spec: SourceSpec, body: bytes) -> int:
         ) from error
 
 
+def checked_count(told: Any) -> int:
+    """A number of records, told as number or text. Raises TypeError or ValueError for anything else."""
+    try:
+        number = int(told)
+    except OverflowError as error:
+        raise ValueError("endless") from error
+    if not 0 <= number <= MAX_TOTAL:
+        raise ValueError("no number of records")
+    return number
+
+
 def _reader(path: str | None, schema: core_schema.CoreSchema) -> SchemaValidator | None:
     if path is None:
         return None
     lenient = core_schema.with_default_schema(schema, default=None, on_error="default")
     field = core_schema.model_field(lenient, validation_alias=path_keys(path))
-    return SchemaValidator(core_schema.model_fields_schema({"told": field}, extra_behavior="ignore"))
+    return SchemaValidator(core_schema.model_fields_schema({"told": field}, extra_behavior="ignore"), QUIET)
 
 
 def _read(reader: SchemaValidator | None, body: bytes) -> Any:

@@ -19,9 +19,12 @@ Scalar = str | int | float | bool
 
 
 class Part(BaseModel):
-    """A part of a source's description: nothing unknown in it, and it never changes."""
+    """A part of a source's description: nothing unknown in it, and it never changes.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    No error repeats what was given: a password may stand in an address.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
 
 class FieldSpec(Part):

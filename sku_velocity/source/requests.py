@@ -7,13 +7,16 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote as percent_encode
+
+import httpx
 
 from sku_velocity.errors import SourceAddressError
 from sku_velocity.models import Window
 from sku_velocity.source.bounds import written_bounds
 from sku_velocity.source.fields import Scalar
 from sku_velocity.source.spec import CountRequest, SourceSpec
+from sku_velocity.validation import quote
 
 
 @dataclass(frozen=True)
@@ -95,20 +98,26 @@ class Requests:
         )
 
     def _url(self, path: str) -> str:
-        safe = replace(self, warehouse=quote(self.warehouse, safe=""))
+        if self.warehouse in (".", "..") and "{warehouse}" in path:
+            raise SourceAddressError(f"{self.spec.name}: address: {self.warehouse} in a path leads elsewhere")
+        safe = replace(self, warehouse=percent_encode(self.warehouse, safe="", errors="backslashreplace"))
         return str(self.spec.base_url).rstrip("/") + "/" + str(safe._fill(path)).lstrip("/")
 
     def _linked(self, link: str) -> str:
-        base, target = (
-            urlsplit(self._url(self.spec.request.path)),
-            urljoin(self._url(self.spec.request.path), link),
-        )
-        if urlsplit(target)[:2] != base[:2]:
+        base = httpx.URL(self._url(self.spec.request.path))
+        shown = quote(link.encode("utf-8", "replace"))
+        try:
+            target = base.join(link)
+        except (httpx.InvalidURL, UnicodeError) as error:
             raise SourceAddressError(
-                f"{self.spec.name}: address: the answer says to go on at {urlsplit(target).netloc}, another "
-                "host than base_url's, which must not see the token: set base_url to it"
+                f"{self.spec.name}: address: the answer says to go on at what is no address: {shown}"
+            ) from error
+        if _origin(target) != _origin(base):
+            raise SourceAddressError(
+                f"{self.spec.name}: address: the answer says to go on at {shown}, another host, port or "
+                "scheme than base_url's, which must not see the token: set base_url to it"
             )
-        return target
+        return str(target)
 
     @property
     def _bounds(self) -> dict[str, Scalar]:
@@ -139,6 +148,10 @@ class Requests:
         for name, text in (("warehouse", self.warehouse), ("start", start), ("end", end)):
             value = value.replace(f"{{{name}}}", text)
         return value
+
+
+def _origin(url: httpx.URL) -> tuple[str, bytes, str, int | None]:
+    return url.scheme, url.userinfo, url.host, url.port
 
 
 def put(tree: Any, path: str, value: Scalar) -> None:

@@ -252,6 +252,22 @@ class AuthSpec(Part):
         return self
 
 
+class TlsSpec(Part):
+    """How the other side's certificate is verified: by the known authorities, or by those in `ca_file` alone.
+
+    `verify: false` trusts whoever answers, who then also gets the token; every run warns of it.
+    """
+
+    ca_file: str | None = Field(default=None, min_length=1, description="Certificates (PEM), by their path")
+    verify: bool = True
+
+    @model_validator(mode="after")
+    def _verifies_by_what_it_names(self) -> Self:
+        if self.ca_file and not self.verify:
+            raise ValueError("tls.ca_file verifies nothing while tls.verify is false: leave one out")
+        return self
+
+
 class PaceSpec(Part):
     """What the API allows: requests/s, requests in flight, and how many may start at once.
 
@@ -306,6 +322,7 @@ class SourceSpec(Part):
     order: OrderSpec = OrderSpec()
     window: WindowSpec = WindowSpec()
     auth: AuthSpec = AuthSpec()
+    tls: TlsSpec = TlsSpec()
     pace: PaceSpec = PaceSpec()
     throttle: ThrottleSpec = ThrottleSpec()
     timeouts: TimeoutSpec = TimeoutSpec()

@@ -14,11 +14,11 @@ from sku_velocity.errors import NoSuchPageError, SourceMappingError
 from sku_velocity.master import Master
 from sku_velocity.models import BatchResult, MasterVersion, Page, PageResult, SyncRun, Window
 from sku_velocity.source.client import Answer, SourceClient, Tally
-from sku_velocity.source.envelope import read_count
+from sku_velocity.source.envelope import checked_count, read_count
 from sku_velocity.source.paging import find_end
 from sku_velocity.source.requests import Ask, Requests
 from sku_velocity.source.spec import SourceSpec
-from sku_velocity.validation import PageReader, RawPage, quote
+from sku_velocity.validation import PageReader, RawPage
 
 NOTHING = RawPage(b"", [], None)
 SAMPLE_SIZE = 20  # records by which the mapping is judged before a window is read
@@ -122,8 +122,9 @@ class WindowReader:
         answer = self._take_first_page(offset) or await self._ask_from(cursor)
         following = self._following(answer)
         if following is not None and following == cursor:
+            shown = self.client.quote(cursor.encode())
             raise SourceMappingError(
-                f"{self._spec.name}: mapping: the answer from {cursor} says to go on from there again: "
+                f"{self._spec.name}: mapping: the answer from {shown} says to go on from there again: "
                 "check paging.cursor_path and paging.more_path"
             )
         page = Page(offset, len(answer.content.records))
@@ -244,7 +245,7 @@ class WindowReader:
             wanted = ", ".join(f"fields.{name}: {path}" for name, path in missing.items())
             raise SourceMappingError(
                 f"{self._spec.name}: mapping: none of the first {len(page.records)} records has {wanted}; "
-                f"the answer begins: {quote(page.body)}"
+                f"the answer begins: {self.client.quote(page.body)}"
             )
 
     def _total(self, answer: Answer[RawPage]) -> int:
@@ -256,11 +257,11 @@ class WindowReader:
         if spec.source == "content_range":
             place, told = "header Content-Range", headers.get("Content-Range", "").rpartition("/")[2]
         try:
-            return int(told)  # type: ignore[arg-type]  # what is not a number is what we ask
+            return checked_count(told)
         except (TypeError, ValueError):
             raise SourceMappingError(
                 f"{self._spec.name}: mapping: no total at {place}; "
-                f"the answer begins: {quote(answer.content.body)}"
+                f"the answer begins: {self.client.quote(answer.content.body)}"
             ) from None
 
 
