@@ -13,7 +13,6 @@ that see it give half of theirs back.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -23,9 +22,9 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
-from prefect.exceptions import MissingContextError, ObjectAlreadyExists, ObjectNotFound
-from prefect.logging.loggers import LoggingAdapter, get_logger, get_run_logger
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
+from blocks.run_log import run_logger
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.source.pacing import Pacer
 from sku_velocity.source.spec import PaceSpec
@@ -115,7 +114,7 @@ class Shares:
         self._waiting: Lease | None = None
         self._reserved_until = 0.0
         self._complained = time.monotonic()
-        self._logger = _run_logger()
+        self._logger = run_logger("shared_pace")
 
     async def look(self) -> GlobalConcurrencyLimitResponse:
         """The limit as it stands. Raises ConfigurationError where it is none that a pace can be shared by."""
@@ -277,11 +276,3 @@ class Shares:
 def slots_of(pace: PaceSpec) -> int:
     """Whole slots that the pace is shared in; each is at least one request a second, if the pace is."""
     return max(1, int(pace.requests_per_second))
-
-
-def _run_logger() -> logging.Logger | LoggingAdapter:
-    """That of the run, which the UI shows; outside of one, Prefect's."""
-    try:
-        return get_run_logger()
-    except MissingContextError:
-        return get_logger("shared_pace")

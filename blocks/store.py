@@ -4,7 +4,7 @@ import os
 from contextlib import AbstractAsyncContextManager
 
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.store import Store
@@ -31,6 +31,8 @@ class VelocityStore(Block):
     _block_type_name = "Velocity Store"
     _block_type_slug = "velocity-store"
     _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # which a log would show
 
     url: SecretStr = Field(
         description="sqlite:///file.db or postgresql://user:password@host/database; the driver is ours."

@@ -6,12 +6,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
+from blocks.run_log import run_logger
 from blocks.shared_pace import shared_pace
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import SourceSpec, load_spec
+
+UNVERIFIED = (
+    "The certificate of %s is not verified (tls.verify: false): whoever answers in its place gets the token, "
+    "and may answer what they like. Name its authority as tls.ca_file instead."
+)
 
 
 class WmsSource(CredentialsBlock):
@@ -35,6 +41,8 @@ class WmsSource(CredentialsBlock):
     _block_type_slug = "wms-source"
     _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # which a log would show
+
     spec: SourceSpec = Field(description="The API's dialect: address, paging, total, fields and pace.")
     token: SecretStr | None = Field(
         default=None, description="The secret that the API asks for; empty where auth.kind is none."
@@ -44,8 +52,11 @@ class WmsSource(CredentialsBlock):
     async def get_client(self) -> AsyncIterator[SourceClient]:
         """A client for the event loop that enters it, at the pace that it shares, where it shares one.
 
-        Raises ConfigurationError without a token, or without the limit that `pace.shared_limit` names.
+        It warns where certificates are not verified. Raises ConfigurationError without a token, or without
+        the limit that `pace.shared_limit` names.
         """
+        if not self.spec.tls.verify:
+            run_logger("wms_source").warning(UNVERIFIED, self.spec.base_url)
         async with SourceClient.open(self.spec, self.token) as client:
             if self.spec.pace.shared_limit is None:
                 yield client

@@ -40,6 +40,7 @@ from sku_velocity.export import Destination
 from sku_velocity.models import NO_WAREHOUSE, UnknownSku
 from sku_velocity.source.presets import preset_names
 from sku_velocity.store import migrate
+from sku_velocity.validation import printable
 
 B = TypeVar("B", WmsSource, SlottingEngine)
 
@@ -293,7 +294,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fail(reason: str, exit_code: int) -> int:
-    errors.print(f"error: {' '.join(reason.split())}", markup=False, highlight=False, soft_wrap=True)
+    errors.print(
+        f"error: {printable(' '.join(reason.split()))}", markup=False, highlight=False, soft_wrap=True
+    )
     return exit_code
 
 

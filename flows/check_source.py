@@ -10,12 +10,14 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from blocks import WmsSource
 from sku_velocity.models import Page, PageResult, Window
 from sku_velocity.source.mapping import look_up
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.source.window import Survey, WindowReader
+from sku_velocity.validation import printable
 
 TELLING_HEADER = re.compile(r"rate|limit|retry|throttl|remaining", re.IGNORECASE)
 SHOWN_CHARACTERS = 60
@@ -64,6 +66,10 @@ class SourceCheck:
     def advice(self) -> Iterator[str]:
         """What would make reading this source surer or cheaper."""
         spec, asked = self.spec, self.spec.paging.effective_page_size
+        if not spec.tls.verify:
+            yield "its certificate is not verified (tls.verify: false): name its authority as tls.ca_file"
+        if spec.base_url.scheme == "http":
+            yield "base_url is http: the token and the records can be read on their way"
         if self.survey.page_size < asked:
             size = self.survey.page_size
             yield f"the source gives at most {size} records a page: set paging.max_page_size: {size}"
@@ -104,26 +110,20 @@ def print_check(check: SourceCheck, console: Console) -> None:
     for column in ("field", "looked for at", "told", "comes to"):
         table.add_column(column, overflow="fold")
     for row in check.fields():
-        table.add_row(*map(_plain, row))
+        table.add_row(*(Text(printable(cell)) for cell in row))  # of which rich reads no markup
     console.print(table)
     if check.records:
         console.print("As told:", style="bold")
-        record = check.records[check.shown]
-        console.print(json.dumps(record, indent=2, ensure_ascii=False)[:2000], markup=False)
+        told = json.dumps(check.records[check.shown], indent=2, ensure_ascii=False)[:2000]
+        console.print("\n".join(map(printable, told.splitlines())), markup=False)
     total = "not told" if check.survey.total is None else f"{check.survey.total} records"
     console.print(f"total: {total}; page size: {check.survey.page_size}", markup=False)
     for name, value in check.telling_headers().items():
-        console.print(f"header {name}: {value}", markup=False)
+        console.print(printable(f"header {name}: {value}"), markup=False)
     for line in check.advice():
-        console.print(f"- {line}", markup=False)
+        console.print(f"- {printable(line)}", markup=False)
 
 
 def _short(value: object) -> str:
     text = value if isinstance(value, str) else str(value) if value is not None else "(none)"
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
-
-
-def _plain(text: str) -> str:
-    """Text for a table of rich, in which square brackets would be markup and controls would act."""
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return shown.replace("[", "\\[")

@@ -20,6 +20,7 @@ from blocks.store import STORE_VARIABLE
 from flows.artifacts import progress_listener
 from sku_velocity.models import RunReport
 from sku_velocity.store.engine import holds_password
+from sku_velocity.validation import printable
 
 PUBLISHED, NOT_PUBLISHED, WRONG_USAGE = 0, 1, 2
 RECORD_COUNTS = ("fetched", "loaded", "rejected", "trimmed", "filtered")
@@ -67,9 +68,14 @@ def printable(text: str) -> str:
 @contextmanager
 def progress_bar(warehouse: str) -> Iterator[None]:
     """A bar of chunks landed, on a terminal; nothing elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True) as bar:
-        chunks = bar.add_task(warehouse, total=None)
+        chunks = bar.add_task(printable(warehouse), total=None)
         token = progress_listener.set(lambda done, total: bar.update(chunks, completed=done, total=total))
         yield
         progress_listener.reset(token)
@@ -77,7 +83,8 @@ def progress_bar(warehouse: str) -> Iterator[None]:
 
 def print_report(report: RunReport) -> None:
     console = Console()
-    console.print(f"{report.label} from {report.source}: {report.verdict}", style="bold", markup=False)
+    title = printable(f"{report.label} from {report.source}: {report.verdict}")
+    console.print(title, style="bold", markup=False)
     for names in (RECORD_COUNTS, COSTS):
         table = Table()
         for name in names:
@@ -90,12 +97,12 @@ def print_report(report: RunReport) -> None:
         by = f"{report.master.source}, version {report.master.version}"
         console.print(f"mapped by the master {by}: {report.unknown_skus} SKUs unknown to it", markup=False)
     if told := report.export_error or report.exported:
-        console.print(f"{'NOT ' if report.export_error else ''}exported: {told}", markup=False)
+        console.print(f"{'NOT ' if report.export_error else ''}exported: {printable(told)}", markup=False)
     if push := report.push:
         told = f"accepted {push.accepted}, rejected {push.rejected}, {len(push.failed_chunks)} chunks failed"
         console.print(f"pushed to {push.engine}: {told}", markup=False)
         for error in push.errors:
-            console.print(f"chunk {error}", markup=False)
+            console.print(printable(f"chunk {error}"), markup=False)
     console.print(f"run {report.flow_run_id}", markup=False, highlight=False)
 
 

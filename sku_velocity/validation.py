@@ -47,8 +47,12 @@ _TOTAL = core_schema.int_schema(ge=0, le=MAX_TOTAL)
 def quote(body: bytes) -> str:
     """The first 200 characters of a body, fit to stand in a message on one line."""
     text = body[: QUOTED_CHARACTERS * 4].decode("utf-8", errors="replace")
-    shown = " ".join(text[:QUOTED_CHARACTERS].split())
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
+    return printable(" ".join(text[:QUOTED_CHARACTERS].split()))
+
+
+def printable(text: str) -> str:
+    """A line of text on which no terminal acts: what is not printable shows as a replacement character."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,8 +28,11 @@ class ScriptedServer:
 
 
 @contextmanager
-def scripted(*replies: Reply) -> Iterator[ScriptedServer]:
-    """Serve the replies; `requests` fills with (path and query, headers) of each, `bodies` with its body."""
+def scripted(*replies: Reply, tls: ssl.SSLContext | None = None) -> Iterator[ScriptedServer]:
+    """Serve the replies, by https where a certificate is given in `tls`.
+
+    `requests` fills with (path and query, headers) of each, `bodies` with its body.
+    """
     script = list(replies)
     lock = threading.Lock()
 
@@ -57,7 +61,9 @@ def scripted(*replies: Reply) -> Iterator[ScriptedServer]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         http.daemon_threads = True
-        server = ScriptedServer(f"http://127.0.0.1:{http.server_address[1]}")
+        if tls:
+            http.socket = tls.wrap_socket(http.socket, server_side=True)
+        server = ScriptedServer(f"http{'s' if tls else ''}://127.0.0.1:{http.server_address[1]}")
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -58,14 +58,17 @@ def test_an_unknown_and_a_retired_sku_may_be_let_pass() -> None:
 
 def test_an_unknown_name_that_is_no_sku_passes_nowhere() -> None:
     result = judge("b 2", unknown="pass")
-    assert reasons(result) == ["sku_id: must be made of A-Z, 0-9 and '-' only"]
+    assert reasons(result) == ["sku_id: must be made of A-Z, 0-9 and '-' only, 255 of them at most"]
     assert result.unknown_skus == {"b 2": 1}
 
 
 @pytest.mark.parametrize("sku", ["", " ", None, True, ["A-1"]])
 def test_what_is_no_name_at_all_is_rejected_before_it_is_looked_up(sku: Any) -> None:
     result = judge(sku)
-    assert reasons(result) == ["sku_id: must be a text that is not empty"] and not result.unknown_skus
+    assert (
+        reasons(result) == ["sku_id: must be a text that is not empty, of at most 255 characters"]
+        and not result.unknown_skus
+    )
 
 
 def test_a_record_out_of_scope_is_trimmed_whatever_its_sku() -> None:

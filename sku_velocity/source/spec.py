@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AnyHttpUrl, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from sku_velocity.errors import SpecError
@@ -24,6 +23,7 @@ from sku_velocity.source.fields import (
 from sku_velocity.source.item_fields import ItemsSpec
 from sku_velocity.source.mapping import look_up
 from sku_velocity.source.presets import with_preset
+from sku_velocity.source.yaml_file import load_yaml
 
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
 
@@ -400,12 +400,7 @@ def tell_faults(error: ValidationError) -> str:
 
 def read_keys(path: Path, kind: str) -> dict[str, Any]:
     """A YAML file's keys with their values. Raises SpecError where it cannot be read or holds none."""
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path} is not YAML: {error}") from error
+    data = load_yaml(path)
     if not isinstance(data, dict):
         raise SpecError(f"{path} is not a {kind}: it must hold keys such as name and base_url")
     return data

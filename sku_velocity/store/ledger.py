@@ -24,6 +24,7 @@ from sku_velocity.models import (
     Window,
     sum_extra_fields,
 )
+from sku_velocity.page_json import is_unicode
 from sku_velocity.store.engine import lock
 from sku_velocity.store.tables import (
     UtcDateTime,
@@ -49,7 +50,13 @@ class RunRow:
 
 
 async def write_plan(connection: AsyncConnection, run: SyncRun, plan: Sequence[Chunk]) -> None:
-    """Enter a run and its chunks, all or none. Nothing changes where the run stands there already."""
+    """Enter a run and its chunks, all or none. Nothing changes where the run stands there already.
+
+    Raises StoreConfigurationError where its id, source or warehouse is no text that every database holds.
+    """
+    for text in (run.id, run.source, run.warehouse):
+        if "\x00" in text or not is_unicode(text):
+            raise StoreConfigurationError(f"no store can hold {text!r}: it is no Unicode, or holds a NUL")
     await lock(connection, "run", run.id)
     if await find_run(connection, run.id):
         return
