@@ -30,6 +30,7 @@ from sku_velocity.source.patience import PATIENCE, TRANSIENT_STATUSES, asked_wai
 from sku_velocity.source.requests import Ask
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.source.tls import refused_certificate, verification
+from sku_velocity.validation import quote
 
 T = TypeVar("T")
 
@@ -251,4 +252,4 @@ class SourceClient:
 
 
 def _explain(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return quote((str(error) or type(error).__name__).encode())
