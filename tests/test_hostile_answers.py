@@ -94,9 +94,16 @@ def test_a_wait_that_is_none_is_not_heard(wait: str) -> None:
         assert read(server).total == 0
 
 
-@pytest.mark.parametrize("target", ["http://[::1", "javascript:alert(1)", "//\x1b[31m", "", "x" * 60_000])
-def test_a_redirect_to_nowhere_is_told(target: str) -> None:
+@pytest.mark.parametrize("target", ["//evil.test", "", "?\x85", "x" * 60_000])
+def test_a_redirect_is_told_and_not_followed(target: str) -> None:
     assert "which is not followed" in refusal(Reply(302, headers={"Location": target}), SourceAddressError)
+
+
+@pytest.mark.parametrize("target", ["http://[::1", "javascript:alert(1)", "//\x1b[31m"])
+def test_a_redirect_to_no_address_is_told(target: str) -> None:
+    with scripted(Reply(302, headers={"Location": target})) as server, pytest.raises(VelocityError) as caught:
+        read(server)
+    assert "Invalid URL in location header" in str(caught.value) and str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(
