@@ -193,9 +193,10 @@ class SourceClient:
                 f"{self._place(request)}: no whole answer within {self.spec.timeouts.total:g} s "
                 "(timeouts.total)"
             ) from error
-        except (httpx.TransportError, httpx.DecodingError) as error:
+        except (httpx.TransportError, httpx.DecodingError, httpx.InvalidURL) as error:
             if refusal := refused_certificate(error):
-                raise SourceAddressError(f"{self._place(error.request)}: {refusal}") from error
+                asked = getattr(error, "request", request)  # it may be for a token
+                raise SourceAddressError(f"{self._place(asked)}: {refusal}") from error
             raise SourceUnavailableError(
                 f"{self._place(request)}: address: {_explain(error)}; "
                 "check base_url and that the source is up"
