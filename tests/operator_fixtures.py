@@ -112,8 +112,10 @@ def operator(prefect_server: PrefectServer, store_file: str) -> Iterator[Operato
 @pytest.fixture(scope="module")
 def worker(operator: Operator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A worker that has asked for work: the UI shows its pool as ready."""
-    process = operator.start_worker(tmp_path_factory.mktemp("worker") / "worker.log")
+    log = tmp_path_factory.mktemp("worker") / "worker.log"
+    process = operator.start_worker(log)
     until(lambda: operator.get("/work_pools/sku-velocity")["status"] == "READY")
     yield
     os.kill(process.pid, signal.SIGTERM)
     process.wait(timeout=60)
+    assert "Finished in state" in log.read_text() and TOKEN not in log.read_text()

@@ -6,18 +6,19 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. `cut` closes the connection in the middle of the body."""
+    """One answer. `cut` closes the connection in the middle of the body; `echo` adds what was sent."""
 
     status: int = 200
     body: bytes = b"[]"
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
+    echo: bool = False
 
 
 @dataclass
@@ -48,6 +49,8 @@ def scripted(*replies: Reply, tls: ssl.SSLContext | None = None) -> Iterator[Scr
                 server.bodies.append(sent)
                 reply = script.pop(0) if len(script) > 1 else script[0]
                 server.requests.append((self.path, dict(self.headers)))
+            if reply.echo:
+                reply = replace(reply, body=reply.body + f"{dict(self.headers)}".encode() + sent)
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import sqlite3
+import traceback
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import make_url
 
-from blocks import VelocityStore
+from blocks import VelocityStore, WmsSource
 from flows.__main__ import main
 from simulator.faults import Fault
 from sku_velocity.models import RunReport
+from sku_velocity.source.spec import parse_spec
 from tests.acme import TOKEN, WHOLE, spec_file, sync, wms
 from tests.prefect_api import Found, ask
 from tests.prefect_fixtures import PrefectServer, free_port
@@ -69,9 +74,8 @@ def test_prefect_tells_neither_the_token_nor_the_stores_password(
 def test_a_store_holds_no_token(tmp_path: Path, sqlite_url: str) -> None:
     with wms(tmp_path, faults=(Fault("401", 299),)) as (_, source):
         report = sync(source, sqlite_url, **WHOLE)[1]
-    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as connection:
-        dump = "\n".join(connection.iterdump())
-    assert report.flow_run_id in dump and "HTTP 401" in dump and TOKEN not in dump
+    held = dump(sqlite_url)
+    assert report.flow_run_id in held and "HTTP 401" in held and TOKEN not in held
 
 
 def test_a_refusal_that_repeats_the_token_is_told_without_it(
@@ -109,5 +113,53 @@ def test_a_password_given_to_the_command_line_is_no_parameter(
 
 def test_a_block_is_told_without_its_secret(prefect_server: PrefectServer) -> None:
     save_store(f"postgresql://me:{PASSWORD}@db.example.com/velocity")
-    blocks = httpx.post(f"{prefect_server.api_url}/block_documents/filter", json={}, timeout=60)
-    assert "guarded" in blocks.raise_for_status().text and PASSWORD not in blocks.text
+    spec = parse_spec({"name": "acme", "base_url": "https://wms.example.com"}, "test")
+    asyncio.run(WmsSource(spec=spec, token=SecretStr(TOKEN)).asave("guarded", overwrite=True))
+    with httpx.Client(base_url=prefect_server.api_url, timeout=60) as api:
+        told = api.post("/block_documents/filter", json={}).raise_for_status().text
+        for kind in ("velocity-store", "wms-source"):
+            told += api.get(f"/block_types/slug/{kind}/block_documents/name/guarded").raise_for_status().text
+    assert told.count("guarded") >= 4 and "wms.example.com" in told
+    assert PASSWORD not in told and TOKEN not in told
+
+
+CLIENT = {"client_id": "me", "token_url": "{url}/token"}
+KINDS: dict[str, tuple[dict[str, Any], str]] = {
+    "bearer": ({}, TOKEN),
+    "header": ({"kind": "header", "header": "X-Key", "prefix": "key "}, TOKEN),
+    "basic": ({"kind": "basic", "username": "me"}, TOKEN),
+    "user and password": ({"kind": "basic"}, f"me:{TOKEN}"),
+    "oauth2": ({"kind": "oauth2_client_credentials", **CLIENT}, TOKEN),
+    "oauth2 in the body": ({"kind": "oauth2_client_credentials", **CLIENT, "client_auth": "body"}, TOKEN),
+}
+FETCHED = ("fetched-token-1", "fetched-token-2")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_source_repeats_of_its_secret_is_shown_nowhere(
+    prefect_server: PrefectServer,
+    tmp_path: Path,
+    sqlite_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+) -> None:
+    """It answers with all that it was sent: headers, body, and each token that it gave before."""
+    auth, secret = KINDS[kind]
+    monkeypatch.setenv("WMS_TOKEN", secret)
+    refusal = Reply(401, b"no: ", echo=True)
+    tokens = [Reply(body=json.dumps({"access_token": token}).encode()) for token in FETCHED]
+    renewals = [tokens[0], refusal, tokens[1], Reply(401, f"{FETCHED[0]} no: ".encode(), echo=True)]
+    with scripted(*(renewals if "oauth2" in kind else [refusal])) as server:
+        auth = {name: value.replace("{url}", server.url) for name, value in auth.items()}
+        state, error = sync(spec_file(server, tmp_path, auth=auth), sqlite_url, **WHOLE)
+    everything = told(prefect_server, state.state_details.flow_run_id) + dump(sqlite_url)
+    everything += "".join(traceback.format_exception(error)) + repr(error) + "".join(capsys.readouterr())
+    assert "HTTP 401" in everything and "no: " in everything and "***" in everything
+    encoded = base64.b64encode(f"me:{TOKEN}".encode()).decode()
+    assert not any(word in everything for word in (TOKEN, encoded, *FETCHED))
+
+
+def dump(sqlite_url: str) -> str:
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))) as connection:
+        return "\n".join(connection.iterdump())

@@ -10,6 +10,7 @@ import yaml
 from sku_velocity.errors import SpecError
 
 MAX_BYTES = 2**20  # the longest spec that we ship is below 4 KiB
+MAX_BRACKETS = 10_000  # the scanner's time grows with the square of those that are open
 MAX_NODES = 100_000  # with what aliases stand for counted each time
 
 
@@ -32,6 +33,8 @@ def load_yaml(path: Path) -> Any:
 
 
 def _parse(text: str, path: Path) -> Any:
+    if text.count("[") + text.count("{") > MAX_BRACKETS:
+        raise RecursionError
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
