@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help demo ui test pictures check bench lock clean
+.PHONY: help demo ui test pictures check audit bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,10 +26,11 @@ test: .venv/installed ## the tests
 pictures: .venv/installed ## the pictures of docs/, made anew by the tests of the UI
 	@PICTURES=docs $(BIN)/python -m pytest tests/ui
 
-check: .venv/installed ## lint, types, tests
+check: .venv/installed ## lint, types, known advisories, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@$(MAKE) --no-print-directory audit
 	@$(MAKE) --no-print-directory test
 
 PEERS := benchmarks/.venv-peers
@@ -43,6 +44,9 @@ bench: .venv/installed $(PEERS)/installed ## measure ours beside dlt, Airbyte CD
 	@$(BIN)/python -m benchmarks.traps
 	@$(BIN)/python -m benchmarks.end_to_end
 	@$(BIN)/python -m benchmarks.end_to_end --million
+
+audit: .venv/installed ## the pins against the known advisories, where they can be asked for
+	@$(BIN)/python .ci/audit.py
 
 lock: .venv/installed ## pin requirements.txt anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \

@@ -125,12 +125,9 @@ def test_a_block_is_told_without_its_secret(prefect_server: PrefectServer) -> No
 
 CLIENT = {"client_id": "me", "token_url": "{url}/token"}
 KINDS: dict[str, tuple[dict[str, Any], str]] = {
-    "bearer": ({}, TOKEN),
     "header": ({"kind": "header", "header": "X-Key", "prefix": "key "}, TOKEN),
-    "basic": ({"kind": "basic", "username": "me"}, TOKEN),
     "user and password": ({"kind": "basic"}, f"me:{TOKEN}"),
     "oauth2": ({"kind": "oauth2_client_credentials", **CLIENT}, TOKEN),
-    "oauth2 in the body": ({"kind": "oauth2_client_credentials", **CLIENT, "client_auth": "body"}, TOKEN),
 }
 FETCHED = ("fetched-token-1", "fetched-token-2")
 
