@@ -37,6 +37,7 @@ def test_it_advises_on_a_clamp_and_on_missing_ids(tmp_path: Path, capsys: pytest
         assert check(spec_file(server, tmp_path, fields={}, total={"from": "none"})) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "set paging.max_page_size: 20" in shown and "no movement_id is mapped" in shown
+    assert "base_url is http: the token and the records can be read on their way" in shown
     assert "set total" in shown and "total: 1000 records" in shown
 
 
