@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
+from blocks.run_log import warn_if_unverified
 from blocks.shared_pace import shared_pace
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.slotting.client import SlottingClient
@@ -38,6 +39,8 @@ class SlottingEngine(CredentialsBlock):
     _block_type_slug = "slotting-engine"
     _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # which a log would show
+
     spec: EngineSpec = Field(description="The engine's address, its paths, batch size, header and pace.")
     token: SecretStr | None = Field(
         default=None, description="The bearer token that the engine asks for; empty where it asks for none."
@@ -47,9 +50,10 @@ class SlottingEngine(CredentialsBlock):
     async def get_client(self) -> AsyncIterator[SlottingClient]:
         """A client for the event loop that enters it, at the pace that it shares, where it shares one.
 
-        Raises ConfigurationError where no header holds the token, or without the limit that
-        `pace.shared_limit` names.
+        It warns where certificates are not verified. Raises ConfigurationError where no header holds the
+        token, or without the limit that `pace.shared_limit` names.
         """
+        warn_if_unverified(self.spec.tls, self.spec.base_url)
         async with SlottingClient.open(self.spec, self.token) as client:
             if self.spec.pace.shared_limit is None:
                 yield client

@@ -8,16 +8,11 @@ from pathlib import Path
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
-from blocks.run_log import run_logger
+from blocks.run_log import warn_if_unverified
 from blocks.shared_pace import shared_pace
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import SourceSpec, load_spec
-
-UNVERIFIED = (
-    "The certificate of %s is not verified (tls.verify: false): whoever answers in its place gets the token, "
-    "and may answer what they like. Name its authority as tls.ca_file instead."
-)
 
 
 class WmsSource(CredentialsBlock):
@@ -55,8 +50,7 @@ class WmsSource(CredentialsBlock):
         It warns where certificates are not verified. Raises ConfigurationError without a token, or without
         the limit that `pace.shared_limit` names.
         """
-        if not self.spec.tls.verify:
-            run_logger("wms_source").warning(UNVERIFIED, self.spec.base_url)
+        warn_if_unverified(self.spec.tls, self.spec.base_url)
         async with SourceClient.open(self.spec, self.token) as client:
             if self.spec.pace.shared_limit is None:
                 yield client
