@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.next_steps import Words, next_steps
-from flows.terminal import printable
 from sku_velocity.models import RunState, Window, iso
 from sku_velocity.standing import LastRun, OpenRun, Standing
+from sku_velocity.validation import printable
 
 SHOWN_GAPS = 5  # of a warehouse, the newest; all of them are in the JSON
 SHOWN_RUNS = 3

@@ -60,11 +60,6 @@ def without_password(store: str | None) -> str | None:
     return store
 
 
-def printable(text: str) -> str:
-    """Text from outside, without what would act on a terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
 @contextmanager
 def progress_bar(warehouse: str) -> Iterator[None]:
     """A bar of chunks landed, on a terminal; nothing elsewhere."""

@@ -28,6 +28,11 @@ ALLOWED = {
         "sku_velocity/store/pages.py",
         "statement",
     ): "the table and its columns are names that stand in this file",
+    ("sku_velocity/store/velocities.py", "_INSERT"): "the columns are those of the table in tables.py",
+    (
+        "sku_velocity/store/daily.py",
+        "_by_halves([(piece.start, piece.index) for piece in period.pieces(step)])",
+    ): "of a calendar: instants that instant_text writes, and whole numbers",
     (
         "sku_velocity/store/engine.py",
         "connection.get_execution_options().get('sqlite_begin', 'BEGIN')",
