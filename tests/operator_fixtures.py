@@ -62,8 +62,13 @@ class Operator:
 
     def start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
         request = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-        run: str = self.post(f"/deployments/{deployment}/create_flow_run", request)["id"]
-        return run
+
+        def created() -> str | None:
+            """None while the server's database is busy, which it tells by 503."""
+            answer = self.api.post(f"/deployments/{deployment}/create_flow_run", json=request)
+            return None if answer.status_code == 503 else str(answer.raise_for_status().json()["id"])
+
+        return until(created)
 
     def press_retry(self, run: str) -> None:
         """The very call behind the UI's button."""

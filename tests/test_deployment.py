@@ -10,6 +10,7 @@ from simulator.faults import Fault
 from tests.acme import WHOLE, published, spec_file, wms
 from tests.operator_fixtures import SYNC_VELOCITY, Operator
 from tests.prefect_fixtures import CHECKOUT
+from tests.waiting import until
 
 
 def test_what_is_deployed_is_what_prefect_yaml_says(operator: Operator) -> None:
@@ -19,6 +20,21 @@ def test_what_is_deployed_is_what_prefect_yaml_says(operator: Operator) -> None:
     assert deployment["work_pool_name"] == "sku-velocity"
     assert "description" in deployment["parameter_openapi_schema"]["properties"]["warehouse"]
     assert str(CHECKOUT) not in str(deployment)
+
+
+def test_a_schedule_brings_runs(operator: Operator) -> None:
+    deployment = operator.get("/deployments/name/refresh-velocity/refresh-velocity")["id"]
+    scheduled = {
+        "deployments": {"id": {"any_": [deployment]}},
+        "flow_runs": {"state": {"name": {"any_": ["Scheduled"]}}},
+    }
+    operator.api.post(f"/deployments/{deployment}/resume_deployment").raise_for_status()
+    try:
+        runs = until(lambda: operator.post("/flow_runs/filter", scheduled))
+    finally:
+        operator.hold_schedules()
+    assert all(run["auto_scheduled"] for run in runs)
+    assert {run["expected_start_time"][11:16] for run in runs} == {"02:40"}
 
 
 @pytest.mark.usefixtures("worker")
