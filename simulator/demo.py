@@ -116,7 +116,8 @@ class Demo:
         with console.status("working out velocity, and telling the slotting engine of the classes"):
             refresh = {"as_of": "2026-03-07", "reports": str(STATE / "reports"), "push": "slots"}
             runs["velocity"] = self._start_run("refresh-velocity", refresh)
-            self._show("Velocity", {"both": self._wait_for(runs["velocity"])})
+            refreshed = self._wait_for(runs["velocity"])
+        _expect(refreshed["state_type"] == "COMPLETED", "velocity should have been worked out")
         self._show_velocity(engine)
         if keep:
             self._keep(runs)
@@ -240,7 +241,12 @@ class Demo:
         console.print(table)
         headers = {"Authorization": f"Bearer {self._environment['ENGINE_TOKEN']}"}
         told = httpx.get(f"{engine}/stats", headers=headers).raise_for_status().json()
-        console.print(f"The slotting engine: {told}")
+        movements, classes = told["movements"], told["classes"]
+        _expect(not movements["more_than_once"], "the engine should have taken each movement once")
+        console.print(
+            f"The slotting engine took {movements['accepted']:,} movements, each once, rejected "
+            f"{movements['rejected']}, and knows the classes of {classes['accepted']:,} SKUs."
+        )
         for warehouse in ("WH-01", "WH-02"):
             report = STATE / "reports" / f"velocity-{warehouse}.html"
             _expect(report.is_file(), f"there should be a report {report}")
