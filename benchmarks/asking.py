@@ -1,0 +1,44 @@
+"""Asks a source for its first page, again and again, as often as its pace allows: one process of `pace`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+from blocks.wms import WmsSource
+from sku_velocity.models import Page, Window
+from sku_velocity.source.spec import parse_spec
+from sku_velocity.source.window import WindowReader
+
+PAGE = 100  # records
+SPEC = {
+    "name": "pace",
+    "request": {"params": {"warehouse": "{warehouse}"}},
+    "records": {"path": "records"},
+    "total": {"from": "body", "path": "total"},
+    "auth": {"kind": "none"},
+}
+
+
+async def ask(url: str, seconds: float, rate: float, in_flight: int, shared_limit: str | None) -> int:
+    """Ask for `seconds` with `in_flight` askers; gives the number of answers."""
+    pace = {"requests_per_second": rate, "max_concurrency": in_flight, "shared_limit": shared_limit}
+    spec = parse_spec({**SPEC, "base_url": url, "pace": pace, "paging": {"page_size": PAGE}}, "pace")
+    async with WmsSource(spec=spec).get_client() as client:
+        reader = WindowReader.of(client, "WH-01", Window.everything())
+        end = time.monotonic() + seconds
+
+        async def go_on() -> None:
+            while time.monotonic() < end:
+                await reader.read(Page(0, PAGE))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(in_flight):
+                group.create_task(go_on())
+        return client.tally.requests
+
+
+if __name__ == "__main__":
+    url, seconds, rate, in_flight, *shared = sys.argv[1:]
+    print(asyncio.run(ask(url, float(seconds), float(rate), int(in_flight), *(shared or [None]))))
