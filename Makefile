@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help demo ui test pictures check audit bench lock clean
+.PHONY: help demo ui test chaos pictures check audit bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,6 +25,9 @@ test: .venv/installed ## the tests
 
 pictures: .venv/installed ## the pictures of docs/, made anew by the tests of the UI
 	@PICTURES=docs $(BIN)/python -m pytest tests/ui
+
+chaos: .venv/installed ## each fault by force, in its long form, and what it cost
+	@$(BIN)/python -m pytest tests/chaos --long
 
 check: .venv/installed ## lint, types, known advisories, tests
 	$(BIN)/ruff check .

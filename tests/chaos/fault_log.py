@@ -1,0 +1,47 @@
+"""What each fault did: how often it was tried, what it cost in rows, and how long the way back took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.chaos.truth import Content
+
+COLUMNS = ("fault", "tried", "rows lost", "rows doubled", "seconds to recover")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One fault, what was there after the rerun, and the seconds that the rerun took."""
+
+    fault: str
+    lost: int
+    doubled: int
+    seconds: float
+
+
+class FaultLog:
+    """The trials of a session of tests."""
+
+    def __init__(self) -> None:
+        self._trials: list[Trial] = []
+
+    def record(self, fault: str, truth: Content, seen: Content, seconds: float) -> None:
+        """Take down a trial; raises AssertionError where a row or a dead letter is lost or doubled."""
+        trial = Trial(fault, (truth - seen).total(), (seen - truth).total(), seconds)
+        self._trials.append(trial)
+        assert (trial.lost, trial.doubled) == (0, 0), trial
+
+    def table(self) -> list[str]:
+        """The trials by fault, as lines of text, a heading first."""
+        rows = [COLUMNS, *(self._row(fault) for fault in dict.fromkeys(each.fault for each in self._trials))]
+        width = max(len(row[0]) for row in rows)
+        return [row[0].ljust(width) + "".join(cell.rjust(20) for cell in row[1:]) for row in rows]
+
+    def _row(self, fault: str) -> tuple[str, ...]:
+        trials = [trial for trial in self._trials if trial.fault == fault]
+        lost, doubled = sum(trial.lost for trial in trials), sum(trial.doubled for trial in trials)
+        longest = max(trial.seconds for trial in trials)
+        return fault, str(len(trials)), str(lost), str(doubled), f"{longest:.1f}"
+
+    def __bool__(self) -> bool:
+        return bool(self._trials)

@@ -1,0 +1,70 @@
+"""A process that is killed at any moment loses nothing, doubles nothing, and shows no part of a window."""
+
+from __future__ import annotations
+
+import random
+import time
+from multiprocessing.context import ForkServerContext
+
+from simulator.scenario import Scenario
+from simulator.server import Server, serve
+from tests.chaos.fault_log import FaultLog
+from tests.chaos.truth import seen_content, true_content
+from tests.chaos.windows import WindowRun, wait_until
+
+LONG, SHORT = 50, 6
+RECORDS = 1000
+REQUESTS = 23  # that one window of them takes: 20 pages, and two looks before and one after
+LONGEST_MOMENT = 0.03  # seconds: as long as some pages take to land
+
+
+def kill(processes: ForkServerContext, server: Server, run: WindowRun, requests: int, moment: float) -> int:
+    """Set about a window and kill the process, after so many requests and seconds; how far it was."""
+    server.reset_stats()
+    process = processes.Process(target=run.go_on_and_stay)
+    process.start()
+    wait_until(lambda: server.stats().requests >= requests or not process.is_alive())
+    time.sleep(moment)
+    process.kill()
+    process.join()
+    assert process.exitcode == -9, "the process ended before it was killed"
+    return server.stats().requests
+
+
+def test_a_window_killed_at_any_moment_is_whole_after_the_next_run(
+    processes: ForkServerContext, store_url: str, fault_log: FaultLog, is_long: bool
+) -> None:
+    chance, reached, shown = random.Random(50), set(), seen_content(store_url)
+    with serve() as server:
+        for seed in range(LONG if is_long else SHORT):
+            server.play(Scenario(records=RECORDS, seed=seed, bad_ratio=0.02, latency=0.004))
+            truth = true_content(server)
+            run = WindowRun(server.url, store_url, f"run-{seed}")
+            moment = chance.randint(1, REQUESTS), chance.uniform(0, LONGEST_MOMENT)
+            reached.add(kill(processes, server, run, *moment))
+            assert seen_content(store_url) in (shown, truth)
+            started = time.monotonic()
+            run.go_on()
+            shown = seen_content(store_url)
+            fault_log.record("kill -9, at any moment", truth, shown, time.monotonic() - started)
+    assert len(reached) >= 3  # not all at the same moment
+
+
+def test_a_process_killed_between_the_commit_and_the_report_has_published_once(
+    processes: ForkServerContext, store_url: str, fault_log: FaultLog, is_long: bool
+) -> None:
+    with serve() as server:
+        for seed in range(10 if is_long else 1):
+            server.play(Scenario(records=RECORDS, seed=seed, bad_ratio=0.02))
+            truth, run = true_content(server), WindowRun(server.url, store_url, f"run-{seed}")
+            process = processes.Process(target=run.go_on_and_stay)
+            process.start()
+            wait_until(lambda: seen_content(store_url) == truth)  # noqa: B023  # it is over in this turn
+            process.kill()
+            process.join()
+            server.reset_stats()
+            started = time.monotonic()
+            run.go_on()
+            seconds = time.monotonic() - started
+            fault_log.record("kill -9, after the commit", truth, seen_content(store_url), seconds)
+            assert server.stats().records <= 2 * 51  # the proof's last look, and no chunk

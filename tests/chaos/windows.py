@@ -1,0 +1,67 @@
+"""A window taken through all its steps without Prefect, to be broken off anywhere and gone on with."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sku_velocity.models import Verdict, Window
+from sku_velocity.source.client import SourceClient
+from sku_velocity.source.spec import parse_spec
+from sku_velocity.source.window import WindowReader
+from sku_velocity.store import Store
+from tests.steps_driver import no_sleep, read_whole
+
+PATIENCE = 60.0  # seconds
+
+
+@dataclass(frozen=True)
+class WindowRun:
+    """A run of everything that a source holds of one warehouse. `parts` are more of the source's spec."""
+
+    source_url: str
+    store_url: str
+    id: str
+    parts: tuple[tuple[str, Any], ...] = ()
+
+    def go_on(self) -> Verdict:
+        """Take the window from wherever it stands to its end. Raises what stands in the way."""
+        return asyncio.run(self.read())
+
+    async def read(self) -> Verdict:
+        spec = {
+            "name": "acme",
+            "base_url": self.source_url,
+            "request": {"params": {"warehouse": "{warehouse}"}},
+            "records": {"path": "records"},
+            "total": {"from": "body", "path": "total"},
+            "pace": {"requests_per_second": 10_000},
+            "paging": {"page_size": 51},
+            "fields": {"movement_id": "movement_id"},
+            "auth": {"kind": "none"},
+            **dict(self.parts),
+        }
+        async with (
+            SourceClient.open(parse_spec(spec, "test"), None, sleep=no_sleep) as client,
+            Store.open(self.store_url) as store,
+        ):
+            return await read_whole(
+                WindowReader.of(client, "WH-01", Window.everything()), store, self.id, repairs=2
+            )
+
+    def go_on_and_stay(self) -> None:
+        """The body of a process that gets killed: at its end it has told nobody, and waits for its kill."""
+        self.go_on()
+        threading.Event().wait()
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Look again and again, without a pause that would blunt the moment. Raises AssertionError."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "what was waited for never came"
+        time.sleep(0.001)
