@@ -49,6 +49,7 @@ bench: .venv/installed $(PEERS)/installed ## measure ours beside dlt, Airbyte CD
 	@$(BIN)/python -m benchmarks.end_to_end --million
 	@$(BIN)/python -m benchmarks.pace
 	@$(BIN)/python -m benchmarks.velocity
+	@$(BIN)/python -m benchmarks.memory
 
 audit: .venv/installed ## the pins against the known advisories, where they can be asked for
 	@$(BIN)/python .ci/audit.py

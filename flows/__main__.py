@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,16 +22,20 @@ from blocks.store import STORE_VARIABLE, VelocityStore, find_store
 from blocks.wms import WmsSource, find_source
 from flows.check_source import SourceCheck, print_check
 from flows.check_source import check_source as try_source
+from flows.last_words import leave
 from flows.master_command import sync_master
 from flows.owner import backfill, status
 from flows.patience import CHUNK_RETRIES
 from flows.sync_velocity import MAX_REJECT_RATIO, choose_window, sync_velocity
 from flows.terminal import (
     NOT_PUBLISHED,
+    STOPS,
     WRONG_USAGE,
     errors,
     run_to_the_end,
+    signal_of,
     silence_prefect,
+    told_of,
     without_password,
 )
 from sku_velocity.errors import ConfigurationError
@@ -50,6 +53,7 @@ app = App(
     console=Console(),
     error_console=errors,
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 app.command(sync_master)
 app.command(status)
@@ -85,7 +89,8 @@ def sync(
 ) -> int:
     """Read one window of one warehouse, prove it whole and publish it; push it, where asked to.
 
-    Ends with 0 where it was published (and pushed), 1 where it was not, 2 on bad usage or configuration.
+    Ends with 0 where it was published (and pushed), 1 where it was not, 2 on bad usage or configuration,
+    130 or 143 where SIGINT or SIGTERM stopped it.
 
     Parameters
     ----------
@@ -289,6 +294,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(error), WRONG_USAGE)
     except httpx.TransportError as error:  # the source's are all explained, and the store has none
         return _fail(f"the Prefect API at {PREFECT_API_URL.value()}: {error}", NOT_PUBLISHED)
+    except STOPS as stop:
+        return _fail(told_of(stop), 128 + signal_of(stop))
     except Exception as error:  # the last line of defence: cron reads one line, not a traceback
         return _fail(f"{type(error).__name__}: {error}", NOT_PUBLISHED)
 
@@ -301,4 +308,4 @@ def _fail(reason: str, exit_code: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import (
     acreate_markdown_artifact,
     acreate_progress_artifact,
     acreate_table_artifact,
     aupdate_progress_artifact,
 )
+from prefect.logging.loggers import get_logger
 
 from sku_velocity.backfill import BackfillReport
 from sku_velocity.models import BatchResult, DeadLetter, PushReport, RunReport, SyncRun, Window
@@ -25,10 +28,15 @@ SHOWN_ERRORS = 20  # of failed pushes
 SHOWN_CHARACTERS = 300  # of a reject's raw record
 SECONDS_BETWEEN_UPDATES = 1.0
 
+_logger = get_logger("artifacts")
+
 # Told how many chunks have landed, of how many: the bar of the command line.
 progress_listener: ContextVar[Callable[[int, int], object]] = ContextVar(
     "progress_listener", default=lambda done, total: None
 )
+
+# Told the id of a run once its plan stands in the store: from then on it can be gone on with.
+plan_listener: ContextVar[Callable[[str], object]] = ContextVar("plan_listener", default=lambda run: None)
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:@])")
 
@@ -152,30 +160,45 @@ def render_push(run: SyncRun, report: PushReport) -> str:
     return "\n".join(lines)
 
 
+@contextmanager
+def forgiving() -> Iterator[None]:
+    """What Prefect does not take to be shown fails nothing: the store holds all of it."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        _logger.warning("Prefect did not take an artifact: %s", str(error) or type(error).__name__)
+
+
 async def publish_push(run: SyncRun, report: PushReport) -> None:
     """Show a push under its source's stable key."""
-    await acreate_markdown_artifact(
-        render_push(run, report), key=f"{run.source}-push", description=f"{escape(run.warehouse)}: the push"
-    )
+    with forgiving():
+        await acreate_markdown_artifact(
+            render_push(run, report),
+            key=f"{run.source}-push",
+            description=f"{escape(run.warehouse)}: the push",
+        )
 
 
 async def publish_batch(batch: BatchResult, rejects: Sequence[DeadLetter]) -> None:
     """Show a batch on its own task run, unkeyed: a key a batch would fill the Artifacts page for ever."""
-    await acreate_markdown_artifact(
-        render_batch(batch, rejects[:SHOWN_REJECTS]), description=f"Batch {batch.chunk.label}"
-    )
+    with forgiving():
+        await acreate_markdown_artifact(
+            render_batch(batch, rejects[:SHOWN_REJECTS]), description=f"Batch {batch.chunk.label}"
+        )
 
 
 async def publish_run(report: RunReport, batches: Sequence[BatchResult]) -> None:
     """Show a run under its source's stable keys: a table with a row per batch, and a summary."""
-    await acreate_table_artifact(
-        render_table(batches),
-        key=f"{report.source}-batches",
-        description=f"{escape(report.label)}: a row per batch",
-    )
-    await acreate_markdown_artifact(
-        render_report(report), key=f"{report.source}-summary", description=f"{escape(report.label)}"
-    )
+    with forgiving():
+        await acreate_table_artifact(
+            render_table(batches),
+            key=f"{report.source}-batches",
+            description=f"{escape(report.label)}: a row per batch",
+        )
+    with forgiving():
+        await acreate_markdown_artifact(
+            render_report(report), key=f"{report.source}-summary", description=f"{escape(report.label)}"
+        )
 
 
 def render_backfill(report: BackfillReport) -> list[dict[str, Any]]:
@@ -195,7 +218,10 @@ def render_backfill(report: BackfillReport) -> list[dict[str, Any]]:
 async def publish_backfill(report: BackfillReport) -> None:
     """Show a backfill under its source's stable key: a table with a row per window."""
     left = f"{len(report.left)} of {len(report.windows)} windows are left"
-    await acreate_table_artifact(render_backfill(report), key=f"{report.source}-backfill", description=left)
+    with forgiving():
+        await acreate_table_artifact(
+            render_backfill(report), key=f"{report.source}-backfill", description=left
+        )
 
 
 class Progress:
@@ -204,18 +230,20 @@ class Progress:
     Whoever set `progress_listener` is told of every chunk.
     """
 
-    def __init__(self, artifact_id: UUID) -> None:
+    def __init__(self, artifact_id: UUID | None) -> None:
         self._artifact_id = artifact_id
         self._moved = time.monotonic()
 
     @classmethod
     async def start(cls, source: str, warehouse: str, done: int, total: int) -> Progress:
         """Show the bar with `done` of `total` chunks landed."""
-        artifact_id = await acreate_progress_artifact(
-            _percent(done, total),
-            key=f"{source}-progress",
-            description=f"{escape(warehouse)}: chunks landed",
-        )
+        artifact_id: UUID | None = None
+        with forgiving():
+            artifact_id = await acreate_progress_artifact(
+                _percent(done, total),
+                key=f"{source}-progress",
+                description=f"{escape(warehouse)}: chunks landed",
+            )
         return cls(artifact_id)
 
     async def move(self, done: int, total: int) -> None:
@@ -227,7 +255,9 @@ class Progress:
     async def finish(self, done: int, total: int) -> None:
         """Move the bar, whenever it moved last."""
         self._moved = time.monotonic()
-        await aupdate_progress_artifact(self._artifact_id, _percent(done, total))
+        if self._artifact_id is not None:
+            with forgiving():
+                await aupdate_progress_artifact(self._artifact_id, _percent(done, total))
 
 
 def _percent(done: int, total: int) -> float:

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, Field
 from blocks.slotting import find_engine
 from blocks.store import find_store
 from blocks.wms import find_source
-from flows.artifacts import Progress, publish_batch, publish_run
+from flows.artifacts import Progress, plan_listener, publish_batch, publish_run
 from flows.connections import Connections, Outlet
 from flows.export import exported
 from flows.master_drift import publish_window_drift
@@ -209,6 +209,7 @@ async def sync_velocity(
         connections, warehouse, window, resume, master, unknown_sku
     )
     plan = await outcome(planning)
+    plan_listener.get()(plan.run.id)
     report, batches = await sync_window(connections, plan, started, chunk_retries, repairs, max_reject_ratio)
     report = await exported(connections, report, export_to, chunk_retries)
     if outlet and report.published:

@@ -6,23 +6,26 @@ import asyncio
 import json
 import logging
 import os
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from prefect.client.schemas.objects import State
+from prefect.exceptions import TerminationSignal
 from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from blocks.store import STORE_VARIABLE
-from flows.artifacts import progress_listener
+from flows.artifacts import plan_listener, progress_listener
 from sku_velocity.models import RunReport
 from sku_velocity.store.engine import holds_password
 from sku_velocity.validation import printable
 
 PUBLISHED, NOT_PUBLISHED, WRONG_USAGE = 0, 1, 2
+STOPS = (KeyboardInterrupt, TerminationSignal)  # Ctrl-C, and the SIGTERM of whoever shuts down
 RECORD_COUNTS = ("fetched", "loaded", "rejected", "trimmed", "filtered")
 COSTS = ("chunks", "requests", "retried", "throttled", "seconds")
 HELD = {True: "held", False: "BROKEN", None: "-"}
@@ -42,14 +45,33 @@ def run_to_the_end(
             return ended
         return RuntimeError(f"the flow ended {state.name}: {state.message}")
 
-    with progress_bar(label):
-        outcome = asyncio.run(run())
+    planned: list[str] = []
+    plan_listener.set(planned.append)
+    outcome: RunReport | BaseException
+    try:
+        with progress_bar(label):
+            outcome = asyncio.run(run())
+    except STOPS as stop:
+        stop.add_note(f"go on with --resume {planned[0]}" if planned else "start it again")
+        outcome = stop
     if isinstance(outcome, RunReport):
         print(outcome.model_dump_json()) if as_json else print_report(outcome)
         return PUBLISHED if outcome.has_arrived else NOT_PUBLISHED
     if as_json:
-        print(json.dumps({"verdict": "failed", "published": False, "error": str(outcome)}))
+        error = told_of(outcome) if isinstance(outcome, STOPS) else str(outcome)
+        print(json.dumps({"verdict": "failed", "published": False, "error": error}))
     raise outcome
+
+
+def told_of(stop: BaseException) -> str:
+    """What stopped the program, and what can be done now."""
+    advice = getattr(stop, "__notes__", [])
+    return ": ".join([f"stopped by {signal.Signals(signal_of(stop)).name}", *advice])
+
+
+def signal_of(stop: BaseException) -> int:
+    """The number of the signal that stopped the program."""
+    return int(stop.signal) if isinstance(stop, TerminationSignal) else signal.SIGINT
 
 
 def without_password(store: str | None) -> str | None:
@@ -103,7 +125,9 @@ def print_report(report: RunReport) -> None:
 
 def silence_prefect() -> None:
     """Keep the log off the terminal; the Prefect API still gets it."""
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", ""):
+    # The internal one, and where logging itself fails, tell line by line what the API did not get.
+    logging.raiseExceptions = False
+    for name in ("prefect", "prefect._internal", "prefect.flow_runs", "prefect.task_runs", ""):
         for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, PrefectConsoleHandler):
+            if name == "prefect._internal" or isinstance(handler, PrefectConsoleHandler):
                 handler.setLevel(logging.CRITICAL + 1)

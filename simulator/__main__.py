@@ -95,7 +95,7 @@ def main(
         Milliseconds that every answer takes.
     fault
         KIND[:SECONDS]@[WAREHOUSE/]OFFSET[xTIMES], OFFSET * for any, until cleared without TIMES; may be
-        repeated. Kinds: 500, 502, 503, 429, 401, cut, reset, html, redirect, slow, drip.
+        repeated. Kinds: 500, 502, 503, 429, 401, cut, reset, hangup, html, redirect, slow, drip, blackhole.
     fault_ratio
         KIND[:SECONDS]@[WAREHOUSE/]RATIO[xTIMES], once per offset without TIMES; may be repeated.
     """

@@ -1,4 +1,4 @@
-"""How a call comes in over ASGI and a reply goes out: whole, in half, or in drips."""
+"""How a call comes in over ASGI and a reply goes out: whole, in half, in drips, or not at all."""
 
 from __future__ import annotations
 
@@ -38,6 +38,10 @@ async def deliver(delivery: Delivery, scope: Scope, send: Send, patience: Patien
     match delivery.fault:
         case Fault(kind="reset"):
             await _send_half(delivery.reply, scope, send)
+        case Fault(kind="hangup"):
+            await _hang_up(scope)
+        case Fault(kind="blackhole"):
+            await scope["state"]["lost"].wait()
         case Fault(kind="drip", seconds=seconds):
             await _send_slowly(delivery.reply, seconds, send, patience)
         case _:
@@ -65,6 +69,12 @@ async def _send_half(reply: Reply, scope: Scope, send: Send) -> None:
     transport = scope["state"]["transport"]
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     transport.abort()
+    await scope["state"]["lost"].wait()
+
+
+async def _hang_up(scope: Scope) -> None:
+    """Close without a word, as a server that has just lost patience with an idle connection."""
+    scope["state"]["transport"].abort()
     await scope["state"]["lost"].wait()
 
 

@@ -109,7 +109,7 @@ Spoil = Callable[[Answer, Fault, str], Reply]
 
 
 def spoil(fault: Fault, answer: Answer, retry_after_header: str) -> Reply:
-    """What is sent instead of the answer; `reset`, `slow` and `drip` send the answer itself, but badly."""
+    """What is sent instead of the answer; some faults strike the answer itself on its way."""
     return KINDS[fault.kind](answer, fault, retry_after_header)
 
 
@@ -156,4 +156,6 @@ KINDS: Mapping[str, Spoil] = {
     "redirect": _redirect,
     "slow": _whole,
     "drip": _whole,
+    "hangup": _whole,
+    "blackhole": _whole,
 }

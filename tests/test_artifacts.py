@@ -1,11 +1,23 @@
 """What the UI shows is rendered from values, and shows hostile text as text."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
 from prefect.client.schemas.actions import ArtifactCreate
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.artifacts import escape, render_batch, render_push, render_report, render_table, shorten
+from flows.artifacts import (
+    Progress,
+    escape,
+    publish_batch,
+    publish_run,
+    render_batch,
+    render_push,
+    render_report,
+    render_table,
+    shorten,
+)
 from sku_velocity.models import (
     BatchResult,
     Check,
@@ -20,6 +32,7 @@ from sku_velocity.models import (
     Verdict,
     Window,
 )
+from tests.prefect_fixtures import free_port
 
 BATCH = BatchResult(
     Chunk(12, 12_000, 1000, 1000),
@@ -139,3 +152,15 @@ def test_a_push_shows_what_was_taken_and_why_chunks_failed() -> None:
     shown = render_push(SyncRun("0199", "acme", "<b>WH</b>", Window.everything(), 1000), report)
     assert "9 of 10 chunks" in shown and "| Accepted | 880 |" in shown and "HTTP 401" in shown
     assert "<b>" not in shown and "Retry pushes only what is left" in shown
+
+
+@pytest.mark.filterwarnings("ignore:Artifact creation outside:FutureWarning")  # no run is needed to see it
+def test_what_prefect_does_not_take_to_be_shown_fails_nothing() -> None:
+    async def show() -> None:
+        await publish_batch(BATCH, [])
+        await publish_run(REPORT, [BATCH])
+        bar = await Progress.start("acme", "WH-01", 0, 1)
+        await bar.finish(1, 1)
+
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
+        asyncio.run(show())

@@ -340,6 +340,24 @@ def test_a_reset_ends_the_connection_in_the_middle_of_an_answer(server: Server) 
     assert server.stats().connections == 2
 
 
+def test_a_server_that_hangs_up_says_nothing(server: Server) -> None:
+    server.play(replace(BARE, faults=(Fault("hangup", offset=5, times=1),)))
+    with httpx.Client(base_url=server.url) as http:
+        ask(http)
+        with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
+            ask(http, offset=5)
+        assert len(ask(http, offset=5).json()) > 0
+    assert server.stats().connections == 2
+
+
+def test_a_black_hole_never_answers_and_holds_nobody_up() -> None:
+    with serve(replace(BARE, faults=(Fault("blackhole", times=1),))) as server:
+        with httpx.Client(base_url=server.url, timeout=0.05) as http, pytest.raises(httpx.ReadTimeout):
+            ask(http)
+        with httpx.Client(base_url=server.url) as http:
+            assert len(ask(http).json()) == 10
+
+
 @pytest.mark.parametrize("kind", ["slow", "drip"])
 def test_a_slow_answer_is_whole_in_the_end(server: Server, http: httpx.Client, kind: str) -> None:
     server.play(replace(BARE, faults=(Fault(kind, times=1, seconds=0.1),)))

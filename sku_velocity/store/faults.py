@@ -20,6 +20,7 @@ Verdict = tuple[type[VelocityError], str]
 _AWAY: Verdict = (StoreUnavailableError, "see that the database is up, then run again")
 _LOCKED: Verdict = (StoreUnavailableError, "another process is writing: run again when it has finished")
 _FULL: Verdict = (StoreUnavailableError, "make room on its disk, then run again")
+_ILL_DISK: Verdict = (StoreUnavailableError, "see that its disk is well and has room, then run again")
 _NO_HOST: Verdict = (StoreConfigurationError, "correct the host in the store's URL")
 _NO_RIGHTS: Verdict = (StoreConfigurationError, "grant the rights to read, write and create tables in it")
 _NO_FILE: Verdict = (StoreConfigurationError, "check the path, and the rights on the file and its directory")
@@ -31,7 +32,7 @@ _BY_SQLITE_CODE: dict[int, Verdict] = {
     sqlite3.SQLITE_LOCKED: _LOCKED,
     sqlite3.SQLITE_PROTOCOL: _LOCKED,
     sqlite3.SQLITE_FULL: _FULL,
-    sqlite3.SQLITE_IOERR: _AWAY,
+    sqlite3.SQLITE_IOERR: _ILL_DISK,
     sqlite3.SQLITE_READONLY: _NO_FILE,
     sqlite3.SQLITE_CANTOPEN: _NO_FILE,
     sqlite3.SQLITE_PERM: _NO_FILE,

@@ -14,14 +14,14 @@ from tests.chaos.windows import WindowRun, wait_until
 
 LONG, SHORT = 50, 6
 RECORDS = 1000
-REQUESTS = 23  # that one window of them takes: 20 pages, and two looks before and one after
+REQUESTS = 21  # that one window of them takes: 20 pages, and a look at the first one before
 LONGEST_MOMENT = 0.03  # seconds: as long as some pages take to land
 
 
 def kill(processes: ForkServerContext, server: Server, run: WindowRun, requests: int, moment: float) -> int:
     """Set about a window and kill the process, after so many requests and seconds; how far it was."""
     server.reset_stats()
-    process = processes.Process(target=run.go_on_and_stay)
+    process = processes.Process(target=run.go_on_and_stay, daemon=True)
     process.start()
     wait_until(lambda: server.stats().requests >= requests or not process.is_alive())
     time.sleep(moment)
@@ -57,7 +57,7 @@ def test_a_process_killed_between_the_commit_and_the_report_has_published_once(
         for seed in range(10 if is_long else 1):
             server.play(Scenario(records=RECORDS, seed=seed, bad_ratio=0.02))
             truth, run = true_content(server), WindowRun(server.url, store_url, f"run-{seed}")
-            process = processes.Process(target=run.go_on_and_stay)
+            process = processes.Process(target=run.go_on_and_stay, daemon=True)
             process.start()
             wait_until(lambda: seen_content(store_url) == truth)  # noqa: B023  # it is over in this turn
             process.kill()

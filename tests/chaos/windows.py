@@ -16,7 +16,7 @@ from sku_velocity.source.window import WindowReader
 from sku_velocity.store import Store
 from tests.steps_driver import no_sleep, read_whole
 
-PATIENCE = 60.0  # seconds
+PATIENCE = 120.0  # seconds
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,65 @@
+"""`python -m flows sync` as a process of its own, as cron and people start it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from tests.acme import TOKEN
+from tests.prefect_api import ask
+from tests.prefect_fixtures import CHECKOUT, PrefectServer
+from tests.waiting import until
+
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: its exit code, its report where it made one, and its standard error."""
+
+    exit_code: int
+    report: dict[str, Any]
+    errors: str
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Somebody's shell, in the checkout, with a source's spec and a store at hand."""
+
+    server: PrefectServer
+    source: str
+    store: str
+
+    def start(self, *more: str, **environment: str) -> subprocess.Popen[str]:
+        words = ["sync", "--source", self.source, "--store", self.store, "--json"]
+        words += ["--warehouse", "WH-01", "--token-env", "WMS_TOKEN", "--chunk-retries", "0", *more]
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows", *words],
+            cwd=CHECKOUT,
+            env=self.server.environment | {"WMS_TOKEN": TOKEN} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *more: str, **environment: str) -> Ended:
+        return ending(self.start(*more, **environment))
+
+
+def ending(process: subprocess.Popen[str]) -> Ended:
+    """Wait for a process's end."""
+    with process:
+        output, errors = process.communicate(timeout=180)
+    report = json.loads(output.splitlines()[-1]) if output.strip() else {}
+    return Ended(process.returncode, report, errors.strip())
+
+
+def states_of_tasks(server: PrefectServer, run: str) -> set[str]:
+    """The states in which a flow run's task runs have ended; some are told a few seconds late."""
+    states = {each["state_type"] for each in ask(server, "task_runs", run)}
+    if not states <= FINAL:
+        until(lambda: {each["state_type"] for each in ask(server, "task_runs", run)} <= FINAL)
+    return {each["state_type"] for each in ask(server, "task_runs", run)}

@@ -1,0 +1,34 @@
+"""A worker whose clock is an hour off reads the hour that was due, for the hour comes from the schedule."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.acme import spec_file, wms
+from tests.chaos.fault_log import FaultLog
+from tests.chaos.truth import seen_content, true_content
+from tests.test_choose_window import execute, schedule
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.usefixtures("prefect_server", "token")
+def test_the_hour_that_was_due_is_read_by_a_clock_that_is_fast(
+    tmp_path: Path, sqlite_url: str, fault_log: FaultLog
+) -> None:
+    due = datetime.now(UTC) - HOUR  # the time that it really is; this process is an hour ahead of it
+    end = (due - timedelta(minutes=10)).replace(minute=0, second=0, microsecond=0)
+    held = {"start": end - 4 * HOUR, "period": 8 * HOUR, "records": 4000}
+    with wms(tmp_path, **held) as (server, _):
+        source = spec_file(server, tmp_path, window={"params": {"start": "start", "end": "end"}})
+        request = {"source": source, "store": sqlite_url, "warehouse": "WH-01", "token_env": "WMS_TOKEN"}
+        started = time.monotonic()
+        report = asyncio.run(execute(asyncio.run(schedule(due, request))))
+        seconds, truth = time.monotonic() - started, true_content(server, start=end - HOUR, end=end)
+    assert (report.start, report.end) == (end - HOUR, end) and truth.total() > 400
+    fault_log.record("clock an hour off", truth, seen_content(sqlite_url), seconds)

