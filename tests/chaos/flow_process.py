@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,26 +35,35 @@ class Shell:
     source: str
     store: str
 
-    def start(self, *more: str, **environment: str) -> subprocess.Popen[str]:
+    @contextmanager
+    def running(
+        self, *more: str, chunk_retries: int = 0, **environment: str
+    ) -> Iterator[subprocess.Popen[str]]:
+        """The process, which does not outlive the block."""
         words = ["sync", "--source", self.source, "--store", self.store, "--json"]
-        words += ["--warehouse", "WH-01", "--token-env", "WMS_TOKEN", "--chunk-retries", "0", *more]
-        return subprocess.Popen(
+        words += ["--warehouse", "WH-01", "--token-env", "WMS_TOKEN"]
+        words += ["--chunk-retries", str(chunk_retries), *more]
+        with subprocess.Popen(
             [sys.executable, "-m", "flows", *words],
             cwd=CHECKOUT,
             env=self.server.environment | {"WMS_TOKEN": TOKEN} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
-    def run(self, *more: str, **environment: str) -> Ended:
-        return ending(self.start(*more, **environment))
+    def run(self, *more: str) -> Ended:
+        with self.running(*more) as process:
+            return ending(process)
 
 
 def ending(process: subprocess.Popen[str]) -> Ended:
     """Wait for a process's end."""
-    with process:
-        output, errors = process.communicate(timeout=180)
+    output, errors = process.communicate(timeout=180)
     report = json.loads(output.splitlines()[-1]) if output.strip() else {}
     return Ended(process.returncode, report, errors.strip())
 

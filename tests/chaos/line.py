@@ -23,6 +23,11 @@ class Line:
         self._server: asyncio.Server | None = None
         self._talks: set[asyncio.StreamWriter] = set()
 
+    @property
+    def api_url(self) -> str:
+        """Of a Prefect server at the other end."""
+        return f"http://{HOST}:{self.port}/api"
+
     @contextmanager
     def leading(self) -> Iterator[None]:
         thread = threading.Thread(target=self._loop.run_forever)

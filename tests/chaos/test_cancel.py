@@ -43,7 +43,13 @@ class Ui:
         self._deployment = self.post("/deployments/", deployment)["id"]
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        return self._http.post(path, json=body).raise_for_status().json()
+        """What the server answers, once it has the time."""
+
+        def answer() -> tuple[Any] | None:
+            reply = self._http.post(path, json=body)
+            return None if reply.status_code == 503 else (reply.raise_for_status().json(),)
+
+        return until(answer)[0]
 
     def start(self, parameters: dict[str, Any]) -> str:
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
@@ -104,6 +110,7 @@ def engines_of(run: str) -> list[int]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("worker")
 def test_a_cancelled_run_is_gone_soon_and_retry_goes_on(
     ui: Ui, prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str, fault_log: FaultLog

@@ -6,6 +6,8 @@ import random
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.acme import wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.flow_process import Shell
@@ -14,6 +16,7 @@ from tests.chaos.windows import wait_until
 from tests.prefect_fixtures import PrefectServer
 
 RECORDS = 2000  # in 20 chunks
+MOMENTS = 5
 
 
 def test_a_flow_that_is_killed_before_its_report_has_published_once(
@@ -21,7 +24,7 @@ def test_a_flow_that_is_killed_before_its_report_has_published_once(
 ) -> None:
     with wms(tmp_path, records=RECORDS) as (server, source):
         shell, truth = Shell(prefect_server, source, sqlite_url), true_content(server)
-        with shell.start() as process:
+        with shell.running() as process:
             wait_until(lambda: landed_in(sqlite_url) and seen_content(sqlite_url) == truth)
             process.kill()
             assert process.communicate()[0] == ""  # it has told nobody
@@ -34,15 +37,16 @@ def test_a_flow_that_is_killed_before_its_report_has_published_once(
     fault_log.record("kill -9 of the flow, before its report", truth, seen_content(sqlite_url), seconds)
 
 
+@pytest.mark.long
 def test_a_flow_that_is_killed_at_any_moment_can_be_gone_on_with(
-    prefect_server: PrefectServer, tmp_path: Path, store_url: str, fault_log: FaultLog, is_long: bool
+    prefect_server: PrefectServer, tmp_path: Path, store_url: str, fault_log: FaultLog
 ) -> None:
     chance = random.Random(5)
-    for turn in range(5 if is_long else 1):
+    for turn in range(MOMENTS):
         with wms(tmp_path, records=RECORDS, seed=turn, latency=0.1) as (server, source):
             shell, known = Shell(prefect_server, source, store_url), len(runs_in(store_url))
             requests, moment = chance.randint(5, 20), chance.uniform(0, 0.1)
-            with shell.start() as process:
+            with shell.running() as process:
                 wait_until(lambda: server.stats().requests >= requests)  # noqa: B023
                 time.sleep(moment)
                 process.kill()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import httpx
+import pytest
+
 from tests.acme import wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.flow_process import Shell, ending, states_of_tasks
@@ -19,10 +22,12 @@ GRACE = 150.0  # seconds, on a busy machine; Prefect's own exit would take sever
 def test_a_run_outlasts_a_server_that_is_away_for_a_while(
     prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str, fault_log: FaultLog, is_long: bool
 ) -> None:
-    line = Line(int(prefect_server.api_url.split(":")[2].split("/")[0]))
-    with line.leading(), wms(tmp_path, records=3000, latency=0.2) as (server, source):
-        shell = Shell(prefect_server, source, sqlite_url)
-        process = shell.start(PREFECT_API_URL=f"http://127.0.0.1:{line.port}/api")
+    line = Line(httpx.URL(prefect_server.api_url).port or 0)
+    with (
+        line.leading(),
+        wms(tmp_path, records=3000, latency=0.2) as (server, source),
+        Shell(prefect_server, source, sqlite_url).running(PREFECT_API_URL=line.api_url) as process,
+    ):
         wait_until(lambda: landed_in(sqlite_url) >= 3)
         line.cut()
         time.sleep(20 if is_long else 5)
@@ -36,15 +41,15 @@ def test_a_run_outlasts_a_server_that_is_away_for_a_while(
     assert "RUNNING" not in states_of_tasks(prefect_server, run)
 
 
+@pytest.mark.long
 def test_a_run_that_a_server_is_away_from_for_too_long_ends_and_can_be_gone_on_with(
     prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str, fault_log: FaultLog
 ) -> None:
-    line = Line(int(prefect_server.api_url.split(":")[2].split("/")[0]))
+    line = Line(httpx.URL(prefect_server.api_url).port or 0)
+    impatient = {"PREFECT_API_URL": line.api_url, "PREFECT_CLIENT_MAX_RETRIES": "0"}
     with wms(tmp_path, records=3000, latency=0.2) as (server, source):
         shell = Shell(prefect_server, source, sqlite_url)
-        with line.leading():
-            impatient = {"PREFECT_CLIENT_MAX_RETRIES": "0"}
-            process = shell.start(PREFECT_API_URL=f"http://127.0.0.1:{line.port}/api", **impatient)
+        with line.leading(), shell.running(**impatient) as process:
             wait_until(lambda: landed_in(sqlite_url) >= 3)
             line.cut()
             cut = time.monotonic()

@@ -31,11 +31,11 @@ def test_a_signal_ends_a_run_in_one_line_and_the_next_goes_on(
 ) -> None:
     with wms(tmp_path, records=3000, latency=0.2) as (server, source):
         shell = Shell(prefect_server, source, sqlite_url)
-        process = shell.start()
-        wait_until(lambda: landed_in(sqlite_url) >= 3)
-        asked, sent = time.monotonic(), server.stats().requests
-        process.send_signal(number)
-        ended = ending(process)
+        with shell.running() as process:
+            wait_until(lambda: landed_in(sqlite_url) >= 3)
+            asked, sent = time.monotonic(), server.stats().requests
+            process.send_signal(number)
+            ended = ending(process)
         assert time.monotonic() - asked < GRACE
         assert server.stats().requests <= sent + IN_FLIGHT
         [run] = runs_in(sqlite_url)

@@ -87,8 +87,10 @@ def test_a_flow_outlasts_a_database_that_is_away_for_a_while(
     tmp_path: Path,
     fault_log: FaultLog,
 ) -> None:
-    with wms(tmp_path, records=3000, latency=0.2) as (server, source):
-        process = Shell(prefect_server, source, postgresql_url).start("--chunk-retries", "2")
+    with (
+        wms(tmp_path, records=3000, latency=0.2) as (server, source),
+        Shell(prefect_server, source, postgresql_url).running(chunk_retries=2) as process,
+    ):
         wait_until(lambda: landed_in(postgresql_url) >= 3)
         stop(postgresql)
         time.sleep(20)

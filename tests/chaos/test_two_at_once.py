@@ -11,7 +11,7 @@ from tests.chaos.fault_log import FaultLog
 from tests.chaos.truth import runs_in, seen_content, true_content
 from tests.chaos.windows import WindowRun
 
-LONG, SHORT = 10, 2
+LONG, SHORT = 10, 1
 
 
 def at_once(processes: ForkServerContext, *runs: WindowRun) -> list[int | None]:
