@@ -90,7 +90,7 @@ async def find_run(connection: AsyncConnection, flow_run_id: str) -> RunRow | No
     """The run of this id, if the store knows it."""
     rows = await connection.execute(select(sync_runs).where(sync_runs.c.flow_run_id == flow_run_id))
     row = rows.one_or_none()
-    return _to_run(row) if row else None
+    return to_run(row) if row else None
 
 
 async def get_run(connection: AsyncConnection, flow_run_id: str) -> RunRow:
@@ -235,7 +235,8 @@ def _chunk_values(key: int, chunk: Chunk, cursor: str | None = None) -> dict[str
     }
 
 
-def _to_run(row: Row[Any]) -> RunRow:
+def to_run(row: Row[Any]) -> RunRow:
+    """A row as a run."""
     run = SyncRun(
         row.flow_run_id,
         row.source,

@@ -30,7 +30,7 @@ async def replace_page(connection: AsyncConnection, key: int, result: PageResult
     """Put a page's rows where its positions are, in place of whatever stood there."""
     await _clear(connection, key, result.page)
     if result.movements:
-        await _insert_movements(connection, key, result.movements)
+        await insert_movements(connection, key, result.movements)
     if result.items:
         await _insert_items(connection, key, result.items)
     if result.dead_letters:
@@ -72,7 +72,8 @@ async def _clear(connection: AsyncConnection, key: int, page: Page) -> None:
         )
 
 
-async def _insert_movements(connection: AsyncConnection, key: int, rows: Sequence[MovementRow]) -> None:
+async def insert_movements(connection: AsyncConnection, key: int, rows: Sequence[MovementRow]) -> None:
+    """Enter movements of a run, at positions where none stands."""
     if connection.dialect.name == "postgresql":
         values: list[tuple[Any, ...]] = [(key, *row) for row in rows]
     else:

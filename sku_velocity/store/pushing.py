@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, false, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, false, insert, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import IncompleteWindowError, StoreConfigurationError
@@ -46,7 +46,7 @@ async def find_push(
             pushes.c.chunk_index == index,
             pushes.c.engine == engine,
         )
-        .with_for_update(of=pushes)
+        .with_for_update(of=[pushes, chunks])  # a replay locks the chunk: no row comes into a begun batch
     )
     return rows.one_or_none()
 
@@ -81,8 +81,13 @@ async def write_push(connection: AsyncConnection, row: Row[Any], **values: Any) 
         & (pushes.c.engine == row.engine)
     )
     if values.get("state") == PushState.PUSHED:
-        values["pushed_at"] = datetime.now(UTC)
+        values |= {"pushed_at": datetime.now(UTC), "replayed": None}
     await connection.execute(update(pushes).where(place).values(**values))
+
+
+def reopening(positions: Sequence[int]) -> dict[str, Any]:
+    """What `write_push` enters of a chunk that was sent whole and has rows at more positions since."""
+    return {"state": PushState.BEGUN, "next_position": positions[0], "replayed": json.dumps(positions)}
 
 
 async def read_showing(connection: AsyncConnection, key: int) -> list[Window]:
@@ -129,6 +134,7 @@ async def read_rows(
             movements.c.position >= row.next_position,
             movements.c.position < until,
             or_(false(), *map(_is_within, ranges)),
+            _is_left(row),
         )
         .order_by(movements.c.position)
         .limit(limit)
@@ -139,6 +145,11 @@ async def read_rows(
 def _is_within(window: Window) -> ColumnElement[bool]:
     at = movements.c.timestamp_utc
     return and_(at >= window.start, at < window.end)
+
+
+def _is_left(row: Row[Any]) -> ColumnElement[bool]:
+    """Of a chunk that was sent before, the rows that came by a replay since; of any other, all rows."""
+    return true() if row.replayed is None else movements.c.position.in_(json.loads(row.replayed))
 
 
 def open_batch(row: Row[Any], rows: Sequence[MovementRow], is_new: bool) -> OpenBatch:
@@ -168,14 +179,25 @@ async def keep_rejects(
     kept = {
         row.position: to_letter(row) for row in await connection.execute(select(dead_letters).where(place))
     }
-    kept |= {each.position: _merged(kept.get(each.position), each) for each in letters}
-    await connection.execute(delete(dead_letters).where(place))
-    await connection.execute(insert(dead_letters), letter_values(key, kept.values(), STAGE))
+    if new := [each for each in letters if each.position not in kept]:
+        await connection.execute(insert(dead_letters), letter_values(key, new, STAGE))
+    merged = [_merged(kept[each.position], each) for each in letters if each.position in kept]
+    # Open again, where it was closed; by whom and why stays told.
+    if again := [each for each in merged if each != kept[each.position]]:
+        reopened = update(dead_letters).where(
+            dead_letters.c.run_key == key,
+            dead_letters.c.stage == STAGE,
+            dead_letters.c.position == bindparam("place"),
+        )
+        values = [
+            {"place": row["position"], "raw": row["raw"], "reasons": row["reasons"], "state": "open"}
+            for row in letter_values(key, again, STAGE)
+        ]
+        await connection.execute(reopened, values)
 
 
-def _merged(kept: DeadLetter | None, letter: DeadLetter) -> DeadLetter:
-    known = kept.reasons if kept else ()
-    return replace(letter, reasons=tuple(dict.fromkeys((*known, *letter.reasons))))
+def _merged(kept: DeadLetter, letter: DeadLetter) -> DeadLetter:
+    return replace(letter, reasons=tuple(dict.fromkeys((*kept.reasons, *letter.reasons))))
 
 
 def to_push(row: Row[Any]) -> ChunkPush:

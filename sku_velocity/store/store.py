@@ -28,6 +28,7 @@ from sku_velocity.standing import Coverage, Standing
 from sku_velocity.store import (
     daily,
     ledger,
+    letters,
     masters,
     overview,
     pages,
@@ -37,6 +38,7 @@ from sku_velocity.store import (
     velocities,
 )
 from sku_velocity.store.engine import Database
+from sku_velocity.store.letter_ledger import LetterLedger
 from sku_velocity.store.published import Piece
 from sku_velocity.store.push_ledger import PushLedger
 from sku_velocity.store.told_classes import ToldClasses
@@ -48,13 +50,14 @@ class Store:
     A store belongs to the event loop that opened it. Every method raises StoreUnavailableError where the
     database is away, locked or full, and StoreConfigurationError where it cannot be used as configured
     or does not know the run. No message shows a password. `pushes` and `told_classes` hold what the slotting
-    engines have been sent.
+    engines have been sent, `letters` where each dead letter stands.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.pushes = PushLedger(database)
         self.told_classes = ToldClasses(database)
+        self.letters = LetterLedger(database)
 
     def __repr__(self) -> str:
         return f"Store({self._database.where})"
@@ -123,13 +126,22 @@ class Store:
             await ledger.write_batch(connection, key, ledger.after_failure(batch, error))
 
     async def replan(self, flow_run_id: str, total: int | None, chunks: Sequence[Chunk]) -> SyncRun:
-        """Have a window read again by a new plan. Raises IncompleteWindowError where it was published."""
+        """Have a window read again by a new plan.
+
+        Raises IncompleteWindowError where it was published, or where dead letters of it were replayed or
+        discarded: what was decided about them would be gone.
+        """
         async with self._database.writing() as connection:
             row = await publishing.take_turn(connection, flow_run_id)
             if row.run.state not in (RunState.RUNNING, RunState.INCOMPLETE):
                 raise IncompleteWindowError(
                     f"run {flow_run_id} of {row.run.warehouse} was {row.run.state} meanwhile: "
                     "start a new run of this window"
+                )
+            if closed := await letters.count_closed(connection, row.key):
+                raise IncompleteWindowError(
+                    f"run {flow_run_id} of {row.run.warehouse} has {closed} dead letters that were replayed "
+                    "or discarded, and is not read again: start a new run of this window"
                 )
             await ledger.replace_plan(connection, row.key, total, chunks)
             return (await ledger.get_run(connection, flow_run_id)).run

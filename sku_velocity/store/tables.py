@@ -177,6 +177,11 @@ dead_letters = Table(
     Column("raw", ForeignText, nullable=False),
     Column("reasons", ForeignText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # Its state, and the last change of it: by whom, when and why.
+    Column("state", Text, nullable=False, server_default="open"),
+    Column("changed_by", ForeignText),
+    Column("changed_at", UtcDateTime),
+    Column("note", ForeignText),
     PrimaryKeyConstraint("run_key", "stage", "position"),
 )
 
@@ -208,6 +213,8 @@ pushes = Table(
     Column("until_position", BigInteger),
     Column("showing", Text),
     Column("idempotency_key", Text),
+    # Where all of the chunk had been sent: the positions of rows that came by a replay since, in order.
+    Column("replayed", Text),
     Column("accepted", BigInteger, nullable=False, default=0),
     Column("rejected", BigInteger, nullable=False, default=0),
     Column("requests", Integer, nullable=False, default=0),

@@ -1,0 +1,61 @@
+"""Dead letters read again: what becomes of each by the spec as it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sku_velocity.errors import UnreadableBodyError
+from sku_velocity.master import Master
+from sku_velocity.models import DeadLetter, MovementRow, Page, PageResult, Reason, SyncRun
+from sku_velocity.source.spec import RecordsSpec, SourceSpec
+from sku_velocity.validation import PageReader
+
+
+class Fate(StrEnum):
+    """What becomes of a record; the words are those of the ledger's counts."""
+
+    LOADED = "loaded"
+    TRIMMED = "trimmed"
+    FILTERED = "filtered"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True)
+class Rejudged:
+    """A letter's position and fate: with its row where it is loaded, its reasons where it is rejected."""
+
+    position: int
+    fate: Fate
+    row: MovementRow | None = None
+    reasons: tuple[Reason, ...] = ()
+
+
+def rejudge(
+    spec: SourceSpec, run: SyncRun, master: Master | None, letters: Iterable[DeadLetter]
+) -> list[Rejudged]:
+    """Hold letters of a run to the rules that a record of its window is held to, by this spec.
+
+    One by one, so that each one's fate is known, and one that cannot be read costs itself alone.
+    """
+    bare = spec.model_copy(update={"records": RecordsSpec()})  # a letter has no envelope
+    reader = PageReader(bare, run.warehouse, run.window, master)
+    return [_rejudge(reader, letter) for letter in letters]
+
+
+def _rejudge(reader: PageReader, letter: DeadLetter) -> Rejudged:
+    place = letter.position
+    try:
+        result = reader.judge(reader.read(f"[{letter.raw}]".encode()), Page(place, 1))
+    except UnreadableBodyError as error:
+        return Rejudged(place, Fate.REJECTED, reasons=(Reason("", str(error)),))
+    return _fate_of(place, result)
+
+
+def _fate_of(place: int, result: PageResult) -> Rejudged:
+    if result.movements:
+        return Rejudged(place, Fate.LOADED, result.movements[0])
+    if result.dead_letters:
+        return Rejudged(place, Fate.REJECTED, reasons=result.dead_letters[0].reasons)
+    return Rejudged(place, Fate.FILTERED if result.filtered else Fate.TRIMMED)
