@@ -23,6 +23,8 @@ from blocks.wms import WmsSource, find_source
 from flows.check_source import SourceCheck, print_check
 from flows.check_source import check_source as try_source
 from flows.last_words import leave
+from flows.letters_command import app as dead_letters
+from flows.letters_command import replay
 from flows.master_command import sync_master
 from flows.owner import backfill, status
 from flows.patience import CHUNK_RETRIES
@@ -58,6 +60,8 @@ app = App(
 app.command(sync_master)
 app.command(status)
 app.command(backfill)
+app.command(dead_letters)
+app.command(replay)
 app.command(
     "flows.cli_velocity:refresh",  # imported where it is asked for: the others need no pandas
     name="refresh-velocity",

@@ -43,8 +43,12 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:@])")
 
 def escape(text: str) -> str:
     """Text that came from outside, made to show as itself in Markdown: no markup, no link, one line."""
-    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return _MARKDOWN.sub(r"\\\1", plain).replace(r"\<", "&lt;").replace(r"\&", "&amp;")
+    return _MARKDOWN.sub(r"\\\1", one_line(text)).replace(r"\<", "&lt;").replace(r"\&", "&amp;")
+
+
+def one_line(text: str) -> str:
+    """Text that came from outside, on one line and without what steers a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def shorten(text: str, characters: int = SHOWN_CHARACTERS) -> str:

@@ -15,7 +15,12 @@ from tests.prefect_fixtures import PrefectServer
 
 pytestmark = pytest.mark.usefixtures("token")
 
-KEYED = {"acme-batches": "table", "acme-summary": "markdown", "acme-progress": "progress"}
+KEYED = {
+    "acme-batches": "table",
+    "acme-summary": "markdown",
+    "acme-progress": "progress",
+    "acme-rejects": "markdown",
+}
 HOSTILE = "[click](javascript:alert(1))<script>alert(1)</script>"
 
 

@@ -1,0 +1,42 @@
+"""The events by which automations learn how a window ended."""
+
+from __future__ import annotations
+
+from prefect.events import emit_event
+
+from flows.artifacts import one_line, shorten
+from sku_velocity.models import RunReport
+
+INCOMPLETE_EVENT = "sku-velocity.window.incomplete"
+REJECTS_EVENT = "sku-velocity.window.rejects"
+SHOWN_NAME = 80  # characters of a warehouse's name
+
+
+def emit_window_events(report: RunReport) -> None:
+    """Tell of a window that was not proven whole, and of one with rejects; of both, where it is both."""
+    broken = [check.name for check in report.checks if check.held is False]
+    if broken:
+        _emit(INCOMPLETE_EVENT, report, failed_chunks=len(report.failed_chunks), broken=broken)
+    if report.rejected:
+        _emit(REJECTS_EVENT, report, published=report.published)
+
+
+def _emit(event: str, report: RunReport, **more: object) -> None:
+    label = shorten(one_line(report.label), SHOWN_NAME)
+    told = {
+        "run": report.flow_run_id,
+        "source": report.source,
+        "warehouse": label,
+        "start": report.start and report.start.isoformat(),
+        "end": report.end and report.end.isoformat(),
+        "fetched": report.fetched,
+        "loaded": report.loaded,
+        "rejected": report.rejected,
+    }
+    resource = {
+        "prefect.resource.id": f"sku-velocity.window.{report.source}.{label}",
+        "prefect.resource.name": f"{label} from {report.source}",
+        "sku-velocity.source": report.source,
+        "sku-velocity.warehouse": label,
+    }
+    emit_event(event, resource, payload=told | more)

@@ -1,0 +1,349 @@
+"""`python -m flows dead-letters list|show|export|discard`, and `python -m flows replay`."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, TextIO, TypeVar
+
+from cyclopts import App, Parameter
+from prefect.client.schemas.objects import State
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from blocks.store import find_store
+from flows.artifacts import one_line, shorten
+from flows.replay_dead_letters import replay_dead_letters, window_of
+from flows.terminal import silence_prefect, without_password
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.letter_export import Format, as_record, lines
+from sku_velocity.letters import VALIDATION, KeptLetter, LetterState, Selection
+from sku_velocity.replay import ReplayReport
+from sku_velocity.store import Store
+
+R = TypeVar("R")
+
+DONE, NOT_DONE = 0, 1
+SHOWN = 50  # letters of a list, unless told otherwise
+SHOWN_CHARACTERS = 60  # of a cell
+BATCH = 1000  # letters in memory at a time
+FLAG = Parameter(negative="")
+
+app = App(name="dead-letters", help="List, show, export and discard the records that may not pass.")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Which:
+    """Which letters are meant: those that fit all that is given."""
+
+    source: str | None = None
+    """The source's name, as its spec says it."""
+    warehouse: str | None = None
+    """The warehouse."""
+    run: str | None = None
+    """The id of the sync run."""
+    reason: str | None = None
+    """A text within the reasons, such as units_moved, in any case."""
+    stage: str | None = None
+    """validation (a record that may not pass) or push (a row that a slotting engine refused)."""
+    start: datetime | None = None
+    """Only of windows that end after this, in ISO 8601 with its zone."""
+    end: datetime | None = None
+    """Only of windows that start before this."""
+
+    def selection(self, **more: Any) -> Selection:
+        return Selection(
+            source=self.source,
+            warehouse=self.warehouse,
+            run=self.run,
+            reason=self.reason,
+            stage=self.stage,
+            window=window_of(self.start, self.end),
+            **more,
+        )
+
+
+ALL = Which()
+
+
+@app.command(name="list")
+def list_letters(
+    *,
+    which: Which = ALL,
+    state: LetterState | None = LetterState.OPEN,
+    every_state: Annotated[bool, FLAG] = False,
+    limit: Annotated[int, Parameter(help="How many of each kind are listed at most.")] = SHOWN,
+    store: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """List dead letters: first those of what shows, which are work to do, then those of other runs.
+
+    Of other runs are those of windows that were superseded, whose records were read again, and those
+    of windows that are not published.
+
+    Parameters
+    ----------
+    state
+        Where they stand: open, replayed or discarded.
+    every_state
+        List them wherever they stand.
+    store
+        A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
+    as_json
+        Print them as JSON.
+    """
+    wanted = which.selection(state=None if every_state else state)
+    kinds = {True: "of windows that show", False: "of runs that do not show"}
+
+    async def read(opened: Store) -> dict[bool, tuple[int, list[KeptLetter]]]:
+        found = {}
+        for shows in kinds:
+            these = replace(wanted, shows=shows)
+            found[shows] = await opened.letters.count(these), await opened.letters.read(these, limit)
+        return found
+
+    found = _on_store(store, read)
+    if as_json:
+        told = {"showing" if shows else "apart": _as_json(*found[shows]) for shows in kinds}
+        print(json.dumps(told))
+        return DONE
+    for shows, kind in kinds.items():
+        _print_list(f"{found[shows][0]} {'' if every_state else f'{state} '}{kind}", *found[shows])
+    return DONE
+
+
+@app.command
+def show(
+    run: str,
+    position: int,
+    *,
+    stage: str = VALIDATION,
+    store: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Show one dead letter: its place, every reason, its record, and what became of it.
+
+    Parameters
+    ----------
+    run
+        The id of its sync run.
+    position
+        Its position in the window.
+    stage
+        validation or push.
+    store
+        A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
+    as_json
+        Print it as JSON, its record to the letter.
+    """
+    wanted = Selection(run=run, position=position, stage=stage)
+    found = _on_store(store, lambda opened: opened.letters.read(wanted))
+    if not found:
+        raise ConfigurationError(f"run {run} has no dead letter of stage {stage} at position {position}")
+    if as_json:
+        print(json.dumps(as_record(found[0])))
+    else:
+        _print_letter(found[0])
+    return DONE
+
+
+@app.command
+def export(
+    *,
+    which: Which = ALL,
+    state: LetterState | None = None,
+    form: Annotated[Format, Parameter(name="--format")] = Format.CSV,
+    to: Path | None = None,
+    store: str | None = None,
+) -> int:
+    """Write dead letters out, one by one: as CSV for a spreadsheet, or as JSON lines with the exact record.
+
+    In CSV, a cell that a spreadsheet would take for a formula (it begins with = + - @, a tab or a carriage
+    return), or that begins with ', gets a ' in front.
+
+    Parameters
+    ----------
+    state
+        Where they stand: open, replayed or discarded. Default: all.
+    form
+        csv or jsonl.
+    to
+        The file to write. Default: standard output.
+    store
+        A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
+    """
+    wanted = which.selection(state=state)
+
+    async def write(opened: Store, file: TextIO) -> None:
+        async with aclosing(opened.letters.stream(wanted, BATCH)) as letters:
+            async for line in lines(letters, form):
+                file.write(line)
+
+    if to is None:
+        _on_store(store, lambda opened: write(opened, sys.stdout))
+        return DONE
+    try:
+        with to.open("w", encoding="utf-8", newline="") as file:
+            _on_store(store, lambda opened: write(opened, file))
+    except OSError as error:
+        raise ConfigurationError(f"--to {to} cannot be written: {error}") from error
+    return DONE
+
+
+@app.command
+def discard(
+    *,
+    which: Which = ALL,
+    note: str,
+    position: int | None = None,
+    who: str | None = None,
+    store: str | None = None,
+) -> int:
+    """Give up open dead letters: they stay, with who did it, when and why, and count as rejected.
+
+    Parameters
+    ----------
+    note
+        Why, for those who will ask.
+    position
+        Only the letter at this position.
+    who
+        Who gives them up. Default: the login name.
+    store
+        A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
+    """
+    if not note.strip():
+        raise ConfigurationError("--note is empty: say why they are given up")
+    if which == ALL:
+        raise ConfigurationError("say which: give --run, --source, --warehouse, --reason, --start or --end")
+    wanted, by = which.selection(position=position), who or getpass.getuser()
+    count = _on_store(store, lambda opened: opened.letters.discard(wanted, by, note))
+    print(f"{count} discarded")
+    return DONE
+
+
+def replay(
+    *,
+    source: str,
+    warehouse: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    reason: str | None = None,
+    run: str | None = None,
+    store: str | None = None,
+    who: str | None = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    verbose: Annotated[bool, FLAG] = False,
+) -> int:
+    """Judge open dead letters anew by the source's spec as it is now, and publish those that are valid.
+
+    Ends with 0, or 1 where a run could not be judged, 2 on bad usage or configuration.
+
+    Parameters
+    ----------
+    source
+        A wms-source block's name, or the path of a spec file (.yaml): the one that was mended.
+    warehouse
+        Only this warehouse's letters.
+    start
+        Only of windows that end after this, in ISO 8601 with its zone.
+    end
+        Only of windows that start before this.
+    reason
+        Only letters whose reasons hold this text, such as units_moved.
+    run
+        Only letters of the sync run with this id.
+    store
+        A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
+    who
+        Who asks for it. Default: the login name.
+    as_json
+        Print the report as JSON, in the last line of standard output.
+    verbose
+        Show Prefect's log as well.
+    """
+    if not verbose:
+        silence_prefect()
+    request = {
+        "source": source,
+        "warehouse": warehouse,
+        "start": start,
+        "end": end,
+        "reason": reason,
+        "run": run,
+        "store": without_password(store),  # Prefect keeps parameters in clear
+        "who": who or getpass.getuser(),
+    }
+
+    async def run_flow() -> tuple[State[Any], Any]:
+        state: State[Any] = await replay_dead_letters(**request, return_state=True)
+        return state, await state.aresult(raise_on_failure=False)
+
+    state, ended = asyncio.run(run_flow())
+    if not isinstance(ended, ReplayReport):
+        raise ended
+    if as_json:
+        print(ended.model_dump_json())
+    else:
+        print_replay(ended, state.message or "")
+    return DONE if state.is_completed() else NOT_DONE
+
+
+def print_replay(report: ReplayReport, message: str) -> None:
+    """What a replay came to, and why letters stay open."""
+    for run in report.runs:
+        for reason, count in run.reasons.items():
+            print(_cell(f"{count} stay open in {run.warehouse} {run.window}: {reason}", 300))
+    print(one_line(message))
+
+
+def _on_store(name: str | None, ask: Callable[[Store], Awaitable[R]]) -> R:
+    async def run() -> R:
+        block = await find_store(without_password(name))
+        async with block.get_store() as opened:
+            return await ask(opened)
+
+    silence_prefect()
+    return asyncio.run(run())
+
+
+def _as_json(total: int, letters: list[KeptLetter]) -> dict[str, Any]:
+    return {"total": total, "letters": [as_record(each) for each in letters]}
+
+
+def _print_list(title: str, total: int, letters: list[KeptLetter]) -> None:
+    console = Console()
+    console.print(title, style="bold", markup=False, highlight=False)
+    if not letters:
+        return
+    table = Table()
+    for name in ("source", "warehouse", "window", "run", "position", "stage", "state", "reasons"):
+        table.add_column(name, overflow="fold")
+    for kept in letters:
+        cells = (kept.source, kept.warehouse, kept.window, kept.run, kept.letter.position, kept.stage)
+        table.add_row(*(Text(_cell(str(each))) for each in (*cells, kept.state, kept.reasons)))
+    console.print(table)
+    if total > len(letters):
+        console.print(f"and {total - len(letters)} more: see --limit, or `dead-letters export`")
+
+
+def _print_letter(kept: KeptLetter) -> None:
+    told = as_record(kept) | {"reasons": kept.reasons}
+    console = Console()
+    for name, value in told.items():
+        if value is not None:
+            line = f"{name:12}  {one_line(str(value))}"
+            console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def _cell(text: str, characters: int = SHOWN_CHARACTERS) -> str:
+    return shorten(one_line(text), characters)

@@ -1,0 +1,72 @@
+"""The artifact of rejects by reason, each with a sample and its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prefect import task
+from prefect.artifacts import acreate_markdown_artifact
+
+from flows.artifacts import escape, shorten
+from flows.connections import Connections
+from flows.patience import PATIENT, outcome
+from sku_velocity.letters import VALIDATION, LetterState, RejectGroup, Selection
+from sku_velocity.models import RunReport
+from sku_velocity.store import Store
+
+SHOWN_GROUPS = 20
+SHOWN_NAME = 80  # characters of a warehouse's name
+
+
+def render_rejects(title: str, total: int, groups: Sequence[RejectGroup]) -> str:
+    """Rejects by reason as Markdown, those with most records first; each record counts once."""
+    lines = [
+        f"# {total} {title}",
+        "",
+        "`python -m flows dead-letters` lists, exports and discards them; `python -m flows replay` publishes "
+        "those that a mended spec lets pass.",
+        "",
+        "| Records | Reasons | A sample | Its place |",
+        "| ---: | --- | --- | --- |",
+        *map(_row, groups),
+    ]
+    if rest := total - sum(each.count for each in groups):
+        lines += ["", f"and {rest} for other reasons"]
+    return "\n".join(lines)
+
+
+def _row(group: RejectGroup) -> str:
+    kept = group.sample
+    place = f"{escape(shorten(kept.warehouse, SHOWN_NAME))} from {escape(kept.source)}, {kept.window}, "
+    place += f"position {kept.letter.position}, run `{kept.run}`"
+    reasons, record = escape(shorten(kept.reasons)), escape(shorten(kept.letter.raw))
+    return f"| {group.count} | {reasons} | {record} | {place} |"
+
+
+async def publish_rejects(store: Store, source: str, title: str, wanted: Selection) -> None:
+    """Show these letters under their source's stable key."""
+    groups, total = await store.letters.by_reason(wanted, SHOWN_GROUPS), await store.letters.count(wanted)
+    await acreate_markdown_artifact(
+        render_rejects(title, total, groups), key=f"{source}-rejects", description="Rejects by reason"
+    )
+
+
+async def publish_open_rejects(store: Store, source: str) -> None:
+    """Show what is left to do of a source: the open letters of what shows."""
+    wanted = Selection(source=source, stage=VALIDATION, state=LetterState.OPEN, shows=True)
+    await publish_rejects(store, source, f"open dead letters of {source}", wanted)
+
+
+@task(task_run_name="show rejects {report.label}", **PATIENT)
+async def show_rejects(connections: Connections, report: RunReport) -> None:
+    """Show what was rejected of one window."""
+    async with connections.store() as store:
+        title = f"rejects of {escape(report.label)} from {report.source}"
+        wanted = Selection(run=report.flow_run_id, stage=VALIDATION)
+        await publish_rejects(store, report.source, title, wanted)
+
+
+async def publish_window_rejects(connections: Connections, report: RunReport, retries: int) -> None:
+    """Show what was rejected of a window, where anything was."""
+    if report.rejected:
+        await outcome(show_rejects.with_options(retries=retries).submit(connections, report))

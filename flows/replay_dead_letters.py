@@ -1,0 +1,140 @@
+"""Rejects that a mended spec lets pass: judged again, and put where they belong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+from prefect import flow, runtime, task
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+from pydantic import AwareDatetime, Field
+
+from blocks.store import find_store
+from blocks.wms import find_source
+from flows.connections import Connections
+from flows.patience import PATIENT, outcome
+from flows.rejects import publish_open_rejects
+from flows.task_runner import EventLoopTaskRunner
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.letters import VALIDATION, LetterState, Selection
+from sku_velocity.models import EARLIEST, LATEST, SyncRun, Window
+from sku_velocity.replay import ReplayReport, RunReplay, replay_run
+
+
+@task(task_run_name="find dead letters", **PATIENT)
+async def find_runs(connections: Connections, wanted: Selection) -> list[SyncRun]:
+    """The published and the incomplete runs that hold any of these letters."""
+    async with connections.store() as store:
+        return await store.letters.runs(wanted)
+
+
+@task(task_run_name="replay {run.label} {run.window}", **PATIENT)
+async def replay_letters(connections: Connections, run: SyncRun, wanted: Selection, who: str) -> RunReplay:
+    """Judge one run's letters anew; a run whose master is not here any more is left, and says so."""
+    async with connections.store() as store:
+        try:
+            return await replay_run(store, connections.source.spec, run, wanted, who)
+        except ConfigurationError as error:
+            return RunReplay(run=run.id, warehouse=run.warehouse, window=str(run.window), error=str(error))
+
+
+@task(task_run_name="show what is left", **PATIENT)
+async def show_open(connections: Connections) -> None:
+    """Show the open letters of the source."""
+    async with connections.store() as store:
+        await publish_open_rejects(store, connections.source.spec.name)
+
+
+@flow(
+    name="replay-dead-letters",
+    flow_run_name="dead letters of {source}",
+    task_runner=EventLoopTaskRunner(),
+    persist_result=False,
+)
+async def replay_dead_letters(
+    source: str,
+    warehouse: Annotated[str, Field(min_length=1)] | None = None,
+    start: AwareDatetime | None = None,
+    end: AwareDatetime | None = None,
+    reason: str | None = None,
+    run: str | None = None,
+    store: str | None = None,
+    who: str | None = None,
+) -> Any:
+    """Judge a source's open dead letters anew by its spec as it is now, and publish those that are valid.
+
+    Each takes its place in the window that it was read in. Nothing is read from the source, and letters of
+    stage push, rows that a slotting engine refused, are left alone.
+
+    Args:
+        source: A wms-source block's name, or the path of a spec file (.yaml): the one that was mended.
+        warehouse: Only this warehouse's letters. Empty: all.
+        start: Only of windows that end after this, with its zone. Empty: from the first on.
+        end: Only of windows that start before this. Empty: up to the last.
+        reason: Only letters whose reasons hold this text, such as units_moved. Empty: all.
+        run: Only letters of the sync run with this id. Empty: all.
+        store: A velocity-store block's name, or a URL without password. Empty: $SKU_VELOCITY_STORE.
+        who: Who asks for it, as the letters will tell. Empty: this flow run.
+    """
+    connections = Connections(await find_source(source), await find_store(store))
+    spec = connections.source.spec
+    if spec.items is not None:
+        raise ConfigurationError(
+            f"{spec.name} holds items, not movements: a master's version never changes; sync-master makes "
+            "a new one by the mended spec"
+        )
+    wanted = Selection(
+        source=spec.name,
+        warehouse=warehouse,
+        run=run,
+        reason=reason,
+        state=LetterState.OPEN,
+        stage=VALIDATION,
+        window=window_of(start, end),
+    )
+    by = who or f"flow run {runtime.flow_run.name} ({runtime.flow_run.id})"
+    runs = await outcome(find_runs.submit(connections, wanted))
+    # One after the other: each is small, and they write to the same tables.
+    replays = [
+        await outcome(replay_letters.submit(connections, each, replace(wanted, run=each.id), by))
+        for each in runs
+    ]
+    await outcome(show_open.submit(connections))
+    return final_state(ReplayReport(source=spec.name, runs=replays))
+
+
+def window_of(start: AwareDatetime | None, end: AwareDatetime | None) -> Window | None:
+    """The stretch of time that is meant. Raises ConfigurationError where it ends before it starts."""
+    if start is None and end is None:
+        return None
+    try:
+        return Window(start or EARLIEST, end or LATEST)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def final_state(report: ReplayReport) -> State[ReplayReport]:
+    """The last state: what took its place, and what did not, and why."""
+    told = ", ".join(
+        f"{report.total(count)} {word}"
+        for count, word in (
+            ("loaded", f"loaded ({report.total('shown')} of them show)"),
+            ("trimmed", "trimmed"),
+            ("filtered", "filtered"),
+            ("rejected", "rejected again"),
+            ("repeated", "left, for their window holds their record id already"),
+            ("waiting", "left, for a push of their chunk is under way: finish it, then replay again"),
+        )
+        if report.total(count) or count == "loaded"
+    )
+    message = f"Of {report.total('judged')} open dead letters {told}."
+    if unsent := report.total("unsent"):
+        runs = " ".join(each.run for each in report.runs if each.unsent)
+        message += (
+            f" {unsent} are in chunks that were pushed before: `sync --resume RUN --push ENGINE` sends them, "
+            f"for each run of {runs}."
+        )
+    if errors := [each.error for each in report.runs if each.error]:
+        return Failed(name="NotAllReplayed", message=f"{message} {' | '.join(errors)}", data=report)
+    return Completed(name="Replayed", message=message, data=report)
