@@ -62,7 +62,7 @@ async def show_rejects(connections: Connections, report: RunReport) -> None:
     """Show what was rejected of one window."""
     async with connections.store() as store:
         title = f"rejects of {escape(report.label)} from {report.source}"
-        wanted = Selection(run=report.flow_run_id, stage=VALIDATION)
+        wanted = Selection(run=report.flow_run_id, stage=VALIDATION, state=LetterState.OPEN)
         await publish_rejects(store, report.source, title, wanted)
 
 

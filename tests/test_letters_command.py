@@ -41,6 +41,14 @@ def fill(url: str) -> None:
     asyncio.run(run())
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store that is filled once, for those who only read it."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('letters')}/store.db"
+    fill(url)
+    return url
+
+
 def kept(url: str, **wanted: Any) -> list[KeptLetter]:
     async def run() -> list[KeptLetter]:
         async with Store.open(url) as store:
@@ -86,10 +94,9 @@ def test_letters_of_what_shows_are_listed_apart_from_the_others(
     ],
 )
 def test_a_filter_leaves_what_fits_it(
-    sqlite_url: str, capsys: pytest.CaptureFixture[str], words: list[str], found: list[tuple[str, int]]
+    filled: str, capsys: pytest.CaptureFixture[str], words: list[str], found: list[tuple[str, int]]
 ) -> None:
-    fill(sqlite_url)
-    assert listed(sqlite_url, capsys, *words)["showing"] == found
+    assert listed(filled, capsys, *words)["showing"] == found
 
 
 def test_a_reason_is_found_in_any_case_on_postgresql_too(
@@ -126,20 +133,19 @@ def test_a_discard_keeps_who_when_and_why_and_the_record_counts_as_rejected(
     ],
 )
 def test_bad_usage_ends_with_2_and_one_line(
-    sqlite_url: str, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+    filled: str, capsys: pytest.CaptureFixture[str], words: list[str], told: str
 ) -> None:
-    assert command(sqlite_url, *words) == 2
+    assert command(filled, *words) == 2
     line = capsys.readouterr().err.strip()
     assert told in line and "\n" not in line
 
 
 def test_no_hostile_text_steers_the_terminal_or_is_taken_for_markup(
-    sqlite_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    filled: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "400")
-    fill(sqlite_url)
-    assert command(sqlite_url, "list") == 0
-    assert command(sqlite_url, "show", "new", "12") == 0
+    assert command(filled, "list") == 0
+    assert command(filled, "show", "new", "12") == 0
     told = capsys.readouterr().out
     assert told.count("[bold]b[/]<script>:smile:") == 3 and not STEERING & set(told)
 
@@ -196,10 +202,9 @@ def test_a_formula_is_defused_and_can_be_had_back(cell: str) -> None:
 
 
 def test_an_export_to_standard_output_has_a_line_for_each_letter(
-    sqlite_url: str, capsys: pytest.CaptureFixture[str]
+    filled: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fill(sqlite_url)
-    assert command(sqlite_url, "export", "--format", "jsonl", "--run", "new", "--state", "open") == 0
+    assert command(filled, "export", "--format", "jsonl", "--run", "new", "--state", "open") == 0
     assert [json.loads(line)["position"] for line in capsys.readouterr().out.splitlines()] == [3, 12]
 
 

@@ -12,9 +12,12 @@ import pytest
 import yaml
 from prefect.cli.deploy import _models as models
 from prefect.client.schemas.schedules import construct_schedule
+from prefect.events import DeploymentEventTrigger
 from prefect.flows import Flow
 from prefect.utilities.importtools import import_object
 from pydantic import BaseModel
+
+from flows.events import INCOMPLETE_EVENT, REJECTS_EVENT
 
 CHECKOUT = Path(__file__).parents[1]
 TEXT = (CHECKOUT / "prefect.yaml").read_text()
@@ -25,6 +28,8 @@ PARTS: dict[str, type[BaseModel]] = {
     "concurrency_limit": models.ConcurrencyLimitSpec,
     "schedules": models.RawScheduleConfig,
 }
+
+EVENTS = {INCOMPLETE_EVENT, REJECTS_EVENT}
 
 every_deployment = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda each: each["name"])
 
@@ -81,6 +86,17 @@ def test_it_is_described_and_its_schedules_are_ones(deployment: dict[str, Any]) 
     assert deployment["description"]
     for schedule in deployment["schedules"]:
         construct_schedule(cron=schedule["cron"], timezone=schedule["timezone"])
+
+
+@every_deployment
+def test_its_triggers_are_ones_that_are_switched_off_until_somebody_wants_them(
+    deployment: dict[str, Any],
+) -> None:
+    for trigger in deployment.get("triggers", []):
+        assert list(unknown_keys(DeploymentEventTrigger, trigger, deployment["name"])) == []
+        read = DeploymentEventTrigger.model_validate(trigger)
+        assert not read.enabled and read.expect <= EVENTS
+        assert (read.parameters or {}).keys() <= flow_of(deployment).parameters.properties.keys()
 
 
 @pytest.mark.parametrize("step", CONTENT["pull"], ids=lambda each: next(iter(each)))
