@@ -38,7 +38,7 @@ SCHEMA = pa.schema(
         pa.field("position", pa.int64(), nullable=False),
     ]
 )
-PIECES = b"sku_velocity.pieces"  # of the file's metadata: which run shows in which stretch of the window
+PIECES = b"sku_velocity.pieces"  # of the file's metadata: which run shows where, and its replays
 # Where a name stands for a whole object: it is put in one piece or not at all, and moving would copy it.
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci", "obs", "cos", "r2"})
 EXAMPLES = "write a directory, such as /srv/export, or a URL without credentials, such as s3://bucket/export"
@@ -197,7 +197,11 @@ def _batch(rows: Sequence[Any], source: str, warehouse: str, piece: Piece) -> pa
 
 
 def _told(pieces: Sequence[Piece]) -> bytes:
-    return json.dumps([[piece.flow_run_id, str(piece.window)] for piece in pieces]).encode()
+    told = [
+        [piece.flow_run_id, str(piece.window), *([piece.replayed] if piece.replayed else [])]
+        for piece in pieces
+    ]
+    return json.dumps(told).encode()
 
 
 @contextmanager

@@ -47,10 +47,12 @@ def rejudge(
 def _rejudge(reader: PageReader, letter: DeadLetter) -> Rejudged:
     place = letter.position
     try:
-        result = reader.judge(reader.read(f"[{letter.raw}]".encode()), Page(place, 1))
+        page = reader.read(f"[{letter.raw}]".encode())
     except UnreadableBodyError as error:
         return Rejudged(place, Fate.REJECTED, reasons=(Reason("", str(error)),))
-    return _fate_of(place, result)
+    if len(page.records) != 1:
+        return Rejudged(place, Fate.REJECTED, reasons=(Reason("", "is not one record"),))
+    return _fate_of(place, reader.judge(page, Page(place, 1)))
 
 
 def _fate_of(place: int, result: PageResult) -> Rejudged:

@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 from sku_velocity.errors import ConfigurationError, ExportError
 from sku_velocity.export import SCHEMA, Destination, export_window, file_name
 from sku_velocity.models import Chunk, Page, PageResult, SyncRun, Window
+from sku_velocity.replay import replay_run
 from sku_velocity.store import Store
+from tests.letters import OPEN, land_run, letter, mended
 
 pytestmark = pytest.mark.anyio
 
@@ -230,3 +232,13 @@ def test_names_are_safe_everywhere_and_differ_as_warehouses_do(one: str, other: 
     name = file_name("acme", one, DAY)
     assert set(name) <= SAFE and len(name) < 150 and name.startswith("acme.")
     assert (one == other) == (name.lower() == file_name("acme", other, DAY).lower())
+
+
+async def test_a_file_is_written_anew_once_dead_letters_were_replayed(store: Store, tmp_path: Path) -> None:
+    run = await land_run(store, "run", {3: letter(3)})
+    place = Destination(str(tmp_path))
+    name = await export_window(store, place, "acme", "WH-01", run.window)
+    assert pq.read_table(tmp_path / name).num_rows == 19
+    await replay_run(store, mended(), run, OPEN, "jane")
+    await export_window(store, place, "acme", "WH-01", run.window)
+    assert pq.read_table(tmp_path / name).num_rows == 20

@@ -54,7 +54,7 @@ async def test_what_a_mended_spec_lets_pass_takes_its_place_and_shows_at_once(
     assert await shown_positions(store_url) == [n for n in range(20) if n not in BAD]
     report = await replay(store, "run")
     assert (report.judged, report.loaded, report.shown, report.rejected) == (3, 2, 2, 1)
-    assert report.reasons == {"sku_id: must be made of A-Z, 0-9 and '-' only": 1}
+    assert [reason.startswith("sku_id: must be made of A-Z") for reason in report.reasons] == [True]
     assert await shown_positions(store_url) == [n for n in range(20) if n != 12]
     assert await ledger_of(store_url, "run") == (20, 19, 1, 0, 0)
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sku_velocity.letters import LetterState
 from sku_velocity.models import ChunkState, MasterVersion, RunState, Verdict, Window
 from sku_velocity.standing import Coverage, LastRun, Mapping, OpenRun, PublishedRange, Standing
 from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, sync_runs
@@ -189,8 +190,10 @@ def _shown_by_cut_runs() -> Select[Any]:
 
 
 def _rejected() -> Select[Any]:
-    """All rejects of the runs that show; a reject may bear no time, so none can be told to be cut off."""
-    per_place = _per_place(func.count()).where(sync_runs.c.state == RunState.PUBLISHED)
+    """The open rejects of the runs that show; one may bear no time, so none can be told to be cut off."""
+    per_place = _per_place(func.count()).where(
+        sync_runs.c.state == RunState.PUBLISHED, dead_letters.c.state == LetterState.OPEN
+    )
     return per_place.join(dead_letters, _of_run(dead_letters))
 
 

@@ -6,29 +6,34 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sku_velocity.letters import LetterState
 from sku_velocity.models import Window
-from sku_velocity.store.tables import movements, published_ranges, sync_runs
+from sku_velocity.store.tables import dead_letters, movements, published_ranges, sync_runs
 
 COLUMNS = ("sku_id", "units_moved", "timestamp_utc", "movement_id", "position")
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of time in which one run shows."""
+    """A stretch of time in which one run shows, and how many of the run's dead letters were replayed."""
 
     run_key: int
     flow_run_id: str
     window: Window
+    replayed: int = 0
 
 
 async def pieces_of(connection: AsyncConnection, source: str, warehouse: str, window: Window) -> list[Piece]:
     """Which runs show in a window, by time; there may be none, and they may leave gaps."""
     ranges = published_ranges.c
+    replayed = select(func.count()).where(
+        dead_letters.c.run_key == ranges.run_key, dead_letters.c.state == LetterState.REPLAYED
+    )
     rows = await connection.execute(
-        select(published_ranges, sync_runs.c.flow_run_id)
+        select(published_ranges, sync_runs.c.flow_run_id, replayed.scalar_subquery().label("replayed"))
         .join(sync_runs)
         .where(
             ranges.source == source,
@@ -43,6 +48,7 @@ async def pieces_of(connection: AsyncConnection, source: str, warehouse: str, wi
             row.run_key,
             row.flow_run_id,
             Window(max(row.range_start, window.start), min(row.range_end, window.end)),
+            row.replayed,
         )
         for row in rows
     ]
