@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeVar
 
@@ -33,7 +34,7 @@ R = TypeVar("R")
 
 DONE, NOT_DONE = 0, 1
 SHOWN = 50  # letters of a list, unless told otherwise
-SHOWN_CHARACTERS = 60  # of a cell
+SHOWN_CHARACTERS = 120  # of a cell
 BATCH = 1000  # letters in memory at a time
 FLAG = Parameter(negative="")
 
@@ -323,17 +324,23 @@ def _as_json(total: int, letters: list[KeptLetter]) -> dict[str, Any]:
 def _print_list(title: str, total: int, letters: list[KeptLetter]) -> None:
     console = Console()
     console.print(title, style="bold", markup=False, highlight=False)
-    if not letters:
-        return
-    table = Table()
-    for name in ("source", "warehouse", "window", "run", "position", "stage", "state", "reasons"):
-        table.add_column(name, overflow="fold")
-    for kept in letters:
-        cells = (kept.source, kept.warehouse, kept.window, kept.run, kept.letter.position, kept.stage)
-        table.add_row(*(Text(_cell(str(each))) for each in (*cells, kept.state, kept.reasons)))
-    console.print(table)
+    for run, of_run in groupby(letters, lambda kept: kept.run):
+        some = list(of_run)
+        place = f"{_cell(some[0].warehouse)} from {_cell(some[0].source)}, {some[0].window}, run {run}"
+        console.print(Text(f"{place}, {some[0].run_state}"), soft_wrap=True)
+        console.print(_table(some))
     if total > len(letters):
         console.print(f"and {total - len(letters)} more: see --limit, or `dead-letters export`")
+
+
+def _table(letters: list[KeptLetter]) -> Table:
+    table = Table()
+    for name in ("position", "stage", "state", "reasons"):
+        table.add_column(name, no_wrap=name != "reasons", justify="right" if name == "position" else "left")
+    for kept in letters:
+        cells = (str(kept.letter.position), kept.stage, kept.state, _cell(kept.reasons))
+        table.add_row(*map(Text, cells))
+    return table
 
 
 def _print_letter(kept: KeptLetter) -> None:

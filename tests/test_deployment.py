@@ -60,3 +60,15 @@ def test_the_ui_retry_runs_exactly_the_failed_chunks(
     assert names == {"ingest WH-01 300-399", "ingest WH-01 700-799"}
     assert {page.offset for page in stats.pages if page.limit == 101} == {299, 699}
     assert published(store_file) == (truth.valid, truth.units, 1)
+
+
+def test_the_triggers_on_incomplete_windows_and_rejects_are_there_and_switched_off(
+    operator: Operator,
+) -> None:
+    found = {each["name"]: each for each in operator.post("/automations/filter", {})}
+    assert {name: each["enabled"] for name, each in found.items()} == {
+        "resume an incomplete window": False,
+        "replay the rejects of a window": False,
+    }
+    (action,) = found["resume an incomplete window"]["actions"]
+    assert action["parameters"]["resume"] == "{{ event.payload.run }}"
