@@ -24,10 +24,10 @@ from flows.check_source import SourceCheck, print_check
 from flows.check_source import check_source as try_source
 from flows.last_words import leave
 from flows.letters_command import app as dead_letters
-from flows.letters_command import replay
 from flows.master_command import sync_master
 from flows.owner import backfill, status
 from flows.patience import CHUNK_RETRIES
+from flows.replay_command import replay
 from flows.sync_velocity import MAX_REJECT_RATIO, choose_window, sync_velocity
 from flows.terminal import (
     NOT_PUBLISHED,

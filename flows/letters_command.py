@@ -1,4 +1,4 @@
-"""`python -m flows dead-letters list|show|export|discard`, and `python -m flows replay`."""
+"""`python -m flows dead-letters list|show|export|discard`."""
 
 from __future__ import annotations
 
@@ -10,31 +10,24 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeVar
 
 from cyclopts import App, Parameter
-from prefect.client.schemas.objects import State
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from blocks.store import find_store
-from flows.artifacts import one_line, shorten
-from flows.replay_dead_letters import replay_dead_letters, window_of
+from flows.letters_view import print_letter, print_list
+from flows.replay_dead_letters import window_of
 from flows.terminal import silence_prefect, without_password
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.letter_export import Format, as_record, lines
 from sku_velocity.letters import VALIDATION, KeptLetter, LetterState, Selection
-from sku_velocity.replay import ReplayReport
 from sku_velocity.store import Store
 
 R = TypeVar("R")
 
-DONE, NOT_DONE = 0, 1
+DONE = 0
 SHOWN = 50  # letters of a list, unless told otherwise
-SHOWN_CHARACTERS = 120  # of a cell
 BATCH = 1000  # letters in memory at a time
 FLAG = Parameter(negative="")
 
@@ -118,7 +111,7 @@ def list_letters(
         print(json.dumps(told))
         return DONE
     for shows, kind in kinds.items():
-        _print_list(f"{found[shows][0]} {'' if every_state else f'{state} '}{kind}", *found[shows])
+        print_list(f"{found[shows][0]} {'' if every_state else f'{state} '}{kind}", *found[shows])
     return DONE
 
 
@@ -153,7 +146,7 @@ def show(
     if as_json:
         print(json.dumps(as_record(found[0])))
     else:
-        _print_letter(found[0])
+        print_letter(found[0])
     return DONE
 
 
@@ -232,81 +225,6 @@ def discard(
     return DONE
 
 
-def replay(
-    *,
-    source: str,
-    warehouse: str | None = None,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    reason: str | None = None,
-    run: str | None = None,
-    store: str | None = None,
-    who: str | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
-    verbose: Annotated[bool, FLAG] = False,
-) -> int:
-    """Judge open dead letters anew by the source's spec as it is now, and publish those that are valid.
-
-    Ends with 0, or 1 where a run could not be judged, 2 on bad usage or configuration.
-
-    Parameters
-    ----------
-    source
-        A wms-source block's name, or the path of a spec file (.yaml): the one that was mended.
-    warehouse
-        Only this warehouse's letters.
-    start
-        Only of windows that end after this, in ISO 8601 with its zone.
-    end
-        Only of windows that start before this.
-    reason
-        Only letters whose reasons hold this text, such as units_moved.
-    run
-        Only letters of the sync run with this id.
-    store
-        A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
-    who
-        Who asks for it. Default: the login name.
-    as_json
-        Print the report as JSON, in the last line of standard output.
-    verbose
-        Show Prefect's log as well.
-    """
-    if not verbose:
-        silence_prefect()
-    request = {
-        "source": source,
-        "warehouse": warehouse,
-        "start": start,
-        "end": end,
-        "reason": reason,
-        "run": run,
-        "store": without_password(store),  # Prefect keeps parameters in clear
-        "who": who or getpass.getuser(),
-    }
-
-    async def run_flow() -> tuple[State[Any], Any]:
-        state: State[Any] = await replay_dead_letters(**request, return_state=True)
-        return state, await state.aresult(raise_on_failure=False)
-
-    state, ended = asyncio.run(run_flow())
-    if not isinstance(ended, ReplayReport):
-        raise ended
-    if as_json:
-        print(ended.model_dump_json())
-    else:
-        print_replay(ended, state.message or "")
-    return DONE if state.is_completed() else NOT_DONE
-
-
-def print_replay(report: ReplayReport, message: str) -> None:
-    """What a replay came to, and why letters stay open."""
-    for run in report.runs:
-        for reason, count in run.reasons.items():
-            print(_cell(f"{count} stay open in {run.warehouse} {run.window}: {reason}", 300))
-    print(one_line(message))
-
-
 def _on_store(name: str | None, ask: Callable[[Store], Awaitable[R]]) -> R:
     async def run() -> R:
         block = await find_store(without_password(name))
@@ -319,38 +237,3 @@ def _on_store(name: str | None, ask: Callable[[Store], Awaitable[R]]) -> R:
 
 def _as_json(total: int, letters: list[KeptLetter]) -> dict[str, Any]:
     return {"total": total, "letters": [as_record(each) for each in letters]}
-
-
-def _print_list(title: str, total: int, letters: list[KeptLetter]) -> None:
-    console = Console()
-    console.print(title, style="bold", markup=False, highlight=False)
-    for run, of_run in groupby(letters, lambda kept: kept.run):
-        some = list(of_run)
-        place = f"{_cell(some[0].warehouse)} from {_cell(some[0].source)}, {some[0].window}, run {run}"
-        console.print(Text(f"{place}, {some[0].run_state}"), soft_wrap=True)
-        console.print(_table(some))
-    if total > len(letters):
-        console.print(f"and {total - len(letters)} more: see --limit, or `dead-letters export`")
-
-
-def _table(letters: list[KeptLetter]) -> Table:
-    table = Table()
-    for name in ("position", "stage", "state", "reasons"):
-        table.add_column(name, no_wrap=name != "reasons", justify="right" if name == "position" else "left")
-    for kept in letters:
-        cells = (str(kept.letter.position), kept.stage, kept.state, _cell(kept.reasons))
-        table.add_row(*map(Text, cells))
-    return table
-
-
-def _print_letter(kept: KeptLetter) -> None:
-    told = as_record(kept) | {"reasons": kept.reasons}
-    console = Console()
-    for name, value in told.items():
-        if value is not None:
-            line = f"{name:12}  {one_line(str(value))}"
-            console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
-
-
-def _cell(text: str, characters: int = SHOWN_CHARACTERS) -> str:
-    return shorten(one_line(text), characters)
