@@ -11,7 +11,7 @@ from sku_velocity.errors import ConfigurationError
 from sku_velocity.items import ItemStatus
 from sku_velocity.master import Names
 from sku_velocity.models import NO_WAREHOUSE, RunState
-from sku_velocity.store.ledger import get_run
+from sku_velocity.store.ledger import find_run, get_run
 from sku_velocity.store.tables import item_aliases, items, published_ranges, sync_runs
 
 
@@ -49,10 +49,12 @@ async def version_before(connection: AsyncConnection, version: str) -> str | Non
 
 
 async def read_names(connection: AsyncConnection, version: str) -> Names:
-    """All names of one version; none where its items have been pruned."""
-    key = (await get_run(connection, version)).key
+    """All names of one version; none where it has been pruned."""
+    run = await find_run(connection, version)
+    if run is None:
+        return Names({}, {})
     found: dict[str, dict[str, str]] = {status: {} for status in ItemStatus}
-    for row in await connection.execute(_names(key)):
+    for row in await connection.execute(_names(run.key)):
         found[row.status][row.name] = intern(row.sku_id)  # as many copies as it has names would fill memory
     return Names(found[ItemStatus.ACTIVE], found[ItemStatus.RETIRED])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
@@ -92,5 +93,5 @@ async def _retire(connection: AsyncConnection, keys: set[int]) -> None:
     await connection.execute(
         update(sync_runs)
         .where(sync_runs.c.run_key.in_(keys), sync_runs.c.run_key.not_in(showing))
-        .values(state=RunState.SUPERSEDED)
+        .values(state=RunState.SUPERSEDED, superseded_at=datetime.now(UTC))
     )

@@ -39,6 +39,7 @@ from sku_velocity.store import (
 )
 from sku_velocity.store.engine import Database
 from sku_velocity.store.letter_ledger import LetterLedger
+from sku_velocity.store.pruning import Pruning
 from sku_velocity.store.published import Piece
 from sku_velocity.store.push_ledger import PushLedger
 from sku_velocity.store.told_classes import ToldClasses
@@ -51,6 +52,7 @@ class Store:
     database is away, locked or full, and StoreConfigurationError where it cannot be used as configured
     or does not know the run. No message shows a password. `pushes` and `told_classes` hold what the slotting
     engines have been sent, `letters` where each dead letter stands.
+    engines have been sent, `pruning` what may go.
     """
 
     def __init__(self, database: Database) -> None:
@@ -58,6 +60,7 @@ class Store:
         self.pushes = PushLedger(database)
         self.told_classes = ToldClasses(database)
         self.letters = LetterLedger(database)
+        self.pruning = Pruning(database)
 
     def __repr__(self) -> str:
         return f"Store({self._database.where})"

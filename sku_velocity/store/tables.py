@@ -94,6 +94,7 @@ sync_runs = Table(
     Column("report", Text),
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
+    Column("superseded_at", UtcDateTime),
 )
 
 chunks = Table(
