@@ -28,6 +28,7 @@ from flows.master_command import sync_master
 from flows.owner import backfill, status
 from flows.patience import CHUNK_RETRIES
 from flows.replay_command import replay
+from flows.prune_command import prune
 from flows.sync_velocity import MAX_REJECT_RATIO, choose_window, sync_velocity
 from flows.terminal import (
     NOT_PUBLISHED,
@@ -62,6 +63,7 @@ app.command(status)
 app.command(backfill)
 app.command(dead_letters)
 app.command(replay)
+app.command(prune)
 app.command(
     "flows.cli_velocity:refresh",  # imported where it is asked for: the others need no pandas
     name="refresh-velocity",

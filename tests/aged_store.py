@@ -101,7 +101,7 @@ def _page(made: Made) -> PageResult:
     return PageResult(page, made.rows + 1, [], [LETTER], items=items)
 
 
-async def make_runs(store: Store, url: str, plan: list[Made]) -> list[str]:
+async def make_runs(store: Store, url: str, plan: list[Made], now: datetime = NOW) -> list[str]:
     """Runs in their order, each mapped by the master of its time where it is to be, and of its age."""
     ids, master = [], None
     for made in plan:
@@ -110,22 +110,19 @@ async def make_runs(store: Store, url: str, plan: list[Made]) -> list[str]:
             master = ids[-1]
     async with writing(url) as connection:
         for id, made in zip(ids, plan, strict=True):
-            await backdate(connection, id, made.age)
+            await backdate(connection, id, now - timedelta(days=made.age))
     return ids
 
 
 async def backdate(
-    connection: AsyncConnection, flow_run_id: str, days: int, aged: Mapping[str, Sequence[str]] = AGED
+    connection: AsyncConnection, flow_run_id: str, at: datetime, aged: Mapping[str, Sequence[str]] = AGED
 ) -> None:
-    """Let what has happened to a run have happened so many days ago."""
+    """Let what has happened to a run have happened at an instant."""
     key = select(sync_runs.c.run_key).where(sync_runs.c.flow_run_id == flow_run_id).scalar_subquery()
     for name, columns in aged.items():
         made = metadata.tables[name].c
         # What has not happened, has not.
-        values = {
-            column: case((made[column].is_not(None), literal(NOW - timedelta(days=days), UtcDateTime)))
-            for column in columns
-        }
+        values = {column: case((made[column].is_not(None), literal(at, UtcDateTime))) for column in columns}
         await connection.execute(update(metadata.tables[name]).where(made.run_key == key).values(values))
 
 

@@ -117,7 +117,7 @@ async def test_a_run_that_was_never_published_goes_once_nothing_has_happened_to_
 async def test_an_old_run_of_which_a_chunk_has_landed_of_late_stays(store_url: str) -> None:
     [id] = await filled(store_url, Made("leave", age=31))
     async with writing(store_url) as connection:
-        await backdate(connection, id, 1, {"chunks": ("landed_at",)})
+        await backdate(connection, id, NOW, {"chunks": ("landed_at",)})
     async with Store.open(store_url) as store:
         assert await store.pruning.find_runs(CUTOFFS) == []
 
