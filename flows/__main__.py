@@ -27,8 +27,8 @@ from flows.letters_command import app as dead_letters
 from flows.master_command import sync_master
 from flows.owner import backfill, status
 from flows.patience import CHUNK_RETRIES
-from flows.replay_command import replay
 from flows.prune_command import prune
+from flows.replay_command import replay
 from flows.sync_velocity import MAX_REJECT_RATIO, choose_window, sync_velocity
 from flows.terminal import (
     NOT_PUBLISHED,

@@ -51,8 +51,7 @@ class Store:
     A store belongs to the event loop that opened it. Every method raises StoreUnavailableError where the
     database is away, locked or full, and StoreConfigurationError where it cannot be used as configured
     or does not know the run. No message shows a password. `pushes` and `told_classes` hold what the slotting
-    engines have been sent, `letters` where each dead letter stands.
-    engines have been sent, `pruning` what may go.
+    engines have been sent, `letters` where each dead letter stands, `pruning` what may go.
     """
 
     def __init__(self, database: Database) -> None:
