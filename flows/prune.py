@@ -29,7 +29,7 @@ KINDS = {
     "movements": "their movements",
     "items": "their items",
     "item_aliases": "their items' other names",
-    "dead_letters": "their dead letters",
+    "dead_letters": "their dead letters, and closed ones",
     "pushes": "chunks of their push ledger",
     "velocity_refreshes": "refreshes of velocity",
     "sku_velocity": "their rows per SKU",
@@ -57,6 +57,7 @@ async def prune_shown(ended_before: datetime, dry_run: bool) -> int:
 async def prune(
     superseded_days: Days = DEFAULTS.superseded_days,
     unpublished_days: Days = DEFAULTS.unpublished_days,
+    letter_days: Days = DEFAULTS.letter_days,
     velocity_days: Days = DEFAULTS.velocity_days,
     artifact_days: Days = ARTIFACT_DAYS,
     store: str | None = None,
@@ -70,13 +71,14 @@ async def prune(
     Args:
         superseded_days: For how many days a run is kept after a later one has superseded it.
         unpublished_days: For how many days a run is kept that was never published and has come to a stop.
+        letter_days: For how many days a replayed or discarded dead letter of a published run is kept.
         velocity_days: For how many days velocity is kept. The newest of a warehouse always is.
         artifact_days: For how many days artifacts of ended runs are kept. The latest of each key always is.
         store: A velocity-store block's name, or a URL without password. Empty: $SKU_VELOCITY_STORE.
         dry_run: Count what would go, and let nothing go.
     """
     now = datetime.now(UTC)
-    cutoffs = Retention(superseded_days, unpublished_days, velocity_days).cutoffs(now)
+    cutoffs = Retention(superseded_days, unpublished_days, letter_days, velocity_days).cutoffs(now)
     rows, free = await prune_rows(await find_store(store), cutoffs, dry_run)
     artifacts = await prune_shown(now - timedelta(days=artifact_days), dry_run)
     report = PruneReport(dry_run=dry_run, rows=dict(rows), artifacts=artifacts, free_bytes=free)

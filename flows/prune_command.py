@@ -19,6 +19,7 @@ def prune(
     *,
     superseded_days: int = pruning.DEFAULTS.superseded_days,
     unpublished_days: int = pruning.DEFAULTS.unpublished_days,
+    letter_days: int = pruning.DEFAULTS.letter_days,
     velocity_days: int = pruning.DEFAULTS.velocity_days,
     artifact_days: int = pruning.ARTIFACT_DAYS,
     store: str | None = None,
@@ -36,6 +37,8 @@ def prune(
         For how many days a run is kept after a later one has superseded it.
     unpublished_days
         For how many days a run is kept that was never published and has come to a stop.
+    letter_days
+        For how many days a replayed or discarded dead letter of a published run is kept.
     velocity_days
         For how many days velocity is kept; the newest of a warehouse always is.
     artifact_days
@@ -54,6 +57,7 @@ def prune(
     request = {
         "superseded_days": superseded_days,
         "unpublished_days": unpublished_days,
+        "letter_days": letter_days,
         "velocity_days": velocity_days,
         "artifact_days": artifact_days,
         "store": without_password(store),

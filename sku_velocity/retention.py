@@ -20,10 +20,12 @@ ROWS_AT_ONCE = 5_000  # in one transaction: some tens of milliseconds
 
 @dataclass(frozen=True)
 class Retention:
-    """For how many days, at least one, superseded runs, runs never published, and velocity are kept."""
+    """For how many days, at least one, superseded runs, runs never published, closed dead letters of
+    published ones, and velocity are kept."""
 
     superseded_days: int = 30
     unpublished_days: int = 30
+    letter_days: int = 365
     velocity_days: int = 400
 
     def cutoffs(self, now: datetime) -> Cutoffs:
@@ -31,6 +33,7 @@ class Retention:
         return Cutoffs(
             superseded=now - timedelta(days=self.superseded_days),
             unpublished=now - timedelta(days=self.unpublished_days),
+            letters=now - timedelta(days=self.letter_days),
             velocity=(now - timedelta(days=self.velocity_days)).date(),
         )
 
@@ -63,6 +66,7 @@ async def prune_store(store: Store, cutoffs: Cutoffs, rows_at_once: int = ROWS_A
     for key in await pruning.find_runs(cutoffs):
         if await pruning.condemn(key, cutoffs):
             pruned += await _swept(partial(pruning.sweep_run, key, rows_at_once))
+    pruned += await _swept(partial(pruning.sweep_letters, cutoffs, rows_at_once))
     for refresh in await pruning.find_refreshes(cutoffs):
         pruned += await _swept(partial(pruning.sweep_refresh, refresh, rows_at_once))
     return pruned

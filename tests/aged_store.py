@@ -38,7 +38,7 @@ SEEN = (
     "SELECT * FROM published_items ORDER BY flow_run_id, position",
     "SELECT * FROM published_aliases ORDER BY source, alias",
     "SELECT * FROM current_velocity ORDER BY source, warehouse_id, sku_id",
-    "SELECT * FROM dead_letters WHERE run_key IN (SELECT run_key FROM published_ranges) "
+    "SELECT * FROM dead_letters WHERE state = 'open' AND run_key IN (SELECT run_key FROM published_ranges) "
     "ORDER BY run_key, stage, position",
 )
 DANGLING = (

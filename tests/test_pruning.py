@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sku_velocity.errors import ConfigurationError, StoreConfigurationError
+from sku_velocity.letters import Selection
 from sku_velocity.models import NO_WAREHOUSE, MasterVersion
 from sku_velocity.retention import Retention, prune_store
 from sku_velocity.store import Store
@@ -142,6 +143,23 @@ async def test_a_pruned_version_is_told_to_whoever_asks_for_it(store_url: str) -
     async with Store.open(store_url) as store:
         with pytest.raises(ConfigurationError, match="is not in this store any more"):
             await store.load_master(MasterVersion(source="erp", version=used))
+
+
+async def test_a_letter_of_a_published_run_goes_once_it_has_long_been_closed(
+    store_url: str,
+) -> None:
+    ids = await filled(store_url, Made(), Made(hour=1), Made(hour=2), Made("refuse", hour=3))
+    async with Store.open(store_url) as store:
+        for id in (ids[0], ids[1], ids[3]):
+            await store.letters.discard(Selection(run=id), "somebody", "a test order")
+        async with writing(store_url) as connection:
+            for id, days in ((ids[0], 366), (ids[1], 364), (ids[3], 366)):
+                at = NOW - timedelta(days=days)
+                await backdate(connection, id, at, {"dead_letters": ("changed_at",)})
+        assert await store.pruning.count(CUTOFFS) == {"dead_letters": 1}
+    assert await prune(store_url) == {"dead_letters": 1}
+    left = await table(store_url, "SELECT state FROM dead_letters ORDER BY state")
+    assert left == [("discarded",), ("discarded",), ("open",)]
 
 
 async def test_the_newest_velocity_of_a_warehouse_stays_however_old(store_url: str) -> None:

@@ -10,6 +10,7 @@ from datetime import date, datetime
 from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sku_velocity.letters import LetterState
 from sku_velocity.models import MasterVersion, RunState
 from sku_velocity.store.engine import Database, lock
 from sku_velocity.store.tables import (
@@ -33,10 +34,12 @@ runs, ranges, refreshes, figures = sync_runs.c, published_ranges.c, velocity_ref
 
 @dataclass(frozen=True)
 class Cutoffs:
-    """What is older may go: runs superseded before, runs that nothing happened to since, refreshes as of."""
+    """What is older may go: runs superseded before, runs that nothing happened to since, letters closed
+    before, refreshes as of."""
 
     superseded: datetime
     unpublished: datetime
+    letters: datetime
     velocity: date
 
 
@@ -91,6 +94,7 @@ class Pruning:
             doomed = await _doomed(connection, cutoffs)
             keys = select(runs.run_key).where(doomed)
             counted = {table: table.c.run_key.in_(keys) for table in OF_A_RUN} | {sync_runs: doomed}
+            counted[dead_letters] = or_(counted[dead_letters], _is_closed(cutoffs))
             counted[velocity_refreshes] = _is_old(cutoffs)
             old = select(refreshes.source, refreshes.warehouse_id, refreshes.as_of).where(_is_old(cutoffs))
             counted[velocity_figures] = tuple_(figures.source, figures.warehouse_id, figures.as_of).in_(old)
@@ -126,6 +130,11 @@ class Pruning:
                     await connection.execute(delete(sync_runs).where(runs.run_key == key))
                 ).rowcount
         return swept
+
+    async def sweep_letters(self, cutoffs: Cutoffs, most: int) -> Swept:
+        """Delete up to `most` dead letters of published runs that were replayed or discarded long ago."""
+        async with self._database.writing() as connection:
+            return await _sweep(connection, {dead_letters: _is_closed(cutoffs)}, most)
 
     async def sweep_refresh(self, refresh: RefreshKey, most: int) -> Swept:
         """Delete up to `most` rows of an old refresh; with the last of them the refresh itself."""
@@ -184,6 +193,14 @@ def _is_old(cutoffs: Cutoffs) -> ColumnElement[bool]:
         .scalar_subquery()
     )
     return and_(refreshes.as_of < cutoffs.velocity, refreshes.as_of < newest)
+
+
+def _is_closed(cutoffs: Cutoffs) -> ColumnElement[bool]:
+    """Whether a dead letter may go though its run stays. Those of a run that may be read again never do."""
+    letters, shown = dead_letters.c, select(runs.run_key).where(runs.state == RunState.PUBLISHED)
+    return and_(
+        letters.state != LetterState.OPEN, letters.changed_at < cutoffs.letters, letters.run_key.in_(shown)
+    )
 
 
 async def _sweep(connection: AsyncConnection, doomed: dict[Table, ColumnElement[bool]], most: int) -> Swept:
