@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from multiprocessing.context import ForkServerContext
 
 import pytest
@@ -18,13 +19,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: takes too long for every run of the tests")
+    config.addinivalue_line("markers", "mounts: mounts a disk, as root alone may")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--long", default=False):
-        for item in items:
-            if item.get_closest_marker("long"):
-                item.add_marker(pytest.mark.skip("in the long form: make chaos"))
+    left_out = set() if config.getoption("--long", default=False) else {"long"}
+    left_out |= set() if os.geteuid() == 0 else {"mounts"}
+    chosen = [item for item in items if left_out.isdisjoint(mark.name for mark in item.iter_markers())]
+    if deselected := [item for item in items if item not in chosen]:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = chosen
 
 
 @pytest.fixture(scope="session")
