@@ -122,5 +122,9 @@ def worker(operator: Operator, tmp_path_factory: pytest.TempPathFactory) -> Iter
     until(lambda: operator.get("/work_pools/sku-velocity")["status"] == "READY")
     yield
     os.kill(process.pid, signal.SIGTERM)
-    process.wait(timeout=60)
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:  # a worker of Prefect 3.8 may wait for ever for what it has to send
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     assert "Finished in state" in log.read_text() and TOKEN not in log.read_text()

@@ -7,6 +7,7 @@ import gzip
 import json
 import logging
 import traceback
+from contextvars import Context
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +90,17 @@ def test_its_certificate_is_verified(tmp_path: Path) -> None:
 def test_one_that_is_not_verified_is_warned_of(
     caplog: pytest.LogCaptureFixture, verify: bool, warnings: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("prefect"), "propagate", True)
+    for name in ("prefect", "prefect.tls"):
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
+    caplog.set_level(logging.WARNING, logger="prefect.tls")
     block = SlottingEngine(spec=engine_spec("https://engine.example.com", tls={"verify": verify}))
 
     async def open_client() -> None:
         async with block.get_client():
             pass
 
-    asyncio.run(open_client())
+    Context().run(asyncio.run, open_client())  # outside of any run, whatever ran before
     assert caplog.text.count("is not verified (tls.verify: false)") == warnings
 
 

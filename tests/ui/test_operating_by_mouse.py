@@ -51,15 +51,15 @@ def test_retry_pressed_with_the_mouse_reads_exactly_the_chunks_that_failed(
 ) -> None:
     run = start_run(ui, f"sqlite:///{tmp_path}/store.db")
     ui.wait_for_state("Incomplete")
-    reload_with(ui, prefect_server, run, task_runs=13)
-    assert ui.task_runs(13, "11 Completed, 2 Failed")[1] == Counter(FAILING)
+    reload_with(ui, prefect_server, run, task_runs=14)
+    assert ui.task_runs(14, "12 Completed, 2 Failed")[1] == Counter(FAILING)
     expect(ui.artifacts(BATCH)).to_have_count(8)
     failing_wms.clear()
     failing_wms.reset_stats()
     ui.retry()
     ui.wait_for_state("Complete")
-    reload_with(ui, prefect_server, run, task_runs=13 + 5)
-    names, failed = ui.task_runs(18, "16 Completed, 2 Failed")
+    reload_with(ui, prefect_server, run, task_runs=14 + 6)
+    names, failed = ui.task_runs(20, "18 Completed, 2 Failed")
     assert {name for name in names if "ingest" in name and names[name] == 2} == set(failed) == FAILING
     assert {page.offset for page in failing_wms.stats().pages if page.limit == 101} == {299, 699}
     take("ui-run", 1000)
