@@ -32,7 +32,6 @@ from sku_velocity.export import Destination
 from sku_velocity.local_time import zone_of
 from sku_velocity.models import (
     BatchResult,
-    Chunk,
     Plan,
     RunReport,
     SyncRun,
@@ -102,15 +101,18 @@ def _told(master: str | None, unknown_sku: UnknownSku) -> str:
     return f"the master {master}, unknown_sku {unknown_sku}" if master else "no master"
 
 
-@task(task_run_name="ingest {run.label} {chunk.label}", **PATIENT)
-async def ingest_chunk(connections: Connections, run: SyncRun, chunk: Chunk) -> BatchResult:
+@task(task_run_name="ingest {run.label} {batch.chunk.label}", **PATIENT)
+async def ingest_chunk(connections: Connections, run: SyncRun, batch: BatchResult) -> BatchResult:
     """Read, sort and land a chunk's pages, from the first one that has not landed."""
+    index = batch.chunk.index
     async with connections.store() as store, connections.reader_of(run) as reader:
+        if runtime.task_run.run_count > 1:  # what was planned is not what stands there any more
+            batch = await store.batch(run.id, index)
         try:
-            batch, rejects = await steps.read_chunk(reader, store, run, chunk)
+            batch, rejects = await steps.read_chunk(reader, store, run, batch)
         except Exception as error:
             with suppress(RetriableError):  # the store itself may be what is away
-                await store.fail_chunk(run.id, chunk.index, str(error))
+                await store.fail_chunk(run.id, index, str(error))
             raise
     await publish_batch(batch, rejects)
     return batch

@@ -276,10 +276,10 @@ class ChunkState(StrEnum):
 class BatchResult:
     """A chunk's row of the ledger: its state and its counts of records, requests and seconds.
 
-    `attempts` counts the times that a task run set about the chunk; `next_offset` is the first position
-    that has not landed; `error` is the last failure's message, where the chunk failed. `head` and `tail` are
-    the fingerprints of what its first page read first and its last page last, `broken_seams` the pages in
-    between that did not join; `cursor` is where to go on, where the source pages by cursor.
+    `attempts` counts the times that a task run has landed the chunk or failed to; `next_offset` is the first
+    position that has not landed; `error` is the last failure's message, where it failed. `head` and `tail`
+    are the fingerprints of what its first page read first and its last page last, `broken_seams` the pages
+    in between that did not join; `cursor` is where to go on, where the source pages by cursor.
     """
 
     chunk: Chunk
@@ -373,9 +373,9 @@ class Plan:
     batches: list[BatchResult]
 
     @property
-    def pending(self) -> list[Chunk]:
+    def pending(self) -> list[BatchResult]:
         """The chunks that have not landed: all of them at first, on a retry what is left."""
-        return [batch.chunk for batch in self.batches if batch.state is not ChunkState.LANDED]
+        return [batch for batch in self.batches if batch.state is not ChunkState.LANDED]
 
 
 class Verdict(StrEnum):

@@ -75,22 +75,26 @@ def chunks_of(survey: Survey, paging: PagingSpec) -> list[Chunk]:
     return plan_chunks(survey.total or 0, survey.page_size - overlap, overlap)
 
 
-def following(batch: BatchResult) -> list[Chunk]:
+def following(batch: BatchResult) -> list[BatchResult]:
     """The chunk that the ledger has entered after a landed one, where its cursor says that there is more."""
     if batch.cursor is None or batch.state is not ChunkState.LANDED:
         return []
-    return [batch.chunk.followed_by(batch.chunk.page_size * PAGES_PER_CURSOR_CHUNK)]
+    chunk = batch.chunk.followed_by(batch.chunk.page_size * PAGES_PER_CURSOR_CHUNK)
+    return [BatchResult(chunk, ChunkState.PLANNED, chunk.offset, cursor=batch.cursor)]
 
 
 async def read_chunk(
-    reader: WindowReader, store: Store, run: SyncRun, chunk: Chunk
+    reader: WindowReader, store: Store, run: SyncRun, batch: BatchResult
 ) -> tuple[BatchResult, list[DeadLetter]]:
-    """Read, sort and land a chunk's pages, from the first one that has not landed; with its first rejects."""
+    """Read, sort and land a chunk's pages, from the first one that has not landed; with its first rejects.
+
+    `batch` is the chunk's row of the ledger. Where somebody has gone on with the chunk since, one page is
+    read in vain, and the row as it stands then is gone on with.
+    """
     rejects: list[DeadLetter] = []
-    batch = await store.start_chunk(run.id, chunk.index)
     while batch.state is not ChunkState.LANDED:
         result = await _read_next(reader, batch)
-        batch = await store.land_page(run.id, chunk.index, result)
+        batch = await store.land_page(run.id, batch.chunk.index, result)
         rejects += result.dead_letters[: KEPT_REJECTS - len(rejects)]
     return batch, rejects
 

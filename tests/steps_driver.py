@@ -87,8 +87,8 @@ async def read_whole(reader: WindowReader, store: Store, run_id: str, repairs: i
     while True:
         while plan.pending:
             async with asyncio.TaskGroup() as reading:
-                for chunk in plan.pending:
-                    reading.create_task(steps.read_chunk(reader, store, plan.run, chunk))
+                for batch in plan.pending:
+                    reading.create_task(steps.read_chunk(reader, store, plan.run, batch))
             plan = Plan(plan.run, await store.batches(run.id))
         proof = await steps.prove_window(reader, store, plan.run, max_reject_ratio=1)
         if plan.run.repairs >= repairs or not proof.calls_for_rereading:

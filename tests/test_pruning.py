@@ -201,7 +201,7 @@ async def test_who_still_reads_a_run_as_it_goes_is_told_so(store_url: str) -> No
         [key] = await store.pruning.find_runs(CUTOFFS)
         await store.pruning.condemn(key, CUTOFFS)
         with pytest.raises(StoreConfigurationError, match="knows no chunk"):
-            await store.start_chunk(id, 0)
+            await store.batch(id, 0)
         with pytest.raises(StoreConfigurationError, match="knows no run"):
             await store.publish(id, "{}")
 

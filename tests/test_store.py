@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from asyncpg.exceptions import UniqueViolationError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Row, text
@@ -151,7 +152,7 @@ async def test_what_cannot_be_done_to_an_unknown_run_names_it(store: Store) -> N
         with pytest.raises(StoreConfigurationError, match="no run nobody"):
             await attempt
     with pytest.raises(StoreConfigurationError, match="no chunk 3 of run nobody"):
-        await store.start_chunk("nobody", 3)
+        await store.batch("nobody", 3)
 
 
 async def test_a_run_that_begins_twice_keeps_its_first_plan(store: Store) -> None:
@@ -176,11 +177,14 @@ async def test_a_run_whose_plan_cannot_be_entered_leaves_no_trace(store: Store) 
     assert await store.find_run(run.id) is None
 
 
-async def test_each_attempt_at_a_chunk_is_counted(store: Store) -> None:
+async def test_each_attempt_that_ends_is_counted(store: Store) -> None:
     run = a_run()
-    await store.begin(run, [Chunk(0, 0, 4, 4)])
-    assert (await store.start_chunk(run.id, 0)).attempts == 1
-    assert (await store.start_chunk(run.id, 0)).attempts == 2
+    await store.begin(run, [Chunk(0, 0, 4, 2)])
+    await store.fail_chunk(run.id, 0, "the source went away")
+    assert (await store.batch(run.id, 0)).attempts == 1
+    await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0), a_row(1)]))
+    assert (await store.batch(run.id, 0)).attempts == 1
+    assert (await store.land_page(run.id, 0, a_page(Page(2, 2), [a_row(2), a_row(3)]))).attempts == 2
 
 
 async def test_a_chunk_lands_with_its_last_page(store: Store) -> None:
@@ -214,14 +218,17 @@ async def test_a_page_that_is_landed_twice_counts_once(store: Store, database: D
     assert [tuple(row) for row in await query(database, "SELECT count(*) FROM movements")] == [(2,)]
 
 
-async def test_a_page_replaces_whatever_stood_at_its_positions(store: Store, database: Database) -> None:
+async def test_a_page_is_never_written_over_what_stands_at_its_positions(
+    store: Store, database: Database
+) -> None:
     run = a_run()
     await store.begin(run, [Chunk(0, 0, 4, 2)])
     await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0), a_row(1)]))
     await execute(database, "UPDATE movements SET position = position + 2")
-    await store.land_page(run.id, 0, a_page(Page(2, 2), [a_row(3, units=7)]))
-    rows = await query(database, "SELECT position, units_moved FROM movements")
-    assert [tuple(row) for row in rows] == [(3, 7)]
+    before = await store.batch(run.id, 0)
+    with pytest.raises((IntegrityError, UniqueViolationError)):
+        await store.land_page(run.id, 0, a_page(Page(2, 2), [a_row(3, units=7)]))
+    assert await store.batch(run.id, 0) == before
 
 
 async def test_no_movement_is_without_its_run(store: Store, database: Database) -> None:
@@ -307,14 +314,14 @@ async def test_a_page_that_is_cancelled_midway_lands_whole_or_not_at_all(
     assert loaded == 2000
 
 
-async def test_a_failed_chunk_tells_why_until_it_is_tried_again(store: Store) -> None:
+async def test_a_failed_chunk_tells_why_until_it_goes_on(store: Store) -> None:
     run = a_run()
-    await store.begin(run, [Chunk(0, 0, 4, 4)])
+    await store.begin(run, [Chunk(0, 0, 4, 2)])
     await store.fail_chunk(run.id, 0, "HTTP 500 from offset 0 on")
     [failed] = await store.batches(run.id)
     assert (failed.state, failed.error) == (ChunkState.FAILED, "HTTP 500 from offset 0 on")
-    started = await store.start_chunk(run.id, 0)
-    assert (started.state, started.error) == (ChunkState.PLANNED, None)
+    gone_on = await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0), a_row(1)]))
+    assert (gone_on.state, gone_on.error) == (ChunkState.PLANNED, None)
 
 
 async def test_a_chunk_that_has_landed_cannot_fail(store: Store, database: Database) -> None:
@@ -329,7 +336,7 @@ async def test_a_failure_keeps_what_had_landed_of_its_chunk(store: Store) -> Non
     await store.begin(run, [Chunk(0, 0, 4, 2)])
     await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0), a_row(1)]))
     await store.fail_chunk(run.id, 0, "the source went away")
-    again = await store.start_chunk(run.id, 0)
+    again = await store.batch(run.id, 0)
     assert (again.next_offset, again.loaded) == (2, 2)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sku_velocity import steps
 from sku_velocity.completeness import verdict_of
-from sku_velocity.models import Chunk, Plan, Verdict, Window
+from sku_velocity.models import BatchResult, Plan, Verdict, Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import load_spec
 from sku_velocity.source.window import WindowReader
@@ -23,13 +23,13 @@ async def sync(spec: Path, store_url: str) -> Verdict:
         plan = Plan(run, await store.batches(run.id))
         places = asyncio.Semaphore(ADMITTED)
 
-        async def ingest(chunk: Chunk) -> None:
+        async def ingest(batch: BatchResult) -> None:
             async with places:
-                await steps.read_chunk(reader, store, run, chunk)
+                await steps.read_chunk(reader, store, run, batch)
 
         async with asyncio.TaskGroup() as reading:
-            for chunk in plan.pending:
-                reading.create_task(ingest(chunk))
+            for batch in plan.pending:
+                reading.create_task(ingest(batch))
         proof = await steps.prove_window(reader, store, run, max_reject_ratio=0.05)
         verdict = verdict_of(proof.checks, run.repairs)
         if verdict is not Verdict.INCOMPLETE:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, nullcontext
+from contextlib import asynccontextmanager, closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from sku_velocity.store.faults import explaining
 
 BUSY_TIMEOUT = 30  # seconds that a writer of the same SQLite file is waited for
 CONNECT_TIMEOUT = 10  # seconds
-POOL: dict[str, Any] = {"pool_size": 5, "max_overflow": 10, "hide_parameters": True}
+# At most as many transactions write at once; the rest of the pool is left to those who read.
+WRITERS = 8
+POOL: dict[str, Any] = {"pool_size": 2 * WRITERS, "max_overflow": 0, "hide_parameters": True}
 
 EXAMPLES = "write sqlite:///file.db or postgresql://user:password@host/database"
 SECRET_OPTIONS = {"password", "sslpassword"}
@@ -48,10 +50,9 @@ class Database:
         self.where = _shown(parsed)
         self._engine = create_engine(parsed)
         self._writer = self._engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
-        # SQLite has one writer at a time: here they queue, rather than poll for the file's lock.
-        self._turn: AbstractAsyncContextManager[Any] = (
-            asyncio.Lock() if self._engine.dialect.name == "sqlite" else nullcontext()
-        )
+        # SQLite has one writer at a time. Here they queue for as long as it takes, rather than poll for the
+        # file's lock, or for a connection until the pool's patience ends.
+        self._turn = asyncio.Semaphore(1 if self._engine.dialect.name == "sqlite" else WRITERS)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, literal, select, update
+from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import StoreConfigurationError
@@ -36,9 +36,37 @@ from sku_velocity.store.tables import (
     sync_runs,
 )
 
-KEPT = ("state", "next_offset", "attempts", "head", "tail", "broken_seams", "error")
+KEPT = ("state", "next_offset", "head", "tail", "broken_seams", "error")
 DRIFT = ("extra_fields", "unknown_skus")
-SUMS = ("fetched", "loaded", "rejected", "trimmed", "filtered", "requests", "retried", "throttled", "seconds")
+SUMS = (
+    "attempts",
+    "fetched",
+    "loaded",
+    "rejected",
+    "trimmed",
+    "filtered",
+    "requests",
+    "retried",
+    "throttled",
+    "seconds",
+)
+
+# The statements that every page takes stand ready: to put one together costs more than to run it.
+_CHUNK = (
+    select(chunks)
+    .join(sync_runs)
+    .where(sync_runs.c.flow_run_id == bindparam("run"), chunks.c.chunk_index == bindparam("index"))
+)
+_CHUNK_LOCKED = _CHUNK.with_for_update(of=chunks)
+_WRITE_CHUNK = (
+    update(chunks)
+    .where(chunks.c.run_key == bindparam("run"), chunks.c.chunk_index == bindparam("index"))
+    .values(
+        {name: bindparam(name) for name in (*KEPT, *SUMS, *DRIFT, "size", "cursor_")}
+        # Its type is told, for coalesce would take it for a plain DateTime.
+        | {"landed_at": func.coalesce(chunks.c.landed_at, bindparam("now", type_=UtcDateTime()))}
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -122,36 +150,38 @@ async def read_batches(connection: AsyncConnection, flow_run_id: str) -> list[Ba
     return [_to_batch(row) for row in rows]
 
 
+async def read_batch(connection: AsyncConnection, flow_run_id: str, index: int) -> BatchResult:
+    """A chunk's row. Raises StoreConfigurationError where the store knows no such chunk."""
+    return _to_batch(await _find_chunk(connection, _CHUNK, flow_run_id, index))
+
+
 async def lock_batch(connection: AsyncConnection, flow_run_id: str, index: int) -> tuple[int, BatchResult]:
     """The run's key and the chunk's row, which nobody else changes until the transaction ends.
 
     Raises StoreConfigurationError where the store knows no such chunk.
     """
-    rows = await connection.execute(
-        select(chunks)
-        .join(sync_runs)
-        .where(sync_runs.c.flow_run_id == flow_run_id, chunks.c.chunk_index == index)
-        .with_for_update(of=chunks)
-    )
-    row = rows.one_or_none()
+    row = await _find_chunk(connection, _CHUNK_LOCKED, flow_run_id, index)
+    return row.run_key, _to_batch(row)
+
+
+async def _find_chunk(
+    connection: AsyncConnection, statement: Select[Any], flow_run_id: str, index: int
+) -> Row[Any]:
+    row = (await connection.execute(statement, {"run": flow_run_id, "index": index})).one_or_none()
     if row is None:
         raise StoreConfigurationError(f"this store knows no chunk {index} of run {flow_run_id}")
-    return row.run_key, _to_batch(row)
+    return row
 
 
 async def write_batch(connection: AsyncConnection, key: int, batch: BatchResult) -> None:
     """Enter what became of a chunk."""
     values = {name: getattr(batch, name) for name in KEPT + SUMS}
     values["size"] = batch.chunk.size  # it shrinks where the last page of a cursor comes early
-    foreign = {"cursor_": batch.cursor, **{name: json.dumps(dict(getattr(batch, name))) for name in DRIFT}}
-    landed = batch.state is ChunkState.LANDED
-    now = literal(datetime.now(UTC), UtcDateTime())  # coalesce would take it for a plain DateTime
-    landed_at = func.coalesce(chunks.c.landed_at, now) if landed else None
-    await connection.execute(
-        update(chunks)
-        .where(chunks.c.run_key == key, chunks.c.chunk_index == batch.chunk.index)
-        .values(**values, **foreign, landed_at=landed_at)
-    )
+    values["cursor_"] = batch.cursor
+    values |= {name: json.dumps(dict(getattr(batch, name))) for name in DRIFT}
+    landed_at = datetime.now(UTC) if batch.state is ChunkState.LANDED else None
+    place = {"run": key, "index": batch.chunk.index, "now": landed_at}
+    await connection.execute(_WRITE_CHUNK, values | place)
 
 
 async def count_unlanded(connection: AsyncConnection, key: int) -> int:
@@ -160,16 +190,15 @@ async def count_unlanded(connection: AsyncConnection, key: int) -> int:
     return (await connection.execute(unlanded)).scalar_one()
 
 
-def after_start(batch: BatchResult) -> BatchResult:
-    """A chunk that a task run sets about: it counts the attempt, and an earlier failure is over."""
-    state = ChunkState.PLANNED if batch.state is ChunkState.FAILED else batch.state
-    return replace(batch, state=state, attempts=batch.attempts + 1, error=None)
-
-
 def after_page(batch: BatchResult, result: PageResult) -> BatchResult:
     """A chunk whose next page has come: its counts grow, and it has landed when that page was its last."""
-    counts = {**vars(result), "loaded": result.loaded, "rejected": len(result.dead_letters)}
     landed = result.is_last or result.page.end >= batch.chunk.end
+    counts = {
+        **vars(result),
+        "loaded": result.loaded,
+        "rejected": len(result.dead_letters),
+        "attempts": int(landed),
+    }
     is_first = batch.next_offset == batch.chunk.offset
     joins = is_first or not result.page.before or result.head == batch.tail
     return replace(
@@ -204,7 +233,7 @@ def after_failure(batch: BatchResult, error: str) -> BatchResult:
     """A chunk that failed, unless it has landed: what has landed stays so."""
     if batch.state is ChunkState.LANDED:
         return batch
-    return replace(batch, state=ChunkState.FAILED, error=error)
+    return replace(batch, state=ChunkState.FAILED, attempts=batch.attempts + 1, error=error)
 
 
 def _run_values(run: SyncRun) -> dict[str, Any]:

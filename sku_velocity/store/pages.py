@@ -7,15 +7,13 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select
+from sqlalchemy import Row, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.models import DeadLetter, ItemRow, MovementRow, Page, PageResult, Reason
+from sku_velocity.models import DeadLetter, ItemRow, MovementRow, PageResult, Reason
 from sku_velocity.store.tables import (
     dead_letters,
     instant_text,
-    item_aliases,
-    items,
     movements,
     sync_runs,
 )
@@ -26,9 +24,12 @@ ITEM_COLUMNS = ("run_key", "position", "sku_id", "status", "description", "unit_
 ALIAS_COLUMNS = ("run_key", "position", "ordinal", "alias")
 
 
-async def replace_page(connection: AsyncConnection, key: int, result: PageResult) -> None:
-    """Put a page's rows where its positions are, in place of whatever stood there."""
-    await _clear(connection, key, result.page)
+async def insert_page(connection: AsyncConnection, key: int, result: PageResult) -> None:
+    """Put a page's rows where its positions are.
+
+    Nothing stands there, for a chunk's rows and its `next_offset` move in one transaction. If anything did,
+    the tables' primary keys would refuse the page.
+    """
     if result.movements:
         await insert_movements(connection, key, result.movements)
     if result.items:
@@ -62,14 +63,6 @@ async def count_repeated_ids(connection: AsyncConnection, flow_run_id: str) -> i
         .subquery()
     )
     return (await connection.execute(select(func.count()).select_from(repeated))).scalar_one()
-
-
-async def _clear(connection: AsyncConnection, key: int, page: Page) -> None:
-    for table in (movements, items, item_aliases, dead_letters):
-        of_run = table.c.run_key == key
-        await connection.execute(
-            delete(table).where(of_run, table.c.position >= page.offset, table.c.position < page.end)
-        )
 
 
 async def insert_movements(connection: AsyncConnection, key: int, rows: Sequence[MovementRow]) -> None:

@@ -95,13 +95,10 @@ class Store:
         async with self._database.reading() as connection:
             return await ledger.read_batches(connection, flow_run_id)
 
-    async def start_chunk(self, flow_run_id: str, index: int) -> BatchResult:
-        """Count an attempt at a chunk, and give its row: `next_offset` says where to go on."""
-        async with self._database.writing() as connection:
-            key, batch = await ledger.lock_batch(connection, flow_run_id, index)
-            started = ledger.after_start(batch)
-            await ledger.write_batch(connection, key, started)
-        return started
+    async def batch(self, flow_run_id: str, index: int) -> BatchResult:
+        """A chunk's row of the ledger: `next_offset` says where to go on."""
+        async with self._database.reading() as connection:
+            return await ledger.read_batch(connection, flow_run_id, index)
 
     async def land_page(self, flow_run_id: str, index: int, result: PageResult) -> BatchResult:
         """Keep a page's rows and dead letters, and advance its chunk; gives the chunk's row.
@@ -114,7 +111,7 @@ class Store:
             key, batch = await ledger.lock_batch(connection, flow_run_id, index)
             if result.page.offset != batch.next_offset:
                 return batch
-            await pages.replace_page(connection, key, result)
+            await pages.insert_page(connection, key, result)
             advanced = ledger.after_page(batch, result)
             await ledger.write_batch(connection, key, advanced)
             if following := ledger.chunk_after(advanced, result, batch.chunk.size):
