@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from blocks import SlottingEngine, VelocityStore, WmsSource
 from flows.task_runner import shared
+from sku_velocity.collector import rare_collections
 from sku_velocity.loop_watch import LoopWatch
 from sku_velocity.models import MasterVersion, SyncRun, Window
 from sku_velocity.slotting.client import SlottingClient
@@ -30,7 +31,8 @@ class Connections:
         async def open_reader() -> AsyncIterator[WindowReader]:
             async with self.source.get_client() as client, self.store() as store:
                 master = await store.load_master(version) if version else None
-                yield WindowReader.of(client, warehouse, window, master)
+                with rare_collections():
+                    yield WindowReader.of(client, warehouse, window, master)
 
         return shared(("reader", self.source.spec.name, warehouse, window, version), open_reader)
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, cast
 
 from prefect import flow, get_run_logger, runtime, task, unmapped
+from prefect.utilities.annotations import quote
 from pydantic import AwareDatetime, Field
 
 from blocks.slotting import find_engine
@@ -271,7 +272,7 @@ async def ingest(connections: Connections, plan: Plan, retries: int) -> None:
     pending = plan.pending
     while pending:
         futures = ingest_chunk.with_options(retries=retries).map(
-            unmapped(connections), unmapped(plan.run), pending
+            unmapped(connections), unmapped(quote(plan.run)), [quote(batch) for batch in pending]
         )
         pending = []
         async for future in as_they_complete(futures):

@@ -6,6 +6,7 @@ import uuid
 from pathlib import Path
 
 from sku_velocity import steps
+from sku_velocity.collector import rare_collections
 from sku_velocity.completeness import verdict_of
 from sku_velocity.models import BatchResult, Plan, Verdict, Window
 from sku_velocity.source.client import SourceClient
@@ -42,7 +43,8 @@ def main() -> int:
     parser.add_argument("--spec", type=Path, required=True)
     parser.add_argument("--store", required=True)
     options = parser.parse_args()
-    verdict = asyncio.run(sync(options.spec, options.store))
+    with rare_collections():
+        verdict = asyncio.run(sync(options.spec, options.store))
     print(verdict)
     return 0 if verdict is not Verdict.INCOMPLETE else 1
 

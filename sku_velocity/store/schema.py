@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from importlib.resources import files
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Column, Connection, MetaData, Table, Text, inspect, select
 
 from sku_velocity.errors import StoreConfigurationError
 from sku_velocity.store.engine import Database, lock
 
 VERSION_TABLE = "sku_velocity_schema"  # a name of its own: the database may hold another program's tables
+_version = Table(VERSION_TABLE, MetaData(), Column("version_num", Text))  # as Alembic makes it
+_MIGRATION = re.compile(r"v(\d{4})_\w+\.py")
 
 
 async def prepare(database: Database) -> None:
@@ -57,14 +57,16 @@ def check_version(current: str, known: Sequence[str], where: str) -> None:
 
 def read_version(connection: Connection) -> str | None:
     """The store's revision, or None where it is empty."""
-    options = {"version_table": VERSION_TABLE}
-    return MigrationContext.configure(connection, opts=options).get_current_revision()
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    return connection.execute(select(_version.c.version_num)).scalar_one_or_none()
 
 
 def known_versions() -> list[str]:
-    """The revisions that this program can make, oldest first."""
-    scripts = ScriptDirectory.from_config(_config())
-    return [script.revision for script in scripts.walk_revisions()][::-1]
+    """The revisions that this program can make, oldest first: each has a file that bears its number."""
+    versions = files("sku_velocity.store.migrations") / "versions"
+    found = (_MIGRATION.fullmatch(file.name) for file in versions.iterdir())
+    return sorted(name[1] for name in found if name)
 
 
 def _newer(current: str, where: str) -> StoreConfigurationError:
@@ -75,12 +77,11 @@ def _newer(current: str, where: str) -> StoreConfigurationError:
 
 
 def _run_migrations(connection: Connection) -> None:
-    config = _config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    # Only here: it is a long import, and a store is opened far more often than migrated.
+    from alembic import command
+    from alembic.config import Config
 
-
-def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", "sku_velocity.store:migrations")
-    return config
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
