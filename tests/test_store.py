@@ -218,6 +218,15 @@ async def test_a_page_that_is_landed_twice_counts_once(store: Store, database: D
     assert [tuple(row) for row in await query(database, "SELECT count(*) FROM movements")] == [(2,)]
 
 
+async def test_a_page_of_an_earlier_plan_changes_nothing(store: Store, database: Database) -> None:
+    run = a_run()
+    await store.begin(run, [Chunk(0, 0, 4, 4)])
+    await store.replan(run.id, 4, [Chunk(0, 0, 2, 2), Chunk(1, 2, 2, 2)])
+    stale = await store.land_page(run.id, 0, a_page(Page(0, 4), [a_row(place) for place in range(4)]))
+    assert (stale.state, stale.next_offset, stale.chunk) == (ChunkState.PLANNED, 0, Chunk(0, 0, 2, 2))
+    assert [tuple(row) for row in await query(database, "SELECT count(*) FROM movements")] == [(0,)]
+
+
 async def test_a_page_is_never_written_over_what_stands_at_its_positions(
     store: Store, database: Database
 ) -> None:

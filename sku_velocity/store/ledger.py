@@ -190,6 +190,12 @@ async def count_unlanded(connection: AsyncConnection, key: int) -> int:
     return (await connection.execute(unlanded)).scalar_one()
 
 
+def is_next(batch: BatchResult, result: PageResult) -> bool:
+    """Whether a page is the one that its chunk waits for, and lies in it; a cursor's page may be longer."""
+    lies_in_it = result.is_last is not None or result.page.end <= batch.chunk.end
+    return result.page.offset == batch.next_offset and lies_in_it
+
+
 def after_page(batch: BatchResult, result: PageResult) -> BatchResult:
     """A chunk whose next page has come: its counts grow, and it has landed when that page was its last."""
     landed = result.is_last or result.page.end >= batch.chunk.end

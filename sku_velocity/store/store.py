@@ -103,13 +103,13 @@ class Store:
     async def land_page(self, flow_run_id: str, index: int, result: PageResult) -> BatchResult:
         """Keep a page's rows and dead letters, and advance its chunk; gives the chunk's row.
 
-        A page that is not the chunk's next one changes nothing: another worker was faster, or it is
-        read for the second time. Where pages come by cursor and one fills its chunk, the next chunk is
-        entered too.
+        A page that is not the chunk's next one changes nothing: another worker was faster, it is read for
+        the second time, or the window was planned anew meanwhile, in pages of another size. Where pages come
+        by cursor and one fills its chunk, the next chunk is entered too.
         """
         async with self._database.writing() as connection:
             key, batch = await ledger.lock_batch(connection, flow_run_id, index)
-            if result.page.offset != batch.next_offset:
+            if not ledger.is_next(batch, result):
                 return batch
             await pages.insert_page(connection, key, result)
             advanced = ledger.after_page(batch, result)
