@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -144,6 +145,18 @@ async def test_a_cancelled_wait_leaves_its_place_to_others() -> None:
         waiting.cancel()
     async with asyncio.timeout(1), flight.place():
         pass
+
+
+async def test_a_wait_that_is_cancelled_as_it_is_woken_wakes_the_next() -> None:
+    flight = Flight(1, FakeClock())
+    async with AsyncExitStack() as holding:
+        await holding.enter_async_context(flight.place())
+        first, second = (asyncio.create_task(flight.place().__aenter__()) for _ in range(2))
+        await asyncio.sleep(0)
+    first.cancel()  # it has been woken, and has not run since
+    async with asyncio.timeout(1):
+        await second
+    assert first.cancelled()
 
 
 def test_a_window_s_worth_of_answers_widens_it_by_one_up_to_the_most() -> None:

@@ -30,14 +30,18 @@ class Flight:
     async def place(self) -> AsyncIterator[None]:
         """Wait for a place in the window, and hold it until the block is left."""
         async with self._room:
-            await self._room.wait_for(lambda: self._under_way < self.window)
+            try:
+                await self._room.wait_for(lambda: self._under_way < self.window)
+            except asyncio.CancelledError:
+                self._room.notify()  # it may have been woken for a place that somebody else can have now
+                raise
             self._under_way += 1
         try:
             yield
         finally:
             self._under_way -= 1
-            async with self._room:
-                self._room.notify(self.window)
+            async with self._room:  # to wake more than there is room for costs each page a dozen steps
+                self._room.notify(max(0, self.window - self._under_way))
 
     def distressed(self, started: float) -> None:
         """A request that was started then was refused, or ran out of time."""
