@@ -12,7 +12,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,10 +49,15 @@ def run(command: Sequence[str], home: Path, environment: Mapping[str, str], name
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=errors)
         alarm = threading.Timer(PATIENCE, process.kill)
         alarm.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.monotonic() - start
-        alarm.cancel()
-    process.returncode = os.waitstatus_to_exitcode(status)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+            wall = time.monotonic() - start
+        except BaseException:  # Ctrl-C, say: it must not go on
+            process.kill()
+            raise
+        finally:
+            alarm.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
     return Run(process.returncode, wall, usage.ru_utime + usage.ru_stime)
 
 
@@ -73,8 +78,22 @@ class Service:
     @property
     def cpu(self) -> float:
         """CPU seconds that it has used so far (Linux: proc(5), fields 14 and 15)."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return sum(map(int, _stat(self.pid)[11:13])) / TICKS
+
+
+def family_cpu(pid: int) -> float:
+    """CPU seconds that a process and its children have used so far, those included that have ended."""
+    ticks = sum(map(int, _stat(pid)[11:15]))
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            fields = _stat(int(entry.name))
+            ticks += sum(map(int, fields[11:13])) if int(fields[1]) == pid else 0
+    return ticks / TICKS
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of proc(5)'s stat from the third on: state, parent, ..."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 @contextmanager

@@ -46,6 +46,11 @@ class Section:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
+def target(wanted: str, found: str, held: bool) -> str:
+    """A note on what a benchmark is to show, and whether it did."""
+    return f"Target: {wanted}. Found: {found}: {'held' if held else '**missed**'}."
+
+
 def publish(section: Section) -> None:
     """Print a section, put it into RESULTS.md in the place of its forerunner, and write it as JSON."""
     moment, machine = datetime.now(UTC).replace(microsecond=0), describe_machine()
@@ -61,11 +66,11 @@ def publish(section: Section) -> None:
 
 def render(section: Section, moment: datetime, machine: str) -> str:
     """A section as Markdown."""
-    versions = ", ".join(f"{name} {number}" for name, number in section.versions.items())
+    versions = "".join(f", {name} {number}" for name, number in section.versions.items())
     parts = [f"## {section.title}"]
     parts += [f"{table.title}\n\n{render_table(table)}" for table in section.tables]
     parts.append("\n".join(f"- {note}" for note in section.notes))
-    parts.append(f"{moment:%Y-%m-%d %H:%M} UTC, `{section.command}`; {machine}; {versions}.")
+    parts.append(f"{moment:%Y-%m-%d %H:%M} UTC, `{section.command}`; {machine}{versions}.")
     return "\n\n".join(parts) + "\n"
 
 

@@ -5,7 +5,9 @@ from collections import Counter
 import pytest
 
 from benchmarks.end_to_end import COLUMNS, Cost, middle, readers, rows
-from benchmarks.report import PREAMBLE, Table, put_section, render_cell, render_table
+from benchmarks.mapping import Cost as MappingCost
+from benchmarks.mapping import aim, beyond_first
+from benchmarks.report import PREAMBLE, Table, put_section, render_cell, render_table, target
 from benchmarks.traps import judge
 
 
@@ -57,3 +59,20 @@ def test_a_reader_twice_as_dear_is_worth_half_the_bare_one() -> None:
     flow = next(row for row in rows(costs, costs) if row[0] == "sku-velocity, the flow")
     told = dict(zip(COLUMNS, flow, strict=True))
     assert (told["of the bare reader's"], told["times dlt's"]) == (0.5, 1)
+
+
+def mapping(tasks: int, cpu: float) -> MappingCost:
+    return MappingCost(tasks, cpu, server_cpu=1, wall=1, behind=0, peak=100)
+
+
+def test_a_further_task_bears_nothing_of_what_a_flow_run_costs_once() -> None:
+    assert beyond_first(mapping(101, 1.5), mapping(1, 0.5)) == 10
+
+
+@pytest.mark.parametrize(("cpu", "verdict"), [(10.0, "1/10.0: held"), (9.9, "1/9.9: **missed**")])
+def test_mapping_is_to_take_a_tenth_of_the_thread_pools_cpu(cpu: float, verdict: str) -> None:
+    assert verdict in aim({"event-loop": mapping(100, 1), "thread-pool": mapping(100, cpu)})
+
+
+def test_a_target_that_is_missed_says_so() -> None:
+    assert target("at most 3", "4", False) == "Target: at most 3. Found: 4: **missed**."

@@ -1,0 +1,76 @@
+"""Maps tiny tasks in one way: one process of `mapping`; its last line tells what it took."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID
+
+from prefect import flow, runtime, task
+from prefect.cache_policies import NO_CACHE
+from prefect.flows import Flow
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from flows.task_runner import EventLoopTaskRunner
+
+AT_ONCE = 64  # the tasks that the pipeline's runner admits by default, and the semaphore too
+WORKERS = 16
+WAYS = ("gather", "event-loop", "thread-pool", "thread-pool-16")
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+async def tiny(number: int) -> int:
+    await asyncio.sleep(0)
+    return number
+
+
+async def gathered(tasks: int) -> tuple[UUID, list[int]]:
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def bounded(number: int) -> int:
+        async with places:
+            return await tiny(number)
+
+    return runtime.flow_run.id, await asyncio.gather(*map(bounded, range(tasks)))
+
+
+async def mapped(tasks: int) -> tuple[UUID, list[int]]:
+    futures = tiny.map(range(tasks))
+    return runtime.flow_run.id, [future.result() for future in futures]
+
+
+def flow_of(way: str) -> Flow[[int], object]:
+    """The flow that maps in this way."""
+    if way == "gather":
+        return flow(name=way, persist_result=False)(gathered)
+    runner: TaskRunner = {
+        "event-loop": lambda: EventLoopTaskRunner(AT_ONCE),
+        "thread-pool": lambda: ThreadPoolTaskRunner(),
+        "thread-pool-16": lambda: ThreadPoolTaskRunner(max_workers=WORKERS),
+    }[way]()
+    return flow(name=way, task_runner=runner, persist_result=False)(mapped)
+
+
+def peak() -> float:
+    """MiB of this process's peak resident memory (Linux: proc(5), VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+
+
+def main(arguments: Sequence[str]) -> None:
+    way, tasks = arguments[0], int(arguments[1])
+    run = flow_of(way)
+    cpu, wall = time.process_time(), time.monotonic()
+    flow_run_id, numbers = asyncio.run(run(tasks))
+    wall = time.monotonic() - wall
+    assert numbers == list(range(tasks)), "a task's result is missing or in another's place"
+    told = {"flow_run_id": str(flow_run_id), "cpu_before": cpu, "wall": wall, "peak": peak()}
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
