@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from uuid import UUID
 
 from prefect import flow, runtime, task
@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.flows import Flow
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from benchmarks.processes import high_water
 from flows.task_runner import EventLoopTaskRunner
 
 AT_ONCE = 64  # the tasks that the pipeline's runner admits by default, and the semaphore too
@@ -55,12 +56,6 @@ def flow_of(way: str) -> Flow[[int], object]:
     return flow(name=way, task_runner=runner, persist_result=False)(mapped)
 
 
-def peak() -> float:
-    """MiB of this process's peak resident memory (Linux: proc(5), VmHWM)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
-
-
 def main(arguments: Sequence[str]) -> None:
     way, tasks = arguments[0], int(arguments[1])
     run = flow_of(way)
@@ -68,7 +63,7 @@ def main(arguments: Sequence[str]) -> None:
     flow_run_id, numbers = asyncio.run(run(tasks))
     wall = time.monotonic() - wall
     assert numbers == list(range(tasks)), "a task's result is missing or in another's place"
-    told = {"flow_run_id": str(flow_run_id), "cpu_before": cpu, "wall": wall, "peak": peak()}
+    told = {"flow_run_id": str(flow_run_id), "cpu_before": cpu, "wall": wall, "peak": high_water(os.getpid())}
     print(json.dumps(told))
 
 

@@ -91,6 +91,18 @@ def family_cpu(pid: int) -> float:
     return ticks / TICKS
 
 
+def high_water(pid: int) -> float:
+    """The most MiB that a process has had in memory so far (Linux: proc(5), VmHWM); 0 where it has just gone.
+
+    What wait4 tells may be the parent's.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
+
+
 def _stat(pid: int) -> list[str]:
     """The fields of proc(5)'s stat from the third on: state, parent, ..."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -45,6 +45,10 @@ class Job:
     def output(self) -> Path:
         return self.home / f"{self.name}.out"
 
+    @property
+    def errors(self) -> Path:
+        return self.home / f"{self.name}.err"
+
     def before(self) -> Job:
         """The attempt before this one."""
         return Job(self.url, self.home, self.attempt - 1, self.postgresql)
