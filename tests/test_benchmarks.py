@@ -4,9 +4,11 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.end_to_end import COLUMNS, Cost, middle, readers, rows
+from benchmarks.end_to_end import COLUMNS, aim, readers, rows
 from benchmarks.mapping import Cost as MappingCost
-from benchmarks.mapping import aim, beyond_first
+from benchmarks.mapping import aim as mapping_aim
+from benchmarks.mapping import beyond_first
+from benchmarks.reading import Cost, middle
 from benchmarks.report import PREAMBLE, Table, put_section, render_cell, render_table, target
 from benchmarks.traps import judge
 
@@ -71,8 +73,14 @@ def test_a_further_task_bears_nothing_of_what_a_flow_run_costs_once() -> None:
 
 @pytest.mark.parametrize(("cpu", "verdict"), [(10.0, "1/10.0: held"), (9.9, "1/9.9: **missed**")])
 def test_mapping_is_to_take_a_tenth_of_the_thread_pools_cpu(cpu: float, verdict: str) -> None:
-    assert verdict in aim({"event-loop": mapping(100, 1), "thread-pool": mapping(100, cpu)})
+    assert verdict in mapping_aim({"event-loop": mapping(100, 1), "thread-pool": mapping(100, cpu)})
 
 
 def test_a_target_that_is_missed_says_so() -> None:
     assert target("at most 3", "4", False) == "Target: at most 3. Found: 4: **missed**."
+
+
+def test_a_ratio_is_to_be_reached_into_both_databases() -> None:
+    assert aim("", {"SQLite": 10.0, "PostgreSQL": 9.5}, 10).endswith(
+        "10 (SQLite), 9.5 (PostgreSQL): **missed**."
+    )
