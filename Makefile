@@ -44,12 +44,7 @@ $(PEERS)/installed: benchmarks/requirements.txt
 	@touch $@
 
 bench: .venv/installed $(PEERS)/installed ## measure ours beside dlt, Airbyte CDK and singer-sdk, into benchmarks/RESULTS.md
-	@$(BIN)/python -m benchmarks.traps
-	@$(BIN)/python -m benchmarks.end_to_end
-	@$(BIN)/python -m benchmarks.end_to_end --million
-	@$(BIN)/python -m benchmarks.pace
-	@$(BIN)/python -m benchmarks.velocity
-	@$(BIN)/python -m benchmarks.memory
+	@$(BIN)/python -m benchmarks
 
 audit: .venv/installed ## the pins against the known advisories, where they can be asked for
 	@$(BIN)/python .ci/audit.py

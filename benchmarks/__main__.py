@@ -1,0 +1,91 @@
+"""All benchmarks one after the other, or those that are named: `python -m benchmarks [NAME ...]`.
+
+All of them take about two hours. One that fails keeps none of the others from running; each replaces its own
+section of RESULTS.md when it is done, so what is left can be run later by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from benchmarks.processes import ROOT
+
+# What each runs, and about how many minutes it takes on two cores that nobody else uses.
+BENCHMARKS = {
+    "traps": (["benchmarks.traps"], 5),
+    "chunk": (["benchmarks.chunk"], 9),
+    "mapping": (["benchmarks.mapping"], 10),
+    "pace": (["benchmarks.pace"], 8),
+    "velocity": (["benchmarks.velocity"], 5),
+    "memory": (["benchmarks.memory"], 10),
+    "end_to_end": (["benchmarks.end_to_end"], 15),
+    "million": (["benchmarks.end_to_end", "--million"], 30),
+}
+PATIENCE = 3 * 3600.0  # seconds that one benchmark may take
+CLEANING_UP = 60.0  # seconds that it may take to end its processes
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all by default"
+    )
+    names = parser.parse_args().names or list(BENCHMARKS)
+    if unknown := set(names) - set(BENCHMARKS):
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}: {', '.join(BENCHMARKS)}")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    started, failed = time.monotonic(), []
+    for name in names:
+        command, minutes = BENCHMARKS[name]
+        tell(f"{name}: about {minutes} minutes")
+        begun = time.monotonic()
+        code = run(command)
+        tell(f"{name}: {'done' if code == 0 else f'FAILED, exit code {code}'} {took(begun)}")
+        failed += [name] * bool(code)
+    tell(f"{len(names) - len(failed)} of {len(names)} benchmarks done {took(started)}")
+    if failed:
+        tell(f"again: python -m benchmarks {' '.join(failed)}")
+    return int(bool(failed))
+
+
+def run(command: Sequence[str]) -> int:
+    """Run one to its end; gives its exit code. One that must stop has time to end its own processes."""
+    # A session of its own: Ctrl-C would strike it, and its processes, twice.
+    process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, start_new_session=True)
+    try:
+        return process.wait(PATIENCE)
+    except BaseException as error:
+        process.send_signal(signal.SIGINT)
+        try:
+            code = process.wait(CLEANING_UP)
+        finally:
+            process.kill()
+        if isinstance(error, subprocess.TimeoutExpired):
+            return code
+        raise
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    for stopping in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stopping, signal.SIG_IGN)  # it is stopping
+    sys.exit(128 + number)
+
+
+def tell(text: str) -> None:
+    print(f"== {text}", file=sys.stderr, flush=True)
+
+
+def took(since: float) -> str:
+    return f"in {(time.monotonic() - since) / 60:.1f} minutes"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
