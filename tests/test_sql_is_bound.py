@@ -18,6 +18,7 @@ FILES = {
     file.relative_to(CHECKOUT).as_posix(): file.read_text()
     for room in ROOMS
     for file in (CHECKOUT / room).rglob("*.py")
+    if ".venv-peers" not in file.parts  # which `make bench` makes, and is not ours
 }
 TAKES_TEXT = {"text", "exec_driver_sql", "executescript", "executemany", "literal_column", "DDL"}
 TAKES_EITHER = {"execute", "scalar", "scalars", "stream"}  # a statement of SQLAlchemy's, or a driver's text
