@@ -4,10 +4,17 @@ from collections import Counter
 
 import pytest
 
+from benchmarks.chunk import Climb
+from benchmarks.chunk import Cost as ChunkCost
+from benchmarks.chunk import judge as judge_chunk
 from benchmarks.end_to_end import COLUMNS, aim, readers, rows
 from benchmarks.mapping import Cost as MappingCost
 from benchmarks.mapping import aim as mapping_aim
 from benchmarks.mapping import beyond_first
+from benchmarks.memory import Cost as MemoryCost
+from benchmarks.memory import targets as memory_targets
+from benchmarks.pace import Pace
+from benchmarks.pace import aim as pace_aim
 from benchmarks.reading import Cost, middle
 from benchmarks.report import PREAMBLE, Table, put_section, render_cell, render_table, target
 from benchmarks.traps import judge
@@ -84,3 +91,34 @@ def test_a_ratio_is_to_be_reached_into_both_databases() -> None:
     assert aim("", {"SQLite": 10.0, "PostgreSQL": 9.5}, 10).endswith(
         "10 (SQLite), 9.5 (PostgreSQL): **missed**."
     )
+
+
+def test_a_chunks_cost_holds_nothing_of_what_a_process_costs_once() -> None:
+    def climb(after: float) -> Climb:
+        return Climb(ChunkCost(after, wall=0, server=0), imports=500, cpu=800 + after)
+
+    finding = judge_chunk([climb(100)], [climb(300)], chunks=100)
+    assert (finding.per_chunk.cpu, finding.imports, finding.once) == (2, 500, 800 + 100 - 500 - 10 * 2)
+
+
+@pytest.mark.parametrize(
+    ("peak", "cpu", "verdicts"),
+    [(250, 10, ("1.25 times: held", "1.00 times, at most: held")), (251, 11, ("**missed**", "**missed**"))],
+)
+def test_memory_is_to_stay_flat_and_a_record_to_cost_no_more(
+    peak: float, cpu: float, verdicts: tuple[str, str]
+) -> None:
+    small, large = MemoryCost(100_000, 200, 1, 1, 1), MemoryCost(1_000_000, peak, cpu, 1, 1)
+    assert all(
+        verdict in told for verdict, told in zip(verdicts, memory_targets([small, large]), strict=True)
+    )
+
+
+def test_a_pace_that_is_not_reached_says_what_was_busy() -> None:
+    told = pace_aim(Pace(200, 150, 160, 0, reader=0.97, source=0.3, lag=40))
+    assert "0.750" in told and "the reader used 97% of a core" in told and "missed" in told
+
+
+@pytest.mark.parametrize(("refused", "verdict"), [(0, "held"), (1, "**missed**")])
+def test_a_ceiling_that_is_passed_is_missed(refused: int, verdict: str) -> None:
+    assert pace_aim(Pace(20, 19.6, 20, refused, 0, 0, 0)).endswith(f"{verdict}.")
