@@ -1,7 +1,7 @@
 """All benchmarks one after the other, or those that are named: `python -m benchmarks [NAME ...]`.
 
-All of them take about two hours. One that fails keeps none of the others from running; each replaces its own
-section of RESULTS.md when it is done, so what is left can be run later by name.
+All of them take about an hour and a half. One that fails keeps none of the others from running; each replaces
+its own section of RESULTS.md when it is done, so what is left can be run later by name.
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ OURS = ("prefect", "httpx", "pydantic", "sqlalchemy")
 PREAMBLE = """\
 # What was measured
 
-Made by `make bench`; each section is replaced when its benchmark runs. Compare figures within one table only:
-all of a table was run side by side, in one go, on the machine that is named under it.
+Made by `make bench`, about an hour and a half, or one by one by `python -m benchmarks NAME`; each section is
+replaced when its benchmark runs. Compare figures within one table only: all of a table was run side by side,
+in one go, on the machine that is named under it.
 """
 
 Cell = str | int | float | None

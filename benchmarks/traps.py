@@ -1,4 +1,7 @@
-"""The traps of a source that one pages through: which reader loses rows, and which of them says so."""
+"""The traps of a source that one pages through: which reader loses rows, and which of them says so.
+
+`python -m benchmarks.traps`, about 5 minutes.
+"""
 
 from __future__ import annotations
 
