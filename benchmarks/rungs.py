@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from sku_velocity import steps
-from sku_velocity.models import Chunk, SyncRun, Window
+from sku_velocity.models import Plan, Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.requests import Requests
 from sku_velocity.source.spec import load_spec
@@ -26,45 +26,45 @@ WAREHOUSE = "WH-01"
 WARM_UP = 10  # chunks before those that are measured
 IMPORTED = time.process_time()
 
-Step = Callable[[Chunk], Awaitable[object]]
+Step = Callable[[int], Awaitable[object]]
 
 
-def step_of(rung: str, reader: WindowReader, store: Store, run: SyncRun) -> Step:
-    """What is done with a chunk, up to this rung."""
+def step_of(rung: str, reader: WindowReader, store: Store, plan: Plan) -> Step:
+    """What is done with the n-th chunk of a plan, up to this rung."""
     requests = Requests(reader.client.spec, reader.warehouse, reader.window)
+    chunks, pending = [batch.chunk for batch in plan.batches], plan.pending
 
-    async def fetch(chunk: Chunk) -> None:
-        for page in chunk.pages():
+    async def fetch(number: int) -> None:
+        for page in chunks[number].pages():
             ask = requests.page(page.offset - page.before, page.before + page.size)
             await reader.client.fetch(reader.client.build_request(ask), bytes)
 
-    async def read(chunk: Chunk) -> None:
-        for page in chunk.pages():
+    async def read(number: int) -> None:
+        for page in chunks[number].pages():
             await reader.read(page)
 
-    async def write(chunk: Chunk) -> None:
-        await steps.read_chunk(reader, store, run, chunk)
+    async def write(number: int) -> None:
+        await steps.read_chunk(reader, store, plan.run, pending[number])
 
     return {"fetch": fetch, "read": read, "write": write}[rung]
 
 
-async def climb(rung: str, spec: Path, store_url: str, number: int) -> dict[str, float]:
+async def climb(rung: str, spec: Path, store_url: str, chunks: int) -> dict[str, float]:
     async with SourceClient.open(load_spec(spec), None) as client, Store.open(store_url) as store:
         reader = WindowReader.of(client, WAREHOUSE, Window.everything())
         run = await steps.plan(reader, store, str(uuid.uuid4()))
-        chunks = [batch.chunk for batch in await store.batches(run.id)]
-        step = step_of(rung, reader, store, run)
-        for chunk in chunks[:WARM_UP]:
-            await step(chunk)
+        step = step_of(rung, reader, store, Plan(run, await store.batches(run.id)))
+        for number in range(WARM_UP):
+            await step(number)
         begun, started = time.process_time(), time.monotonic()
-        for chunk in chunks[WARM_UP : WARM_UP + number]:
-            await step(chunk)
+        for number in range(WARM_UP, WARM_UP + chunks):
+            await step(number)
         return {"imported": IMPORTED, "begun": begun, "wall": time.monotonic() - started}
 
 
 def main(arguments: Sequence[str]) -> None:
-    rung, spec, store_url, number = arguments
-    print(json.dumps(asyncio.run(climb(rung, Path(spec), store_url, int(number)))))
+    rung, spec, store_url, chunks = arguments
+    print(json.dumps(asyncio.run(climb(rung, Path(spec), store_url, int(chunks)))))
 
 
 if __name__ == "__main__":

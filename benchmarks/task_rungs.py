@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, task, unmapped
 from pydantic import SecretStr
@@ -23,46 +24,46 @@ from flows.patience import PATIENT, outcome
 from flows.sync_velocity import ingest_chunk, plan_window
 from flows.task_runner import EventLoopTaskRunner, as_they_complete
 from sku_velocity import steps
-from sku_velocity.models import BatchResult, Chunk, SyncRun, Window
+from sku_velocity.models import BatchResult, SyncRun, Window
 from sku_velocity.source.spec import load_spec
 
 IMPORTED = time.process_time()
 
 
-@task(task_run_name="ingest {run.label} {chunk.label}", **PATIENT)
-async def ingest_unseen(connections: Connections, run: SyncRun, chunk: Chunk) -> BatchResult:
-    """What `ingest_chunk` does, without the artifact."""
+@task(task_run_name="ingest {run.label}", **PATIENT)
+async def ingest_unseen(connections: Connections, run: SyncRun, planned: Any) -> BatchResult:
+    """What `ingest_chunk` does with a chunk that is planned, without the artifact."""
     async with connections.store() as store, connections.reader_of(run) as reader:
-        batch, _ = await steps.read_chunk(reader, store, run, chunk)
+        batch, _ = await steps.read_chunk(reader, store, run, planned)
     return batch
 
 
 RUNGS = {"task": ingest_unseen, "artifact": ingest_chunk}
 
 
-def climb(rung: str, spec: Path, store_url: str, number: int) -> dict[str, float]:
+def climb(rung: str, spec: Path, store_url: str, chunks: int) -> dict[str, float]:
     connections = Connections(WmsSource(spec=load_spec(spec)), VelocityStore(url=SecretStr(store_url)))
 
-    async def ingest(run: SyncRun, chunks: Sequence[Chunk]) -> None:
-        futures = RUNGS[rung].map(unmapped(connections), unmapped(run), chunks)
+    async def ingest(run: SyncRun, planned: Sequence[Any]) -> None:
+        futures = RUNGS[rung].map(unmapped(connections), unmapped(run), planned)
         async for future in as_they_complete(futures):
             future.result()
 
     @flow(name=f"rung-{rung}", task_runner=EventLoopTaskRunner(max_concurrency=1), persist_result=False)
     async def run_flow() -> dict[str, float]:
         plan = await outcome(plan_window.submit(connections, WAREHOUSE, Window.everything(), None))
-        chunks = plan.pending
-        await ingest(plan.run, chunks[:WARM_UP])
+        planned = plan.pending
+        await ingest(plan.run, planned[:WARM_UP])
         begun, started = time.process_time(), time.monotonic()
-        await ingest(plan.run, chunks[WARM_UP : WARM_UP + number])
+        await ingest(plan.run, planned[WARM_UP : WARM_UP + chunks])
         return {"imported": IMPORTED, "begun": begun, "wall": time.monotonic() - started}
 
     return asyncio.run(run_flow())
 
 
 def main(arguments: Sequence[str]) -> None:
-    rung, spec, store_url, number = arguments
-    print(json.dumps(climb(rung, Path(spec), store_url, int(number))))
+    rung, spec, store_url, chunks = arguments
+    print(json.dumps(climb(rung, Path(spec), store_url, int(chunks))))
 
 
 if __name__ == "__main__":
