@@ -141,7 +141,7 @@ class Bench:
             job = Job(self._sources[chunks].url, Path(directory), postgresql=url)
             climb = self._run(rung, job, chunks)
             if database:
-                self._postgresql.psql(f"DROP DATABASE {database};")
+                self._postgresql.psql(f"DROP DATABASE {database} WITH (FORCE);")
             return climb
 
     def _run(self, rung: Rung, job: Job, chunks: int) -> Climb:

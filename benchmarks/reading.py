@@ -78,7 +78,7 @@ class Bench:
                 f"{tool.name}: of {records} records, {found[0]} were kept, {found[1]} of them once"
             )
         # Nothing is left that the next reader would wait for, such as an autovacuum.
-        self._postgresql.psql(f"DROP DATABASE {database};")
+        self._postgresql.psql(f"DROP DATABASE {database} WITH (FORCE);")
         rmtree(job.home)
         return cost
 
