@@ -1,6 +1,6 @@
 """Memory and cost per record as a window grows: `python -m benchmarks.memory`, about 10 minutes.
 
-Needs 8 GB of memory, for the simulated WMS holds its records there, and 6 GB of disk, which it gives back.
+Needs 8 GB of memory, for the simulated WMS holds its records there, and 2 GB of disk, which it gives back.
 """
 
 from __future__ import annotations

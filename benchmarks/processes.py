@@ -117,7 +117,7 @@ def simulator(*options: str) -> Iterator[Service]:
             assert process.stdout is not None
             yield Service(json.loads(process.stdout.readline())["url"], process.pid)
         finally:
-            process.terminate()
+            process.kill()  # it keeps nothing, and takes long to let go of millions of records
 
 
 @contextmanager
