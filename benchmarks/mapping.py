@@ -71,7 +71,9 @@ def measure(way: str, tasks: int, server: Service, meter: Meter) -> Cost:
     with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as api:
         cost = meter.stop(lambda: knows_all(api, told["flow_run_id"], tasks))
     cpu = ran.cpu - told["cpu_before"]
-    return Cost(tasks, cpu, cost.cpu, told["wall"], cost.behind, told["peak"])
+    found = Cost(tasks, cpu, cost.cpu, told["wall"], cost.behind, told["peak"])
+    print(way, found, file=sys.stderr)
+    return found
 
 
 def knows_all(api: httpx.Client, flow_run_id: str, tasks: int) -> bool:
@@ -132,11 +134,9 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="mapping-", ignore_cleanup_errors=True) as home,
         prefect_server(Path(home)) as server,
     ):
-        meter, found = Meter.of(server), []
-        for tasks in (1, *sizes):
-            found.append({way: measure(way, tasks, server, meter) for way in WAYS})
-            print(*found[-1].items(), sep="\n", file=sys.stderr)
-    publish(section(sizes, found[0], found[1:], meter.idle))
+        meter = Meter.of(server)
+        firsts, *found = [{way: measure(way, tasks, server, meter) for way in WAYS} for tasks in (1, *sizes)]
+    publish(section(sizes, firsts, found, meter.idle))
 
 
 def section(
