@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
 from blocks.run_log import warn_if_unverified
 from blocks.shared_pace import shared_pace
-from sku_velocity.errors import ConfigurationError
+from blocks.stored import load_stored
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.slotting.spec import EngineSpec, load_engine
 
@@ -66,15 +66,14 @@ async def find_engine(name: str, variable: str = ENGINE_TOKEN_VARIABLE) -> Slott
     """The engine of this name: a file where it ends in .yaml or .yml, otherwise a stored block.
 
     A file takes its token from the environment variable `variable`, where that is set. Raises
-    ConfigurationError where there is no such file or block.
+    ConfigurationError where there is no such file or block, and where its spec breaks a rule.
     """
     if name.endswith((".yaml", ".yml")):
         token = os.environ.get(variable)
         return SlottingEngine(spec=load_engine(Path(name)), token=SecretStr(token) if token else None)
-    try:
-        return await SlottingEngine.aload(name)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"no block {SlottingEngine._block_type_slug}/{name}: make one in the Prefect UI (Blocks), "
-            "or give the path of an engine's file that ends in .yaml"
-        ) from error
+    return await load_stored(
+        SlottingEngine,
+        name,
+        f"save-engine {name} --spec FILE",
+        "the path of an engine's file that ends in .yaml",
+    )

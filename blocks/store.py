@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
+from blocks.stored import load_stored
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.store import Store
 from sku_velocity.store.engine import holds_password
@@ -52,20 +53,12 @@ async def find_store(name: str | None, variable: str = STORE_VARIABLE) -> Veloci
     if name is None:
         return VelocityStore(url=SecretStr(os.environ.get(variable, EMBEDDED_STORE)))
     if "://" not in name:
-        return await _load(name)
+        return await load_stored(
+            VelocityStore, name, f"save-store {name}", "a URL such as sqlite:///sku-velocity.db"
+        )
     if holds_password(name):
         raise ConfigurationError(
             "the store's URL carries a password, and Prefect keeps parameters in clear: "
             f"put it into a velocity-store block, or into {variable} where the flow runs"
         )
     return VelocityStore(url=SecretStr(name))
-
-
-async def _load(name: str) -> VelocityStore:
-    try:
-        return await VelocityStore.aload(name)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"no block {VelocityStore._block_type_slug}/{name}: make one in the Prefect UI (Blocks), "
-            "or give a URL such as sqlite:///sku-velocity.db"
-        ) from error

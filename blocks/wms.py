@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
 from blocks.run_log import warn_if_unverified
 from blocks.shared_pace import shared_pace
+from blocks.stored import load_stored
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import SourceSpec, load_spec
@@ -63,17 +64,13 @@ async def find_source(name: str, token_env: str | None = None) -> WmsSource:
     """The source of this name: a spec file where it ends in .yaml or .yml, otherwise a stored block.
 
     A spec file takes its token from the environment variable `token_env`. Raises ConfigurationError where
-    there is no such file, block or variable.
+    there is no such file, block or variable, and where the spec breaks a rule.
     """
     if name.endswith((".yaml", ".yml")):
         return WmsSource(spec=load_spec(Path(name)), token=_token(token_env))
-    try:
-        source: WmsSource = await WmsSource.aload(name)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"no block {WmsSource._block_type_slug}/{name}: make one in the Prefect UI (Blocks), "
-            "or give the path of a spec file that ends in .yaml"
-        ) from error
+    source = await load_stored(
+        WmsSource, name, f"save-source {name} --spec FILE", "the path of a spec file that ends in .yaml"
+    )
     return source.model_copy(update={"token": _token(token_env)}) if token_env else source
 
 

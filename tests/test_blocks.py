@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.blocks.core import Block
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from pydantic import SecretStr
 
@@ -101,6 +104,37 @@ def test_an_unknown_block_is_named_and_what_to_do() -> None:
         asyncio.run(find_store("nowhere"))
     with pytest.raises(ConfigurationError, match=r"no block slotting-engine/nowhere: make one"):
         asyncio.run(find_engine("nowhere"))
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize(
+    ("block", "wrong", "told"),
+    [
+        (
+            source(),
+            {"spec": {"name": "acme", "pages": SECRET}},
+            r"spec\.base_url: Field required; spec\.pages: Ex",
+        ),
+        (source(), {}, "spec: Field required"),
+        (store(), {"url": [SECRET]}, "url: Input should be a valid string"),
+        (engine(), {"spec": {"name": "slots", "batch_size": 0}}, r"spec\.base_url: .*; spec\.batch_size: "),
+    ],
+)
+def test_a_stored_block_that_breaks_a_rule_is_named_with_what_is_wrong_and_what_to_do(
+    block: Block, wrong: dict[str, Any], told: str
+) -> None:
+    find = {WmsSource: find_source, VelocityStore: find_store, SlottingEngine: find_engine}[type(block)]
+
+    async def save_and_find() -> None:
+        document = await block.asave("broken", overwrite=True)
+        async with get_client() as client:  # as the form of the Prefect UI would
+            new = BlockDocumentUpdate(data=wrong, merge_existing_data=False)
+            await client.update_block_document(document, new)
+        await find("broken")
+
+    with pytest.raises(ConfigurationError, match=f"/broken cannot be used: {told}") as caught:
+        asyncio.run(save_and_find())
+    assert "python -m flows save-" in str(caught.value) and SECRET not in str(caught.value)
 
 
 @pytest.mark.usefixtures("prefect_server")
