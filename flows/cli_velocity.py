@@ -10,9 +10,11 @@ from cyclopts import Parameter
 from prefect.client.schemas.objects import State
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from flows.refresh_velocity import DEFAULTS, REPORTS, refresh_velocity
 from flows.terminal import silence_prefect, without_password
+from sku_velocity.validation import printable
 from sku_velocity.velocity_report import VelocityReport, percent
 
 REFRESHED, NOT_REFRESHED = 0, 1
@@ -95,7 +97,8 @@ def print_reports(reports: list[VelocityReport], console: Console) -> None:
         counts = [sum(report.classes.get(abc + xyz, 0) for xyz in "XYZ") for abc in "ABC"]
         share = percent(report.completeness[report.days])
         cells = [report.warehouse, report.as_of, report.skus, *counts, report.changed, share]
-        table.add_row(*map(str, cells))
-    console.print(table, markup=False)
+        table.add_row(*(Text(printable(str(cell))) for cell in cells))
+    console.print(table)
     for report in reports:
-        console.print(report.files["html"], markup=False, highlight=False, soft_wrap=True)
+        path = printable(report.files["html"])
+        console.print(path, markup=False, highlight=False, emoji=False, soft_wrap=True)
