@@ -20,8 +20,9 @@ demo: .venv/installed ## run the main job against a simulated WMS and a Prefect 
 ui: .venv/installed ## the demo, left standing with its Prefect UI until Ctrl-C
 	@$(BIN)/python -m simulator.demo --keep
 
+# Two processes: each starts a Prefect server, which keeps a third core busy.
 test: .venv/installed ## the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 pictures: .venv/installed ## the pictures of docs/, made anew by the tests of the UI
 	@PICTURES=docs $(BIN)/python -m pytest tests/ui

@@ -8,9 +8,10 @@ import warnings
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.chromium import CHROMIUM, MISSING
 
@@ -21,12 +22,27 @@ pytest_plugins = ["tests.prefect_fixtures", "tests.operator_fixtures"]
 
 collect_ignore = [] if CHROMIUM else ["ui"]
 
+DEPLOYED = ("tests/test_deployment.py", "tests/ui/")  # these use the `operator`, which is long in coming
+
 _names = (f"store_{number}" for number in count())
 
 
 def pytest_configure() -> None:
     if not CHROMIUM and os.environ.get("CI"):
         raise pytest.UsageError(f"tests/ui cannot run: {MISSING}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    return ByFile(config, log)
+
+
+class ByFile(LoadFileScheduling):
+    """Gives each file to whichever process is free, but all that need what is deployed to the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "deployed" if file.startswith(DEPLOYED) else file
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

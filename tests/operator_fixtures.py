@@ -123,7 +123,7 @@ def worker(operator: Operator, tmp_path_factory: pytest.TempPathFactory) -> Iter
     yield
     os.kill(process.pid, signal.SIGTERM)
     try:
-        process.wait(timeout=20)
+        process.wait(timeout=5)
     except subprocess.TimeoutExpired:  # a worker of Prefect 3.8 may wait for ever for what it has to send
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
