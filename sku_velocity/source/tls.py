@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from functools import cache
+
+import httpx
 
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.source.spec import TlsSpec
@@ -28,12 +31,17 @@ def verification(name: str, tls: TlsSpec) -> ssl.SSLContext | bool:
     Raises ConfigurationError where `tls.ca_file` cannot be read as certificates.
     """
     if tls.ca_file is None:
-        return tls.verify
+        return _known_authorities() if tls.verify else False
     try:
         return ssl.create_default_context(cafile=tls.ca_file)
     except OSError as error:  # an SSLError is one
         reason = "it holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
         raise ConfigurationError(f"{name}: tls.ca_file {tls.ca_file}: {reason}") from error
+
+
+@cache  # they are read anew for each client otherwise, which takes longer than a page
+def _known_authorities() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
 
 
 def refused_certificate(error: BaseException) -> str | None:
