@@ -192,10 +192,10 @@ async def test_an_engine_that_fails_takes_each_record_once(
 
 
 async def test_a_throttled_push_ends_whole(sqlite_url: str, engine: EngineServer) -> None:
-    engine.play(EngineScenario(requests_per_second=20, token="engine-token"))
+    engine.play(EngineScenario(requests_per_second=5, token="engine-token"))
     async with Store.open(sqlite_url) as store:
         await publish(store, "run", seconds(0, 60))
-        await push_all(store, spec_of(engine, batch_size=2), "run", token="engine-token")
+        await push_all(store, spec_of(engine, batch_size=4), "run", token="engine-token")
     assert engine.accepted == ids(*range(60)) and engine.stats().throttled
 
 
