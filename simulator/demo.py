@@ -253,9 +253,9 @@ class Demo:
             console.print(f"Report with pictures: {report.relative_to(ROOT)}")
 
     def _keep(self, runs: dict[str, str]) -> None:
-        console.print("Left standing until Ctrl-C. The two runs:")
-        for warehouse, run in runs.items():
-            console.print(f"  {warehouse}: {self._ui}/runs/flow-run/{run}")
+        console.print("Left standing until Ctrl-C. The runs:")
+        for name, run in runs.items():
+            console.print(f"  {name}: {page_of_run(self._ui, run)}", soft_wrap=True)
         signal.pause()
 
     def _pages(self, wms: str) -> int:
@@ -284,6 +284,13 @@ class Demo:
     def _do(self, command: list[str]) -> None:
         done = subprocess.run(command, cwd=ROOT, env=self._environment, capture_output=True, text=True)
         _expect(done.returncode == 0, f"{' '.join(command[1:])} failed:\n{done.stdout}{done.stderr}")
+
+
+def page_of_run(ui: str, run: str) -> str:
+    """The address of a flow run's page, in that version of the UI which the server at `ui` leads to."""
+    settings = httpx.get(f"{ui}/ui-settings").raise_for_status().json()
+    base: str = settings[f"{settings['default_ui']}_base_url"]
+    return f"{ui}{base.rstrip('/')}/runs/flow-run/{run}"
 
 
 def _prefect(*arguments: str) -> list[str]:

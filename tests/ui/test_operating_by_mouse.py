@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from simulator.demo import page_of_run
 from simulator.faults import Fault
 from simulator.server import Server
 from tests.acme import wms
@@ -51,6 +52,7 @@ def test_retry_pressed_with_the_mouse_reads_exactly_the_chunks_that_failed(
 ) -> None:
     run = start_run(ui, f"sqlite:///{tmp_path}/store.db")
     ui.wait_for_state("Incomplete")
+    assert ui.page.url.partition("?")[0] == page_of_run(prefect_server.api_url.removesuffix("/api"), run)
     reload_with(ui, prefect_server, run, task_runs=14)
     assert ui.task_runs(14, "12 Completed, 2 Failed")[1] == Counter(FAILING)
     expect(ui.artifacts(BATCH)).to_have_count(8)
