@@ -31,30 +31,59 @@ START_TIMEOUT = 120.0  # seconds; 14 to 28 on two shared cores
 
 @dataclass(frozen=True)
 class PrefectServer:
-    """A server, and the environment that brings another process (a worker, `prefect deploy`) to it."""
+    """Where a server stands, and what brings another process (a worker, `prefect deploy`) to it."""
 
-    api_url: str
+    port: int
     home: Path
     environment: dict[str, str]
 
-
-@pytest.fixture(scope="session")
-def prefect_server() -> Iterator[PrefectServer]:
-    """The session's server. From its start on, flows in this process run against it too."""
-    with tempfile.TemporaryDirectory(prefix="prefect-", ignore_cleanup_errors=True) as directory:
-        home = Path(directory)
+    @classmethod
+    def at(cls, home: Path) -> PrefectServer:
+        """A server that keeps its database below this directory, on a free port."""
         port = free_port()
         url = f"http://127.0.0.1:{port}/api"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         environment |= {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         # The UI would otherwise look for the API on port 4200.
         environment |= {"PREFECT_UI_API_URL": url, "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"}
+        return cls(port, home, environment | {"PREFECT_API_URL": url})
+
+    @property
+    def api_url(self) -> str:
+        return self.environment["PREFECT_API_URL"]
+
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        """The server's process in the checkout, whose prefect.toml it reads; ended by its pid."""
+        command = [sys.executable, "-m", "prefect", "server", "start"]
+        command += ["--host", "127.0.0.1", "--port", str(self.port), "--ui"]
+        environment = {name: value for name, value in self.environment.items() if name != "PREFECT_API_URL"}
+        log = self.home / "server.log"
+        with log.open("ab") as output:
+            server = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=output, stderr=output)
+        try:
+            wait_until_healthy(server, self.port, log)
+            yield server
+        finally:
+            server.terminate()
+            try:
+                server.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[PrefectServer]:
+    """The session's server. From its start on, flows in this process run against it too."""
+    with tempfile.TemporaryDirectory(prefix="prefect-", ignore_cleanup_errors=True) as directory:
+        server = PrefectServer.at(Path(directory))
         with (
-            running(port, home / "server.log", environment),
-            temporary_settings(client_settings(url, home)),
+            server.running(),
+            temporary_settings(client_settings(server.api_url, server.home)),
             SyncClientContext(),  # or Prefect 3.8 makes a client for each async flow and never closes it
         ):
-            yield PrefectServer(url, home, environment | {"PREFECT_API_URL": url})
+            yield server
             # What still waits to be sent would complain, at exit, of a server that has gone.
             APILogWorker.drain_all()
             EventsWorker.drain_all()
@@ -62,25 +91,6 @@ def prefect_server() -> Iterator[PrefectServer]:
 
 def client_settings(url: str, home: Path) -> dict[object, object]:
     return {PREFECT_API_URL: url, PREFECT_HOME: home, PREFECT_LOCAL_STORAGE_PATH: home / "storage"}
-
-
-@contextmanager
-def running(port: int, log: Path, environment: dict[str, str]) -> Iterator[None]:
-    """A server in the checkout, whose prefect.toml it reads; ended by its pid."""
-    command = [sys.executable, "-m", "prefect", "server", "start"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--ui"]
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=output, stderr=output)
-    try:
-        wait_until_healthy(server, port, log)
-        yield
-    finally:
-        server.terminate()
-        try:
-            server.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
 
 
 def wait_until_healthy(server: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -39,6 +41,31 @@ def test_a_run_outlasts_a_server_that_is_away_for_a_while(
     fault_log.record("Prefect away, survived", truth, seen_content(sqlite_url), seconds)
     [run] = runs_in(sqlite_url)
     assert "RUNNING" not in states_of_tasks(prefect_server, run)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
+def test_a_run_outlasts_a_server_that_is_stopped_and_started_again(
+    number: signal.Signals, tmp_path: Path, sqlite_url: str, fault_log: FaultLog, is_long: bool
+) -> None:
+    own = PrefectServer.at(tmp_path)
+    with ExitStack() as processes, wms(tmp_path, records=3000, latency=0.2) as (server, source):
+        process = processes.enter_context(own.running())
+        flow = processes.enter_context(Shell(own, source, sqlite_url).running())
+        wait_until(lambda: landed_in(sqlite_url) >= 3)
+        process.send_signal(number)
+        process.wait()
+        time.sleep(20 if is_long else 5)
+        started = time.monotonic()
+        processes.enter_context(own.running())
+        ended = ending(flow)
+        seconds = time.monotonic() - started
+        assert (ended.exit_code, ended.errors) == (0, "")
+        [run] = runs_in(sqlite_url)
+        assert httpx.get(f"{own.api_url}/flow_runs/{run}").json()["state"]["name"] == "Complete"
+        assert "RUNNING" not in states_of_tasks(own, run)
+        truth = true_content(server)
+    fault = f"Prefect ended by {number.name} and started again, survived"
+    fault_log.record(fault, truth, seen_content(sqlite_url), seconds)
 
 
 @pytest.mark.long
