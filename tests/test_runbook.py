@@ -6,6 +6,8 @@ import asyncio
 import os
 import re
 import shlex
+import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,15 +19,18 @@ import pytest
 import yaml
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.exceptions import TerminationSignal
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running
 
 from flows.__main__ import main
+from flows.terminal import told_of
 from simulator.faults import Fault
 from simulator.items import make_items
 from simulator.scenario import Scenario
 from simulator.server import EngineServer, Server, serve, serve_engine
 from simulator.slotting import EngineScenario
+from sku_velocity.source.tls import refused_certificate
 from tests.acme import TOKEN, spec_of, sync
 from tests.engine import ENGINE_TOKEN
 from tests.prefect_fixtures import PrefectServer, free_port
@@ -158,6 +163,34 @@ def test_what_it_says_one_sees_of_rejects_and_of_a_push_is_what_one_sees(setting
     ended, _ = setting.sync(push=SLOTS)
     for told in ("but not all pushed to slots", "Retry pushes only what is left"):
         assert told in ended.message and told in TEXT
+
+
+def test_what_it_says_of_two_runs_at_once_is_what_one_sees(setting: Setting) -> None:
+    _, first = setting.sync()
+    _, newer = setting.sync()
+    assert first.published and newer.published
+    ended, told = setting.sync(resume=first.flow_run_id)
+    assert ended.is_completed() and told.requests == 0
+    for text in (ended.message, TEXT):
+        assert "A later run has superseded this one" in text
+
+
+def test_what_it_says_of_a_database_that_is_away_is_what_one_sees(setting: Setting) -> None:
+    away = f"postgresql://me@127.0.0.1:{free_port()}/velocity"
+    ended, told = sync(WMS, away, token_env=None, **DAY)
+    assert ended.is_failed() and str(told).startswith("store postgresql://")
+    for text in (str(told), TEXT):
+        assert "see that the database is up, then run again" in text
+
+
+def test_what_it_says_of_a_stop_and_of_a_wrong_clock_is_what_one_sees() -> None:
+    stop = TerminationSignal(signal.SIGTERM)
+    stop.add_note("go on with --resume …")
+    assert f"error: {told_of(stop)}" in TEXT
+    refused = ssl.SSLCertVerificationError()
+    refused.verify_code, refused.verify_message = 9, "not yet valid"
+    for told in (refused_certificate(refused), TEXT):
+        assert told and "the clock of this machine is wrong" in told
 
 
 def test_a_command_that_nobody_knows_how_to_run_is_refused(setting: Setting) -> None:
