@@ -20,7 +20,7 @@ demo: .venv/installed ## run the main job against a simulated WMS and a Prefect 
 ui: .venv/installed ## the demo, left standing with its Prefect UI until Ctrl-C
 	@$(BIN)/python -m simulator.demo --keep
 
-# Two processes: each starts a Prefect server, which keeps a third core busy.
+# Two processes, and no more on more cores: each has a Prefect server and a PostgreSQL of its own to start.
 test: .venv/installed ## the tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
