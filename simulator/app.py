@@ -14,7 +14,7 @@ from simulator.dataset import DataSet
 from simulator.delivery import Delivery, deliver, read_call, send_whole
 from simulator.dialect import BadQuestionError, Call, Question, Reply
 from simulator.faults import Fault, FaultBook, spoil
-from simulator.items import ITEMS
+from simulator.items import ITEMS, WAREHOUSES
 from simulator.scenario import Scenario
 from simulator.stats import Recorder
 from simulator.systems.ledger import Ledger
@@ -63,8 +63,8 @@ class Simulator:
             question = self.scenario.dialect.asking.read(call)
         except BadQuestionError as error:
             return Delivery(self.scenario.dialect.telling.refusal(400, str(error), {}))
-        if call.path == ITEMS:
-            question = replace(question, warehouse=ITEMS, start=None, end=None)
+        if call.path in (ITEMS, WAREHOUSES):
+            question = replace(question, warehouse=call.path, start=None, end=None)
         if fault := self.faults.strike(question):
             return await self._fail(question, fault)
         return Delivery(self._tell(question, is_whole=True))
@@ -76,7 +76,7 @@ class Simulator:
 
     def _refuse(self, call: Call) -> Reply | None:
         dialect, refuse = self.scenario.dialect, self.scenario.dialect.telling.refusal
-        if call.path not in ((dialect.path, ITEMS) if self.scenario.items else (dialect.path,)):
+        if call.path not in (dialect.path, WAREHOUSES, *((ITEMS,) if self.scenario.items else ())):
             return refuse(404, f"no such path: {call.path}", {})
         if call.method != dialect.method:
             return refuse(405, f"use {dialect.method}", {"Allow": dialect.method})

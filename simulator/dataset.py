@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from datetime import datetime
 
 from simulator.dialect import Page, Question
-from simulator.items import ITEMS, item_rows, make_new_items
+from simulator.items import ITEMS, WAREHOUSES, item_rows, make_new_items
 from simulator.records import Row, load_rows, make_newcomers
 from simulator.scenario import Change, Scenario
 
@@ -26,6 +27,7 @@ class DataSet:
         self.reads = 0
         self._scenario = scenario
         self._rows = load_rows(scenario)
+        self._rows[WAREHOUSES] = [_warehouse_row(name, scenario.start) for name in self._rows]
         self._rows[ITEMS] = item_rows(scenario.items, scenario.start)
         self._newcomers = 0
         self._views: dict[Selection, list[bytes]] = {}
@@ -35,7 +37,7 @@ class DataSet:
 
     @property
     def warehouses(self) -> Sequence[str]:
-        return tuple(name for name in self._rows if name != ITEMS)
+        return tuple(name for name in self._rows if name not in (ITEMS, WAREHOUSES))
 
     def rows(
         self, warehouse: str | None = None, start: datetime | None = None, end: datetime | None = None
@@ -84,3 +86,7 @@ class DataSet:
                 self._views.clear()
             self._views[selection] = [row.body for row in self.rows(*selection)]
         return self._views[selection]
+
+
+def _warehouse_row(name: str, at: datetime) -> Row:
+    return Row(json.dumps({"code": name}).encode(), name, name, WAREHOUSES, 0, at)

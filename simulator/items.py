@@ -11,6 +11,7 @@ from typing import Any
 from simulator.records import Row, alias_of, sku_of
 
 ITEMS = "/items"  # the path they are asked at, and the name under which they are kept: no warehouse bears it
+WAREHOUSES = "/warehouses"  # likewise, the list of the warehouses
 
 
 def make_items(

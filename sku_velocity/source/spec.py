@@ -181,6 +181,25 @@ class RecordsSpec(Part):
     error_path: DottedPath | None = None
 
 
+class WarehousesSpec(Part):
+    """How the API lists its warehouses: a request, the list's place in the body, and each one's name in it.
+
+    Pages are asked for as those of the records are, unless `paging` says otherwise. With an empty `field`
+    each record is a name.
+    """
+
+    request: RequestSpec = RequestSpec(path="/warehouses")
+    paging: PagingSpec | None = None
+    path: DottedPath | Literal[""] = ""
+    field: DottedPath | Literal[""] = ""
+
+    @model_validator(mode="after")
+    def _asks_for_all_of_them(self) -> Self:
+        if named := sorted(name for name in PLACEHOLDERS if self.request.names(name)):
+            raise ValueError(f"warehouses.request must not hold {{{named[0]}}}: it asks for all of them")
+        return self
+
+
 class OrderSpec(Part):
     """The parameters that make the API answer in a fixed, ascending order."""
 
@@ -319,6 +338,7 @@ class SourceSpec(Part):
     paging: PagingSpec = PagingSpec()
     total: TotalSpec = TotalSpec()
     records: RecordsSpec = RecordsSpec()
+    warehouses: WarehousesSpec | None = Field(default=None, description="How the API lists its warehouses")
     order: OrderSpec = OrderSpec()
     window: WindowSpec = WindowSpec()
     auth: AuthSpec = AuthSpec()
@@ -340,11 +360,12 @@ class SourceSpec(Part):
     def _bodies_have_a_place_for_the_secret(self) -> Self:
         count = self.total.request
         bodies = [self.request.body, *([count.body] if count and count.body is not None else [])]
+        bodies += [self.warehouses.request.body] if self.warehouses else []
         for path in self.auth.values if self.auth.kind == "json_body" else ():
             if any(look_up(body, path) is None for body in bodies):
                 raise ValueError(
-                    f"auth.values: there is no {path} in the body: let request.body (and total.request.body, "
-                    "if given) hold a text or number there, which the value then takes the place of"
+                    f"auth.values: there is no {path} in the body: let request.body (and those of total and "
+                    "warehouses, if given) hold a text or number there, which the value then replaces"
                 )
         return self
 
