@@ -41,6 +41,7 @@ from flows.terminal import (
     told_of,
     without_password,
 )
+from flows.warehouses_command import sync_many
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.export import Destination
 from sku_velocity.models import NO_WAREHOUSE, UnknownSku
@@ -61,6 +62,7 @@ app = App(
 app.command(sync_master)
 app.command(status)
 app.command(backfill)
+app.command(sync_many, name="sync-warehouses")
 app.command(dead_letters)
 app.command(replay)
 app.command(prune)

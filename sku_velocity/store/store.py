@@ -37,6 +37,7 @@ from sku_velocity.store import (
     schema,
     velocities,
 )
+from sku_velocity.store.endings import Endings
 from sku_velocity.store.engine import Database
 from sku_velocity.store.letter_ledger import LetterLedger
 from sku_velocity.store.pruning import Pruning
@@ -51,7 +52,8 @@ class Store:
     A store belongs to the event loop that opened it. Every method raises StoreUnavailableError where the
     database is away, locked or full, and StoreConfigurationError where it cannot be used as configured
     or does not know the run. No message shows a password. `pushes` and `told_classes` hold what the slotting
-    engines have been sent, `letters` where each dead letter stands, `pruning` what may go.
+    engines have been sent, `letters` where each dead letter stands, `pruning` what may go,
+    `endings` how runs have ended.
     """
 
     def __init__(self, database: Database) -> None:
@@ -60,6 +62,7 @@ class Store:
         self.told_classes = ToldClasses(database)
         self.letters = LetterLedger(database)
         self.pruning = Pruning(database)
+        self.endings = Endings(database)
 
     def __repr__(self) -> str:
         return f"Store({self._database.where})"

@@ -1,0 +1,45 @@
+"""What operators see of a fan-out in the Prefect UI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.artifacts import acreate_table_artifact
+from prefect.utilities.urls import url_for
+
+from flows.artifacts import escape, forgiving, shorten
+from sku_velocity.fan_out import FanOutReport
+from sku_velocity.models import Window
+
+
+def render_fan_out(report: FanOutReport) -> list[dict[str, Any]]:
+    """A fan-out as a table: one row per warehouse and shard, with a link to its flow run."""
+    return [
+        {
+            "warehouse": escape(shard.warehouse),
+            "window": str(Window(shard.start, shard.end)),
+            "verdict": shard.verdict or "none",
+            "state": shard.state,
+            "rows": shard.loaded,
+            "rejects": shard.rejected,
+            "seconds": shard.seconds,
+            "message": escape(shorten(shard.message)),
+            "run": _link_to_run(shard.flow_run_id),
+        }
+        for shard in report.shards
+    ]
+
+
+def _link_to_run(run: str | None) -> str:
+    """A link to a flow run in the UI; its bare id where nobody knows where the UI is."""
+    url = run and url_for("flow-run", obj_id=run)
+    return f"[{run}]({url})" if url else run or ""
+
+
+async def publish_fan_out(report: FanOutReport) -> None:
+    """Show a fan-out under its source's stable key: a table with a row per warehouse and shard."""
+    left = f"{len(report.left)} of {len(report.shards)} are not published"
+    with forgiving():
+        await acreate_table_artifact(
+            render_fan_out(report), key=f"{report.source}-warehouses", description=left
+        )

@@ -1,0 +1,118 @@
+"""A fan-out cuts a window without gap or overlap, knows each shard again, and tells which has failed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows.fan_out_artifacts import render_fan_out
+from flows.sync_warehouses import final_state
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.fan_out import FanOutReport, Shard, ShardOutcome, check_fan_out, plan_shards
+from sku_velocity.models import Verdict, Window
+from sku_velocity.source.spec import SourceSpec, parse_spec
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+DAY = Window(START, START + timedelta(days=1))
+PARENT, OTHER = UUID(int=1), UUID(int=2)
+
+
+def spec(*, shared: bool = True, windowed: bool = True) -> SourceSpec:
+    parts: dict[str, Any] = {"pace": {"shared_limit": "acme"}} if shared else {}
+    parts |= {"window": {"params": {"start": "start", "end": "end"}}} if windowed else {}
+    return parse_spec({"name": "acme", "base_url": "http://wms.test", **parts}, "test")
+
+
+@given(st.integers(0, 10_000), st.integers(1, 20_000), st.integers(1, 100))
+def test_shards_of_a_warehouse_tile_the_window_and_lie_on_whole_hours(
+    first: int, minutes: int, hours: int
+) -> None:
+    start = START + timedelta(minutes=first)
+    window = Window(start, start + timedelta(minutes=minutes))
+    windows = [shard.window for shard in plan_shards(["WH-01"], window, hours)]
+    assert (windows[0].start, windows[-1].end) == (window.start, window.end)
+    assert [each.end for each in windows[:-1]] == [each.start for each in windows[1:]]
+    assert all(each.end - each.start <= timedelta(hours=hours) for each in windows)
+    assert all(each.start.minute == 0 for each in windows[1:])
+
+
+def test_a_warehouse_that_is_named_twice_is_read_once_and_the_earliest_time_first() -> None:
+    shards = plan_shards(["B", "A", "B"], DAY, 12)
+    assert [(shard.warehouse, shard.window.start.hour) for shard in shards] == [
+        ("B", 0),
+        ("A", 0),
+        ("B", 12),
+        ("A", 12),
+    ]
+
+
+def test_without_hours_a_window_stays_whole() -> None:
+    everything = Window.everything()
+    assert plan_shards(["A"], everything, None) == [Shard("A", everything)]
+
+
+def test_too_many_shards_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="are 14400 runs"):
+        plan_shards([f"WH-{n}" for n in range(600)], DAY, 1)
+
+
+def test_a_key_is_the_same_at_each_attempt_and_of_no_other_shard_or_fan_out() -> None:
+    shards = plan_shards(["A", "B", 'A", "B'], DAY, 6)
+    keys = {shard.key(PARENT) for shard in shards}
+    assert len(keys) == len(shards) == 12 and keys == {shard.key(PARENT) for shard in shards}
+    assert keys.isdisjoint(shard.key(OTHER) for shard in shards)
+
+
+def test_several_runs_at_once_share_a_pace_or_are_refused() -> None:
+    shards = plan_shards(["A", "B"], DAY, None)
+    check_fan_out(spec(), shards, 4)
+    check_fan_out(spec(shared=False), shards, 1)
+    check_fan_out(spec(shared=False), shards[:1], 4)
+    with pytest.raises(ConfigurationError, match="2 runs at once would go at so many times its pace"):
+        check_fan_out(spec(shared=False), shards, 4)
+
+
+def test_a_source_that_knows_no_windows_is_read_whole_or_not_at_all() -> None:
+    check_fan_out(spec(windowed=False), plan_shards(["A"], Window.everything(), None), 1)
+    with pytest.raises(ConfigurationError, match="cannot be asked for a window"):
+        check_fan_out(spec(windowed=False), plan_shards(["A"], DAY, None), 1)
+
+
+def outcome(warehouse: str, **parts: Any) -> ShardOutcome:
+    fixed: dict[str, Any] = {"start": DAY.start, "end": DAY.end, "verdict": Verdict.COMPLETE, "loaded": 10}
+    fixed |= {"published": True, "failed": False, "state": "Complete", "message": "10 movements published"}
+    return ShardOutcome(warehouse=warehouse, **fixed | parts)
+
+
+LEFT: dict[str, Any] = {"verdict": None, "published": False, "failed": True, "state": "Crashed"}
+
+
+def ended(*shards: ShardOutcome) -> tuple[str, bool, str]:
+    state = final_state(FanOutReport(source="acme", shards=list(shards)))
+    return state.name or "", state.is_completed(), state.message or ""
+
+
+def test_the_last_state_tells_which_have_failed() -> None:
+    assert ended(outcome("A"), outcome("B")) == ("Complete", True, "2 of 2 runs published, 20 movements.")
+    name, is_well, message = ended(outcome("A"), outcome("B", **LEFT))
+    assert (name, is_well) == ("Incomplete", False)
+    assert "1 of 2 runs published" in message and "B 2026-03-01T00:00:00Z/2026-03-02" in message
+    assert "A 2026" not in message
+
+
+def test_what_is_published_but_not_handed_on_fails_too() -> None:
+    not_pushed = outcome("A", failed=True, state="PushFailed")
+    assert ended(not_pushed, outcome("B"))[:2] == ("NotHandedOn", False)
+    assert ended(not_pushed, outcome("B", **LEFT))[0] == "Incomplete"
+
+
+def test_a_row_of_the_table_shows_what_came_from_outside_as_it_is() -> None:
+    [row] = render_fan_out(
+        FanOutReport(source="acme", shards=[outcome("[A](http://evil)", **LEFT, flow_run_id="17")])
+    )
+    assert row["warehouse"].startswith(r"\[A\]") and row["verdict"] == "none" and "17" in row["run"]
