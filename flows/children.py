@@ -120,6 +120,7 @@ class Children:
                 client=self._api,
                 parameters={**self._parameters, **_place(shard)},
                 timeout=0,
+                flow_run_name=str(shard),  # until it starts
                 idempotency_key=shard.key(self._parent),
                 as_subflow=True,
             )

@@ -43,10 +43,10 @@ P = TypeVar("P", bound=Player)
 class LoopbackServer(Generic[P]):
     """A server at `url`. `simulator` is the scenario being played, with its state."""
 
-    def __init__(self, simulator: P, port: int = 0) -> None:
+    def __init__(self, simulator: P, port: int = 0, host: str = HOST) -> None:
         self.simulator = simulator
-        self._socket = _listen(port)
-        self.url = f"http://{HOST}:{self._socket.getsockname()[1]}"
+        self._socket = _listen(port, host)
+        self.url = f"http://{host}:{self._socket.getsockname()[1]}"
 
     def stats(self) -> Stats:
         return self.simulator.recorder.report()
@@ -110,8 +110,8 @@ class LoopbackServer(Generic[P]):
 class Server(LoopbackServer[Simulator]):
     """A simulated WMS."""
 
-    def __init__(self, scenario: Scenario, port: int = 0) -> None:
-        super().__init__(Simulator(scenario), port)
+    def __init__(self, scenario: Scenario, port: int = 0, host: str = HOST) -> None:
+        super().__init__(Simulator(scenario), port, host)
 
     def play(self, scenario: Scenario) -> None:
         """Start anew with another scenario, at the same address and on the same connections."""
@@ -141,9 +141,12 @@ class EngineServer(LoopbackServer[SlottingEngine]):
 
 
 @contextmanager
-def serve(scenario: Scenario | None = None, port: int = 0) -> Iterator[Server]:
-    """A simulated WMS on a free loopback port, answering for as long as the block runs."""
-    server = Server(scenario or Scenario(), port)
+def serve(scenario: Scenario | None = None, port: int = 0, host: str = HOST) -> Iterator[Server]:
+    """A simulated WMS on a free loopback port, answering for as long as the block runs.
+
+    `host` is another address of this machine, for those that have a network of their own on it.
+    """
+    server = Server(scenario or Scenario(), port, host)
     with server.running():
         yield server
 
@@ -156,12 +159,12 @@ def serve_engine(scenario: EngineScenario | None = None, port: int = 0) -> Itera
         yield server
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(port: int, host: str) -> socket.socket:
     # asyncio sets TCP_NODELAY only where the protocol is named; without it each answer takes 40 ms more.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
+        listener.bind((host, port))
     except OSError:
         listener.close()
         raise

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 
 from tests.acme import TOKEN
 from tests.prefect_fixtures import CHECKOUT, PrefectServer
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 SYNC_VELOCITY = "/deployments/name/sync-velocity/sync-velocity"
 
@@ -37,9 +37,20 @@ class Operator:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def start_worker(self, log: Path) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "sku-velocity"]
-        with log.open("wb") as output:
+    def start_worker(self, log: Path, *more: str, within: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """A worker, with more options, by a command that takes another one to run `within` something."""
+        command = [
+            *within,
+            sys.executable,
+            "-m",
+            "prefect",
+            "worker",
+            "start",
+            "--pool",
+            "sku-velocity",
+            *more,
+        ]
+        with log.open("ab") as output:
             return subprocess.Popen(
                 command,
                 cwd=CHECKOUT,
@@ -75,13 +86,13 @@ class Operator:
         state = {"type": "SCHEDULED", "name": "AwaitingRetry"}
         self.post(f"/flow_runs/{run}/set_state", {"state": state, "force": True})
 
-    def wait_for_end(self, run: str, attempt: int) -> dict[str, Any]:
+    def wait_for_end(self, run: str, attempt: int, patience: float = PATIENCE) -> dict[str, Any]:
         def ended() -> dict[str, Any] | None:
             found: dict[str, Any] = self.get(f"/flow_runs/{run}")
             is_final = found["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
             return found if is_final and found["run_count"] == attempt else None
 
-        return until(ended)
+        return until(ended, patience)
 
     def ingest_runs(self, run: str, attempt: int, count: int) -> list[dict[str, Any]]:
         """The task runs that read chunks in one attempt of a flow run, once the server knows `count`."""

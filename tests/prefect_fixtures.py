@@ -36,17 +36,18 @@ class PrefectServer:
     port: int
     home: Path
     environment: dict[str, str]
+    host: str = "127.0.0.1"
 
     @classmethod
-    def at(cls, home: Path) -> PrefectServer:
+    def at(cls, home: Path, host: str = "127.0.0.1", **more: str) -> PrefectServer:
         """A server that keeps its database below this directory, on a free port."""
         port = free_port()
-        url = f"http://127.0.0.1:{port}/api"
+        url = f"http://{host}:{port}/api"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         environment |= {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         # The UI would otherwise look for the API on port 4200.
         environment |= {"PREFECT_UI_API_URL": url, "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"}
-        return cls(port, home, environment | {"PREFECT_API_URL": url})
+        return cls(port, home, environment | {"PREFECT_API_URL": url} | more, host)
 
     @property
     def api_url(self) -> str:
@@ -56,13 +57,13 @@ class PrefectServer:
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
         """The server's process in the checkout, whose prefect.toml it reads; ended by its pid."""
         command = [sys.executable, "-m", "prefect", "server", "start"]
-        command += ["--host", "127.0.0.1", "--port", str(self.port), "--ui"]
+        command += ["--host", self.host, "--port", str(self.port), "--ui"]
         environment = {name: value for name, value in self.environment.items() if name != "PREFECT_API_URL"}
         log = self.home / "server.log"
         with log.open("ab") as output:
             server = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=output, stderr=output)
         try:
-            wait_until_healthy(server, self.port, log)
+            wait_until_healthy(server, f"{self.api_url}/health", log)
             yield server
         finally:
             server.terminate()
@@ -93,12 +94,12 @@ def client_settings(url: str, home: Path) -> dict[object, object]:
     return {PREFECT_API_URL: url, PREFECT_HOME: home, PREFECT_LOCAL_STORAGE_PATH: home / "storage"}
 
 
-def wait_until_healthy(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def wait_until_healthy(server: subprocess.Popen[bytes], health: str, log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     with httpx.Client(trust_env=False) as client:
         while server.poll() is None and time.monotonic() < deadline:
             try:
-                if client.get(f"http://127.0.0.1:{port}/api/health").is_success:
+                if client.get(health).is_success:
                     return
             except httpx.TransportError:
                 time.sleep(0.1)

@@ -11,11 +11,11 @@ T = TypeVar("T")
 PATIENCE = 120.0  # seconds
 
 
-def until(look: Callable[[], T | None]) -> T:
+def until(look: Callable[[], T | None], patience: float = PATIENCE) -> T:
     """What `look` finds, once it finds something. Raises AssertionError where it never does."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if found := look():
             return found
         time.sleep(0.2)
-    raise AssertionError(f"nothing came of {look} within {PATIENCE:g} s")
+    raise AssertionError(f"nothing came of {look} within {patience:g} s")

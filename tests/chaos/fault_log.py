@@ -24,6 +24,11 @@ class FaultLog:
 
     def __init__(self) -> None:
         self._trials: list[Trial] = []
+        self._notes: list[str] = []
+
+    def note(self, line: str) -> None:
+        """Add a line below the table."""
+        self._notes.append(line)
 
     def record(self, fault: str, truth: Content, seen: Content, seconds: float) -> None:
         """Take down a trial; raises AssertionError where a row or a dead letter is lost or doubled."""
@@ -35,7 +40,8 @@ class FaultLog:
         """The trials by fault, as lines of text, a heading first."""
         rows = [COLUMNS, *(self._row(fault) for fault in dict.fromkeys(each.fault for each in self._trials))]
         width = max(len(row[0]) for row in rows)
-        return [row[0].ljust(width) + "".join(cell.rjust(20) for cell in row[1:]) for row in rows]
+        lines = [row[0].ljust(width) + "".join(cell.rjust(20) for cell in row[1:]) for row in rows]
+        return [*lines, *self._notes]
 
     def _row(self, fault: str) -> tuple[str, ...]:
         trials = [trial for trial in self._trials if trial.fault == fault]

@@ -1,0 +1,196 @@
+"""A fan-out over machines that die and lose their network: every row once, and never above the pace."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.scenario import Scenario
+from simulator.server import Server, serve
+from simulator.stats import count_busiest_second
+from tests.acme import TOKEN, spec_file
+from tests.chaos.fault_log import FaultLog
+from tests.chaos.machines import Machine, Network, network, postgresql_at
+from tests.chaos.truth import seen_content, true_content
+from tests.operator_fixtures import Operator
+from tests.prefect_fixtures import PrefectServer, free_port, running
+from tests.waiting import until
+
+RATE = 60  # requests/s, of all machines together
+WAREHOUSES = tuple(f"WH-{number:02}" for number in range(1, 13))
+RECORDS = 100_000  # of each
+AT_A_TIME = 6
+ROOM = ("3", "2", "2")  # flow runs on each machine; the first has the fan-out itself too
+UNDISTURBED = 60.0  # seconds at the full pace, before anything happens
+CUT_OFF = 30.0  # seconds
+PATIENCE = 1800.0  # seconds that an attempt may take
+WEEK = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-08T00:00:00Z"}
+PARTS: dict[str, Any] = {
+    "paging": {"page_size": 34},  # seven pages a chunk: a task run costs more than a request
+    "window": {"params": {"start": "start", "end": "end"}},
+    "warehouses": {"path": "records", "field": "code"},
+    "pace": {"requests_per_second": RATE, "shared_limit": "fleet"},
+}
+
+
+@contextmanager
+def prefect_at(address: str, database: str, home: Path) -> Iterator[PrefectServer]:
+    """A Prefect server on PostgreSQL that every machine can reach."""
+    port = free_port()
+    url = f"http://{address}:{port}/api"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment |= {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    connection = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{database}"}
+    with running(port, home / "server.log", environment | connection, address):
+        quiet = {"PREFECT_LOGGING_LEVEL": "WARNING"}
+        yield PrefectServer(url, home, environment | quiet | {"PREFECT_API_URL": url})
+
+
+def deploy(operator: Operator, source: str) -> str:
+    """Do what the README says for a fleet; gives the id of the deployment of sync-warehouses."""
+    operator.run("flows", "save-source", "wms", "--spec", source, "--token-env", "WMS_TOKEN")
+    operator.run("prefect", "work-pool", "create", "sku-velocity", "--type", "process")
+    operator.run("prefect", "--no-prompt", "deploy", "--all")
+    operator.run("prefect", "automation", "create", "--from-file", "automations.yaml")
+    operator.hold_schedules()
+    return str(operator.get("/deployments/name/sync-warehouses/sync-warehouses")["id"])
+
+
+class Fleet:
+    """A worker on each machine."""
+
+    def __init__(self, operator: Operator, net: Network, home: Path) -> None:
+        self._operator = operator
+        self._home = home
+        self._workers: list[subprocess.Popen[bytes]] = []
+        self.machines = net.machines
+
+    def start_worker(self, number: int) -> None:
+        log, name = self._home / f"worker-{number}.log", f"machine-{number}-{time.monotonic_ns()}"
+        within = self.machines[number].within
+        options = ("--limit", ROOM[number], "--name", name)
+        self._workers.append(self._operator.start_worker(log, *options, within=within))
+
+    def end(self) -> None:
+        for machine in self.machines:
+            machine.die()
+        for worker in self._workers:
+            worker.wait()
+
+    def reading(self, parent: str) -> list[int]:
+        """How many warehouses are read on each machine."""
+        return [len(machine.flow_runs - {parent}) for machine in self.machines]
+
+
+class Pace:
+    """The requests as the source saw them come in."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def rate(self, since: float, until: float) -> float:
+        """Requests/s between two instants of the monotonic clock."""
+        arrivals = self._server.simulator.recorder.arrivals.copy()
+        return (bisect_left(arrivals, until) - bisect_left(arrivals, since)) / (until - since)
+
+    @property
+    def now(self) -> float:
+        """Requests/s in the last two seconds."""
+        now = time.monotonic()
+        return self.rate(now - 2, now)
+
+    @property
+    def busiest_second(self) -> int:
+        return count_busiest_second(self._server.simulator.recorder.arrivals.copy())
+
+    def tell(self, moments: Sequence[tuple[str, float]]) -> Iterator[str]:
+        for (what, since), (_, end) in pairwise(moments):
+            rate = self.rate(since, end)
+            yield f"{what}: {rate:.1f} requests/s, {rate / RATE:.3f} of the ceiling, for {end - since:.0f} s"
+
+
+@pytest.mark.long
+def test_a_machine_dies_and_one_is_cut_off_and_every_row_is_there_once(
+    tmp_path: Path, fault_log: FaultLog
+) -> None:
+    scenario = Scenario(
+        token=TOKEN, warehouses=WAREHOUSES, records=RECORDS, requests_per_second=RATE, latency=0.02
+    )
+    with ExitStack() as stack:
+        net = stack.enter_context(network(len(ROOM)))
+        database = stack.enter_context(postgresql_at(net.address, ["prefect", "store"]))
+        source = stack.enter_context(serve(scenario, host=net.address))
+        prefect = stack.enter_context(prefect_at(net.address, f"postgres@{database}/prefect", tmp_path))
+        store = f"postgresql://postgres@{database}/store"
+        operator = Operator(prefect, store)
+        stack.enter_context(operator.api)
+        deployment = deploy(operator, spec_file(source, tmp_path, **PARTS))
+        fleet, pace = Fleet(operator, net, tmp_path), Pace(source)
+        stack.callback(fleet.end)
+        fleet.start_worker(0)
+        request = {"source": "wms", "warehouses": [], "store": store, "at_a_time": AT_A_TIME, **WEEK}
+        parent = operator.start_run(deployment, request)
+        until(lambda: parent in net.machines[0].flow_runs)  # the machine that the fan-out itself is on
+        fleet.start_worker(1)
+        fleet.start_worker(2)
+        moments = list(trouble(fleet, pace, parent))
+        first = operator.wait_for_end(parent, attempt=1, patience=PATIENCE)
+        moments.append(("Retry, from a new machine's start on", time.monotonic()))
+        assert (first["state_type"], first["state_name"]) == ("FAILED", "Incomplete"), first["state"]
+        before = runs_of(operator, parent)
+        fleet.start_worker(1)
+        operator.press_retry(parent)
+        second = operator.wait_for_end(parent, attempt=2, patience=PATIENCE)
+        moments.append(("", time.monotonic()))
+        seconds = moments[-1][1] - moments[-2][1]
+        for line in pace.tell(moments):
+            fault_log.note(line)
+        throttled = source.stats().throttled
+        fault_log.note(f"busiest second: {pace.busiest_second} requests; {throttled} times 429")
+        assert (second["state_type"], second["state_name"]) == ("COMPLETED", "Complete"), second["state"]
+        assert runs_of(operator, parent) == before and len(before) == len(WAREHOUSES)
+        for name in WAREHOUSES:
+            fault = "one machine dies, one is cut off for 30 s, then Retry"
+            fault_log.record(fault, true_content(source, name), seen_content(store, name), seconds)
+        assert pace.busiest_second <= RATE and throttled == 0
+        assert pace.rate(moments[0][1], moments[1][1]) >= 0.95 * RATE
+
+
+def trouble(fleet: Fleet, pace: Pace, parent: str) -> Iterator[tuple[str, float]]:
+    """Let all machines read, then have one die, and one cut off; tells what begins when."""
+    until(lambda: sum(fleet.reading(parent)) == AT_A_TIME and pace.now >= 0.95 * RATE, PATIENCE)
+    yield "all three machines", time.monotonic()
+    time.sleep(UNDISTURBED)
+    dying, unlucky = fleet.machines[1], fleet.machines[2]
+    assert all(fleet.reading(parent)), "each machine reads something"
+    yield "one has died, by kill -9", time.monotonic()
+    dying.die()
+    time.sleep(10)
+    yield f"another is cut off, for {CUT_OFF:.0f} s", time.monotonic()
+    cut_off(unlucky)
+    yield "it is back, for 60 s", time.monotonic()
+    time.sleep(60)
+    yield "two machines, until all is read that can be", time.monotonic()
+
+
+def cut_off(machine: Machine) -> None:
+    machine.unplug()
+    try:
+        time.sleep(CUT_OFF)
+    finally:
+        machine.plug_in()
+
+
+def runs_of(operator: Operator, parent: str) -> set[str]:
+    """The ids of the flow runs that a fan-out has started."""
+    asked = {"flow_runs": {"parent_flow_run_id": {"any_": [parent]}}}
+    return {each["id"] for each in operator.post("/flow_runs/filter", asked)}
