@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prefect.cli.deploy import _models as models
 from prefect.client.schemas.schedules import construct_schedule
-from prefect.events import DeploymentEventTrigger
+from prefect.events import AutomationCore, DeploymentEventTrigger, EventTrigger, Posture
 from prefect.flows import Flow
 from prefect.utilities.importtools import import_object
 from pydantic import BaseModel
@@ -103,6 +103,17 @@ def test_its_triggers_are_ones_that_are_switched_off_until_somebody_wants_them(
 def test_each_pull_step_is_a_function_that_takes_what_it_is_given(step: dict[str, dict[str, Any]]) -> None:
     [(name, inputs)] = step.items()
     signature(import_object(name)).bind(**inputs)
+
+
+def test_every_run_sends_the_heartbeats_that_the_automation_waits_for() -> None:
+    """Any event of the run will do: its last state is named by us, and in no list of Prefect's names."""
+    [automation] = yaml.safe_load((CHECKOUT / "automations.yaml").read_text())["automations"]
+    trigger = AutomationCore.model_validate(automation).trigger
+    assert isinstance(trigger, EventTrigger) and trigger.posture == Posture.Proactive
+    assert trigger.expect == {"prefect.flow-run.*"} and trigger.after == {"prefect.flow-run.heartbeat"}
+    for deployment in DEPLOYMENTS:
+        beats = deployment["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]
+        assert 3 * int(beats) <= trigger.within.total_seconds()
 
 
 def texts(content: object) -> Iterator[str]:

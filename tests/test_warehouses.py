@@ -9,6 +9,7 @@ import pytest
 
 from simulator.scenario import Scenario
 from simulator.server import serve
+from simulator.systems import SYSTEMS
 from sku_velocity.errors import ConfigurationError, SourceMappingError, SpecError
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import parse_spec
@@ -34,6 +35,13 @@ async def test_all_pages_are_read_however_short_the_source_makes_them(most: int 
     names = tuple(f"WH-{number:02}" for number in range(5))
     with serve(Scenario(warehouses=names, records=10, max_page_size=most)) as server:
         assert await listed(server.url, **LISTED, paging={"page_size": 3}) == list(names)
+
+
+@pytest.mark.anyio
+async def test_the_preset_of_a_system_that_lists_them_does() -> None:
+    names = ("Bins - B", "Stores - B")
+    with serve(Scenario(warehouses=names, records=3, system=SYSTEMS["erpnext"])) as server:
+        assert await listed(server.url, preset="erpnext") == list(names)
 
 
 @pytest.mark.anyio

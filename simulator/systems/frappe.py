@@ -41,9 +41,12 @@ class ErpNext(System):
         where = [Condition(*condition) for condition in _json(call, "filters")]
         if call.path == "/api/method/frappe.client.get_count" and call.params.get("doctype") == DOCTYPE:
             return as_json({"message": ledger.find(Query(where)).total})
+        offset, limit = number(call, "limit_start", 0) or 0, number(call, "limit_page_length", 20)
+        if (call.method, call.path) == ("GET", "/api/resource/Warehouse"):
+            names = sorted({line["warehouse"] for line in ledger.find(Query([])).lines})
+            return as_json({"data": [{"name": name} for name in names[offset : offset + (limit or 20)]]})
         if (call.method, call.path) != ("GET", f"/api/resource/{DOCTYPE}"):
             raise NoSuchPathError
-        offset, limit = number(call, "limit_start", 0) or 0, number(call, "limit_page_length", 20)
         found = ledger.find(Query(where, _order(call.params.get("order_by", "name desc")), offset, limit))
         fields = _json(call, "fields") or ["name"]
         return as_json({"data": [_told(line, fields) for line in found.lines]})
