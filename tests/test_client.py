@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -197,3 +200,24 @@ async def test_a_refusal_is_quoted_as_it_stands_braces_and_all() -> None:
     with scripted(Reply(401, b'{"detail": "{token} has expired"}')) as server:
         error = await refusal(server)
     assert isinstance(error, SourceAuthError) and '{"detail": "{token} has expired"}' in str(error)
+
+
+async def test_what_was_given_up_does_not_arrive_later() -> None:
+    """A closed connection forgets what it has not sent: its end is a reset, not the end of a talk."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(end_of_talk, listener)
+        with pytest.raises(SourceUnavailableError):
+            await fetch(f"http://127.0.0.1:{listener.getsockname()[1]}", timeouts={"total": 0.2})
+        assert isinstance(await asyncio.wrap_future(ended), ConnectionResetError)
+
+
+def end_of_talk(listener: socket.socket) -> OSError | None:
+    """How the first caller, who gets no answer, hangs up."""
+    connection, _ = listener.accept()
+    with connection:
+        try:
+            while connection.recv(65536):
+                pass
+        except OSError as error:
+            return error
+    return None

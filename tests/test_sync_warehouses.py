@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from blocks.shared_pace import create_shared_limit
+from flows.__main__ import main
 from flows.sync_warehouses import sync_warehouses
 from simulator.faults import Fault
 from sku_velocity.errors import ConfigurationError
@@ -95,3 +96,14 @@ def test_a_wrong_setting_ends_it_before_anything_is_started(
         error = ending(source, sqlite_url, **SPAN, **parameters)
         assert isinstance(error, ConfigurationError) and told in str(error)
         assert {page.warehouse for page in server.stats().pages} <= {"/warehouses"}
+
+
+@pytest.mark.usefixtures("prefect_server", "token", "operator")
+def test_the_command_tells_what_is_wrong(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with wms(tmp_path, warehouses=THREE) as (server, _):
+        source = spec_file(server, tmp_path, **PARTS | {"pace": {}})
+        words = ["--source", source, "--store", sqlite_url, "--token-env", "WMS_TOKEN", "--at-a-time", "2"]
+        assert main(["sync-warehouses", *words, "--start", SPAN["start"], "--end", SPAN["end"]]) == 2
+    assert "set pace.shared_limit" in capsys.readouterr().err

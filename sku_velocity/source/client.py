@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import httpx
 from pydantic import SecretStr
@@ -202,10 +204,12 @@ class SourceClient:
                 "check base_url and that the source is up"
             ) from error
 
-    async def _as_it_leaves(self, event: str, _: Mapping[str, object]) -> None:
+    async def _as_it_leaves(self, event: str, told: Mapping[str, Any]) -> None:
         """Told by the connection of each of its steps: the request keeps its pace as it is written."""
         if event == "http11.send_request_headers.started":
             await self.pacer.leave()
+        elif event == "connection.connect_tcp.complete":
+            discard_on_close(told["return_value"].get_extra_info("socket"))
 
     def _raise_for_status(self, response: httpx.Response, status: int, body: bytes, wait: float) -> None:
         if status < 300:
@@ -250,6 +254,15 @@ class SourceClient:
 
     def _place(self, request: httpx.Request) -> str:
         return f"{self.spec.name}: {request.method} {request.url}"
+
+
+def discard_on_close(connection: socket.socket) -> None:
+    """Let a connection forget, once it is closed, what it has not sent yet.
+
+    Otherwise, after a network was away, the requests that were given up meanwhile would all arrive at once,
+    long after they had their place in the pace.
+    """
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def _explain(error: Exception) -> str:

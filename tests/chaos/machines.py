@@ -29,6 +29,23 @@ def pids_in(namespace: str) -> list[int]:
     return [int(pid) for pid in ip("netns", "pids", namespace).split()]
 
 
+def flow_run_of(pid: int) -> str | None:
+    """The id of the flow run that a process runs, as Prefect has told it."""
+    with suppress(OSError):
+        for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if variable.startswith(FLOW_RUN):
+                return variable.removeprefix(FLOW_RUN).decode()
+    return None
+
+
+def kill_flow_run(run: str) -> None:
+    """Kill the processes of a flow run by SIGKILL, wherever on this machine they are."""
+    for pid in [int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal()]:
+        if flow_run_of(pid) == run:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
 def kill_all(namespace: str) -> None:
     """Kill the processes in a namespace, all but this one, by SIGKILL."""
     while pids := [pid for pid in pids_in(namespace) if pid != os.getpid()]:
@@ -56,14 +73,8 @@ class Machine:
 
     @property
     def flow_runs(self) -> set[str]:
-        """The ids of the flow runs that run on it, as Prefect tells them to their processes."""
-        found = set()
-        for pid in self.processes:
-            with suppress(OSError):
-                for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-                    if variable.startswith(FLOW_RUN):
-                        found.add(variable.removeprefix(FLOW_RUN).decode())
-        return found
+        """The ids of the flow runs that run on it."""
+        return {run for run in map(flow_run_of, self.processes) if run}
 
     def die(self) -> None:
         """Kill all that runs on it, by SIGKILL, at once: as if its power went."""

