@@ -29,7 +29,7 @@ from tests.chaos.fault_log import FaultLog
 from tests.chaos.machines import Machine, Network, kill_flow_run, network, postgresql_at
 from tests.chaos.truth import seen_content, true_content
 from tests.operator_fixtures import Operator
-from tests.prefect_fixtures import PrefectServer, free_port, running
+from tests.prefect_fixtures import PrefectServer
 from tests.waiting import until
 
 RATE = 60  # requests/s, of all machines together
@@ -54,14 +54,10 @@ PARTS: dict[str, Any] = {
 @contextmanager
 def prefect_at(address: str, database: str, home: Path) -> Iterator[PrefectServer]:
     """A Prefect server on PostgreSQL that every machine can reach."""
-    port = free_port()
-    url = f"http://{address}:{port}/api"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    environment |= {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     connection = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{database}"}
-    with running(port, home / "server.log", environment | connection, address):
-        quiet = {"PREFECT_LOGGING_LEVEL": "WARNING"}
-        yield PrefectServer(url, home, environment | quiet | {"PREFECT_API_URL": url})
+    server = PrefectServer.at(home, address, PREFECT_LOGGING_LEVEL="WARNING", **connection)
+    with server.running():
+        yield server
 
 
 def deploy(operator: Operator, source: str) -> str:
