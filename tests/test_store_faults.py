@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from sku_velocity.errors import StoreConfigurationError, StoreUnavailableError, VelocityError
 from sku_velocity.store import Store
-from sku_velocity.store.engine import Database, holds_password
+from sku_velocity.store.engine import Database, holds_password, unless_busy
 from sku_velocity.store.faults import explaining
 
 if TYPE_CHECKING:
@@ -217,3 +217,22 @@ def test_a_fault_of_our_own_is_not_blamed_on_the_store() -> None:
     with pytest.raises(sqlite3.OperationalError, match="no such table"), explaining("sqlite:///a.db"):
         connection.execute("SELECT 1 FROM nowhere")
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "code", [sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_RECOVERY, sqlite3.SQLITE_BUSY_TIMEOUT]
+)
+def test_a_file_that_another_process_prepares_is_no_fault_whatever_kind_of_busy_it_is(code: int) -> None:
+    with unless_busy():
+        raise told(code)
+
+
+def test_a_file_that_cannot_be_prepared_is_a_fault() -> None:
+    with pytest.raises(sqlite3.OperationalError), unless_busy():
+        raise told(sqlite3.SQLITE_CANTOPEN)
+
+
+def told(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("what SQLite says")
+    error.sqlite_errorcode = code
+    return error

@@ -132,24 +132,25 @@ def _check_file(file: Path) -> None:
     with (
         explaining(f"sqlite:///{file}"),
         closing(sqlite3.connect(file, timeout=0)) as connection,
-        _unless_busy(),
+        unless_busy(),
     ):
         connection.execute("PRAGMA schema_version")
 
 
 @contextmanager
-def _unless_busy() -> Iterator[None]:
+def unless_busy() -> Iterator[None]:
+    """Do without what another process is just doing to the same SQLite file."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # above it, which kind of busy
             raise
 
 
 def _set_up_sqlite(connection: DBAPIConnection, record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
-    with _unless_busy():  # the busy timeout does not hold here; another process is just switching it for us
+    with unless_busy():  # the busy timeout does not hold here; another process is just switching it for us
         cursor.execute("PRAGMA journal_mode = WAL")
     cursor.close()
 
