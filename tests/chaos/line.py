@@ -60,14 +60,18 @@ class Line:
             await asyncio.sleep(0.01)
 
     async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(HOST, self._target)
-        self._talks |= {writer, there_writer}
+        ends = {writer}
+        self._talks |= ends
         try:
-            await asyncio.gather(_pass_on(reader, there_writer), _pass_on(there_reader, writer))
+            if self._server is not None:  # it may have been cut since the call was taken
+                there_reader, there_writer = await asyncio.open_connection(HOST, self._target)
+                ends |= {there_writer}
+                self._talks |= ends
+                await asyncio.gather(_pass_on(reader, there_writer), _pass_on(there_reader, writer))
         finally:
-            for end in (writer, there_writer):
+            for end in ends:
                 end.transport.abort()
-            self._talks -= {writer, there_writer}
+            self._talks -= ends
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
