@@ -64,7 +64,8 @@ def test_a_retry_runs_again_what_failed_and_that_alone(
         assert {page.warehouse for page in server.stats().pages} - {"/warehouses"} == {"WH-02"}
         truth = server.ground_truth(None, *map(datetime.fromisoformat, SPAN.values()))
     assert published(sqlite_url) == (truth.valid, truth.units, 6)
-    [*_, table] = operator.post("/artifacts/filter", {"artifacts": {"key": {"any_": ["acme-warehouses"]}}})
+    of_key = {"artifacts": {"key": {"any_": ["acme-warehouses"]}}, "sort": "CREATED_DESC"}
+    [table, *_] = operator.post("/artifacts/filter", of_key)
     assert all(each in table["data"] for each in begun) and table["data"].count('"complete"') == 6
 
 
