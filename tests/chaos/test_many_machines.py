@@ -150,7 +150,8 @@ def test_a_fan_out_that_is_killed_finds_its_runs_again_and_starts_none_twice(
         parent = operator.start_run(deployment, request)
         until(lambda: {page.warehouse for page in server.stats().pages} >= set(WAREHOUSES[:2]))
         kill_flow_run(parent)
-        until(lambda: crashes(operator, parent) == 2)  # a worker tells it twice, some seconds apart
+        assert operator.wait_for_end(parent, attempt=1)["state_type"] == "CRASHED"
+        time.sleep(10)  # a worker of Prefect 3.8 tells of it once more, which would end the new attempt
         begun, started = runs_of(operator, parent), time.monotonic()
         operator.press_retry(parent)
         assert operator.wait_for_end(parent, attempt=2)["state_name"] == "Complete"
@@ -255,12 +256,6 @@ def cut_off(machine: Machine) -> None:
         time.sleep(CUT_OFF)
     finally:
         machine.plug_in()
-
-
-def crashes(operator: Operator, run: str) -> int:
-    """How often a flow run has been reported as crashed."""
-    states = operator.get(f"/flow_run_states/?flow_run_id={run}")
-    return [state["type"] for state in states].count("CRASHED")
 
 
 def runs_of(operator: Operator, parent: str) -> set[str]:
