@@ -218,6 +218,17 @@ async def test_a_page_that_is_landed_twice_counts_once(store: Store, database: D
     assert [tuple(row) for row in await query(database, "SELECT count(*) FROM movements")] == [(2,)]
 
 
+async def test_a_page_of_more_rows_than_a_statement_can_bind_lands_whole(
+    store: Store, database: Database
+) -> None:
+    run = a_run()
+    await store.begin(run, [Chunk(0, 0, 10_000, 10_000)])
+    rows = [a_row(place) for place in range(10_000)]
+    assert (await store.land_page(run.id, 0, a_page(Page(0, 10_000), rows))).loaded == 10_000
+    [kept] = await query(database, "SELECT count(*), min(position), max(position) FROM movements")
+    assert tuple(kept) == (10_000, 0, 9_999)
+
+
 async def test_a_page_of_an_earlier_plan_changes_nothing(store: Store, database: Database) -> None:
     run = a_run()
     await store.begin(run, [Chunk(0, 0, 4, 4)])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Row, func, insert, select
@@ -22,6 +24,8 @@ from sku_velocity.store.tables import (
 COLUMNS = ("run_key", "position", "movement_id", "sku_id", "warehouse_id", "units_moved", "timestamp_utc")
 ITEM_COLUMNS = ("run_key", "position", "sku_id", "status", "description", "unit_volume")
 ALIAS_COLUMNS = ("run_key", "position", "ordinal", "alias")
+# Values that a statement of SQLite may bind (sqlite.org/limits.html, 9).
+_VARIABLES = 32_766 if sqlite3.sqlite_version_info >= (3, 32) else 999
 
 
 async def insert_page(connection: AsyncConnection, key: int, result: PageResult) -> None:
@@ -89,9 +93,14 @@ async def _insert(
         driver: Any = (await connection.get_raw_connection()).driver_connection
         await driver.copy_records_to_table(table, records=rows, columns=columns)
     else:
-        places = ", ".join("?" for _ in columns)
-        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"
-        await connection.exec_driver_sql(statement, rows)
+        # In one step of SQLite's, not one a row: before each, its thread would wait until the event loop's
+        # thread lets go of the interpreter, which a busy one does after 5 ms.
+        at_once = _VARIABLES // len(columns)
+        place = f"({', '.join('?' for _ in columns)})"
+        for part in (rows[first : first + at_once] for first in range(0, len(rows), at_once)):
+            places = ", ".join([place] * len(part))
+            statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {places}"
+            await connection.exec_driver_sql(statement, tuple(chain.from_iterable(part)))
 
 
 def letter_values(key: int, letters: Iterable[DeadLetter], stage: str = "validation") -> list[dict[str, Any]]:
