@@ -170,7 +170,7 @@ def main() -> None:
 
 NOTES = (
     f"{BAD_RATIO:.0%} of the records are bad and end as dead letters; all others were seen to be published. "
-    "A window has at most 500 chunks: beyond 500,000 records, a chunk is of several pages.",
+    "A window has at most 200 chunks: beyond 200,000 records, a chunk is of several pages.",
     "Memory and CPU are of the whole process: Python and its start, Prefect, and what the tasks of the run "
     "leave behind. The simulated WMS and the Prefect server are processes of their own. One run each.",
 )
