@@ -17,6 +17,7 @@ PAGE = 100  # artifacts; a page's pictures and tables come with it
 # Prefect tells a run's project by the name of its flow alone.
 FLOWS = (
     "sync-velocity",
+    "sync-warehouses",
     "sync-sku-master",
     "refresh-velocity",
     "backfill",

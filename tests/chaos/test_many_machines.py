@@ -57,7 +57,11 @@ PARTS: dict[str, Any] = {
 @contextmanager
 def prefect_at(address: str, database: str, home: Path) -> Iterator[PrefectServer]:
     """A Prefect server on PostgreSQL that every machine can reach."""
-    connection = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{database}"}
+    connection = {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{database}",
+        "PREFECT_SERVER_DATABASE_SQLALCHEMY_POOL_SIZE": "20",
+        "PREFECT_SERVER_DATABASE_SQLALCHEMY_MAX_OVERFLOW": "20",
+    }
     server = PrefectServer.at(home, address, PREFECT_LOGGING_LEVEL="WARNING", **connection)
     with server.running():
         yield server
