@@ -8,7 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 120.0  # seconds
+PATIENCE = 240.0  # seconds
 
 
 def until(look: Callable[[], T | None], patience: float = PATIENCE) -> T:
