@@ -37,7 +37,8 @@ class Line:
             yield
         finally:
             self.cut()
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            # A call that was just taken has time to see that the line is cut, and to end.
+            self._loop.call_soon_threadsafe(self._loop.call_later, 0.2, self._loop.stop)
             thread.join()
             self._loop.close()
 
