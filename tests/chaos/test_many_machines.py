@@ -47,7 +47,7 @@ CUT_OFF = 30.0  # seconds
 PATIENCE = 1800.0  # seconds that an attempt may take
 WEEK = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-08T00:00:00Z"}
 PARTS: dict[str, Any] = {
-    "paging": {"page_size": 51},  # four pages a chunk: a task run costs more than a request
+    "paging": {"page_size": 51},  # ten pages a chunk: a task run costs more than a request
     "window": {"params": {"start": "start", "end": "end"}},
     "warehouses": {"path": "records", "field": "code"},
     "pace": {"requests_per_second": RATE, "shared_limit": "fleet"},
