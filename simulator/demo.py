@@ -20,6 +20,8 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from simulator.prefect_client import prefect_client
+
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,7 +79,7 @@ class Demo:
         port = _free_port()
         self._ui = f"http://127.0.0.1:{port}"
         self._port = port
-        self._api = httpx.Client(base_url=f"{self._ui}/api", timeout=60)
+        self._api = prefect_client(f"{self._ui}/api")
         processes.callback(self._api.close)
         self._environment = _clean_environment() | {
             "PREFECT_API_URL": f"{self._ui}/api",
@@ -183,13 +185,8 @@ class Demo:
 
     def _start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
         path = f"/deployments/{self._deployment(deployment)}/create_flow_run"
-
-        def created() -> dict[str, Any] | None:
-            """None while the server's SQLite is busy, which it tells by 503."""
-            response = self._api.post(path, json={"parameters": parameters, "state": {"type": "SCHEDULED"}})
-            return None if response.status_code == 503 else response.raise_for_status().json()
-
-        run: str = _until(created, 60, "the Prefect server stayed busy: see .demo/logs/server.log")["id"]
+        response = self._api.post(path, json={"parameters": parameters, "state": {"type": "SCHEDULED"}})
+        run: str = response.raise_for_status().json()["id"]
         return run
 
     def _wait_for(self, run: str, run_count: int = 1) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from simulator.prefect_client import prefect_client
 from tests.acme import TOKEN
 from tests.prefect_fixtures import CHECKOUT, PrefectServer
 from tests.waiting import PATIENCE, until
@@ -29,7 +29,7 @@ class Operator:
             "SKU_VELOCITY_STORE": store,
             "PREFECT_WORKER_QUERY_SECONDS": "1",
         }
-        self.api = httpx.Client(base_url=server.api_url, timeout=60)
+        self.api = prefect_client(server.api_url)
 
     def run(self, *words: str) -> str:
         command = [sys.executable, "-m", *words]
@@ -73,13 +73,8 @@ class Operator:
 
     def start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
         request = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-
-        def created() -> str | None:
-            """None while the server's database is busy, which it tells by 503."""
-            answer = self.api.post(f"/deployments/{deployment}/create_flow_run", json=request)
-            return None if answer.status_code == 503 else str(answer.raise_for_status().json()["id"])
-
-        return until(created)
+        run: str = self.post(f"/deployments/{deployment}/create_flow_run", request)["id"]
+        return run
 
     def press_retry(self, run: str) -> None:
         """The very call behind the UI's button."""

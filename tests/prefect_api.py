@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import httpx
-
+from simulator.prefect_client import prefect_client
 from tests.prefect_fixtures import PrefectServer
 from tests.waiting import until
 
@@ -20,8 +19,8 @@ def ask(server: PrefectServer, kind: str, run: str, enough: Callable[[Found], ob
         filters = {"logs": {"flow_run_id": {"any_": [run]}}}
 
     def look() -> tuple[Found] | None:
-        answer = httpx.post(f"{server.api_url}/{kind}/filter", json=filters, timeout=60)
-        found: Found = answer.raise_for_status().json()
+        found: Found = api.post(f"/{kind}/filter", json=filters).raise_for_status().json()
         return (found,) if enough(found) else None
 
-    return until(look)[0]
+    with prefect_client(server.api_url) as api:
+        return until(look)[0]

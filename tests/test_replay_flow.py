@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
 from flows.__main__ import main
 from flows.replay_dead_letters import replay_dead_letters
+from simulator.prefect_client import prefect_client
 from simulator.scenario import Scenario
 from simulator.server import Server, serve
 from sku_velocity.errors import ConfigurationError
@@ -66,11 +66,12 @@ def events(server: PrefectServer, name: str, run: str) -> list[dict[str, Any]]:
 
     def look() -> list[dict[str, Any]] | None:
         wanted = {"filter": {"event": {"name": [name]}}}
-        answer = httpx.post(f"{server.api_url}/events/filter", json=wanted, timeout=60)
+        answer = api.post("/events/filter", json=wanted)
         found = answer.raise_for_status().json()["events"]
         return [each for each in found if each["payload"]["run"] == run] or None
 
-    return until(look)
+    with prefect_client(server.api_url) as api:
+        return until(look)
 
 
 def shown(server: PrefectServer, run: str, key: str, enough: Callable[[Any], object] = bool) -> str:

@@ -11,7 +11,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import make_url
@@ -19,6 +18,7 @@ from sqlalchemy import make_url
 from blocks import VelocityStore, WmsSource
 from flows.__main__ import main
 from simulator.faults import Fault
+from simulator.prefect_client import prefect_client
 from sku_velocity.models import RunReport
 from sku_velocity.source.spec import parse_spec
 from tests.acme import TOKEN, WHOLE, spec_file, sync, wms
@@ -115,7 +115,7 @@ def test_a_block_is_told_without_its_secret(prefect_server: PrefectServer) -> No
     save_store(f"postgresql://me:{PASSWORD}@db.example.com/velocity")
     spec = parse_spec({"name": "acme", "base_url": "https://wms.example.com"}, "test")
     asyncio.run(WmsSource(spec=spec, token=SecretStr(TOKEN)).asave("guarded", overwrite=True))
-    with httpx.Client(base_url=prefect_server.api_url, timeout=60) as api:
+    with prefect_client(prefect_server.api_url) as api:
         told = api.post("/block_documents/filter", json={}).raise_for_status().text
         for kind in ("velocity-store", "wms-source"):
             told += api.get(f"/block_types/slug/{kind}/block_documents/name/guarded").raise_for_status().text

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from blocks import WmsSource
 from flows.__main__ import main
+from simulator.prefect_client import prefect_client
 from sku_velocity.source.spec import parse_spec
 from tests.acme import WHOLE, spec_file, sync, wms
 from tests.prefect_fixtures import PrefectServer
@@ -34,7 +35,8 @@ def test_a_prefect_server_without_a_password_gives_secrets_to_whoever_asks(
     spec = parse_spec({"name": "acme", "base_url": "https://wms.example.com"}, "test")
     asyncio.run(WmsSource(spec=spec, token=SecretStr(SECRET)).asave("open", overwrite=True))
     asked = {"include_secrets": True}
-    found = httpx.post(f"{prefect_server.api_url}/block_documents/filter", json=asked, timeout=60)
+    with prefect_client(prefect_server.api_url) as api:
+        found = api.post("/block_documents/filter", json=asked)
     assert SECRET in found.raise_for_status().text
 
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
@@ -17,6 +16,7 @@ from flows.__main__ import main
 from flows.sync_sku_master import sync_sku_master
 from simulator.faults import Fault
 from simulator.items import ITEMS, make_items
+from simulator.prefect_client import prefect_client
 from simulator.scenario import Change, Scenario
 from simulator.server import Server, serve
 from sku_velocity.errors import ConfigurationError
@@ -72,7 +72,7 @@ def events(server: PrefectServer, run: str, enough: Callable[[Any], object] = bo
     wanted = {"event": {"name": ["sku-velocity.master.drift"]}}
 
     def look() -> list[dict[str, Any]] | None:
-        answer = httpx.post(f"{server.api_url}/events/filter", json={"filter": wanted}, timeout=60)
+        answer = api.post("/events/filter", json={"filter": wanted})
         found = [
             each
             for each in answer.raise_for_status().json()["events"]
@@ -80,7 +80,8 @@ def events(server: PrefectServer, run: str, enough: Callable[[Any], object] = bo
         ]
         return found if enough(found) else None
 
-    return until(look)
+    with prefect_client(server.api_url) as api:
+        return until(look)
 
 
 def test_movements_are_mapped_by_the_master_that_shows(tmp_path: Path, store_url: str) -> None:

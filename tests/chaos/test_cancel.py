@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from simulator.prefect_client import prefect_client
 from tests.acme import TOKEN, wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.flow_process import FINAL, states_of_tasks
@@ -30,8 +30,8 @@ class Ui:
     """The calls behind the buttons of the Prefect UI, on a deployment with a work pool of its own."""
 
     def __init__(self, server: PrefectServer) -> None:
-        self._http = httpx.Client(base_url=server.api_url, timeout=60)
-        self._http.post("/work_pools/", json={"name": POOL, "type": "process"})
+        self._http = prefect_client(server.api_url)
+        self.post("/work_pools/", {"name": POOL, "type": "process"})
         flow = self.post("/flows/", {"name": "sync-velocity"})["id"]
         deployment = {
             "name": POOL,
@@ -43,13 +43,7 @@ class Ui:
         self._deployment = self.post("/deployments/", deployment)["id"]
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        """What the server answers, once it has the time."""
-
-        def answer() -> tuple[Any] | None:
-            reply = self._http.post(path, json=body)
-            return None if reply.status_code == 503 else (reply.raise_for_status().json(),)
-
-        return until(answer)[0]
+        return self._http.post(path, json=body).raise_for_status().json()
 
     def start(self, parameters: dict[str, Any]) -> str:
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}

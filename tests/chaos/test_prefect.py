@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from simulator.prefect_client import prefect_client
 from tests.acme import wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.flow_process import Shell, ending, states_of_tasks
@@ -62,7 +63,8 @@ def test_a_run_outlasts_a_server_that_is_stopped_and_started_again(
         seconds = time.monotonic() - started
         assert (ended.exit_code, ended.errors) == (0, "")
         [run] = runs_in(sqlite_url)
-        assert httpx.get(f"{own.api_url}/flow_runs/{run}").json()["state"]["name"] == "Complete"
+        with prefect_client(own.api_url) as api:
+            assert api.get(f"/flow_runs/{run}").json()["state"]["name"] == "Complete"
         assert "RUNNING" not in states_of_tasks(own, run)
         truth = true_content(server)
     fault = f"Prefect ended by {number.name} and started again, survived"
