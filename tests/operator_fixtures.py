@@ -101,6 +101,15 @@ class Operator:
         return until(known)
 
 
+def end_worker(process: subprocess.Popen[bytes]) -> None:
+    os.kill(process.pid, signal.SIGTERM)
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:  # a worker of Prefect 3.8 may wait for ever for what it has to send
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 @pytest.fixture(scope="session")
 def store_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of the store that the deployments name."""
@@ -127,10 +136,5 @@ def worker(operator: Operator, tmp_path_factory: pytest.TempPathFactory) -> Iter
     process = operator.start_worker(log)
     until(lambda: operator.get("/work_pools/sku-velocity")["status"] == "READY")
     yield
-    os.kill(process.pid, signal.SIGTERM)
-    try:
-        process.wait(timeout=5)
-    except subprocess.TimeoutExpired:  # a worker of Prefect 3.8 may wait for ever for what it has to send
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    end_worker(process)
     assert "Finished in state" in log.read_text() and TOKEN not in log.read_text()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ from tests.chaos.fault_log import FaultLog
 from tests.chaos.flow_process import FINAL, states_of_tasks
 from tests.chaos.truth import landed_in, seen_content, true_content
 from tests.chaos.windows import wait_until
+from tests.operator_fixtures import end_worker
 from tests.prefect_fixtures import CHECKOUT, PrefectServer
 from tests.waiting import until
 
@@ -87,8 +86,7 @@ def worker(ui: Ui, prefect_server: PrefectServer, tmp_path: Path) -> Iterator[No
             command, cwd=CHECKOUT, env=environment, stdout=output, stderr=output, start_new_session=True
         )
     yield
-    os.kill(process.pid, signal.SIGTERM)
-    process.wait(timeout=60)
+    end_worker(process)
 
 
 def engines_of(run: str) -> list[int]:
