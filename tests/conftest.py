@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ _names = (f"store_{number}" for number in count())
 def pytest_configure() -> None:
     if not CHROMIUM and os.environ.get("CI"):
         raise pytest.UsageError(f"tests/ui cannot run: {MISSING}")
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and with them what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
