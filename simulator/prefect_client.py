@@ -6,15 +6,16 @@ import time
 
 import httpx
 
-PATIENCE = 60.0  # seconds that a server on SQLite is waited for
+PATIENCE = 180.0  # seconds that a server on SQLite is waited for
+TIMEOUT = 120.0  # seconds for one answer; the server itself waits 60 s for its SQLite before it says 503
 
 
 def prefect_client(api_url: str) -> httpx.Client:
     """A client whose calls outlast a locked SQLite, which the server tells by 503 and has then done nothing.
 
-    After 60 s the 503 is the caller's to see.
+    After 180 s the 503 is the caller's to see.
     """
-    return httpx.Client(base_url=api_url, timeout=60, trust_env=False, transport=_Patient())
+    return httpx.Client(base_url=api_url, timeout=TIMEOUT, trust_env=False, transport=_Patient())
 
 
 class _Patient(httpx.HTTPTransport):
