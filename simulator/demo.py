@@ -85,6 +85,7 @@ class Demo:
             "PREFECT_API_URL": f"{self._ui}/api",
             "PREFECT_HOME": str(STATE / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_WORKER_QUERY_SECONDS": "2",  # by itself a worker asks every 10 s, and who watches waits
             "SKU_VELOCITY_STORE": f"sqlite:///{STATE / 'velocity.db'}",
             "WMS_TOKEN": "demo-token",
             "ENGINE_TOKEN": "demo-engine-token",
