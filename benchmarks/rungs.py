@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from sku_velocity import steps
+from sku_velocity.collector import rare_collections
 from sku_velocity.models import Plan, Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.requests import Requests
@@ -64,7 +65,9 @@ async def climb(rung: str, spec: Path, store_url: str, chunks: int) -> dict[str,
 
 def main(arguments: Sequence[str]) -> None:
     rung, spec, store_url, chunks = arguments
-    print(json.dumps(asyncio.run(climb(rung, Path(spec), store_url, int(chunks)))))
+    with rare_collections():  # as in every run of the pipeline
+        told = asyncio.run(climb(rung, Path(spec), store_url, int(chunks)))
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":
