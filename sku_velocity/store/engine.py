@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any
 
 import asyncpg
 from sqlalchemy import URL, Connection, event, func, make_url, select
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -124,6 +125,7 @@ def _sqlite_engine(file: Path) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     event.listen(engine.sync_engine, "invalidate", _end_sqlite)
+    event.listen(engine.sync_engine, "handle_error", _let_go_after_error)
     return engine
 
 
@@ -145,6 +147,7 @@ def unless_busy() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # above it, which kind of busy
             raise
+        _let_go(error)
 
 
 def _set_up_sqlite(connection: DBAPIConnection, record: Any) -> None:
@@ -163,6 +166,20 @@ def _end_sqlite(connection: DBAPIConnection, record: Any, error: BaseException |
     # What was cancelled leaves a cursor behind in its traceback, and as long as that lives, closing the
     # connection does not end its transaction: the file would stay locked.
     connection.rollback()
+
+
+def _let_go_after_error(context: ExceptionContext) -> None:
+    _let_go(context.original_exception)
+
+
+def _let_go(error: BaseException) -> None:
+    """Let go of the cursor that an error's traceback holds.
+
+    Otherwise Python's collector finds it some time, in the event loop's thread, and to let go of it takes the
+    connection's mutex. Where that connection is just waiting for another one to write, the loop would wait
+    with it, and the other one, on the same loop, for the loop.
+    """
+    clear_frames(error.__traceback__)
 
 
 def _parse(url: str) -> URL:

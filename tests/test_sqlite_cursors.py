@@ -1,0 +1,60 @@
+"""No cursor of SQLite's outlives its error: to let go of one later could stop the event loop."""
+
+from __future__ import annotations
+
+import gc
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sku_velocity.errors import StoreUnavailableError
+from sku_velocity.store import engine
+from sku_velocity.store.engine import Database
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Path]:
+    """A database in which another connection is just writing. Nothing collects garbage meanwhile."""
+    file = tmp_path / "store.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as writer:
+        writer.execute("CREATE TABLE t (a)")
+        writer.execute("BEGIN IMMEDIATE")
+        gc.disable()
+        yield file
+        gc.enable()
+
+
+async def cursors_of(connection: AsyncConnection) -> list[sqlite3.Cursor]:
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert driver is not None
+    await driver.rollback()  # its thread holds on to the last cursor, closed, until it has more to do
+    cursors = [each for each in gc.get_objects() if type(each) is sqlite3.Cursor]
+    return [cursor for cursor in cursors if cursor.connection is driver._conn]
+
+
+async def test_none_is_left_where_another_one_was_writing_as_it_connected(file: Path) -> None:
+    database = Database(f"sqlite:///{file}")
+    async with database.reading() as connection:
+        mode = (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar_one()
+        assert mode == "delete"  # for the other one was in the way
+        assert await cursors_of(connection) == []
+    await database.close()
+
+
+async def test_none_is_left_where_another_one_was_not_done_with_writing(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT", 0)
+    database = Database(f"sqlite:///{file}")
+    with pytest.raises(StoreUnavailableError, match="locked"):
+        async with database.writing():
+            pass
+    async with database.reading() as connection:
+        assert await cursors_of(connection) == []
+    await database.close()
