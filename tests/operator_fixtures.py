@@ -66,6 +66,9 @@ class Operator:
     def get(self, path: str) -> Any:
         return self.api.get(path).raise_for_status().json()
 
+    def delete(self, path: str) -> None:
+        self.api.delete(path).raise_for_status()
+
     def hold_schedules(self) -> None:
         """Let no run start by itself, whatever the hour is: they start from here or from the UI."""
         for deployment in self.post("/deployments/filter", {}):
@@ -80,6 +83,10 @@ class Operator:
         """The very call behind the UI's button."""
         state = {"type": "SCHEDULED", "name": "AwaitingRetry"}
         self.post(f"/flow_runs/{run}/set_state", {"state": state, "force": True})
+
+    def cancel(self, run: str) -> None:
+        """The very call behind the UI's button."""
+        self.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
 
     def wait_for_end(self, run: str, attempt: int, patience: float = PATIENCE) -> dict[str, Any]:
         def ended() -> dict[str, Any] | None:

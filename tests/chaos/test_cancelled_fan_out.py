@@ -1,0 +1,65 @@
+"""A fan-out that is cancelled takes its runs with it; Retry goes on with them, or anew where one is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blocks.shared_pace import create_shared_limit
+from sku_velocity.source.spec import PaceSpec
+from tests.acme import spec_file, wms
+from tests.chaos.fault_log import FaultLog
+from tests.chaos.truth import seen_content, true_content
+from tests.operator_fixtures import Operator
+from tests.waiting import until
+
+WAREHOUSES = ("WH-01", "WH-02")
+WEEK = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-08T00:00:00Z"}
+PACE = {"requests_per_second": 10, "shared_limit": "cancelled-fan-out"}  # so that the midst of it lasts
+PARTS: dict[str, Any] = {
+    "paging": {"page_size": 9},
+    "window": {"params": {"start": "start", "end": "end"}},
+    "warehouses": {"path": "records", "field": "code"},
+    "pace": PACE,
+}
+
+
+def runs_of(operator: Operator, parent: str) -> dict[str, dict[str, Any]]:
+    """The flow runs that a fan-out has started, by warehouse."""
+    asked = {"flow_runs": {"parent_flow_run_id": {"any_": [parent]}}}
+    return {each["parameters"]["warehouse"]: each for each in operator.post("/flow_runs/filter", asked)}
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("worker")
+def test_its_runs_end_too_and_a_retry_goes_on_even_where_one_was_deleted(
+    operator: Operator, tmp_path: Path, sqlite_url: str, fault_log: FaultLog
+) -> None:
+    asyncio.run(create_shared_limit(PaceSpec.model_validate(PACE)))
+    with wms(tmp_path, warehouses=WAREHOUSES, records=1500) as (server, _):
+        source = spec_file(server, tmp_path, **PARTS)
+        request = {"source": source, "store": sqlite_url, "token_env": "WMS_TOKEN", **WEEK}
+        deployment = operator.get("/deployments/name/sync-warehouses/sync-warehouses")["id"]
+        parent = operator.start_run(deployment, request | {"at_a_time": 2})
+        until(lambda: {page.warehouse for page in server.stats().pages} >= set(WAREHOUSES))
+        operator.cancel(parent)
+        assert operator.wait_for_end(parent, attempt=1)["state_type"] == "CANCELLED"
+        begun = runs_of(operator, parent)
+        for run in begun.values():
+            assert operator.wait_for_end(run["id"], attempt=1)["state_type"] == "CANCELLED"
+        assert begun.keys() == set(WAREHOUSES) and not seen_content(sqlite_url).total()
+        operator.delete(f"/flow_runs/{begun['WH-02']['id']}")
+        started = time.monotonic()
+        operator.press_retry(parent)
+        assert operator.wait_for_end(parent, attempt=2)["state_name"] == "Complete"
+        seconds = time.monotonic() - started
+        again = runs_of(operator, parent)
+        assert again["WH-01"]["id"] == begun["WH-01"]["id"] and again["WH-01"]["run_count"] == 2
+        assert again["WH-02"]["id"] != begun["WH-02"]["id"] and again["WH-02"]["run_count"] == 1
+        for name in WAREHOUSES:
+            fault = "a fan-out cancelled, one of its runs deleted, then Retry"
+            fault_log.record(fault, true_content(server, name), seen_content(sqlite_url, name), seconds)
