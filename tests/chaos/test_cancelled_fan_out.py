@@ -19,7 +19,8 @@ from tests.waiting import until
 
 WAREHOUSES = ("WH-01", "WH-02")
 WEEK = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-08T00:00:00Z"}
-PACE = {"requests_per_second": 10, "shared_limit": "cancelled-fan-out"}  # so that the midst of it lasts
+PACE = {"requests_per_second": 50, "shared_limit": "cancelled-fan-out"}
+SLOW = {**PACE, "requests_per_second": 4}  # so that the midst of it lasts: Prefect looks every 20 s
 PARTS: dict[str, Any] = {
     "paging": {"page_size": 9},
     "window": {"params": {"start": "start", "end": "end"}},
@@ -39,7 +40,7 @@ def runs_of(operator: Operator, parent: str) -> dict[str, dict[str, Any]]:
 def test_its_runs_end_too_and_a_retry_goes_on_even_where_one_was_deleted(
     operator: Operator, tmp_path: Path, sqlite_url: str, fault_log: FaultLog
 ) -> None:
-    asyncio.run(create_shared_limit(PaceSpec.model_validate(PACE)))
+    asyncio.run(create_shared_limit(PaceSpec.model_validate(SLOW)))
     with wms(tmp_path, warehouses=WAREHOUSES, records=1500) as (server, _):
         source = spec_file(server, tmp_path, **PARTS)
         request = {"source": source, "store": sqlite_url, "token_env": "WMS_TOKEN", **WEEK}
@@ -52,6 +53,7 @@ def test_its_runs_end_too_and_a_retry_goes_on_even_where_one_was_deleted(
         for run in begun.values():
             assert operator.wait_for_end(run["id"], attempt=1)["state_type"] == "CANCELLED"
         assert begun.keys() == set(WAREHOUSES) and not seen_content(sqlite_url).total()
+        asyncio.run(create_shared_limit(PaceSpec.model_validate(PACE)))
         operator.delete(f"/flow_runs/{begun['WH-02']['id']}")
         started = time.monotonic()
         operator.press_retry(parent)
