@@ -15,10 +15,10 @@ help: ## list the targets
 	@touch $@
 
 demo: .venv/installed ## run the main job against a simulated WMS and a Prefect server of its own
-	@$(BIN)/python -m simulator.demo
+	@$(BIN)/python -m demo
 
 ui: .venv/installed ## the demo, left standing with its Prefect UI until Ctrl-C
-	@$(BIN)/python -m simulator.demo --keep
+	@$(BIN)/python -m demo --keep
 
 # Two processes, and no more on more cores: each has a Prefect server and a PostgreSQL of its own to start.
 test: .venv/installed ## the tests

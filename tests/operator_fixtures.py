@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from simulator.prefect_client import prefect_client
+from demo.prefect_client import prefect_client
 from tests.acme import TOKEN
 from tests.prefect_fixtures import CHECKOUT, PrefectServer
 from tests.waiting import PATIENCE, until

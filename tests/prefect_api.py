@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from simulator.prefect_client import prefect_client
+from demo.prefect_client import prefect_client
 from tests.prefect_fixtures import PrefectServer
 from tests.waiting import until
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from simulator import prefect_client as module
-from simulator.prefect_client import prefect_client
+from demo import prefect_client as module
+from demo.prefect_client import prefect_client
 from tests.scripted_server import Reply, scripted
 
 BUSY = Reply(503, b'{"exception_message": "Service Unavailable"}')

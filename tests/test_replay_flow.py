@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from demo.prefect_client import prefect_client
 from flows.__main__ import main
 from flows.replay_dead_letters import replay_dead_letters
-from simulator.prefect_client import prefect_client
 from simulator.scenario import Scenario
 from simulator.server import Server, serve
 from sku_velocity.errors import ConfigurationError

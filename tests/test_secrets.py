@@ -16,9 +16,9 @@ from pydantic import SecretStr
 from sqlalchemy import make_url
 
 from blocks import VelocityStore, WmsSource
+from demo.prefect_client import prefect_client
 from flows.__main__ import main
 from simulator.faults import Fault
-from simulator.prefect_client import prefect_client
 from sku_velocity.models import RunReport
 from sku_velocity.source.spec import parse_spec
 from tests.acme import TOKEN, WHOLE, spec_file, sync, wms

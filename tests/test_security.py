@@ -14,8 +14,8 @@ from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, temporary_settings
 from pydantic import SecretStr
 
 from blocks import WmsSource
+from demo.prefect_client import prefect_client
 from flows.__main__ import main
-from simulator.prefect_client import prefect_client
 from sku_velocity.source.spec import parse_spec
 from tests.acme import WHOLE, spec_file, sync, wms
 from tests.prefect_fixtures import PrefectServer

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
+from demo.prefect_client import prefect_client
 from flows.__main__ import main
 from flows.sync_sku_master import sync_sku_master
 from simulator.faults import Fault
 from simulator.items import ITEMS, make_items
-from simulator.prefect_client import prefect_client
 from simulator.scenario import Change, Scenario
 from simulator.server import Server, serve
 from sku_velocity.errors import ConfigurationError

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from simulator.prefect_client import prefect_client
+from demo.prefect_client import prefect_client
 from tests.acme import TOKEN, wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.flow_process import FINAL, states_of_tasks

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from simulator.prefect_client import prefect_client
+from demo.prefect_client import prefect_client
 from tests.acme import wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.flow_process import Shell, ending, states_of_tasks

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from simulator.demo import page_of_run
+from demo.__main__ import page_of_run
 from simulator.faults import Fault
 from simulator.server import Server
 from tests.acme import wms

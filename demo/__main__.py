@@ -20,7 +20,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from simulator.prefect_client import prefect_client
+from demo.prefect_client import prefect_client
 
 T = TypeVar("T")
 
