@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, Field
 
 from blocks.store import find_store
 from blocks.wms import find_source
-from flows.artifacts import publish_backfill
+from flows.artifacts.sync_run import publish_backfill
 from flows.connections import Connections
 from flows.sync_velocity import sync_velocity
 from flows.task_runner import EventLoopTaskRunner, as_they_complete

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.artifacts import one_line, shorten
+from flows.artifacts.sync_run import one_line, shorten
 from sku_velocity.letter_export import as_record
 from sku_velocity.letters import KeptLetter
 

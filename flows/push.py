@@ -8,7 +8,7 @@ from contextlib import suppress
 from prefect import task, unmapped
 from prefect.utilities.annotations import quote
 
-from flows.artifacts import publish_push
+from flows.artifacts.sync_run import publish_push
 from flows.connections import Outlet
 from flows.patience import CHUNK_RETRIES, PATIENT, outcome
 from flows.task_runner import as_they_complete

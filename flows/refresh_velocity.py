@@ -14,11 +14,11 @@ from pydantic import Field
 
 from blocks.slotting import find_engine
 from blocks.store import find_store
+from flows.artifacts.velocity import publish_velocity
 from flows.connections import Outlet
 from flows.patience import PATIENT
 from flows.push import push_velocity
 from flows.timing import scheduled_start
-from flows.velocity_artifacts import publish_velocity
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.local_time import zone_of
 from sku_velocity.refresh import Order, refresh

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from prefect.client.schemas.objects import State
 
-from flows.artifacts import one_line, shorten
+from flows.artifacts.sync_run import one_line, shorten
 from flows.replay_dead_letters import replay_dead_letters
 from flows.terminal import silence_prefect, without_password
 from sku_velocity.replay import ReplayReport

@@ -12,9 +12,9 @@ from pydantic import AwareDatetime, Field
 
 from blocks.store import find_store
 from blocks.wms import find_source
+from flows.artifacts.rejects import publish_open_rejects
 from flows.connections import Connections
 from flows.patience import PATIENT, outcome
-from flows.rejects import publish_open_rejects
 from flows.task_runner import EventLoopTaskRunner
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.letters import VALIDATION, LetterState, Selection

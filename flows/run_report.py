@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.master_drift import unknown_skus
+from flows.artifacts.master_drift import unknown_skus
 from sku_velocity import steps
 from sku_velocity.completeness import calls_for_rereading, verdict_of
 from sku_velocity.models import (

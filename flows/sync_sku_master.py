@@ -10,8 +10,8 @@ from pydantic import Field
 
 from blocks.store import find_store
 from blocks.wms import find_source
+from flows.artifacts.master_drift import publish_master_drift
 from flows.connections import Connections
-from flows.master_drift import publish_master_drift
 from flows.patience import CHUNK_RETRIES, PATIENT, outcome
 from flows.run_report import final_state
 from flows.sync_velocity import MAX_REJECT_RATIO, REPAIRS, plan_window, sync_window

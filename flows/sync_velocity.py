@@ -15,15 +15,15 @@ from pydantic import AwareDatetime, Field
 from blocks.slotting import find_engine
 from blocks.store import find_store
 from blocks.wms import find_source
-from flows.artifacts import Progress, plan_listener, publish_batch, publish_run
+from flows.artifacts.events import emit_window_events
+from flows.artifacts.master_drift import publish_window_drift
+from flows.artifacts.rejects import publish_window_rejects
+from flows.artifacts.sync_run import Progress, plan_listener, publish_batch, publish_run
 from flows.connections import Connections, Outlet
-from flows.events import emit_window_events
 from flows.export import exported
-from flows.master_drift import publish_window_drift
 from flows.patience import CHUNK_RETRIES, PATIENT, outcome
 from flows.push import push_published
 from flows.refresh_after import refreshed
-from flows.rejects import publish_window_rejects
 from flows.run_report import build_report, final_state
 from flows.task_runner import EventLoopTaskRunner, as_they_complete
 from flows.timing import scheduled_start

@@ -16,9 +16,9 @@ from pydantic import AwareDatetime, Field
 
 from blocks.store import find_store
 from blocks.wms import find_source
+from flows.artifacts.fan_out import publish_fan_out
 from flows.children import Children, find_deployment
 from flows.connections import Connections
-from flows.fan_out_artifacts import publish_fan_out
 from flows.patience import PATIENT, outcome
 from flows.sync_velocity import choose_window
 from flows.task_runner import EventLoopTaskRunner

@@ -7,9 +7,9 @@ import pytest
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.artifacts import (
+from flows.artifacts.markdown import escape
+from flows.artifacts.sync_run import (
     Progress,
-    escape,
     publish_batch,
     publish_run,
     render_batch,

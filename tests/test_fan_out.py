@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.fan_out_artifacts import render_fan_out
+from flows.artifacts.fan_out import render_fan_out
 from flows.sync_warehouses import final_state
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.fan_out import FanOutReport, Shard, ShardOutcome, check_fan_out, plan_shards

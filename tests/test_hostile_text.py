@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from flows.artifacts import render_batch
+from flows.artifacts.sync_run import render_batch
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
 from sku_velocity.models import (
     MAX_EXTRA_FIELDS,

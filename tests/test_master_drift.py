@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.master_drift import SHOWN, render_changes, render_unknown
+from flows.artifacts.master_drift import SHOWN, render_changes, render_unknown
 from sku_velocity.master import MasterChanges, Names, compare
 from sku_velocity.models import MasterVersion, UnknownSku
 from tests.test_artifacts import REPORT

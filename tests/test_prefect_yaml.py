@@ -17,7 +17,7 @@ from prefect.flows import Flow
 from prefect.utilities.importtools import import_object
 from pydantic import BaseModel
 
-from flows.events import INCOMPLETE_EVENT, REJECTS_EVENT
+from flows.artifacts.events import INCOMPLETE_EVENT, REJECTS_EVENT
 
 CHECKOUT = Path(__file__).parents[1]
 TEXT = (CHECKOUT / "prefect.yaml").read_text()

@@ -16,8 +16,8 @@ from prefect.states import Scheduled
 
 from blocks.store import VelocityStore
 from flows.__main__ import main
+from flows.artifacts.velocity import render_velocity
 from flows.refresh_velocity import choose_warehouses, refresh_velocity, refresh_warehouse
-from flows.velocity_artifacts import render_velocity
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.models import Window
 from sku_velocity.store import Store

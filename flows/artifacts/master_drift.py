@@ -9,7 +9,8 @@ from typing import Any
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.events import emit_event
 
-from flows.artifacts import escape, shorten
+from flows.artifacts.markdown import escape
+from flows.artifacts.sync_run import shorten
 from sku_velocity.master import MasterChanges
 from sku_velocity.models import BatchResult, RunReport
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 
-from flows.artifacts import escape, shorten
+from flows.artifacts.markdown import escape
+from flows.artifacts.sync_run import shorten
 from flows.connections import Connections
 from flows.patience import PATIENT, outcome
 from sku_velocity.letters import VALIDATION, LetterState, RejectGroup, Selection

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from prefect.artifacts import acreate_markdown_artifact
 
-from flows.artifacts import escape
+from flows.artifacts.markdown import escape
 from sku_velocity.pictures import as_png
 from sku_velocity.refresh import Outcome
 from sku_velocity.velocity_files import slug

@@ -7,7 +7,8 @@ from typing import Any
 from prefect.artifacts import acreate_table_artifact
 from prefect.utilities.urls import url_for
 
-from flows.artifacts import escape, forgiving, shorten
+from flows.artifacts.markdown import escape, forgiving
+from flows.artifacts.sync_run import shorten
 from sku_velocity.fan_out import FanOutReport
 from sku_velocity.models import Window
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect.artifacts import (
     acreate_markdown_artifact,
     acreate_progress_artifact,
     acreate_table_artifact,
     aupdate_progress_artifact,
 )
-from prefect.logging.loggers import get_logger
 
+from flows.artifacts.markdown import escape, forgiving
 from sku_velocity.backfill import BackfillReport
 from sku_velocity.models import BatchResult, DeadLetter, PushReport, RunReport, SyncRun, Window
 
@@ -28,7 +25,6 @@ SHOWN_ERRORS = 20  # of failed pushes
 SHOWN_CHARACTERS = 300  # of a reject's raw record
 SECONDS_BETWEEN_UPDATES = 1.0
 
-_logger = get_logger("artifacts")
 
 # Told how many chunks have landed, of how many: the bar of the command line.
 progress_listener: ContextVar[Callable[[int, int], object]] = ContextVar(
@@ -37,13 +33,6 @@ progress_listener: ContextVar[Callable[[int, int], object]] = ContextVar(
 
 # Told the id of a run once its plan stands in the store: from then on it can be gone on with.
 plan_listener: ContextVar[Callable[[str], object]] = ContextVar("plan_listener", default=lambda run: None)
-
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:@])")
-
-
-def escape(text: str) -> str:
-    """Text that came from outside, made to show as itself in Markdown: no markup, no link, one line."""
-    return _MARKDOWN.sub(r"\\\1", one_line(text)).replace(r"\<", "&lt;").replace(r"\&", "&amp;")
 
 
 def one_line(text: str) -> str:
@@ -162,15 +151,6 @@ def render_push(run: SyncRun, report: PushReport) -> str:
         lines += ["", "Failed chunks; Retry pushes only what is left:", ""]
         lines += [f"- {escape(shorten(error))}" for error in report.errors[:SHOWN_ERRORS]]
     return "\n".join(lines)
-
-
-@contextmanager
-def forgiving() -> Iterator[None]:
-    """What Prefect does not take to be shown fails nothing: the store holds all of it."""
-    try:
-        yield
-    except httpx.HTTPError as error:
-        _logger.warning("Prefect did not take an artifact: %s", str(error) or type(error).__name__)
 
 
 async def publish_push(run: SyncRun, report: PushReport) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect.events import emit_event
 
-from flows.artifacts import one_line, shorten
+from flows.artifacts.sync_run import one_line, shorten
 from sku_velocity.models import RunReport
 
 INCOMPLETE_EVENT = "sku-velocity.window.incomplete"

@@ -1,0 +1,1 @@
+"""What operators see in the Prefect UI: one module per artifact."""
