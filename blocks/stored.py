@@ -6,7 +6,7 @@ from prefect.blocks.core import Block
 from pydantic import ValidationError
 
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.source.spec import tell_faults
+from sku_velocity.spec_file import tell_faults
 
 B = TypeVar("B", bound=Block)
 

@@ -47,7 +47,7 @@ from sku_velocity.export import Destination
 from sku_velocity.models import NO_WAREHOUSE, UnknownSku
 from sku_velocity.source.presets import preset_names
 from sku_velocity.store import migrate
-from sku_velocity.validation import printable
+from sku_velocity.text import printable
 
 B = TypeVar("B", WmsSource, SlottingEngine)
 

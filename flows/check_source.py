@@ -17,7 +17,7 @@ from sku_velocity.models import Page, PageResult, Window
 from sku_velocity.source.mapping import look_up
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.source.window import Survey, WindowReader
-from sku_velocity.validation import printable
+from sku_velocity.text import printable
 
 TELLING_HEADER = re.compile(r"rate|limit|retry|throttl|remaining", re.IGNORECASE)
 SHOWN_CHARACTERS = 60

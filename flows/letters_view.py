@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.artifacts.sync_run import one_line, shorten
 from sku_velocity.letter_export import as_record
 from sku_velocity.letters import KeptLetter
+from sku_velocity.text import one_line, shorten
 
 SHOWN_CHARACTERS = 120  # of a cell
 

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from prefect.client.schemas.objects import State
 
-from flows.artifacts.sync_run import one_line, shorten
 from flows.replay_dead_letters import replay_dead_letters
 from flows.terminal import silence_prefect, without_password
 from sku_velocity.replay import ReplayReport
+from sku_velocity.text import one_line, shorten
 
 DONE, NOT_DONE = 0, 1
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from flows.next_steps import Words, next_steps
 from sku_velocity.models import RunState, Window, iso
 from sku_velocity.standing import LastRun, OpenRun, Standing
-from sku_velocity.validation import printable
+from sku_velocity.text import printable
 
 SHOWN_GAPS = 5  # of a warehouse, the newest; all of them are in the JSON
 SHOWN_RUNS = 3

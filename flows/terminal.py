@@ -22,7 +22,7 @@ from blocks.store import STORE_VARIABLE
 from flows.artifacts.sync_run import plan_listener, progress_listener
 from sku_velocity.models import RunReport
 from sku_velocity.store.engine import holds_password
-from sku_velocity.validation import printable
+from sku_velocity.text import printable
 
 PUBLISHED, NOT_PUBLISHED, WRONG_USAGE = 0, 1, 2
 STOPS = (KeyboardInterrupt, TerminationSignal)  # Ctrl-C, and the SIGTERM of whoever shuts down

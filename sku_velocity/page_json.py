@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from secrets import token_hex
 from typing import Any
 
+from sku_velocity.text import is_unicode
+
 MAX_DEPTH = 200  # levels below a record, as in pydantic's own parser
 # What ends a level or begins one, strings whole, so that nothing in them counts, and a number of more digits
 # than Python turns into an int (sys.int_info.default_max_str_digits).
@@ -40,15 +42,6 @@ def dump(record: Any) -> str:
         return record.encode("utf-8", "backslashreplace").decode()
     text = json.dumps(record, ensure_ascii=False)
     return text if is_unicode(text) else json.dumps(record)
-
-
-def is_unicode(text: str) -> bool:
-    """Whether a text holds no lone surrogate, so that it can be sent and stored."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _hard_spans(text: str, depth: int) -> Iterator[tuple[int, int]]:

@@ -25,7 +25,7 @@ from sku_velocity.models import (
     Window,
     sum_extra_fields,
 )
-from sku_velocity.page_json import dump, is_unicode, read_document
+from sku_velocity.page_json import dump, read_document
 from sku_velocity.rows import Refused, row_maker
 from sku_velocity.source.mapping import (
     MappedRecord,
@@ -36,23 +36,12 @@ from sku_velocity.source.mapping import (
     record_schema,
 )
 from sku_velocity.source.spec import SourceSpec
+from sku_velocity.text import is_unicode, quote
 
-QUOTED_CHARACTERS = 200
 QUIET = CoreConfig(hide_input_in_errors=True)  # what a source sends is quoted by us alone, and in short
 MISSING = "Field required"  # pydantic's words
 UNPARSED = "is nested too deep, or holds a number too long or text that is no Unicode"
 _TOTAL = core_schema.int_schema(ge=0, le=MAX_TOTAL)
-
-
-def quote(body: bytes) -> str:
-    """The first 200 characters of a body, fit to stand in a message on one line."""
-    text = body[: QUOTED_CHARACTERS * 4].decode("utf-8", errors="replace")
-    return printable(" ".join(text[:QUOTED_CHARACTERS].split()))
-
-
-def printable(text: str) -> str:
-    """A line of text on which no terminal acts: what is not printable shows as a replacement character."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from flows.artifacts.sync_run import (
     render_push,
     render_report,
     render_table,
-    shorten,
 )
 from sku_velocity.models import (
     BatchResult,
@@ -32,6 +31,7 @@ from sku_velocity.models import (
     Verdict,
     Window,
 )
+from sku_velocity.text import shorten
 from tests.prefect_fixtures import free_port
 
 BATCH = BatchResult(

@@ -8,7 +8,7 @@ import pytest
 
 from sku_velocity.errors import SpecError
 from sku_velocity.source.spec import load_spec
-from sku_velocity.source.yaml_file import MAX_BYTES, load_yaml
+from sku_velocity.spec_file import MAX_BYTES, load_yaml
 
 SPEC = "name: acme\nbase_url: https://wms.example.com\n"
 LAUGHS = "a0: &a0 [1, 2, 3]\n" + "".join(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 30))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
 from sku_velocity.models import Page, PageResult, Window
 from sku_velocity.source.spec import parse_spec
-from sku_velocity.validation import PageReader, quote
+from sku_velocity.text import quote
+from sku_velocity.validation import PageReader
 
 GOOD: dict[str, Any] = {
     "movement_id": "M-1",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prefect.events import emit_event
 
-from flows.artifacts.sync_run import one_line, shorten
 from sku_velocity.models import RunReport
+from sku_velocity.text import one_line, shorten
 
 INCOMPLETE_EVENT = "sku-velocity.window.incomplete"
 REJECTS_EVENT = "sku-velocity.window.rejects"

@@ -8,9 +8,9 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.utilities.urls import url_for
 
 from flows.artifacts.markdown import escape, forgiving
-from flows.artifacts.sync_run import shorten
 from sku_velocity.fan_out import FanOutReport
 from sku_velocity.models import Window
+from sku_velocity.text import shorten
 
 
 def render_fan_out(report: FanOutReport) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import httpx
 from prefect.logging.loggers import get_logger
 
-from flows.artifacts.sync_run import one_line
+from sku_velocity.text import one_line
 
 _logger = get_logger("artifacts")
 

@@ -10,9 +10,9 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.events import emit_event
 
 from flows.artifacts.markdown import escape
-from flows.artifacts.sync_run import shorten
 from sku_velocity.master import MasterChanges
 from sku_velocity.models import BatchResult, RunReport
+from sku_velocity.text import shorten
 
 DRIFT_EVENT = "sku-velocity.master.drift"
 SHOWN = 50  # rows of a kind on an artifact

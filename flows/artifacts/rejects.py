@@ -8,12 +8,12 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 
 from flows.artifacts.markdown import escape
-from flows.artifacts.sync_run import shorten
 from flows.connections import Connections
 from flows.patience import PATIENT, outcome
 from sku_velocity.letters import VALIDATION, LetterState, RejectGroup, Selection
 from sku_velocity.models import RunReport
 from sku_velocity.store import Store
+from sku_velocity.text import shorten
 
 SHOWN_GROUPS = 20
 SHOWN_NAME = 80  # characters of a warehouse's name

@@ -18,11 +18,11 @@ from prefect.artifacts import (
 from flows.artifacts.markdown import escape, forgiving
 from sku_velocity.backfill import BackfillReport
 from sku_velocity.models import BatchResult, DeadLetter, PushReport, RunReport, SyncRun, Window
+from sku_velocity.text import shorten
 
 HELD = {True: "yes", False: "**no**", None: "cannot be told"}
 SHOWN_REJECTS = 5  # on a batch's artifact; all of them stand in the store
 SHOWN_ERRORS = 20  # of failed pushes
-SHOWN_CHARACTERS = 300  # of a reject's raw record
 SECONDS_BETWEEN_UPDATES = 1.0
 
 
@@ -33,16 +33,6 @@ progress_listener: ContextVar[Callable[[int, int], object]] = ContextVar(
 
 # Told the id of a run once its plan stands in the store: from then on it can be gone on with.
 plan_listener: ContextVar[Callable[[str], object]] = ContextVar("plan_listener", default=lambda run: None)
-
-
-def one_line(text: str) -> str:
-    """Text that came from outside, on one line and without what steers a terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def shorten(text: str, characters: int = SHOWN_CHARACTERS) -> str:
-    """The beginning of a text, with its full length where some is left out."""
-    return text if len(text) <= characters else f"{text[:characters]}… ({len(text)} characters)"
 
 
 def render_batch(batch: BatchResult, rejects: Sequence[DeadLetter]) -> str:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sku_velocity.errors import EngineContractError, EngineUnavailableError
 from sku_velocity.models import MovementRow, iso
-from sku_velocity.validation import quote
+from sku_velocity.text import quote
 
 NAMED_IDS = 5  # of those that an answer should not hold, or lacks
 NO_REASON = "the engine gave no reason"

@@ -30,7 +30,7 @@ from sku_velocity.source.client import Tally
 from sku_velocity.source.pacing import Pacer
 from sku_velocity.source.patience import PATIENCE, asked_wait, attempts
 from sku_velocity.source.tls import refused_certificate, verification
-from sku_velocity.validation import quote
+from sku_velocity.text import quote
 
 # Of those below 500. 409: an earlier request with this key is still being worked on; that the key came with
 # other content is said by 422 (https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header).

@@ -9,8 +9,8 @@ from typing import Any, Self
 from pydantic import AnyHttpUrl, Field, ValidationError, model_validator
 
 from sku_velocity.errors import SpecError
-from sku_velocity.source.fields import Part
-from sku_velocity.source.spec import HeaderName, PaceSpec, TimeoutSpec, TlsSpec, read_keys, tell_faults
+from sku_velocity.source.spec import HeaderName, PaceSpec, TimeoutSpec, TlsSpec
+from sku_velocity.spec_file import Part, read_keys, tell_faults
 
 
 class EngineSpec(Part):

@@ -16,7 +16,7 @@ from sku_velocity.errors import ConfigurationError, SourceAuthError, SourceUnava
 from sku_velocity.source.body import RefusedBodyError, check_small
 from sku_velocity.source.requests import put
 from sku_velocity.source.spec import TOKEN, AuthSpec, SourceSpec
-from sku_velocity.validation import quote
+from sku_velocity.text import quote
 
 T = TypeVar("T")
 

@@ -32,7 +32,7 @@ from sku_velocity.source.patience import PATIENCE, TRANSIENT_STATUSES, asked_wai
 from sku_velocity.source.requests import Ask
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.source.tls import refused_certificate, verification
-from sku_velocity.validation import quote
+from sku_velocity.text import quote
 
 T = TypeVar("T")
 

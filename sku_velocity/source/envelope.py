@@ -12,7 +12,8 @@ from sku_velocity.models import MAX_TOTAL
 from sku_velocity.page_json import dump
 from sku_velocity.source.mapping import path_keys
 from sku_velocity.source.spec import SourceSpec
-from sku_velocity.validation import QUIET, quote
+from sku_velocity.text import quote
+from sku_velocity.validation import QUIET
 
 
 class ToldInBody:

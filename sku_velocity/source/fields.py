@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-DottedPath = Annotated[
-    str,
-    Field(
-        pattern=r"^([^.\s\\]|\\\.)+(\.([^.\s\\]|\\\.)+)*$",
-        description="Keys joined by dots, a dot in a key as \\.; a number is a place in a list, from 0",
-    ),
-]
-Scalar = str | int | float | bool
-
-
-class Part(BaseModel):
-    """A part of a source's description: nothing unknown in it, and it never changes.
-
-    No error repeats what was given: a password may stand in an address.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
+from sku_velocity.spec_file import DottedPath, Part, Scalar
 
 
 class FieldSpec(Part):

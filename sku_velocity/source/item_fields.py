@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sku_velocity.items import ItemStatus
-from sku_velocity.source.fields import DottedPath, FieldSpec, RecordFields, Scalar
+from sku_velocity.source.fields import FieldSpec, RecordFields
+from sku_velocity.spec_file import DottedPath, Scalar
 
 
 class AliasesSpec(FieldSpec):

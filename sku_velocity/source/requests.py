@@ -14,9 +14,9 @@ import httpx
 from sku_velocity.errors import SourceAddressError
 from sku_velocity.models import Window
 from sku_velocity.source.bounds import written_bounds
-from sku_velocity.source.fields import Scalar
 from sku_velocity.source.spec import CountRequest, SourceSpec
-from sku_velocity.validation import quote
+from sku_velocity.spec_file import Scalar
+from sku_velocity.text import quote
 
 
 @dataclass(frozen=True)

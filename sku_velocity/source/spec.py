@@ -11,19 +11,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AnyHttpUrl, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from sku_velocity.errors import SpecError
-from sku_velocity.source.fields import (
-    DottedPath,
-    FieldsSpec,
-    Part,
-    RecordFields,
-    RowFilter,
-    Scalar,
-    check_zone,
-)
+from sku_velocity.source.fields import FieldsSpec, RecordFields, RowFilter, check_zone
 from sku_velocity.source.item_fields import ItemsSpec
 from sku_velocity.source.mapping import look_up
 from sku_velocity.source.presets import with_preset
-from sku_velocity.source.yaml_file import load_yaml
+from sku_velocity.spec_file import DottedPath, Part, Scalar, read_keys, tell_faults
 
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
 
@@ -412,16 +404,3 @@ def parse_spec(data: Mapping[str, Any], origin: str) -> SourceSpec:
 def load_spec(path: Path) -> SourceSpec:
     """A spec from a YAML file. Raises SpecError where it cannot be read or is wrong."""
     return parse_spec(read_keys(path, "source spec"), str(path))
-
-
-def tell_faults(error: ValidationError) -> str:
-    """Every wrong field of a spec, and its rule."""
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}" for e in error.errors())
-
-
-def read_keys(path: Path, kind: str) -> dict[str, Any]:
-    """A YAML file's keys with their values. Raises SpecError where it cannot be read or holds none."""
-    data = load_yaml(path)
-    if not isinstance(data, dict):
-        raise SpecError(f"{path} is not a {kind}: it must hold keys such as name and base_url")
-    return data

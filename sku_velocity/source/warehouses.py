@@ -21,7 +21,7 @@ from sku_velocity.source.client import SourceClient
 from sku_velocity.source.mapping import look_up
 from sku_velocity.source.requests import Ask, Requests
 from sku_velocity.source.spec import OrderSpec, PagingSpec, SourceSpec, WarehousesSpec, WindowSpec
-from sku_velocity.validation import quote
+from sku_velocity.text import quote
 
 MOST_PAGES = 10_000  # of a list; one that goes on longer goes round in a circle
 

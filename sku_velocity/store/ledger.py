@@ -24,7 +24,6 @@ from sku_velocity.models import (
     Window,
     sum_extra_fields,
 )
-from sku_velocity.page_json import is_unicode
 from sku_velocity.store.engine import lock
 from sku_velocity.store.tables import (
     UtcDateTime,
@@ -35,6 +34,7 @@ from sku_velocity.store.tables import (
     movements,
     sync_runs,
 )
+from sku_velocity.text import is_unicode
 
 KEPT = ("state", "next_offset", "head", "tail", "broken_seams", "error")
 DRIFT = ("extra_fields", "unknown_skus")

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from sku_velocity.errors import SpecError
 
@@ -66,3 +72,37 @@ def _reason(error: Exception) -> str:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
     return "it holds what is no text, number or date"
+
+
+DottedPath = Annotated[
+    str,
+    Field(
+        pattern=r"^([^.\s\\]|\\\.)+(\.([^.\s\\]|\\\.)+)*$",
+        description="Keys joined by dots, a dot in a key as \\.; a number is a place in a list, from 0",
+    ),
+]
+
+
+Scalar = str | int | float | bool
+
+
+class Part(BaseModel):
+    """A part of a source's description: nothing unknown in it, and it never changes.
+
+    No error repeats what was given: a password may stand in an address.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
+
+
+def tell_faults(error: ValidationError) -> str:
+    """Every wrong field of a spec, and its rule."""
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}" for e in error.errors())
+
+
+def read_keys(path: Path, kind: str) -> dict[str, Any]:
+    """A YAML file's keys with their values. Raises SpecError where it cannot be read or holds none."""
+    data = load_yaml(path)
+    if not isinstance(data, dict):
+        raise SpecError(f"{path} is not a {kind}: it must hold keys such as name and base_url")
+    return data
