@@ -12,7 +12,8 @@ import time
 
 from blocks.wms import WmsSource
 from sku_velocity.loop_watch import LoopWatch
-from sku_velocity.models import Page, Window
+from sku_velocity.model.chunk import Page
+from sku_velocity.model.window import Window
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader
 

@@ -17,7 +17,10 @@ from pathlib import Path
 
 from benchmarks.processes import PATIENCE, high_water, postgresql
 from benchmarks.report import Cell, Section, Table, publish, target
-from sku_velocity.models import Chunk, MovementRow, Page, PageResult, SyncRun, Window
+from sku_velocity.model.chunk import Chunk, Page, PageResult
+from sku_velocity.model.movement import MovementRow
+from sku_velocity.model.run import SyncRun
+from sku_velocity.model.window import Window
 from sku_velocity.refresh import Order, refresh
 from sku_velocity.store import Store
 

@@ -33,8 +33,9 @@ from sku_velocity.backfill import (
     reading_of,
 )
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.models import RunReport, UnknownSku, Window
-from sku_velocity.standing import Mapping
+from sku_velocity.model.run import RunReport, UnknownSku
+from sku_velocity.model.status import Mapping
+from sku_velocity.model.window import Window
 from sku_velocity.store import Store
 
 NAMED_WINDOWS = 5  # in a state's message; all of them stand in the table

@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from blocks import WmsSource
-from sku_velocity.models import Page, PageResult, Window
+from sku_velocity.model.chunk import Page, PageResult
+from sku_velocity.model.window import Window
 from sku_velocity.source.mapping import look_up
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.source.window import Survey, WindowReader

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from flows.refresh_velocity import DEFAULTS, REPORTS, refresh_velocity
 from flows.terminal import silence_prefect, without_password
+from sku_velocity.model.velocity_report import VelocityReport, percent
 from sku_velocity.text import printable
-from sku_velocity.velocity_report import VelocityReport, percent
 
 REFRESHED, NOT_REFRESHED = 0, 1
 

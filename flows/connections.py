@@ -9,7 +9,8 @@ from blocks import SlottingEngine, VelocityStore, WmsSource
 from flows.task_runner import shared
 from sku_velocity.collector import rare_collections
 from sku_velocity.loop_watch import LoopWatch
-from sku_velocity.models import MasterVersion, SyncRun, Window
+from sku_velocity.model.run import MasterVersion, SyncRun
+from sku_velocity.model.window import Window
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.source.window import WindowReader
 from sku_velocity.store import Store

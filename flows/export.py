@@ -8,7 +8,8 @@ from flows.connections import Connections
 from flows.patience import PATIENT, outcome
 from sku_velocity.errors import VelocityError
 from sku_velocity.export import Destination, export_window
-from sku_velocity.models import RunReport, Window
+from sku_velocity.model.run import RunReport
+from sku_velocity.model.window import Window
 
 
 @task(task_run_name="export {report.label}", **PATIENT)

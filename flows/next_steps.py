@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sku_velocity.backfill import MOST_WINDOWS
-from sku_velocity.coverage import gaps
-from sku_velocity.models import Window, iso
-from sku_velocity.standing import Mapping, OpenRun, Standing
+from sku_velocity.model.coverage import gaps
+from sku_velocity.model.status import Mapping, OpenRun, Standing
+from sku_velocity.model.window import Window, iso
 
 SETTLE = timedelta(minutes=10)
 

@@ -20,8 +20,9 @@ from flows.sync_velocity import MAX_REJECT_RATIO
 from flows.terminal import NOT_PUBLISHED, PUBLISHED, silence_prefect, without_password
 from sku_velocity.backfill import BackfillReport, Reading, WindowOutcome, check_backfill, in_order
 from sku_velocity.export import Destination
-from sku_velocity.models import UnknownSku, Window
-from sku_velocity.standing import Standing
+from sku_velocity.model.run import UnknownSku
+from sku_velocity.model.status import Standing
+from sku_velocity.model.window import Window
 
 
 def status(

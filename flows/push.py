@@ -13,9 +13,10 @@ from flows.connections import Outlet
 from flows.patience import CHUNK_RETRIES, PATIENT, outcome
 from flows.task_runner import as_they_complete
 from sku_velocity.errors import RetriableError
-from sku_velocity.models import Chunk, PushReport, SyncRun
+from sku_velocity.model.chunk import Chunk
+from sku_velocity.model.push import SkuClass
+from sku_velocity.model.run import PushReport, SyncRun
 from sku_velocity.slotting import steps
-from sku_velocity.slotting.batches import SkuClass
 
 
 @task(task_run_name="plan push {run.label}", **PATIENT)

@@ -9,8 +9,8 @@ from prefect import task
 from flows.connections import Connections, Outlet
 from flows.patience import PATIENT, outcome
 from sku_velocity.errors import VelocityError
-from sku_velocity.local_time import zone_of
-from sku_velocity.models import RunReport
+from sku_velocity.model.calendar import zone_of
+from sku_velocity.model.run import RunReport
 
 
 @task(task_run_name="refresh velocity of {report.warehouse}", **PATIENT)

@@ -20,12 +20,12 @@ from flows.patience import PATIENT
 from flows.push import push_velocity
 from flows.timing import scheduled_start
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.local_time import zone_of
+from sku_velocity.model.calendar import zone_of
+from sku_velocity.model.velocity_report import VelocityReport
 from sku_velocity.refresh import Order, refresh
 from sku_velocity.slotting.steps import ClassPush
 from sku_velocity.store import Store
 from sku_velocity.velocity import Thresholds
-from sku_velocity.velocity_report import VelocityReport
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Variation = Annotated[float, Field(ge=0)]

@@ -17,8 +17,10 @@ from flows.connections import Connections
 from flows.patience import PATIENT, outcome
 from flows.task_runner import EventLoopTaskRunner
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.letters import VALIDATION, LetterState, Selection
-from sku_velocity.models import EARLIEST, LATEST, SyncRun, Window
+from sku_velocity.model.dead_letter import VALIDATION, LetterState, Selection
+from sku_velocity.model.movement import EARLIEST, LATEST
+from sku_velocity.model.run import SyncRun
+from sku_velocity.model.window import Window
 from sku_velocity.replay import ReplayReport, RunReplay, replay_run
 
 

@@ -7,19 +7,10 @@ from collections.abc import Sequence
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.artifacts.master_drift import unknown_skus
 from sku_velocity import steps
 from sku_velocity.completeness import calls_for_rereading, verdict_of
-from sku_velocity.models import (
-    BatchResult,
-    Check,
-    ChunkState,
-    RunReport,
-    RunState,
-    SyncRun,
-    Verdict,
-    sum_extra_fields,
-)
+from sku_velocity.model.chunk import BatchResult, ChunkState, sum_extra_fields
+from sku_velocity.model.run import Check, RunReport, RunState, SyncRun, Verdict, unknown_skus
 
 NAMED_CHUNKS = 5  # whose errors a state's message tells in full
 

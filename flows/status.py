@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.next_steps import Words, next_steps
-from sku_velocity.models import RunState, Window, iso
-from sku_velocity.standing import LastRun, OpenRun, Standing
+from sku_velocity.model.run import RunState
+from sku_velocity.model.status import LastRun, OpenRun, Standing
+from sku_velocity.model.window import Window, iso
 from sku_velocity.text import printable
 
 SHOWN_GAPS = 5  # of a warehouse, the newest; all of them are in the JSON

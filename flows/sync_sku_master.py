@@ -17,8 +17,9 @@ from flows.run_report import final_state
 from flows.sync_velocity import MAX_REJECT_RATIO, REPAIRS, plan_window, sync_window
 from flows.task_runner import EventLoopTaskRunner
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.master import MasterChanges, compare
-from sku_velocity.models import NO_WAREHOUSE, Window
+from sku_velocity.model.master import MasterChanges, compare
+from sku_velocity.model.run import NO_WAREHOUSE
+from sku_velocity.model.window import Window
 
 
 @task(task_run_name="compare with the version before", **PATIENT)

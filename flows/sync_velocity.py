@@ -30,15 +30,10 @@ from flows.timing import scheduled_start
 from sku_velocity import steps
 from sku_velocity.errors import ConfigurationError, RetriableError
 from sku_velocity.export import Destination
-from sku_velocity.local_time import zone_of
-from sku_velocity.models import (
-    BatchResult,
-    Plan,
-    RunReport,
-    SyncRun,
-    UnknownSku,
-    Window,
-)
+from sku_velocity.model.calendar import zone_of
+from sku_velocity.model.chunk import BatchResult
+from sku_velocity.model.run import Plan, RunReport, SyncRun, UnknownSku
+from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec
 
 STARVED_LOOP = (

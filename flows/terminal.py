@@ -20,7 +20,7 @@ from rich.table import Table
 
 from blocks.store import STORE_VARIABLE
 from flows.artifacts.sync_run import plan_listener, progress_listener
-from sku_velocity.models import RunReport
+from sku_velocity.model.run import RunReport
 from sku_velocity.store.engine import holds_password
 from sku_velocity.text import printable
 

@@ -15,7 +15,7 @@ from flows.sync_warehouses import AT_A_TIME, DEPLOYMENT, sync_warehouses
 from flows.terminal import NOT_PUBLISHED, PUBLISHED, silence_prefect, without_password
 from sku_velocity.export import Destination
 from sku_velocity.fan_out import FanOutReport, Shard
-from sku_velocity.models import UnknownSku
+from sku_velocity.model.run import UnknownSku
 
 
 def sync_many(

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
-from sku_velocity.coverage import cut
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.models import Window, iso
+from sku_velocity.model.coverage import cut
+from sku_velocity.model.status import Coverage, Mapping
+from sku_velocity.model.window import Window, iso
 from sku_velocity.source.spec import SourceSpec
-from sku_velocity.standing import Coverage, Mapping
 
 MOST_WINDOWS = 10_000  # each is a flow run: over a year of hours
 

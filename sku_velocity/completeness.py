@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from sku_velocity.models import BatchResult, Check, ChunkState, SyncRun, Verdict
+from sku_velocity.model.chunk import BatchResult, ChunkState
+from sku_velocity.model.run import REJECTS, Check, SyncRun, Verdict
 
 LANDED = "every chunk landed"
 PAGES = "pages hold what the total promises"
@@ -25,7 +26,6 @@ NAMES = "no name of two items"
 ITEMS = "the master holds items"
 SHOWN_NAMES = 5
 ARITHMETIC = "fetched = loaded + rejected + trimmed + filtered"
-REJECTS = "rejects within the limit"
 MENDED_BY_REREADING = frozenset({PAGES, SEAMS, ENDS, TOTAL, IDS, NAMES})
 
 

@@ -21,9 +21,9 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from sku_velocity.errors import ConfigurationError, ExportError
-from sku_velocity.models import Window, iso
+from sku_velocity.model.window import Piece, Window, iso
 from sku_velocity.store import Store
-from sku_velocity.store.published import COLUMNS, Piece
+from sku_velocity.store.published import COLUMNS
 
 ROW_GROUP = 20_000  # movements that are in memory at once
 SCHEMA = pa.schema(

@@ -10,9 +10,10 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict
 
-from sku_velocity.coverage import cut
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.models import RunState, Verdict, Window
+from sku_velocity.model.coverage import cut
+from sku_velocity.model.run import Verdict
+from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec
 
 MOST_SHARDS = 10_000  # each is a flow run
@@ -32,21 +33,6 @@ class Shard:
         """By what the shard's run is known within a fan-out, whichever attempt of it starts it."""
         place = [self.warehouse, self.window.start.isoformat(), self.window.end.isoformat()]
         return str(uuid5(fan_out, json.dumps(place)))
-
-
-@dataclass(frozen=True)
-class Ending:
-    """What the store has of a run: its verdict, None until it has ended, and its records by the ledger."""
-
-    state: RunState
-    verdict: Verdict | None
-    loaded: int
-    rejected: int
-
-    @property
-    def is_published(self) -> bool:
-        """Whether the run shows, or showed until a later one took its place."""
-        return self.state in (RunState.PUBLISHED, RunState.SUPERSEDED)
 
 
 class ShardOutcome(BaseModel):

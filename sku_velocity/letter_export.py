@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Iterable
 from enum import StrEnum
 from typing import Any
 
-from sku_velocity.letters import KeptLetter
-from sku_velocity.models import iso
+from sku_velocity.model.dead_letter import KeptLetter
+from sku_velocity.model.window import iso
 
 # What a spreadsheet takes for the beginning of a formula, and the quote itself, so that it can be undone.
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "'")

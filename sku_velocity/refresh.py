@@ -9,7 +9,8 @@ from datetime import date
 from pathlib import Path
 
 from sku_velocity import velocity
-from sku_velocity.local_time import (
+from sku_velocity.model.activity import Activity
+from sku_velocity.model.calendar import (
     HOUR,
     WEEK,
     Period,
@@ -18,14 +19,13 @@ from sku_velocity.local_time import (
     hour_of_week,
     zone_of,
 )
+from sku_velocity.model.velocity import EarlierClasses, Refresh
+from sku_velocity.model.velocity_report import SHOWN_CHANGES, TOP, ClassChange, Mover, VelocityReport
 from sku_velocity.pictures import Draw, as_svg, pareto_picture, week_picture
 from sku_velocity.store import Store
-from sku_velocity.store.daily import Activity
-from sku_velocity.store.velocities import EarlierClasses, Refresh
 from sku_velocity.velocity import LONGEST, Figures, Thresholds
 from sku_velocity.velocity_files import slug, write_files
 from sku_velocity.velocity_html import render_page
-from sku_velocity.velocity_report import SHOWN_CHANGES, TOP, ClassChange, Mover, VelocityReport
 
 
 @dataclass(frozen=True)

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import StrEnum
 
 from sku_velocity.errors import UnreadableBodyError
-from sku_velocity.master import Master
-from sku_velocity.models import DeadLetter, MovementRow, Page, PageResult, Reason, SyncRun
+from sku_velocity.model.chunk import Page, PageResult
+from sku_velocity.model.dead_letter import Fate, Rejudged
+from sku_velocity.model.master import Master
+from sku_velocity.model.movement import DeadLetter, Reason
+from sku_velocity.model.run import SyncRun
 from sku_velocity.source.spec import RecordsSpec, SourceSpec
 from sku_velocity.validation import PageReader
-
-
-class Fate(StrEnum):
-    """What becomes of a record; the words are those of the ledger's counts."""
-
-    LOADED = "loaded"
-    TRIMMED = "trimmed"
-    FILTERED = "filtered"
-    REJECTED = "rejected"
-
-
-@dataclass(frozen=True)
-class Rejudged:
-    """A letter's position and fate: with its row where it is loaded, its reasons where it is rejected."""
-
-    position: int
-    fate: Fate
-    row: MovementRow | None = None
-    reasons: tuple[Reason, ...] = ()
 
 
 def rejudge(

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict
 
-from sku_velocity.letters import Selection
-from sku_velocity.models import SyncRun
-from sku_velocity.rejudging import Fate, rejudge
+from sku_velocity.model.dead_letter import Fate, Selection
+from sku_velocity.model.run import SyncRun
+from sku_velocity.rejudging import rejudge
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.store import Store
 

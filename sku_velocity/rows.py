@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from sku_velocity.items import Item
-from sku_velocity.master import Master, NamedMovement
-from sku_velocity.models import ItemRow, Movement, MovementRow, Reason, Window
+from sku_velocity.model.item import Item
+from sku_velocity.model.master import Master, NamedMovement
+from sku_velocity.model.movement import ItemRow, Movement, MovementRow, Reason
+from sku_velocity.model.window import Window
 from sku_velocity.source.fields import RecordFields
 from sku_velocity.source.mapping import constants
 from sku_velocity.source.spec import SourceSpec

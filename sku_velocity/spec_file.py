@@ -81,8 +81,6 @@ DottedPath = Annotated[
         description="Keys joined by dots, a dot in a key as \\.; a number is a place in a list, from 0",
     ),
 ]
-
-
 Scalar = str | int | float | bool
 
 

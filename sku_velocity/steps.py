@@ -7,18 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from sku_velocity.completeness import LastLook, calls_for_rereading, prove, suspects
 from sku_velocity.loop_watch import LoopHealth
-from sku_velocity.models import (
-    BatchResult,
-    Check,
-    Chunk,
-    ChunkState,
-    DeadLetter,
-    MasterVersion,
-    PageResult,
-    Plan,
-    SyncRun,
-    UnknownSku,
-)
+from sku_velocity.model.chunk import BatchResult, Chunk, ChunkState, PageResult
+from sku_velocity.model.movement import DeadLetter
+from sku_velocity.model.run import Check, MasterVersion, Plan, SyncRun, UnknownSku
 from sku_velocity.source.client import Tally
 from sku_velocity.source.paging import plan_chunks
 from sku_velocity.source.spec import PagingSpec

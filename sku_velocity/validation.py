@@ -14,17 +14,10 @@ from pydantic_core import CoreConfig, CoreSchema, ErrorDetails, SchemaValidator,
 
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
 from sku_velocity.fingerprint import fingerprint
-from sku_velocity.master import Master
-from sku_velocity.models import (
-    MAX_ID,
-    MAX_TOTAL,
-    DeadLetter,
-    Page,
-    PageResult,
-    Reason,
-    Window,
-    sum_extra_fields,
-)
+from sku_velocity.model.chunk import MAX_TOTAL, Page, PageResult, sum_extra_fields
+from sku_velocity.model.master import Master
+from sku_velocity.model.movement import MAX_ID, DeadLetter, Reason
+from sku_velocity.model.window import Window
 from sku_velocity.page_json import dump, read_document
 from sku_velocity.rows import Refused, row_maker
 from sku_velocity.source.mapping import (

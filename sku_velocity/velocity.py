@@ -15,9 +15,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from sku_velocity.errors import ConfigurationError, VelocityError
-from sku_velocity.local_time import Period
-from sku_velocity.store.daily import DailyColumns
-from sku_velocity.store.velocities import COLUMNS, EarlierClasses
+from sku_velocity.model.activity import DailyColumns
+from sku_velocity.model.calendar import Period
+from sku_velocity.model.velocity import EarlierClasses
+from sku_velocity.store.velocities import COLUMNS
 
 HORIZONS = (7, 28, 91)  # days: a week, four of them, a quarter
 LONGEST = HORIZONS[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from sku_velocity.velocity_report import VelocityReport, percent, ranges_of_days
+from sku_velocity.model.velocity_report import VelocityReport, percent, ranges_of_days
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 76rem; margin: 2rem auto }

@@ -12,22 +12,15 @@ from typing import Any, Literal
 from sqlalchemy import Text, case, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.models import (
-    NO_WAREHOUSE,
-    Chunk,
-    DeadLetter,
-    MasterVersion,
-    Page,
-    PageResult,
-    Reason,
-    RunState,
-    SyncRun,
-    Window,
-)
+from sku_velocity.model.chunk import Chunk, Page, PageResult
+from sku_velocity.model.movement import DeadLetter, Reason
+from sku_velocity.model.run import NO_WAREHOUSE, MasterVersion, RunState, SyncRun
+from sku_velocity.model.velocity import Refresh
+from sku_velocity.model.window import Window
 from sku_velocity.store import Store
 from sku_velocity.store.engine import Database
 from sku_velocity.store.tables import UtcDateTime, metadata, sync_runs, velocity_figures
-from sku_velocity.store.velocities import COLUMNS, Refresh
+from sku_velocity.store.velocities import COLUMNS
 from tests.published_store import table
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

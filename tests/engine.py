@@ -9,8 +9,11 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from sku_velocity.models import Chunk, MovementRow, PageResult, SyncRun, Window
-from sku_velocity.slotting.batches import Batch, movement_batch
+from sku_velocity.model.chunk import Chunk, PageResult
+from sku_velocity.model.movement import MovementRow
+from sku_velocity.model.push import Batch, movement_batch
+from sku_velocity.model.run import SyncRun
+from sku_velocity.model.window import Window
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.slotting.spec import EngineSpec, parse_engine
 from sku_velocity.slotting.steps import push_chunk

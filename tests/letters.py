@@ -8,17 +8,11 @@ from typing import Any
 
 from sqlalchemy import text
 
-from sku_velocity.letters import LetterState, Selection
-from sku_velocity.models import (
-    Chunk,
-    DeadLetter,
-    MasterVersion,
-    MovementRow,
-    PageResult,
-    Reason,
-    SyncRun,
-    Window,
-)
+from sku_velocity.model.chunk import Chunk, PageResult
+from sku_velocity.model.dead_letter import LetterState, Selection
+from sku_velocity.model.movement import DeadLetter, MovementRow, Reason
+from sku_velocity.model.run import MasterVersion, SyncRun
+from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec, parse_spec
 from sku_velocity.store import Store
 from sku_velocity.store.engine import Database

@@ -9,7 +9,9 @@ from typing import Any
 
 from sqlalchemy import text
 
-from sku_velocity.models import Chunk, Page, PageResult, SyncRun, Window
+from sku_velocity.model.chunk import Chunk, Page, PageResult
+from sku_velocity.model.run import SyncRun
+from sku_velocity.model.window import Window
 from sku_velocity.store import Store
 from sku_velocity.store.engine import Database
 

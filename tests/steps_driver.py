@@ -16,8 +16,9 @@ from simulator.server import Server
 from sku_velocity import steps
 from sku_velocity.completeness import verdict_of
 from sku_velocity.errors import VelocityError
-from sku_velocity.master import Master
-from sku_velocity.models import Plan, Verdict, Window
+from sku_velocity.model.master import Master
+from sku_velocity.model.run import Plan, Verdict
+from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader

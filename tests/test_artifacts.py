@@ -17,20 +17,10 @@ from flows.artifacts.sync_run import (
     render_report,
     render_table,
 )
-from sku_velocity.models import (
-    BatchResult,
-    Check,
-    Chunk,
-    ChunkState,
-    DeadLetter,
-    MasterVersion,
-    PushReport,
-    Reason,
-    RunReport,
-    SyncRun,
-    Verdict,
-    Window,
-)
+from sku_velocity.model.chunk import BatchResult, Chunk, ChunkState
+from sku_velocity.model.movement import DeadLetter, Reason
+from sku_velocity.model.run import Check, MasterVersion, PushReport, RunReport, SyncRun, Verdict
+from sku_velocity.model.window import Window
 from sku_velocity.text import shorten
 from tests.prefect_fixtures import free_port
 

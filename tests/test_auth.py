@@ -16,7 +16,7 @@ from sku_velocity.errors import (
     SpecError,
     VelocityError,
 )
-from sku_velocity.models import Window
+from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.requests import Requests
 from sku_velocity.source.spec import parse_spec

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sku_velocity.slotting.batches import SkuClass, class_batch, movement_batch
+from sku_velocity.model.push import SkuClass, class_batch, movement_batch
 from tests.engine import some_rows
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sku_velocity.models import Window
+from sku_velocity.model.window import Window
 from sku_velocity.source.bounds import written_bounds
 from sku_velocity.source.spec import WindowSpec
 

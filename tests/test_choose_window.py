@@ -16,7 +16,7 @@ from prefect.states import AwaitingRetry, Scheduled
 from flows.sync_velocity import choose_window, sync_velocity
 from simulator.faults import Fault
 from sku_velocity.errors import ConfigurationError, SourceAuthError
-from sku_velocity.models import Window
+from sku_velocity.model.window import Window
 from sku_velocity.source.spec import parse_spec
 from tests.acme import spec_file, wms
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from flows.cli_velocity import print_reports
-from sku_velocity.velocity_report import VelocityReport
+from sku_velocity.model.velocity_report import VelocityReport
 
 
 def report(warehouse: str) -> VelocityReport:

@@ -10,7 +10,6 @@ from sku_velocity.completeness import (
     IDS,
     LANDED,
     PAGES,
-    REJECTS,
     SEAMS,
     TOTAL,
     LastLook,
@@ -19,7 +18,9 @@ from sku_velocity.completeness import (
     suspects,
     verdict_of,
 )
-from sku_velocity.models import BatchResult, Check, Chunk, ChunkState, SyncRun, Verdict, Window
+from sku_velocity.model.chunk import BatchResult, Chunk, ChunkState
+from sku_velocity.model.run import REJECTS, Check, SyncRun, Verdict
+from sku_velocity.model.window import Window
 from sku_velocity.source.paging import plan_chunks
 
 RUN = SyncRun("r1", "acme", "WH-01", Window.everything(), total=2_500)

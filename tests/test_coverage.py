@@ -8,8 +8,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sku_velocity.coverage import cut, gaps
-from sku_velocity.models import Window
+from sku_velocity.model.coverage import cut, gaps
+from sku_velocity.model.window import Window
 
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
 SPAN = 60  # minutes

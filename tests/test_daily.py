@@ -12,10 +12,12 @@ import pytest
 from sqlalchemy import text
 
 from sku_velocity.errors import VelocityError
-from sku_velocity.local_time import Period
-from sku_velocity.models import MAX_UNITS, NO_WAREHOUSE, Window
+from sku_velocity.model.activity import Activity
+from sku_velocity.model.calendar import Period
+from sku_velocity.model.movement import MAX_UNITS
+from sku_velocity.model.run import NO_WAREHOUSE
+from sku_velocity.model.window import Window
 from sku_velocity.store import Store
-from sku_velocity.store.daily import Activity
 from sku_velocity.store.engine import Database
 from tests.published_store import Moved, publish
 

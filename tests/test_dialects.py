@@ -11,7 +11,7 @@ from simulator.dialect import DIALECTS
 from simulator.faults import Fault
 from simulator.scenario import Change, Scenario
 from simulator.server import serve
-from sku_velocity.models import Verdict
+from sku_velocity.model.run import Verdict
 from sku_velocity.store import migrate
 from tests.steps_driver import content, play
 

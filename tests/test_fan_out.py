@@ -14,7 +14,8 @@ from flows.artifacts.fan_out import render_fan_out
 from flows.sync_warehouses import final_state
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.fan_out import FanOutReport, Shard, ShardOutcome, check_fan_out, plan_shards
-from sku_velocity.models import Verdict, Window
+from sku_velocity.model.run import Verdict
+from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec, parse_spec
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

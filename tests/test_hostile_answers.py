@@ -19,7 +19,7 @@ from sku_velocity.errors import (
     SourceThrottledError,
     VelocityError,
 )
-from sku_velocity.models import Window
+from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader

@@ -14,17 +14,10 @@ from sqlalchemy import text
 
 from flows.artifacts.sync_run import render_batch
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
-from sku_velocity.models import (
-    MAX_EXTRA_FIELDS,
-    OTHER_FIELDS,
-    BatchResult,
-    Chunk,
-    DeadLetter,
-    Page,
-    PageResult,
-    SyncRun,
-    Window,
-)
+from sku_velocity.model.chunk import MAX_EXTRA_FIELDS, OTHER_FIELDS, BatchResult, Chunk, Page, PageResult
+from sku_velocity.model.movement import DeadLetter
+from sku_velocity.model.run import SyncRun
+from sku_velocity.model.window import Window
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.store import Store
 from sku_velocity.store.engine import Database

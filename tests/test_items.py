@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from sku_velocity.errors import SpecError
-from sku_velocity.models import ItemRow, Page, PageResult, Window
+from sku_velocity.model.chunk import Page, PageResult
+from sku_velocity.model.movement import ItemRow
+from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec, parse_spec
 from sku_velocity.validation import PageReader
 

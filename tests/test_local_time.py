@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.local_time import (
+from sku_velocity.model.calendar import (
     DAY,
     HOUR,
     Period,
@@ -19,7 +19,7 @@ from sku_velocity.local_time import (
     hour_of_week,
     zone_of,
 )
-from sku_velocity.models import Window
+from sku_velocity.model.window import Window
 
 BERLIN, KOLKATA = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kolkata")
 SPRING, AUTUMN = date(2026, 3, 29), date(2026, 10, 25)  # when Berlin sets its clock

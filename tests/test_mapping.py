@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sku_velocity.errors import SpecError
-from sku_velocity.models import MovementRow, Page, PageResult, Window
+from sku_velocity.model.chunk import Page, PageResult
+from sku_velocity.model.movement import MovementRow
+from sku_velocity.model.window import Window
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.validation import PageReader
 

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sku_velocity.master import Master, Names
-from sku_velocity.models import MasterVersion, Page, PageResult, UnknownSku, Window
+from sku_velocity.model.chunk import Page, PageResult
+from sku_velocity.model.master import Master, Names
+from sku_velocity.model.run import MasterVersion, UnknownSku
+from sku_velocity.model.window import Window
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.validation import PageReader
 

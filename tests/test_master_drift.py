@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.artifacts.master_drift import SHOWN, render_changes, render_unknown
-from sku_velocity.master import MasterChanges, Names, compare
-from sku_velocity.models import MasterVersion, UnknownSku
+from sku_velocity.model.master import MasterChanges, Names, compare
+from sku_velocity.model.run import MasterVersion, UnknownSku
 from tests.test_artifacts import REPORT
 
 BY_ERP = REPORT.model_copy(update={"master": MasterVersion(source="erp", version="v-1")})

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sku_velocity.models import Chunk, Movement, Window, iso
+from sku_velocity.model.chunk import Chunk
+from sku_velocity.model.movement import Movement
+from sku_velocity.model.window import Window, iso
 
 
 def at(hour: int, minute: int = 0) -> datetime:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flows.next_steps import Words, missing_windows, next_steps
-from sku_velocity.models import RunState, UnknownSku, Verdict, Window
-from sku_velocity.standing import Coverage, LastRun, OpenRun, PublishedRange, Standing
+from sku_velocity.model.run import RunState, UnknownSku, Verdict
+from sku_velocity.model.status import Coverage, LastRun, OpenRun, PublishedRange, Standing
+from sku_velocity.model.window import Window
 from tests.test_store import hour, hours
 
 ACME = "python -m flows {} --source acme --warehouse WH-01"

@@ -8,8 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from sku_velocity.models import Chunk, Page, RunState, SyncRun, Verdict, Window
-from sku_velocity.standing import OpenRun, Standing
+from sku_velocity.model.chunk import Chunk, Page
+from sku_velocity.model.run import RunState, SyncRun, Verdict
+from sku_velocity.model.status import OpenRun, Standing
+from sku_velocity.model.window import Window
 from sku_velocity.store import Store
 from sku_velocity.store.engine import Database
 from tests.test_store import a_letter, a_page, a_row, a_run, execute, hour, hours, land_hourly, publish_hourly

@@ -12,7 +12,8 @@ import pytest
 
 from flows.__main__ import main
 from simulator.faults import Fault
-from sku_velocity.models import Chunk, Page, Window
+from sku_velocity.model.chunk import Chunk, Page
+from sku_velocity.model.window import Window
 from sku_velocity.store import Store
 from tests.acme import published, spec_file, wms
 from tests.test_store import a_page, a_row, a_run, hour, hours, land_hourly, publish_hourly

@@ -24,7 +24,8 @@ from simulator.server import Server, serve
 from simulator.systems import SYSTEMS, System
 from simulator.systems.system import DAY
 from sku_velocity.errors import SourceAuthError, SourceMappingError, SourceUnavailableError, SpecError
-from sku_velocity.models import Verdict, Window
+from sku_velocity.model.run import Verdict
+from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.presets import preset_names
 from sku_velocity.source.spec import parse_spec

@@ -16,7 +16,7 @@ from simulator.faults import Fault
 from simulator.records import load_rows
 from simulator.scenario import Change, Scenario
 from simulator.server import Server, serve
-from sku_velocity.models import Verdict
+from sku_velocity.model.run import Verdict
 from sku_velocity.store import migrate
 from tests.steps_driver import content, play, standing
 

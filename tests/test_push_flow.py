@@ -22,7 +22,7 @@ from simulator.faults import Fault
 from simulator.server import EngineServer, Server, serve_engine
 from simulator.slotting import EngineScenario
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.models import RunReport
+from sku_velocity.model.run import RunReport
 from tests.acme import WHOLE, dead_letters, published, sync, wms
 from tests.engine import ENGINE_TOKEN
 from tests.prefect_api import ask

@@ -12,8 +12,8 @@ from simulator.faults import Fault
 from simulator.server import EngineServer, serve_engine
 from simulator.slotting import EngineScenario
 from sku_velocity.errors import EngineAuthError, IncompleteWindowError, StoreConfigurationError
-from sku_velocity.models import DeadLetter
-from sku_velocity.slotting.batches import ChunkPush, PushState
+from sku_velocity.model.movement import DeadLetter
+from sku_velocity.model.push import ChunkPush, PushState
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.slotting.spec import EngineSpec
 from sku_velocity.store import Store

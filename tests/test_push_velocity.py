@@ -12,7 +12,7 @@ from blocks import SlottingEngine, VelocityStore
 from flows.connections import Outlet
 from flows.push import push_velocity
 from simulator.server import serve_engine
-from sku_velocity.slotting.batches import SkuClass
+from sku_velocity.model.push import SkuClass
 from sku_velocity.slotting.steps import ClassPush
 from tests.engine import engine_spec
 

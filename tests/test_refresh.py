@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.models import Window
+from sku_velocity.model.velocity_report import VelocityReport
+from sku_velocity.model.window import Window
 from sku_velocity.refresh import Order, Outcome, refresh
 from sku_velocity.store import Store
 from sku_velocity.velocity import Thresholds
-from sku_velocity.velocity_report import VelocityReport
 from tests.published_store import Moved, publish, table
 from tests.test_sample import SAMPLES, valid_rows
 

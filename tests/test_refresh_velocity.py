@@ -19,9 +19,9 @@ from flows.__main__ import main
 from flows.artifacts.velocity import render_velocity
 from flows.refresh_velocity import choose_warehouses, refresh_velocity, refresh_warehouse
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.models import Window
+from sku_velocity.model.velocity_report import ClassChange, Mover, VelocityReport, percent, ranges_of_days
+from sku_velocity.model.window import Window
 from sku_velocity.store import Store
-from sku_velocity.velocity_report import ClassChange, Mover, VelocityReport, percent, ranges_of_days
 from tests.prefect_api import ask
 from tests.prefect_fixtures import PrefectServer
 from tests.published_store import Moved, publish, table

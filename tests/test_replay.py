@@ -11,8 +11,9 @@ import pytest
 
 from sku_velocity.completeness import prove
 from sku_velocity.errors import ConfigurationError, IncompleteWindowError
-from sku_velocity.letters import KeptLetter, LetterState, Selection
-from sku_velocity.models import DeadLetter, MasterVersion, RunState
+from sku_velocity.model.dead_letter import KeptLetter, LetterState, Selection
+from sku_velocity.model.movement import DeadLetter
+from sku_velocity.model.run import MasterVersion, RunState
 from sku_velocity.replay import RunReplay, replay_run
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.store import Store

@@ -17,7 +17,7 @@ from flows.replay_dead_letters import replay_dead_letters
 from simulator.scenario import Scenario
 from simulator.server import Server, serve
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.letters import KeptLetter, LetterState, Selection
+from sku_velocity.model.dead_letter import KeptLetter, LetterState, Selection
 from sku_velocity.store import Store
 from tests.acme import WHOLE, published, spec_file, sync, wms
 from tests.letters import ledger_of

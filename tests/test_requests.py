@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sku_velocity.errors import SourceAddressError
-from sku_velocity.models import Window
+from sku_velocity.model.window import Window
 from sku_velocity.source.requests import Requests
 from sku_velocity.source.spec import CountRequest, parse_spec
 

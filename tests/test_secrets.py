@@ -19,7 +19,7 @@ from blocks import VelocityStore, WmsSource
 from demo.prefect_client import prefect_client
 from flows.__main__ import main
 from simulator.faults import Fault
-from sku_velocity.models import RunReport
+from sku_velocity.model.run import RunReport
 from sku_velocity.source.spec import parse_spec
 from tests.acme import TOKEN, WHOLE, spec_file, sync, wms
 from tests.prefect_api import Found, ask

@@ -17,7 +17,7 @@ import blocks
 from blocks import VelocityStore, WmsSource
 from flows.connections import Connections
 from sku_velocity.errors import SpecError, VelocityError
-from sku_velocity.models import Window
+from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import load_spec, parse_spec
 from sku_velocity.source.window import WindowReader

@@ -18,7 +18,8 @@ from sku_velocity.errors import (
     EngineUnavailableError,
     VelocityError,
 )
-from sku_velocity.slotting.batches import Answer, SkuClass, class_batch
+from sku_velocity.model.push import SkuClass, class_batch
+from sku_velocity.slotting.batches import Answer
 from sku_velocity.slotting.client import SlottingClient
 from tests.engine import ENGINE_TOKEN, a_batch, engine_spec, told
 from tests.fake_clock import FakeClock

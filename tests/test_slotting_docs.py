@@ -10,8 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from sku_velocity.models import MovementRow
-from sku_velocity.slotting.batches import Answer, SkuClass, class_batch, movement_batch
+from sku_velocity.model.movement import MovementRow
+from sku_velocity.model.push import SkuClass, class_batch, movement_batch
+from sku_velocity.slotting.batches import Answer
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.slotting.spec import EngineSpec, parse_engine
 from tests.engine import engine_spec

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from sku_velocity.errors import StoreConfigurationError
-from sku_velocity.models import Chunk, DeadLetter, Page, PageResult, Reason, SyncRun, Window
+from sku_velocity.model.chunk import Chunk, Page, PageResult
+from sku_velocity.model.movement import DeadLetter, Reason
+from sku_velocity.model.run import SyncRun
+from sku_velocity.model.window import Window
 from sku_velocity.store import Store
 
 CHECKOUT = Path(__file__).parents[1]

@@ -18,19 +18,10 @@ from sqlalchemy import Row, text
 from sqlalchemy.exc import IntegrityError
 
 from sku_velocity.errors import IncompleteWindowError, StoreConfigurationError
-from sku_velocity.models import (
-    BatchResult,
-    Chunk,
-    ChunkState,
-    DeadLetter,
-    MovementRow,
-    Page,
-    PageResult,
-    Reason,
-    RunState,
-    SyncRun,
-    Window,
-)
+from sku_velocity.model.chunk import BatchResult, Chunk, ChunkState, Page, PageResult
+from sku_velocity.model.movement import DeadLetter, MovementRow, Reason
+from sku_velocity.model.run import RunState, SyncRun
+from sku_velocity.model.window import Window
 from sku_velocity.store import Store
 from sku_velocity.store.engine import Database
 from sku_velocity.store.publishing import cut_out

@@ -17,8 +17,8 @@ from simulator.items import ITEMS, make_items
 from simulator.scenario import Change, Scenario
 from simulator.server import Server, serve
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.master import Names
-from sku_velocity.models import NO_WAREHOUSE, MasterVersion, Verdict
+from sku_velocity.model.master import Names
+from sku_velocity.model.run import NO_WAREHOUSE, MasterVersion, Verdict
 from sku_velocity.store import Store, migrate
 from sku_velocity.store.engine import Database
 from tests.steps_driver import Ending, sync

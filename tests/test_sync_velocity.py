@@ -11,7 +11,7 @@ from simulator.dialect import DIALECTS
 from simulator.faults import Fault
 from simulator.scenario import Change
 from sku_velocity.errors import ConfigurationError, SourceAuthError
-from sku_velocity.models import RunReport, Verdict
+from sku_velocity.model.run import RunReport, Verdict
 from tests.acme import WHOLE, dead_letters, published, spec_file, sync, wms
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "token")

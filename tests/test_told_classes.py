@@ -11,7 +11,7 @@ from simulator.faults import Fault
 from simulator.server import EngineServer, serve_engine
 from simulator.slotting import EngineScenario
 from sku_velocity.errors import EngineUnavailableError
-from sku_velocity.slotting.batches import SkuClass
+from sku_velocity.model.push import SkuClass
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.slotting.steps import ClassPush, push_classes
 from sku_velocity.store import Store

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
-from sku_velocity.models import Page, PageResult, Window
+from sku_velocity.model.chunk import Page, PageResult
+from sku_velocity.model.window import Window
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.text import quote
 from sku_velocity.validation import PageReader

@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sku_velocity.errors import ConfigurationError, VelocityError
-from sku_velocity.local_time import Period
-from sku_velocity.models import MAX_UNITS
-from sku_velocity.store.daily import DailyColumns
-from sku_velocity.store.velocities import COLUMNS, EarlierClasses
+from sku_velocity.model.activity import DailyColumns
+from sku_velocity.model.calendar import Period
+from sku_velocity.model.movement import MAX_UNITS
+from sku_velocity.model.velocity import EarlierClasses
+from sku_velocity.store.velocities import COLUMNS
 from sku_velocity.velocity import (
     Thresholds,
     class_changes,

@@ -14,7 +14,8 @@ from simulator.faults import Fault
 from simulator.scenario import Scenario
 from simulator.server import Server, serve
 from sku_velocity.errors import SourceAddressError, SourceAuthError, SourceMappingError
-from sku_velocity.models import Page, Window
+from sku_velocity.model.chunk import Page
+from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.paging import plan_chunks
 from sku_velocity.source.spec import parse_spec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect.events import emit_event
 
-from sku_velocity.models import RunReport
+from sku_velocity.model.run import RunReport
 from sku_velocity.text import one_line, shorten
 
 INCOMPLETE_EVENT = "sku-velocity.window.incomplete"

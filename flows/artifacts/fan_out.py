@@ -9,7 +9,7 @@ from prefect.utilities.urls import url_for
 
 from flows.artifacts.markdown import escape, forgiving
 from sku_velocity.fan_out import FanOutReport
-from sku_velocity.models import Window
+from sku_velocity.model.window import Window
 from sku_velocity.text import shorten
 
 

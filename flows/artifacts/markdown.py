@@ -12,8 +12,6 @@ from prefect.logging.loggers import get_logger
 from sku_velocity.text import one_line
 
 _logger = get_logger("artifacts")
-
-
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:@])")
 
 

@@ -10,22 +10,15 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.events import emit_event
 
 from flows.artifacts.markdown import escape
-from sku_velocity.master import MasterChanges
-from sku_velocity.models import BatchResult, RunReport
+from sku_velocity.model.chunk import BatchResult
+from sku_velocity.model.master import MasterChanges
+from sku_velocity.model.run import RunReport, unknown_skus
 from sku_velocity.text import shorten
 
 DRIFT_EVENT = "sku-velocity.master.drift"
 SHOWN = 50  # rows of a kind on an artifact
 TOLD = 20  # names of a kind in an event
 SHOWN_CHARACTERS = 80  # of a name, which came from outside and may be a megabyte
-
-
-def unknown_skus(batches: Iterable[BatchResult]) -> Counter[str]:
-    """The movements of each SKU that the run's master does not know."""
-    counted: Counter[str] = Counter()
-    for batch in batches:
-        counted.update(batch.unknown_skus)
-    return counted
 
 
 def render_unknown(report: RunReport, unknown: Counter[str]) -> str:

@@ -17,7 +17,10 @@ from prefect.artifacts import (
 
 from flows.artifacts.markdown import escape, forgiving
 from sku_velocity.backfill import BackfillReport
-from sku_velocity.models import BatchResult, DeadLetter, PushReport, RunReport, SyncRun, Window
+from sku_velocity.model.chunk import BatchResult
+from sku_velocity.model.movement import DeadLetter
+from sku_velocity.model.run import PushReport, RunReport, SyncRun
+from sku_velocity.model.window import Window
 from sku_velocity.text import shorten
 
 HELD = {True: "yes", False: "**no**", None: "cannot be told"}

@@ -22,7 +22,8 @@ from sku_velocity.errors import (
     EngineUnavailableError,
     VelocityError,
 )
-from sku_velocity.slotting.batches import Answer, Batch, read_answer
+from sku_velocity.model.push import Batch
+from sku_velocity.slotting.batches import Answer, read_answer
 from sku_velocity.slotting.spec import EngineSpec
 from sku_velocity.source.auth import Signature, bearer
 from sku_velocity.source.body import CODINGS, RefusedBodyError, read_body

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sku_velocity.errors import EngineRefusalError
-from sku_velocity.models import Chunk, DeadLetter, PushReport, Reason
-from sku_velocity.slotting.batches import Answer, ChunkPush, OpenBatch, SkuClass, class_batch
+from sku_velocity.model.chunk import Chunk
+from sku_velocity.model.movement import DeadLetter, Reason
+from sku_velocity.model.push import ChunkPush, OpenBatch, SkuClass, class_batch
+from sku_velocity.model.run import PushReport
+from sku_velocity.slotting.batches import Answer
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.store import Store
 

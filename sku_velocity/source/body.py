@@ -5,8 +5,6 @@ from __future__ import annotations
 import httpx
 
 CODINGS = "gzip, deflate"  # what is asked for: each unpacks to at most a thousand times its size
-
-
 SMALL = 64 * 1024  # bytes as sent
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sku_velocity.models import Window, iso
+from sku_velocity.model.window import Window, iso
 from sku_velocity.source.spec import WindowSpec
 
 DAY, MINUTE, SECOND = timedelta(days=1), timedelta(minutes=1), timedelta(seconds=1)

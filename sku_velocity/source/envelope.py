@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import SchemaValidator, ValidationError, core_schema
 
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
-from sku_velocity.models import MAX_TOTAL
+from sku_velocity.model.chunk import MAX_TOTAL
 from sku_velocity.page_json import dump
 from sku_velocity.source.mapping import path_keys
 from sku_velocity.source.spec import SourceSpec

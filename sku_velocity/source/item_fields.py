@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from sku_velocity.items import ItemStatus
+from sku_velocity.model.item import ItemStatus
 from sku_velocity.source.fields import FieldSpec, RecordFields
 from sku_velocity.spec_file import DottedPath, Scalar
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from sku_velocity.errors import SpecError
-from sku_velocity.models import EARLIEST, LATEST
+from sku_velocity.model.movement import EARLIEST, LATEST
 from sku_velocity.source.fields import FieldSpec, RecordFields, RowFilter, TimestampSpec, UnitsSpec
 from sku_velocity.source.item_fields import AliasesSpec, StatusSpec, aliases_reader, status_reader
 from sku_velocity.source.timestamps import instant_reader

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from math import ceil
 
-from sku_velocity.models import Chunk
+from sku_velocity.model.chunk import Chunk
 
 # A chunk is a task run with an artifact: 30 ms of a Prefect server's CPU, as much as three pages cost here.
 MAX_CHUNKS = 200

@@ -12,7 +12,7 @@ from urllib.parse import quote as percent_encode
 import httpx
 
 from sku_velocity.errors import SourceAddressError
-from sku_velocity.models import Window
+from sku_velocity.model.window import Window
 from sku_velocity.source.bounds import written_bounds
 from sku_velocity.source.spec import CountRequest, SourceSpec
 from sku_velocity.spec_file import Scalar

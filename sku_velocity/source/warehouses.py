@@ -16,7 +16,9 @@ from sku_velocity.errors import (
     SourceMappingError,
     UnreadableBodyError,
 )
-from sku_velocity.models import MAX_ID, NO_WAREHOUSE, Window
+from sku_velocity.model.movement import MAX_ID
+from sku_velocity.model.run import NO_WAREHOUSE
+from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.mapping import look_up
 from sku_velocity.source.requests import Ask, Requests

@@ -11,8 +11,10 @@ import httpx
 
 from sku_velocity.completeness import LastLook
 from sku_velocity.errors import NoSuchPageError, SourceMappingError
-from sku_velocity.master import Master
-from sku_velocity.models import BatchResult, MasterVersion, Page, PageResult, SyncRun, Window
+from sku_velocity.model.chunk import BatchResult, Page, PageResult
+from sku_velocity.model.master import Master
+from sku_velocity.model.run import MasterVersion, SyncRun
+from sku_velocity.model.window import Window
 from sku_velocity.source.client import Answer, SourceClient, Tally
 from sku_velocity.source.envelope import checked_count, read_count
 from sku_velocity.source.paging import find_end

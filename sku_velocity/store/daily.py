@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -29,8 +27,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import VelocityError
-from sku_velocity.local_time import DAY, HOUR, Period
-from sku_velocity.models import NO_WAREHOUSE, Window
+from sku_velocity.model.activity import Activity, DailyColumns
+from sku_velocity.model.calendar import DAY, HOUR, Period
+from sku_velocity.model.run import NO_WAREHOUSE
+from sku_velocity.model.window import Window
 from sku_velocity.store.tables import UtcDateTime, as_instant, instant_text, published_ranges, sync_runs
 
 PARTITION = 20_000  # rows that are taken from the database at a time
@@ -44,36 +44,6 @@ published = table(
     column("timestamp_utc", UtcDateTime),
     column("flow_run_id", Text),
 )
-
-
-@dataclass(frozen=True)
-class DailyColumns:
-    """Units and lines (movements) of each SKU on each local day on which it moved.
-
-    `codes`, `days`, `units` and `lines` are columns of one length: `codes` gives a row's SKU as its place in
-    `skus`, `days` counts from the period's first day, 0. `skus` and `last`, each SKU's last movement in UTC,
-    are of one length too.
-    """
-
-    skus: list[str] = field(default_factory=list)
-    last: list[datetime] = field(default_factory=list)
-    codes: array[int] = field(default_factory=lambda: array("i"))
-    days: array[int] = field(default_factory=lambda: array("i"))
-    units: array[int] = field(default_factory=lambda: array("q"))
-    lines: array[int] = field(default_factory=lambda: array("q"))
-
-
-@dataclass(frozen=True)
-class Activity:
-    """What one warehouse moved in a period, by one source, as a reader of the store saw it at one moment.
-
-    `hourly` is units by the period's local hour, 0 for its first; `published` are the windows, cut to what
-    shows of them, that reach into the period.
-    """
-
-    daily: DailyColumns
-    hourly: dict[int, int]
-    published: list[Window]
 
 
 async def read_warehouses(connection: AsyncConnection) -> list[tuple[str, str]]:

@@ -7,8 +7,7 @@ from typing import Any
 
 from sqlalchemy import Select, func, select
 
-from sku_velocity.fan_out import Ending
-from sku_velocity.models import RunState, Verdict
+from sku_velocity.model.run import Ending, RunState, Verdict
 from sku_velocity.store.engine import Database
 from sku_velocity.store.tables import chunks, sync_runs
 

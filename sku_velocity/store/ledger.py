@@ -13,17 +13,9 @@ from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, upd
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import StoreConfigurationError
-from sku_velocity.models import (
-    BatchResult,
-    Chunk,
-    ChunkState,
-    MasterVersion,
-    PageResult,
-    RunState,
-    SyncRun,
-    Window,
-    sum_extra_fields,
-)
+from sku_velocity.model.chunk import BatchResult, Chunk, ChunkState, PageResult, sum_extra_fields
+from sku_velocity.model.run import MasterVersion, RunState, SyncRun
+from sku_velocity.model.window import Window
 from sku_velocity.store.engine import lock
 from sku_velocity.store.tables import (
     UtcDateTime,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 
-from sku_velocity.letters import KeptLetter, LetterState, RejectGroup, Selection
-from sku_velocity.models import DeadLetter, SyncRun
-from sku_velocity.rejudging import Rejudged
+from sku_velocity.model.dead_letter import KeptLetter, LetterState, RejectGroup, Rejudged, Selection
+from sku_velocity.model.movement import DeadLetter
+from sku_velocity.model.run import SyncRun
 from sku_velocity.store import letters, replaying
 from sku_velocity.store.engine import Database
 

@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.letters import Change, KeptLetter, LetterState, RejectGroup, Selection
-from sku_velocity.models import RunState, Window
+from sku_velocity.model.dead_letter import Change, KeptLetter, LetterState, RejectGroup, Selection
+from sku_velocity.model.run import RunState
+from sku_velocity.model.window import Window
 from sku_velocity.store.pages import to_letter
 from sku_velocity.store.tables import dead_letters, published_ranges, sync_runs
 

@@ -10,9 +10,11 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.letters import LetterState
-from sku_velocity.models import ChunkState, MasterVersion, RunState, Verdict, Window
-from sku_velocity.standing import Coverage, LastRun, Mapping, OpenRun, PublishedRange, Standing
+from sku_velocity.model.chunk import ChunkState
+from sku_velocity.model.dead_letter import LetterState
+from sku_velocity.model.run import MasterVersion, RunState, Verdict
+from sku_velocity.model.status import Coverage, LastRun, Mapping, OpenRun, PublishedRange, Standing
+from sku_velocity.model.window import Window
 from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, sync_runs
 
 Place = tuple[str, str]  # a source and a warehouse

@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import Row, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.models import DeadLetter, ItemRow, MovementRow, PageResult, Reason
+from sku_velocity.model.chunk import PageResult
+from sku_velocity.model.movement import DeadLetter, ItemRow, MovementRow, Reason
 from sku_velocity.store.tables import (
     dead_letters,
     instant_text,

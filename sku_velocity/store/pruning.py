@@ -10,8 +10,8 @@ from datetime import date, datetime
 from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.letters import LetterState
-from sku_velocity.models import MasterVersion, RunState
+from sku_velocity.model.dead_letter import LetterState
+from sku_velocity.model.run import MasterVersion, RunState
 from sku_velocity.store.engine import Database, lock
 from sku_velocity.store.tables import (
     chunks,

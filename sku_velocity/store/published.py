@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.letters import LetterState
-from sku_velocity.models import Window
+from sku_velocity.model.dead_letter import LetterState
+from sku_velocity.model.window import Piece, Window
 from sku_velocity.store.tables import dead_letters, movements, published_ranges, sync_runs
 
 COLUMNS = ("sku_id", "units_moved", "timestamp_utc", "movement_id", "position")
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A stretch of time in which one run shows, and how many of the run's dead letters were replayed."""
-
-    run_key: int
-    flow_run_id: str
-    window: Window
-    replayed: int = 0
 
 
 async def pieces_of(connection: AsyncConnection, source: str, warehouse: str, window: Window) -> list[Piece]:

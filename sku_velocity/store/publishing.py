@@ -9,7 +9,8 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import IncompleteWindowError
-from sku_velocity.models import RunState, SyncRun, Window
+from sku_velocity.model.run import RunState, SyncRun
+from sku_velocity.model.window import Window
 from sku_velocity.store.engine import lock
 from sku_velocity.store.ledger import RunRow, count_unlanded, get_run
 from sku_velocity.store.tables import published_ranges, sync_runs

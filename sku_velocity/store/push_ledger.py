@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import select
 
-from sku_velocity.models import Chunk, DeadLetter
-from sku_velocity.slotting.batches import ChunkPush, OpenBatch, PushState
+from sku_velocity.model.chunk import Chunk
+from sku_velocity.model.movement import DeadLetter
+from sku_velocity.model.push import ChunkPush, OpenBatch, PushState
 from sku_velocity.store import pushing
 from sku_velocity.store.engine import Database, lock
 from sku_velocity.store.ledger import get_run

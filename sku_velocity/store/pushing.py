@@ -12,8 +12,10 @@ from sqlalchemy import ColumnElement, Row, and_, bindparam, false, insert, or_, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import IncompleteWindowError, StoreConfigurationError
-from sku_velocity.models import DeadLetter, MovementRow, RunState, Window, iso
-from sku_velocity.slotting.batches import ChunkPush, OpenBatch, PushState, movement_batch
+from sku_velocity.model.movement import DeadLetter, MovementRow
+from sku_velocity.model.push import ChunkPush, OpenBatch, PushState, movement_batch
+from sku_velocity.model.run import RunState
+from sku_velocity.model.window import Window, iso
 from sku_velocity.store.engine import lock
 from sku_velocity.store.ledger import get_run
 from sku_velocity.store.pages import letter_values, to_letter

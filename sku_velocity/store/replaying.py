@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.letters import VALIDATION, LetterState, Selection
-from sku_velocity.models import DeadLetter, MovementRow, RunState, SyncRun
-from sku_velocity.rejudging import Fate, Rejudged
-from sku_velocity.slotting.batches import PushState
+from sku_velocity.model.dead_letter import VALIDATION, Fate, LetterState, Rejudged, Selection
+from sku_velocity.model.movement import DeadLetter, MovementRow
+from sku_velocity.model.push import PushState
+from sku_velocity.model.run import RunState, SyncRun
 from sku_velocity.store import letters, pages
 from sku_velocity.store.ledger import to_run
 from sku_velocity.store.publishing import take_turn

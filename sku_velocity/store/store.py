@@ -10,21 +10,16 @@ from typing import Any, Self
 from sqlalchemy import Row
 
 from sku_velocity.errors import ConfigurationError, IncompleteWindowError
-from sku_velocity.local_time import Period
-from sku_velocity.master import Master, Names
-from sku_velocity.models import (
-    BatchResult,
-    Chunk,
-    DeadLetter,
-    MasterVersion,
-    PageResult,
-    RunState,
-    SyncRun,
-    Verdict,
-    Window,
-)
-from sku_velocity.slotting.batches import SkuClass
-from sku_velocity.standing import Coverage, Standing
+from sku_velocity.model.activity import Activity
+from sku_velocity.model.calendar import Period
+from sku_velocity.model.chunk import BatchResult, Chunk, PageResult
+from sku_velocity.model.master import Master, Names
+from sku_velocity.model.movement import DeadLetter
+from sku_velocity.model.push import SkuClass
+from sku_velocity.model.run import MasterVersion, RunState, SyncRun, Verdict
+from sku_velocity.model.status import Coverage, Standing
+from sku_velocity.model.velocity import EarlierClasses, Refresh
+from sku_velocity.model.window import Piece, Window
 from sku_velocity.store import (
     daily,
     ledger,
@@ -41,7 +36,6 @@ from sku_velocity.store.endings import Endings
 from sku_velocity.store.engine import Database
 from sku_velocity.store.letter_ledger import LetterLedger
 from sku_velocity.store.pruning import Pruning
-from sku_velocity.store.published import Piece
 from sku_velocity.store.push_ledger import PushLedger
 from sku_velocity.store.told_classes import ToldClasses
 
@@ -227,7 +221,7 @@ class Store:
         async with self._database.reading() as connection:
             return await daily.read_warehouses(connection)
 
-    async def activity(self, source: str, warehouse: str, period: Period) -> daily.Activity:
+    async def activity(self, source: str, warehouse: str, period: Period) -> Activity:
         """What a warehouse moved in a period, by SKU and local day, as it is published at this moment.
 
         Raises VelocityError where units add up to more than the database can hold.
@@ -237,7 +231,7 @@ class Store:
 
     async def classes_before(
         self, source: str, warehouse: str, as_of: date
-    ) -> velocities.EarlierClasses | None:
+    ) -> EarlierClasses | None:
         """Each SKU's classes by the last refresh of a day before this one, None where there is none."""
         async with self._database.reading() as connection:
             return await velocities.read_classes_before(connection, source, warehouse, as_of)
@@ -247,7 +241,7 @@ class Store:
         async with self._database.reading() as connection:
             return await velocities.read_current_classes(connection, source, warehouse)
 
-    async def replace_velocity(self, refresh: velocities.Refresh, rows: Sequence[tuple[Any, ...]]) -> None:
+    async def replace_velocity(self, refresh: Refresh, rows: Sequence[tuple[Any, ...]]) -> None:
         """Keep a refresh, its rows as in `velocities.COLUMNS`, in place of an earlier one of the same day."""
         async with self._database.writing() as connection:
             await velocities.replace(connection, refresh, rows)

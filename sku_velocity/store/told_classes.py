@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, and_, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.slotting.batches import SkuClass
+from sku_velocity.model.push import SkuClass
 from sku_velocity.store.engine import Database, lock
 from sku_velocity.store.tables import told_classes
 

@@ -3,52 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.slotting.batches import SkuClass
+from sku_velocity.model.push import SkuClass
+from sku_velocity.model.velocity import EarlierClasses, Refresh
 from sku_velocity.store.engine import lock
 from sku_velocity.store.tables import instant_text, velocity_figures, velocity_refreshes
 
 COLUMNS = tuple(column.name for column in velocity_figures.columns)
 _INSERT = f"INSERT INTO sku_velocity ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
-
-Classes = tuple[str, str, str]  # ABC by lines, ABC by units, XYZ
-
-
-@dataclass(frozen=True)
-class EarlierClasses:
-    """The classes of each SKU that a refresh as of an earlier day gave."""
-
-    as_of: date
-    of_sku: Mapping[str, Classes]
-
-
-@dataclass(frozen=True)
-class Refresh:
-    """One working out of a warehouse's velocity as of a local day.
-
-    `completeness` is the published share of the last 7, 28 and 91 days; `incomplete_days` gives the share of
-    each day that is not published whole; `compared_with` is the day of the refresh that classes were
-    compared with.
-    """
-
-    source: str
-    warehouse: str
-    as_of: date
-    time_zone: str
-    compared_with: date | None
-    skus: int
-    units: int
-    lines: int
-    completeness: Mapping[int, float]
-    incomplete_days: Mapping[date, float]
-    thresholds: Mapping[str, float]
 
 
 async def read_current_classes(connection: AsyncConnection, source: str, warehouse: str) -> list[SkuClass]:

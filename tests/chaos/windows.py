@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sku_velocity.models import Verdict, Window
+from sku_velocity.model.run import Verdict
+from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader

@@ -7,14 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from sku_velocity.models import (
-    NOT_IN_SKU_ALPHABET,
-    SKU_ALPHABET,
-    MasterVersion,
-    Movement,
-    Name,
-    UnknownSku,
-)
+from sku_velocity.model.movement import NOT_IN_SKU_ALPHABET, SKU_ALPHABET, Movement, Name
+from sku_velocity.model.run import MasterVersion, UnknownSku
 
 
 class NamedMovement(Movement):

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sku_velocity.models import DeadLetter, RunState, Window
+from sku_velocity.model.movement import DeadLetter, MovementRow, Reason
+from sku_velocity.model.run import RunState
+from sku_velocity.model.window import Window
 
 VALIDATION, PUSH = (
     "validation",
@@ -86,3 +88,22 @@ class RejectGroup:
 
     count: int
     sample: KeptLetter
+
+
+class Fate(StrEnum):
+    """What becomes of a record; the words are those of the ledger's counts."""
+
+    LOADED = "loaded"
+    TRIMMED = "trimmed"
+    FILTERED = "filtered"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True)
+class Rejudged:
+    """A letter's position and fate: with its row where it is loaded, its reasons where it is rejected."""
+
+    position: int
+    fate: Fate
+    row: MovementRow | None = None
+    reasons: tuple[Reason, ...] = ()

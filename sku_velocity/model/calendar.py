@@ -9,7 +9,7 @@ from functools import cached_property
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.models import Window
+from sku_velocity.model.window import Window
 
 DAY, HOUR, WEEK = 86_400, 3_600, 7 * 86_400  # seconds
 SEARCHED = timedelta(hours=1)  # no zone changes its clock twice within one

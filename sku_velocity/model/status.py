@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sku_velocity.completeness import REJECTS
-from sku_velocity.coverage import gaps
-from sku_velocity.models import RunState, UnknownSku, Verdict, Window
+from sku_velocity.model.coverage import gaps
+from sku_velocity.model.run import REJECTS, RunState, UnknownSku, Verdict
+from sku_velocity.model.window import Window
 
 STALLED_AFTER = timedelta(hours=1)  # without a chunk that lands
 LATE_AFTER = timedelta(hours=2)  # or twice the newest window, where that is longer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from sku_velocity.models import Window
+from sku_velocity.model.window import Window
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # midnight, so that windows of an hour or a day fall on whole ones
 

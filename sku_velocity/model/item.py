@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sku_velocity.models import Rule, SkuId
+from sku_velocity.model.movement import Rule, SkuId
 
 
 class ItemStatus(StrEnum):

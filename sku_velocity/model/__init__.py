@@ -1,0 +1,1 @@
+"""The values of the pipeline: no effects, no imports of other packages."""

@@ -1,0 +1,117 @@
+"""A movement, the rules of its fields, and a record that breaks them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+MAX_UNITS = 2**63 - 1  # what a BIGINT holds
+MAX_ID = 255  # characters
+EARLIEST = datetime(2, 1, 1, tzinfo=UTC)  # a year of room at both ends, so that no change of zone overflows
+LATEST = datetime(9998, 12, 31, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One message for all the ways in which a value can break a field's rule."""
+
+    message: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.custom_error_schema(
+            handler(source), custom_error_type="rule", custom_error_message=self.message
+        )
+
+
+class _AsInt:
+    """Turns what has been checked to be whole (6, 6.0, "6") into an int."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.chain_schema([handler(source), core_schema.int_schema(ge=0, le=MAX_UNITS)])
+
+
+class _AsDateText:
+    """Lets only text pass that begins with a date: a bare number would be read as seconds since 1970."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        date_text = core_schema.custom_error_schema(
+            core_schema.str_schema(pattern=r"^\d{4}-\d{2}-\d{2}[Tt ]", strict=True),
+            custom_error_type="rule",
+            custom_error_message="must be ISO 8601 text such as 2026-03-01T08:30:00Z",
+        )
+        return core_schema.json_or_python_schema(
+            core_schema.chain_schema([date_text, handler(source)]), handler(source)
+        )
+
+
+SKU_ALPHABET = rf"[A-Z0-9-]{{1,{MAX_ID}}}"
+NOT_IN_SKU_ALPHABET = f"must be made of A-Z, 0-9 and '-' only, {MAX_ID} of them at most"
+SkuId = Annotated[
+    str, Field(pattern=f"^{SKU_ALPHABET}$", coerce_numbers_to_str=True), Rule(NOT_IN_SKU_ALPHABET)
+]
+Name = Annotated[
+    str,
+    Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", max_length=MAX_ID, coerce_numbers_to_str=True),
+    Rule(f"must be a text that is not empty, of at most {MAX_ID} characters"),
+]
+WarehouseId = Name
+UnitsMoved = Annotated[
+    Annotated[int, Field(strict=True)]
+    | Annotated[float, Field(strict=True, ge=0, lt=2**53, multiple_of=1)]
+    | Annotated[str, Field(strict=True, pattern=r"^[0-9]{1,19}(\.0*)?$")],
+    _AsInt(),
+    Rule("must be a whole number of units, 0 or more"),
+]
+UtcInstant = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST), _AsDateText()]
+MovementId = Annotated[
+    Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=MAX_ID, coerce_numbers_to_str=True)] | None,
+    Rule(f"must be a text of at most {MAX_ID} characters, a number or absent"),
+]
+
+
+class Movement(BaseModel):
+    """One movement of one SKU in one warehouse: the contract that every published row keeps.
+
+    `units_moved` counts whole units and is never negative; `timestamp_utc` is an instant, held in UTC;
+    `movement_id` is the source's own record id, where it gives one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sku_id: SkuId
+    warehouse_id: WarehouseId
+    units_moved: UnitsMoved
+    timestamp_utc: UtcInstant
+    movement_id: MovementId = None
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a record may not pass: the field (a dotted path, empty for the record itself) and the rule."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A raw record that may not pass: its position in the window, its JSON text and every reason."""
+
+    position: int
+    raw: str
+    reasons: tuple[Reason, ...]
+
+
+# A movement as the store takes it: (position, movement_id, sku_id, warehouse_id, units_moved, timestamp_utc).
+MovementRow = tuple[int, str | None, str, str, int, datetime]
+
+
+# An item as the store takes it: (position, sku_id, status, description, unit_volume, its other names).
+ItemRow = tuple[int, str, str, str | None, float | None, tuple[str, ...]]

@@ -1,0 +1,70 @@
+"""A half-open stretch of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+from sku_velocity.model.movement import EARLIEST, LATEST
+
+
+@dataclass(frozen=True)
+class Window:
+    """A half-open stretch of time, `[start, end)`, in UTC.
+
+    Raises ValueError where a bound has no zone or the end is not after the start.
+    """
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise ValueError("a window's start and end need a zone, such as 2026-03-01T00:00:00Z")
+        object.__setattr__(self, "start", self.start.astimezone(UTC))
+        object.__setattr__(self, "end", self.end.astimezone(UTC))
+        if self.end <= self.start:
+            raise ValueError(f"a window's end must be after its start: {self}")
+
+    @classmethod
+    def everything(cls) -> Self:
+        """All the time that a movement can bear: for a source that cannot be asked for a window."""
+        return cls(EARLIEST, LATEST)
+
+    @classmethod
+    def last_hour(cls, now: datetime, settle: timedelta) -> Self:
+        """The last whole hour that ended `settle` or more before `now`."""
+        end = (now.astimezone(UTC) - settle).replace(minute=0, second=0, microsecond=0)
+        return cls(end - timedelta(hours=1), end)
+
+    @property
+    def is_everything(self) -> bool:
+        return (self.start, self.end) == (EARLIEST, LATEST)
+
+    def __contains__(self, instant: datetime) -> bool:
+        return self.start <= instant < self.end
+
+    def overlaps(self, other: Window) -> bool:
+        """Whether the two share an instant."""
+        return self.start < other.end and other.start < self.end
+
+    def __str__(self) -> str:
+        if self.is_everything:
+            return "everything"
+        return f"{iso(self.start)}/{iso(self.end)}"
+
+
+def iso(instant: datetime) -> str:
+    """An instant as ISO 8601 in UTC, ending in Z, without a fraction where there is none."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of time in which one run shows, and how many of the run's dead letters were replayed."""
+
+    run_key: int
+    flow_run_id: str
+    window: Window
+    replayed: int = 0
