@@ -11,9 +11,9 @@ import sys
 import time
 
 from blocks.wms import WmsSource
-from sku_velocity.loop_watch import LoopWatch
 from sku_velocity.model.chunk import Page
 from sku_velocity.model.window import Window
+from sku_velocity.process.loop_lag import LoopWatch
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader
 

@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from sku_velocity import steps
-from sku_velocity.collector import rare_collections
 from sku_velocity.model.run import Plan
 from sku_velocity.model.window import Window
+from sku_velocity.process.garbage import rare_collections
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.requests import Requests
 from sku_velocity.source.spec import load_spec

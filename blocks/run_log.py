@@ -6,7 +6,7 @@ from prefect.exceptions import MissingContextError
 from prefect.logging.loggers import LoggingAdapter, get_logger, get_run_logger
 from pydantic import AnyHttpUrl
 
-from sku_velocity.source.spec import TlsSpec
+from sku_velocity.http.spec import TlsSpec
 
 UNVERIFIED = (
     "The certificate of %s is not verified (tls.verify: false): whoever answers in its place gets the token, "

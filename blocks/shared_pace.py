@@ -26,8 +26,8 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from blocks.run_log import run_logger
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.source.pacing import Pacer
-from sku_velocity.source.spec import PaceSpec
+from sku_velocity.http.pacing import Pacer
+from sku_velocity.http.spec import PaceSpec
 
 BLOCKS = 10  # that the limit is leased in; up to so many processes get a share at once
 LEASE = 60.0  # seconds, the shortest that Prefect grants; the slots of a killed process are free after it

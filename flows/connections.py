@@ -7,10 +7,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from blocks import SlottingEngine, VelocityStore, WmsSource
 from flows.task_runner import shared
-from sku_velocity.collector import rare_collections
-from sku_velocity.loop_watch import LoopWatch
 from sku_velocity.model.run import MasterVersion, SyncRun
 from sku_velocity.model.window import Window
+from sku_velocity.process.garbage import rare_collections
+from sku_velocity.process.loop_lag import LoopWatch
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.source.window import WindowReader
 from sku_velocity.store import Store

@@ -11,7 +11,7 @@ from sku_velocity.model.master import Master
 from sku_velocity.model.movement import DeadLetter, Reason
 from sku_velocity.model.run import SyncRun
 from sku_velocity.source.spec import RecordsSpec, SourceSpec
-from sku_velocity.validation import PageReader
+from sku_velocity.source.validation import PageReader
 
 
 def rejudge(

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from sku_velocity.completeness import LastLook, calls_for_rereading, prove, suspects
-from sku_velocity.loop_watch import LoopHealth
+from sku_velocity.http.exchange import Tally
 from sku_velocity.model.chunk import BatchResult, Chunk, ChunkState, PageResult
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.run import Check, MasterVersion, Plan, SyncRun, UnknownSku
-from sku_velocity.source.client import Tally
+from sku_velocity.process.loop_lag import LoopHealth
 from sku_velocity.source.paging import plan_chunks
 from sku_velocity.source.spec import PagingSpec
 from sku_velocity.source.window import Survey, WindowReader

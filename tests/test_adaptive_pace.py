@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack
 import pytest
 
 from simulator.traffic import Ceiling
-from sku_velocity.source.flight import Flight
-from sku_velocity.source.pacing import Pacer
-from sku_velocity.source.rate import AdaptiveRate
-from sku_velocity.source.spec import PaceSpec
+from sku_velocity.http.adaptive_rate import AdaptiveRate
+from sku_velocity.http.in_flight import Flight
+from sku_velocity.http.pacing import Pacer
+from sku_velocity.http.spec import PaceSpec
 from tests.fake_clock import FakeClock
 
 pytestmark = pytest.mark.anyio

@@ -20,7 +20,7 @@ from flows.backfill import backfill, check_options
 from simulator.faults import Fault
 from simulator.server import Server
 from sku_velocity.errors import ConfigurationError, SourceAuthError
-from sku_velocity.source.spec import PaceSpec
+from sku_velocity.http.spec import PaceSpec
 from tests.acme import published, spec_file, sync, wms
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "token")

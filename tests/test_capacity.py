@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sku_velocity.source.capacity import affordable_concurrency, cores, memory_limit
+from sku_velocity.process.capacity import affordable_concurrency, cores, memory_limit
 
 PAGE = 32 * 2**20
 GIB = 2**30

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from sku_velocity.collector import rare_collections
+from sku_velocity.process.garbage import rare_collections
 
 
 def test_while_pages_are_read_fewer_of_its_looks_go_over_their_records() -> None:

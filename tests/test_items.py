@@ -12,7 +12,7 @@ from sku_velocity.model.chunk import Page, PageResult
 from sku_velocity.model.movement import ItemRow
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec, parse_spec
-from sku_velocity.validation import PageReader
+from sku_velocity.source.validation import PageReader
 
 RECORD: dict[str, Any] = {"sku_id": "A-1", "status": "active"}
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sku_velocity.loop_watch import LoopHealth, LoopWatch
+from sku_velocity.process.loop_lag import LoopHealth, LoopWatch
 from tests.fake_clock import FakeClock
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,7 @@ from sku_velocity.model.chunk import Page, PageResult
 from sku_velocity.model.movement import MovementRow
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import parse_spec
-from sku_velocity.validation import PageReader
+from sku_velocity.source.validation import PageReader
 
 RECORD = {"sku_id": "A-1", "warehouse_id": "WH-01", "units_moved": 6, "timestamp_utc": "2026-03-01T08:30:00Z"}
 AT = datetime(2026, 3, 1, 8, 30, tzinfo=UTC)

@@ -14,7 +14,7 @@ from sku_velocity.model.master import Master, Names
 from sku_velocity.model.run import MasterVersion, UnknownSku
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import parse_spec
-from sku_velocity.validation import PageReader
+from sku_velocity.source.validation import PageReader
 
 MOVEMENT = {"warehouse_id": "WH-01", "units_moved": 1, "timestamp_utc": "2026-03-01T08:30:00Z"}
 NAMES = Names({"A-1": "A-1", "ean 1": "A-1", "17": "A-1"}, {"OLD": "OLD", "old one": "OLD"})

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from sku_velocity.source.pacing import SHARE_OF_CEILING, Pacer
-from sku_velocity.source.spec import PaceSpec
+from sku_velocity.http.pacing import SHARE_OF_CEILING, Pacer
+from sku_velocity.http.spec import PaceSpec
 from tests.fake_clock import FakeClock
 
 pytestmark = pytest.mark.anyio

@@ -30,7 +30,7 @@ from simulator.items import make_items
 from simulator.scenario import Scenario
 from simulator.server import EngineServer, Server, serve, serve_engine
 from simulator.slotting import EngineScenario
-from sku_velocity.source.tls import refused_certificate
+from sku_velocity.http.tls import refused_certificate
 from tests.acme import TOKEN, spec_of, sync
 from tests.engine import ENGINE_TOKEN
 from tests.prefect_fixtures import PrefectServer, free_port

@@ -17,8 +17,8 @@ from prefect.client.orchestration import get_client
 from blocks.shared_pace import Shares, Terms, create_shared_limit, shared_pace
 from flows.__main__ import main
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.source.pacing import Pacer
-from sku_velocity.source.spec import PaceSpec
+from sku_velocity.http.pacing import Pacer
+from sku_velocity.http.spec import PaceSpec
 from tests.prefect_fixtures import PrefectServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("prefect_server")]

@@ -14,7 +14,7 @@ from flows.__main__ import main
 from flows.sync_warehouses import sync_warehouses
 from simulator.faults import Fault
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.source.spec import PaceSpec
+from sku_velocity.http.spec import PaceSpec
 from tests.acme import published, spec_file, wms
 from tests.operator_fixtures import Operator
 

@@ -14,8 +14,8 @@ from sku_velocity.errors import SourceMappingError, UnreadableBodyError
 from sku_velocity.model.chunk import Page, PageResult
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import parse_spec
+from sku_velocity.source.validation import PageReader
 from sku_velocity.text import quote
-from sku_velocity.validation import PageReader
 
 GOOD: dict[str, Any] = {
     "movement_id": "M-1",

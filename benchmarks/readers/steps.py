@@ -6,11 +6,11 @@ import uuid
 from pathlib import Path
 
 from sku_velocity import steps
-from sku_velocity.collector import rare_collections
 from sku_velocity.completeness import verdict_of
 from sku_velocity.model.chunk import BatchResult
 from sku_velocity.model.run import Plan, Verdict
 from sku_velocity.model.window import Window
+from sku_velocity.process.garbage import rare_collections
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import load_spec
 from sku_velocity.source.window import WindowReader

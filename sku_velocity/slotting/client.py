@@ -22,15 +22,15 @@ from sku_velocity.errors import (
     EngineUnavailableError,
     VelocityError,
 )
+from sku_velocity.http.body import CODINGS, RefusedBodyError, read_body
+from sku_velocity.http.exchange import Tally
+from sku_velocity.http.pacing import Pacer
+from sku_velocity.http.retries import PATIENCE, asked_wait, attempts
+from sku_velocity.http.signing import Signature, bearer
+from sku_velocity.http.tls import refused_certificate, verification
 from sku_velocity.model.push import Batch
 from sku_velocity.slotting.batches import Answer, read_answer
 from sku_velocity.slotting.spec import EngineSpec
-from sku_velocity.source.auth import Signature, bearer
-from sku_velocity.source.body import CODINGS, RefusedBodyError, read_body
-from sku_velocity.source.client import Tally
-from sku_velocity.source.pacing import Pacer
-from sku_velocity.source.patience import PATIENCE, asked_wait, attempts
-from sku_velocity.source.tls import refused_certificate, verification
 from sku_velocity.text import quote
 
 # Of those below 500. 409: an earlier request with this key is still being worked on; that the key came with

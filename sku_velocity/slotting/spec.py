@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import AnyHttpUrl, Field, ValidationError, model_validator
 
 from sku_velocity.errors import SpecError
-from sku_velocity.source.spec import HeaderName, PaceSpec, TimeoutSpec, TlsSpec
+from sku_velocity.http.spec import HeaderName, PaceSpec, TimeoutSpec, TlsSpec
 from sku_velocity.spec_file import Part, read_keys, tell_faults
 
 

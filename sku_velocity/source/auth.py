@@ -6,60 +6,20 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Callable
-from typing import Any, TypeVar
-from urllib.parse import quote as percent_encode
+from typing import Any
 
 import httpx
 from pydantic import SecretStr
 
-from sku_velocity.errors import ConfigurationError, SourceAuthError, SourceUnavailableError, VelocityError
-from sku_velocity.source.body import RefusedBodyError, check_small
+from sku_velocity.errors import ConfigurationError, SourceAuthError, SourceUnavailableError
+from sku_velocity.http.body import RefusedBodyError, check_small
+from sku_velocity.http.signing import Signature, _check_header_holds, _fits_header, bearer
 from sku_velocity.source.requests import put
 from sku_velocity.source.spec import TOKEN, AuthSpec, SourceSpec
-from sku_velocity.text import quote
-
-T = TypeVar("T")
 
 EARLY = 30.0  # seconds before its end that a token is renewed
 SHORT_LIFE = 300.0  # seconds that a token is taken to live where nothing tells
-QUOTED_BYTES = 64 * 1024  # of a body, searched for secrets before the first few of them are quoted
 KEPT_TOKENS = 5  # the last ones fetched, which an answer may still repeat
-
-
-class Signature(httpx.Auth):
-    """Signs requests with fixed headers, and hides from messages what it signs with."""
-
-    def __init__(self, headers: dict[str, str], *secrets: str) -> None:
-        self._headers = headers
-        self._secrets = [secret for secret in secrets if secret]
-
-    def hide(self, text: str) -> str:
-        """A text without the secrets, as they are, in JSON or in a URL."""
-        for form in sorted({form for secret in self._secrets for form in _forms(secret)}, key=len)[::-1]:
-            text = text.replace(form, "***")
-        return text
-
-    def hide_in(self, body: bytes) -> bytes:
-        """A body without the secrets; the same one where it holds none."""
-        return self.hide(body.decode("latin-1")).encode("latin-1")
-
-    def quote(self, body: bytes) -> str:
-        """The beginning of a body, fit to stand in a message: on one line, without a secret."""
-        return quote(self.hide_in(body[:QUOTED_BYTES]))
-
-    def decode(self, body: bytes, decode: Callable[[bytes], T]) -> T:
-        """What a body says. An error quotes the body, so it is met again without the secrets."""
-        try:
-            return decode(body)
-        except VelocityError as error:
-            refusal = error
-        if (hidden := self.hide_in(body)) != body:
-            decode(hidden)
-        raise refusal
-
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        request.headers.update(self._headers)
-        yield request
 
 
 class InBody(Signature):
@@ -149,21 +109,6 @@ class ClientCredentials(Signature):
         self._secrets = [self._secret, token, *self._secrets[1:KEPT_TOKENS]]
 
 
-def _fits_header(token: str) -> bool:
-    return token.isascii() and token.isprintable()
-
-
-def _forms(secret: str) -> set[str]:
-    """How a secret may be repeated: as it is, in JSON, in a URL; each as its bytes' letters."""
-    forms = {
-        secret,
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-        percent_encode(secret, ""),
-    }
-    return forms | {form.encode().decode("latin-1") for form in forms}
-
-
 def signature_of(spec: SourceSpec, token: SecretStr | None) -> Signature:
     """What signs a source's requests.
 
@@ -188,17 +133,6 @@ def signature_of(spec: SourceSpec, token: SecretStr | None) -> Signature:
         return bearer(spec.name, secret)
     _check_header_holds(spec.name, secret)
     return Signature({auth.header: auth.prefix + secret}, secret)
-
-
-def bearer(name: str, secret: str) -> Signature:
-    """What shows a bearer token to `name`. Raises ConfigurationError where no header holds the token."""
-    _check_header_holds(name, secret)
-    return Signature({"Authorization": f"Bearer {secret}"}, secret)
-
-
-def _check_header_holds(name: str, secret: str) -> None:
-    if not _fits_header(secret):
-        raise ConfigurationError(f"{name}: token: it holds characters that no HTTP header can carry")
 
 
 def _basic(spec: SourceSpec, secret: str) -> Signature:

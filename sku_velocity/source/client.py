@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -23,32 +21,19 @@ from sku_velocity.errors import (
     SourceUnavailableError,
     VelocityError,
 )
-from sku_velocity.source.auth import Signature, signature_of
-from sku_velocity.source.body import CODINGS, RefusedBodyError, read_body
-from sku_velocity.source.capacity import affordable_concurrency
+from sku_velocity.http.body import CODINGS, RefusedBodyError, read_body
+from sku_velocity.http.exchange import Tally, _explain, discard_on_close
+from sku_velocity.http.pacing import Pacer
+from sku_velocity.http.retries import PATIENCE, TRANSIENT_STATUSES, asked_wait, attempts
+from sku_velocity.http.signing import Signature
+from sku_velocity.http.tls import refused_certificate, verification
+from sku_velocity.process.capacity import affordable_concurrency
+from sku_velocity.source.auth import signature_of
 from sku_velocity.source.envelope import ToldInBody
-from sku_velocity.source.pacing import Pacer
-from sku_velocity.source.patience import PATIENCE, TRANSIENT_STATUSES, asked_wait, attempts
 from sku_velocity.source.requests import Ask
 from sku_velocity.source.spec import SourceSpec
-from sku_velocity.source.tls import refused_certificate, verification
-from sku_velocity.text import quote
 
 T = TypeVar("T")
-
-
-@dataclass
-class Tally:
-    """What reading cost: requests sent, sent again after a failure, and answered with "wait"."""
-
-    requests: int = 0
-    retried: int = 0
-    throttled: int = 0
-
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(
-            self.requests + other.requests, self.retried + other.retried, self.throttled + other.throttled
-        )
 
 
 @dataclass(frozen=True)
@@ -254,16 +239,3 @@ class SourceClient:
 
     def _place(self, request: httpx.Request) -> str:
         return f"{self.spec.name}: {request.method} {request.url}"
-
-
-def discard_on_close(connection: socket.socket) -> None:
-    """Let a connection forget, once it is closed, what it has not sent yet.
-
-    Otherwise, after a network was away, the requests that were given up meanwhile would all arrive at once,
-    long after they had their place in the pace.
-    """
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-def _explain(error: Exception) -> str:
-    return quote((str(error) or type(error).__name__).encode())

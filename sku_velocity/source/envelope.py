@@ -9,11 +9,11 @@ from pydantic_core import SchemaValidator, ValidationError, core_schema
 
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
 from sku_velocity.model.chunk import MAX_TOTAL
-from sku_velocity.page_json import dump
 from sku_velocity.source.mapping import path_keys
+from sku_velocity.source.page_json import dump
 from sku_velocity.source.spec import SourceSpec
+from sku_velocity.source.validation import QUIET
 from sku_velocity.text import quote
-from sku_velocity.validation import QUIET
 
 
 class ToldInBody:

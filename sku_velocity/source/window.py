@@ -11,16 +11,17 @@ import httpx
 
 from sku_velocity.completeness import LastLook
 from sku_velocity.errors import NoSuchPageError, SourceMappingError
+from sku_velocity.http.exchange import Tally
 from sku_velocity.model.chunk import BatchResult, Page, PageResult
 from sku_velocity.model.master import Master
 from sku_velocity.model.run import MasterVersion, SyncRun
 from sku_velocity.model.window import Window
-from sku_velocity.source.client import Answer, SourceClient, Tally
+from sku_velocity.source.client import Answer, SourceClient
 from sku_velocity.source.envelope import checked_count, read_count
 from sku_velocity.source.paging import find_end
 from sku_velocity.source.requests import Ask, Requests
 from sku_velocity.source.spec import SourceSpec
-from sku_velocity.validation import PageReader, RawPage
+from sku_velocity.source.validation import PageReader, RawPage
 
 NOTHING = RawPage(b"", [], None)
 SAMPLE_SIZE = 20  # records by which the mapping is judged before a window is read

@@ -229,9 +229,7 @@ class Store:
         async with self._database.snapshot() as connection:
             return await daily.read_activity(connection, source, warehouse, period)
 
-    async def classes_before(
-        self, source: str, warehouse: str, as_of: date
-    ) -> EarlierClasses | None:
+    async def classes_before(self, source: str, warehouse: str, as_of: date) -> EarlierClasses | None:
         """Each SKU's classes by the last refresh of a day before this one, None where there is none."""
         async with self._database.reading() as connection:
             return await velocities.read_classes_before(connection, source, warehouse, as_of)

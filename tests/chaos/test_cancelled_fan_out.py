@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from blocks.shared_pace import create_shared_limit
-from sku_velocity.source.spec import PaceSpec
+from sku_velocity.http.spec import PaceSpec
 from tests.acme import spec_file, wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.truth import seen_content, true_content

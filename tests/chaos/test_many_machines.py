@@ -23,7 +23,7 @@ from simulator.dialect import Question
 from simulator.scenario import Scenario
 from simulator.server import Server, serve
 from simulator.stats import count_busiest_second
-from sku_velocity.source.spec import PaceSpec
+from sku_velocity.http.spec import PaceSpec
 from tests.acme import TOKEN, spec_file, wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.machines import Machine, Network, kill_flow_run, network, postgresql_at

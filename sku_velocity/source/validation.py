@@ -13,13 +13,11 @@ from pydantic import ValidationError
 from pydantic_core import CoreConfig, CoreSchema, ErrorDetails, SchemaValidator, core_schema
 
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
-from sku_velocity.fingerprint import fingerprint
 from sku_velocity.model.chunk import MAX_TOTAL, Page, PageResult, sum_extra_fields
 from sku_velocity.model.master import Master
 from sku_velocity.model.movement import MAX_ID, DeadLetter, Reason
 from sku_velocity.model.window import Window
-from sku_velocity.page_json import dump, read_document
-from sku_velocity.rows import Refused, row_maker
+from sku_velocity.source.fingerprint import fingerprint
 from sku_velocity.source.mapping import (
     MappedRecord,
     is_filtered,
@@ -28,6 +26,8 @@ from sku_velocity.source.mapping import (
     path_keys,
     record_schema,
 )
+from sku_velocity.source.page_json import dump, read_document
+from sku_velocity.source.rows import Refused, row_maker
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.text import is_unicode, quote
 

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from sku_velocity.source.capacity import MOST_IN_FLIGHT
-from sku_velocity.source.flight import Flight
-from sku_velocity.source.rate import AdaptiveRate
-from sku_velocity.source.spec import PaceSpec
+from sku_velocity.http.adaptive_rate import AdaptiveRate
+from sku_velocity.http.in_flight import Flight
+from sku_velocity.http.spec import PaceSpec
+from sku_velocity.process.capacity import MOST_IN_FLIGHT
 
 # Requests leave at 98% of the ceiling. Their way to the server takes now a little more, now a little less
 # time; the 20 ms a second that this leaves keep one late and one early request out of the same second.

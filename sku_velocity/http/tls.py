@@ -9,7 +9,7 @@ from functools import cache
 import httpx
 
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.source.spec import TlsSpec
+from sku_velocity.http.spec import TlsSpec
 
 # OpenSSL's codes (X509_V_ERR_..., x509_vfy.h), and what whoever meets them can do.
 _EXPIRED, _NOT_YET, _OTHER_HOST, _OTHER_ADDRESS = 10, 9, 62, 64

@@ -1,0 +1,1 @@
+"""What a process knows of itself: its capacity, its loop, its garbage collector."""
