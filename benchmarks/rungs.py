@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from sku_velocity import steps
 from sku_velocity.model.run import Plan
 from sku_velocity.model.window import Window
 from sku_velocity.process.garbage import rare_collections
@@ -22,6 +21,7 @@ from sku_velocity.source.client import SourceClient
 from sku_velocity.source.requests import Requests
 from sku_velocity.source.spec import load_spec
 from sku_velocity.source.window import WindowReader
+from sku_velocity.steps import sync as steps
 from sku_velocity.store import Store
 
 WAREHOUSE = "WH-01"

@@ -23,11 +23,11 @@ from flows.connections import Connections
 from flows.patience import PATIENT, outcome
 from flows.sync_velocity import ingest_chunk, plan_window
 from flows.task_runner import EventLoopTaskRunner, as_they_complete
-from sku_velocity import steps
 from sku_velocity.model.chunk import BatchResult
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import load_spec
+from sku_velocity.steps import sync as steps
 
 IMPORTED = time.process_time()
 

@@ -21,7 +21,7 @@ from sku_velocity.model.chunk import Chunk, Page, PageResult
 from sku_velocity.model.movement import MovementRow
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
-from sku_velocity.refresh import Order, refresh
+from sku_velocity.steps.refresh_velocity import Order, refresh
 from sku_velocity.store import Store
 
 MOVEMENTS, SKUS, DAYS = 1_000_000, 50_000, 91

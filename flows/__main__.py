@@ -43,9 +43,9 @@ from flows.terminal import (
 )
 from flows.warehouses_command import sync_many
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.export import Destination
 from sku_velocity.model.run import NO_WAREHOUSE, UnknownSku
 from sku_velocity.source.presets import preset_names
+from sku_velocity.steps.export import Destination
 from sku_velocity.store import migrate
 from sku_velocity.text import printable
 

@@ -23,7 +23,11 @@ from flows.connections import Connections
 from flows.sync_velocity import sync_velocity
 from flows.task_runner import EventLoopTaskRunner, as_they_complete
 from flows.timing import scheduled_start
-from sku_velocity.backfill import (
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.model.run import RunReport, UnknownSku
+from sku_velocity.model.status import Mapping
+from sku_velocity.model.window import Window
+from sku_velocity.steps.backfill import (
     BackfillReport,
     Reading,
     WindowOutcome,
@@ -32,10 +36,6 @@ from sku_velocity.backfill import (
     plan_backfill,
     reading_of,
 )
-from sku_velocity.errors import ConfigurationError
-from sku_velocity.model.run import RunReport, UnknownSku
-from sku_velocity.model.status import Mapping
-from sku_velocity.model.window import Window
 from sku_velocity.store import Store
 
 NAMED_WINDOWS = 5  # in a state's message; all of them stand in the table

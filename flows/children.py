@@ -26,7 +26,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.fan_out import Shard
+from sku_velocity.steps.fan_out import Shard
 
 POLL = 2.0  # seconds between two looks at the children: one request for all of them
 PATIENCE = 60.0  # seconds without a child that runs, and then between two warnings

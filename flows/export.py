@@ -7,9 +7,9 @@ from prefect import task
 from flows.connections import Connections
 from flows.patience import PATIENT, outcome
 from sku_velocity.errors import VelocityError
-from sku_velocity.export import Destination, export_window
 from sku_velocity.model.run import RunReport
 from sku_velocity.model.window import Window
+from sku_velocity.steps.export import Destination, export_window
 
 
 @task(task_run_name="export {report.label}", **PATIENT)

@@ -20,8 +20,8 @@ from flows.letters_view import print_letter, print_list
 from flows.replay_dead_letters import window_of
 from flows.terminal import silence_prefect, without_password
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.letter_export import Format, as_record, lines
 from sku_velocity.model.dead_letter import VALIDATION, KeptLetter, LetterState, Selection
+from sku_velocity.steps.dead_letter_export import Format, as_record, lines
 from sku_velocity.store import Store
 
 R = TypeVar("R")

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sku_velocity.letter_export import as_record
 from sku_velocity.model.dead_letter import KeptLetter
+from sku_velocity.steps.dead_letter_export import as_record
 from sku_velocity.text import one_line, shorten
 
 SHOWN_CHARACTERS = 120  # of a cell

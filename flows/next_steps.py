@@ -6,10 +6,10 @@ import shlex
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sku_velocity.backfill import MOST_WINDOWS
 from sku_velocity.model.coverage import gaps
 from sku_velocity.model.status import Mapping, OpenRun, Standing
 from sku_velocity.model.window import Window, iso
+from sku_velocity.steps.backfill import MOST_WINDOWS
 
 SETTLE = timedelta(minutes=10)
 

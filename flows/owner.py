@@ -18,11 +18,11 @@ from flows.next_steps import Words
 from flows.status import print_standings, standing_as_json
 from flows.sync_velocity import MAX_REJECT_RATIO
 from flows.terminal import NOT_PUBLISHED, PUBLISHED, silence_prefect, without_password
-from sku_velocity.backfill import BackfillReport, Reading, WindowOutcome, check_backfill, in_order
-from sku_velocity.export import Destination
 from sku_velocity.model.run import UnknownSku
 from sku_velocity.model.status import Standing
 from sku_velocity.model.window import Window
+from sku_velocity.steps.backfill import BackfillReport, Reading, WindowOutcome, check_backfill, in_order
+from sku_velocity.steps.export import Destination
 
 
 def status(

@@ -16,7 +16,7 @@ from pydantic import Field
 from blocks.store import VelocityStore, find_store
 from flows.old_artifacts import prune_artifacts
 from flows.patience import PATIENT
-from sku_velocity.retention import PruneReport, Retention, prune_store
+from sku_velocity.steps.prune import PruneReport, Retention, prune_store
 from sku_velocity.store.pruning import Cutoffs
 
 Days = Annotated[int, Field(ge=1, le=36_500)]

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from flows import prune as pruning
 from flows.terminal import silence_prefect, without_password
-from sku_velocity.retention import PruneReport
+from sku_velocity.steps.prune import PruneReport
 
 
 def prune(

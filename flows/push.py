@@ -16,7 +16,7 @@ from sku_velocity.errors import RetriableError
 from sku_velocity.model.chunk import Chunk
 from sku_velocity.model.push import SkuClass
 from sku_velocity.model.run import PushReport, SyncRun
-from sku_velocity.slotting import steps
+from sku_velocity.steps import push as steps
 
 
 @task(task_run_name="plan push {run.label}", **PATIENT)

@@ -22,8 +22,8 @@ from flows.timing import scheduled_start
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.calendar import zone_of
 from sku_velocity.model.velocity_report import VelocityReport
-from sku_velocity.refresh import Order, refresh
-from sku_velocity.slotting.steps import ClassPush
+from sku_velocity.steps.push import ClassPush
+from sku_velocity.steps.refresh_velocity import Order, refresh
 from sku_velocity.store import Store
 from sku_velocity.velocity import Thresholds
 
@@ -45,7 +45,7 @@ async def refresh_warehouse(
     """Refresh one warehouse's velocity and show it: to be awaited in any flow or task that has a store open.
 
     `as_of` is a local day of `time_zone`; None is the day before the one on which the run was due. Raises
-    what `sku_velocity.refresh.refresh` raises.
+    what `sku_velocity.steps.refresh_velocity.refresh` raises.
     """
     day = as_of or scheduled_start().astimezone(zone_of(time_zone)).date() - timedelta(days=1)
     outcome = await refresh(store, Order(source, warehouse, day, time_zone, thresholds, Path(reports)))

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 
 from flows.replay_dead_letters import replay_dead_letters
 from flows.terminal import silence_prefect, without_password
-from sku_velocity.replay import ReplayReport
+from sku_velocity.steps.replay import ReplayReport
 from sku_velocity.text import one_line, shorten
 
 DONE, NOT_DONE = 0, 1

@@ -21,7 +21,7 @@ from sku_velocity.model.dead_letter import VALIDATION, LetterState, Selection
 from sku_velocity.model.movement import EARLIEST, LATEST
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
-from sku_velocity.replay import ReplayReport, RunReplay, replay_run
+from sku_velocity.steps.replay import ReplayReport, RunReplay, replay_run
 
 
 @task(task_run_name="find dead letters", **PATIENT)

@@ -24,17 +24,18 @@ from flows.export import exported
 from flows.patience import CHUNK_RETRIES, PATIENT, outcome
 from flows.push import push_published
 from flows.refresh_after import refreshed
-from flows.run_report import build_report, final_state
+from flows.run_report import final_state
 from flows.task_runner import EventLoopTaskRunner, as_they_complete
 from flows.timing import scheduled_start
-from sku_velocity import steps
 from sku_velocity.errors import ConfigurationError, RetriableError
-from sku_velocity.export import Destination
 from sku_velocity.model.calendar import zone_of
 from sku_velocity.model.chunk import BatchResult
 from sku_velocity.model.run import Plan, RunReport, SyncRun, UnknownSku
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec
+from sku_velocity.steps import sync as steps
+from sku_velocity.steps.export import Destination
+from sku_velocity.steps.report import build_report
 
 STARVED_LOOP = (
     "The event loop woke its tasks %d ms late (99th percentile): the process has too little of a core, so "

@@ -23,10 +23,10 @@ from flows.patience import PATIENT, outcome
 from flows.sync_velocity import choose_window
 from flows.task_runner import EventLoopTaskRunner
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.export import Destination
-from sku_velocity.fan_out import FanOutReport, Shard, ShardOutcome, check_fan_out, plan_shards
 from sku_velocity.model.run import Ending, UnknownSku
 from sku_velocity.source.warehouses import list_warehouses
+from sku_velocity.steps.export import Destination
+from sku_velocity.steps.fan_out import FanOutReport, Shard, ShardOutcome, check_fan_out, plan_shards
 
 NAMED_SHARDS = 5  # in a state's message; all of them stand in the table
 AT_A_TIME = 4

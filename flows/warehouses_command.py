@@ -13,9 +13,9 @@ from rich.console import Console
 from flows.children import shard_listener
 from flows.sync_warehouses import AT_A_TIME, DEPLOYMENT, sync_warehouses
 from flows.terminal import NOT_PUBLISHED, PUBLISHED, silence_prefect, without_password
-from sku_velocity.export import Destination
-from sku_velocity.fan_out import FanOutReport, Shard
 from sku_velocity.model.run import UnknownSku
+from sku_velocity.steps.export import Destination
+from sku_velocity.steps.fan_out import FanOutReport, Shard
 
 
 def sync_many(

@@ -16,8 +16,8 @@ from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.slotting.spec import EngineSpec, parse_engine
-from sku_velocity.slotting.steps import push_chunk
 from sku_velocity.source.paging import plan_chunks
+from sku_velocity.steps.push import push_chunk
 from sku_velocity.store import Store
 
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)

@@ -13,7 +13,6 @@ from sqlalchemy import text
 from simulator.records import Row
 from simulator.scenario import Scenario
 from simulator.server import Server
-from sku_velocity import steps
 from sku_velocity.completeness import verdict_of
 from sku_velocity.errors import VelocityError
 from sku_velocity.model.master import Master
@@ -22,6 +21,7 @@ from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader
+from sku_velocity.steps import sync as steps
 from sku_velocity.store import Store
 from sku_velocity.store.engine import Database
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from sku_velocity.backfill import check_backfill, in_order, plan_backfill, reading_of
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.run import RunState, UnknownSku
 from sku_velocity.model.status import Coverage, OpenRun, PublishedRange
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec, parse_spec
+from sku_velocity.steps.backfill import check_backfill, in_order, plan_backfill, reading_of
 from tests.test_store import hour, hours
 
 HOUR = timedelta(hours=1)

@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sku_velocity.errors import ConfigurationError, ExportError
-from sku_velocity.export import SCHEMA, Destination, export_window, file_name
 from sku_velocity.model.chunk import Chunk, Page, PageResult
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
-from sku_velocity.replay import replay_run
+from sku_velocity.steps.export import SCHEMA, Destination, export_window, file_name
+from sku_velocity.steps.replay import replay_run
 from sku_velocity.store import Store
 from tests.letters import OPEN, land_run, letter, mended
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from flows.artifacts.fan_out import render_fan_out
 from flows.sync_warehouses import final_state
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.fan_out import FanOutReport, Shard, ShardOutcome, check_fan_out, plan_shards
 from sku_velocity.model.run import Verdict
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec, parse_spec
+from sku_velocity.steps.fan_out import FanOutReport, Shard, ShardOutcome, check_fan_out, plan_shards
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = Window(START, START + timedelta(days=1))

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from flows.__main__ import main
-from sku_velocity.letter_export import COLUMNS, Format, defused, lines
 from sku_velocity.model.dead_letter import KeptLetter, Selection
 from sku_velocity.model.movement import DeadLetter, Reason
+from sku_velocity.steps.dead_letter_export import COLUMNS, Format, defused, lines
 from sku_velocity.store import Store
 from tests.letters import land_run, ledger_of, letter
 

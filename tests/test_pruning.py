@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sku_velocity.errors import ConfigurationError, StoreConfigurationError
 from sku_velocity.model.dead_letter import Selection
 from sku_velocity.model.run import NO_WAREHOUSE, MasterVersion
-from sku_velocity.retention import Retention, prune_store
+from sku_velocity.steps.prune import Retention, prune_store
 from sku_velocity.store import Store
 from sku_velocity.store.tables import sync_runs
 from tests.aged_store import (

@@ -13,7 +13,7 @@ from flows.connections import Outlet
 from flows.push import push_velocity
 from simulator.server import serve_engine
 from sku_velocity.model.push import SkuClass
-from sku_velocity.slotting.steps import ClassPush
+from sku_velocity.steps.push import ClassPush
 from tests.engine import engine_spec
 
 

@@ -16,7 +16,7 @@ import pytest
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.velocity_report import VelocityReport
 from sku_velocity.model.window import Window
-from sku_velocity.refresh import Order, Outcome, refresh
+from sku_velocity.steps.refresh_velocity import Order, Outcome, refresh
 from sku_velocity.store import Store
 from sku_velocity.velocity import Thresholds
 from tests.published_store import Moved, publish, table

@@ -9,7 +9,7 @@ import pytest
 from sku_velocity.model.dead_letter import Fate
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.run import SyncRun
-from sku_velocity.rejudging import rejudge
+from sku_velocity.steps.revalidation import rejudge
 from tests.engine import seconds
 from tests.letters import mended, record
 

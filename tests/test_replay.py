@@ -14,8 +14,8 @@ from sku_velocity.errors import ConfigurationError, IncompleteWindowError
 from sku_velocity.model.dead_letter import KeptLetter, LetterState, Selection
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.run import MasterVersion, RunState
-from sku_velocity.replay import RunReplay, replay_run
 from sku_velocity.source.spec import SourceSpec
+from sku_velocity.steps.replay import RunReplay, replay_run
 from sku_velocity.store import Store
 from tests.engine import seconds
 from tests.letters import OPEN, land_run, ledger_of, letter, mended, shown_positions

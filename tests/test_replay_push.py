@@ -12,7 +12,7 @@ import pytest
 from simulator.server import EngineServer, serve_engine
 from sku_velocity.model.dead_letter import LetterState, Selection
 from sku_velocity.model.movement import DeadLetter, Reason
-from sku_velocity.replay import RunReplay, replay_run
+from sku_velocity.steps.replay import RunReplay, replay_run
 from sku_velocity.store import Store
 from tests.engine import engine_spec, push_all
 from tests.letters import OPEN, land_run, letter, mended

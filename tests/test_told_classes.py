@@ -13,7 +13,7 @@ from simulator.slotting import EngineScenario
 from sku_velocity.errors import EngineUnavailableError
 from sku_velocity.model.push import SkuClass
 from sku_velocity.slotting.client import SlottingClient
-from sku_velocity.slotting.steps import ClassPush, push_classes
+from sku_velocity.steps.push import ClassPush, push_classes
 from sku_velocity.store import Store
 from tests.engine import engine_spec
 

@@ -5,7 +5,6 @@ import asyncio
 import uuid
 from pathlib import Path
 
-from sku_velocity import steps
 from sku_velocity.completeness import verdict_of
 from sku_velocity.model.chunk import BatchResult
 from sku_velocity.model.run import Plan, Verdict
@@ -14,6 +13,7 @@ from sku_velocity.process.garbage import rare_collections
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import load_spec
 from sku_velocity.source.window import WindowReader
+from sku_velocity.steps import sync as steps
 from sku_velocity.store import Store
 
 ADMITTED = 64  # chunks at once, as the flow's task runner has it: each may want a connection to the store

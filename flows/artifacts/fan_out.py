@@ -8,8 +8,8 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.utilities.urls import url_for
 
 from flows.artifacts.markdown import escape, forgiving
-from sku_velocity.fan_out import FanOutReport
 from sku_velocity.model.window import Window
+from sku_velocity.steps.fan_out import FanOutReport
 from sku_velocity.text import shorten
 
 

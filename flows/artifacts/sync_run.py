@@ -16,11 +16,11 @@ from prefect.artifacts import (
 )
 
 from flows.artifacts.markdown import escape, forgiving
-from sku_velocity.backfill import BackfillReport
 from sku_velocity.model.chunk import BatchResult
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.run import PushReport, RunReport, SyncRun
 from sku_velocity.model.window import Window
+from sku_velocity.steps.backfill import BackfillReport
 from sku_velocity.text import shorten
 
 HELD = {True: "yes", False: "**no**", None: "cannot be told"}

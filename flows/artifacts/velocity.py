@@ -11,7 +11,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from flows.artifacts.markdown import escape
 from sku_velocity.model.velocity_report import ClassChange, Mover, VelocityReport, ranges_of_days
 from sku_velocity.pictures import as_png
-from sku_velocity.refresh import Outcome
+from sku_velocity.steps.refresh_velocity import Outcome
 from sku_velocity.velocity_files import slug
 
 TOP_MOVERS = 10

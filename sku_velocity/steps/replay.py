@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from sku_velocity.model.dead_letter import Fate, Selection
 from sku_velocity.model.run import SyncRun
-from sku_velocity.rejudging import rejudge
 from sku_velocity.source.spec import SourceSpec
+from sku_velocity.steps.revalidation import rejudge
 from sku_velocity.store import Store
 
 BATCH = 500  # letters of one transaction
