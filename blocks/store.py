@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 from blocks.stored import load_stored
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.store import Store
-from sku_velocity.store.engine import holds_password
+from sku_velocity.store.database import holds_password
 
 STORE_VARIABLE = "SKU_VELOCITY_STORE"
 EMBEDDED_STORE = "sqlite:///sku-velocity.db"

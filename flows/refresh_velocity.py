@@ -25,7 +25,7 @@ from sku_velocity.model.velocity_report import VelocityReport
 from sku_velocity.steps.push import ClassPush
 from sku_velocity.steps.refresh_velocity import Order, refresh
 from sku_velocity.store import Store
-from sku_velocity.velocity import Thresholds
+from sku_velocity.velocity.figures import Thresholds
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Variation = Annotated[float, Field(ge=0)]

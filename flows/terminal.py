@@ -21,7 +21,7 @@ from rich.table import Table
 from blocks.store import STORE_VARIABLE
 from flows.artifacts.sync_run import plan_listener, progress_listener
 from sku_velocity.model.run import RunReport
-from sku_velocity.store.engine import holds_password
+from sku_velocity.store.database import holds_password
 from sku_velocity.text import printable
 
 PUBLISHED, NOT_PUBLISHED, WRONG_USAGE = 0, 1, 2

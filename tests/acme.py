@@ -15,7 +15,7 @@ from flows.sync_velocity import sync_velocity
 from simulator.scenario import Scenario
 from simulator.server import Server, serve
 from sku_velocity.store import Store
-from sku_velocity.store.engine import Database
+from sku_velocity.store.database import Database
 from tests.scripted_server import ScriptedServer
 
 TOKEN = "s3cret-token"

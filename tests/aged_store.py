@@ -18,9 +18,9 @@ from sku_velocity.model.run import NO_WAREHOUSE, MasterVersion, RunState, SyncRu
 from sku_velocity.model.velocity import Refresh
 from sku_velocity.model.window import Window
 from sku_velocity.store import Store
-from sku_velocity.store.engine import Database
+from sku_velocity.store.database import Database
 from sku_velocity.store.tables import UtcDateTime, metadata, sync_runs, velocity_figures
-from sku_velocity.store.velocities import COLUMNS
+from sku_velocity.store.velocity import COLUMNS
 from tests.published_store import table
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -15,7 +15,7 @@ from sku_velocity.model.run import MasterVersion, SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec, parse_spec
 from sku_velocity.store import Store
-from sku_velocity.store.engine import Database
+from sku_velocity.store.database import Database
 from tests.engine import seconds, some_rows
 
 OPEN = Selection(source="acme", stage="validation", state=LetterState.OPEN)

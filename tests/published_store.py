@@ -13,7 +13,7 @@ from sku_velocity.model.chunk import Chunk, Page, PageResult
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.store import Store
-from sku_velocity.store.engine import Database
+from sku_velocity.store.database import Database
 
 Moved = tuple[str, int, datetime]  # SKU, units, instant
 

@@ -23,7 +23,7 @@ from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader
 from sku_velocity.steps import sync as steps
 from sku_velocity.store import Store
-from sku_velocity.store.engine import Database
+from sku_velocity.store.database import Database
 
 Content = Counter[tuple[Any, ...]]
 _ids = count()

@@ -18,7 +18,7 @@ from sku_velocity.model.movement import MAX_UNITS
 from sku_velocity.model.run import NO_WAREHOUSE
 from sku_velocity.model.window import Window
 from sku_velocity.store import Store
-from sku_velocity.store.engine import Database
+from sku_velocity.store.database import Database
 from tests.published_store import Moved, publish
 
 pytestmark = pytest.mark.anyio

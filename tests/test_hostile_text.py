@@ -21,7 +21,7 @@ from sku_velocity.model.window import Window
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.validation import UNPARSED, PageReader
 from sku_velocity.store import Store
-from sku_velocity.store.engine import Database
+from sku_velocity.store.database import Database
 
 GOOD = (
     b'{"movement_id": "M-1", "sku_id": "A-1", "warehouse_id": "WH-01", "units_moved": 6, '

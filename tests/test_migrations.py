@@ -12,7 +12,7 @@ from sqlalchemy import Connection, inspect, text
 
 from sku_velocity.errors import StoreConfigurationError
 from sku_velocity.store import Store, migrate
-from sku_velocity.store.engine import Database
+from sku_velocity.store.database import Database
 from sku_velocity.store.schema import VERSION_TABLE, check_version, known_versions
 from sku_velocity.store.tables import metadata
 

@@ -13,7 +13,7 @@ from sku_velocity.model.run import RunState, SyncRun, Verdict
 from sku_velocity.model.status import OpenRun, Standing
 from sku_velocity.model.window import Window
 from sku_velocity.store import Store
-from sku_velocity.store.engine import Database
+from sku_velocity.store.database import Database
 from tests.test_store import a_letter, a_page, a_row, a_run, execute, hour, hours, land_hourly, publish_hourly
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from sku_velocity.pictures import as_png, as_svg, pareto_curve, pareto_picture, week_picture
+from sku_velocity.velocity.charts import as_png, as_svg, pareto_curve, pareto_picture, week_picture
 
 WEEK = 168
 

@@ -31,7 +31,7 @@ from sku_velocity.source.presets import preset_names
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader
 from sku_velocity.store import Store, migrate
-from sku_velocity.store.engine import Database
+from sku_velocity.store.database import Database
 from tests.fake_clock import FakeClock
 from tests.steps_driver import no_sleep, read_whole
 

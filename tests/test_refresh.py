@@ -18,7 +18,7 @@ from sku_velocity.model.velocity_report import VelocityReport
 from sku_velocity.model.window import Window
 from sku_velocity.steps.refresh_velocity import Order, Outcome, refresh
 from sku_velocity.store import Store
-from sku_velocity.velocity import Thresholds
+from sku_velocity.velocity.figures import Thresholds
 from tests.published_store import Moved, publish, table
 from tests.test_sample import SAMPLES, valid_rows
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from simulator.scenario import Scenario
 from simulator.server import serve
-from sku_velocity.store.engine import Database
+from sku_velocity.store.database import Database
 from tests.acme import dead_letters, spec_file, sync
 
 CHECKOUT = Path(__file__).parents[1]

@@ -21,7 +21,7 @@ from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import load_spec, parse_spec
 from sku_velocity.source.window import WindowReader
-from sku_velocity.store.engine import Database
+from sku_velocity.store.database import Database
 from tests.fake_clock import FakeClock
 from tests.scripted_server import Reply, ScriptedServer, scripted
 

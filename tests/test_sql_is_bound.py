@@ -32,13 +32,13 @@ ALLOWED = {
         "sku_velocity/store/pages.py",
         "statement",
     ): "the table and its columns are names that stand in this file",
-    ("sku_velocity/store/velocities.py", "_INSERT"): "the columns are those of the table in tables.py",
+    ("sku_velocity/store/velocity.py", "_INSERT"): "the columns are those of the table in tables.py",
     (
-        "sku_velocity/store/daily.py",
+        "sku_velocity/store/activity.py",
         "_by_halves([(piece.start, piece.index) for piece in period.pieces(step)])",
     ): "of a calendar: instants that instant_text writes, and whole numbers",
     (
-        "sku_velocity/store/engine.py",
+        "sku_velocity/store/database.py",
         "connection.get_execution_options().get('sqlite_begin', 'BEGIN')",
     ): "BEGIN or BEGIN IMMEDIATE, as Database says two screens above",
 }

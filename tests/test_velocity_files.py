@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sku_velocity.velocity_files import slug, write_whole
+from sku_velocity.velocity.files import slug, write_whole
 
 ALLOWED = "A-Za-z0-9_.-"
 

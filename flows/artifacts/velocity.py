@@ -10,9 +10,9 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from flows.artifacts.markdown import escape
 from sku_velocity.model.velocity_report import ClassChange, Mover, VelocityReport, ranges_of_days
-from sku_velocity.pictures import as_png
 from sku_velocity.steps.refresh_velocity import Outcome
-from sku_velocity.velocity_files import slug
+from sku_velocity.velocity.charts import as_png
+from sku_velocity.velocity.files import slug
 
 TOP_MOVERS = 10
 SHOWN_CHANGES = 20

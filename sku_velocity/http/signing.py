@@ -13,8 +13,6 @@ from sku_velocity.errors import ConfigurationError, VelocityError
 from sku_velocity.text import quote
 
 T = TypeVar("T")
-
-
 QUOTED_BYTES = 64 * 1024  # of a body, searched for secrets before the first few of them are quoted
 
 

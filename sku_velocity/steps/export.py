@@ -23,7 +23,7 @@ from fsspec.implementations.local import LocalFileSystem
 from sku_velocity.errors import ConfigurationError, ExportError
 from sku_velocity.model.window import Piece, Window, iso
 from sku_velocity.store import Store
-from sku_velocity.store.published import COLUMNS
+from sku_velocity.store.publishing import COLUMNS
 
 ROW_GROUP = 20_000  # movements that are in memory at once
 SCHEMA = pa.schema(

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-from sku_velocity import velocity
 from sku_velocity.model.activity import Activity
 from sku_velocity.model.calendar import (
     HOUR,
@@ -21,11 +20,12 @@ from sku_velocity.model.calendar import (
 )
 from sku_velocity.model.velocity import EarlierClasses, Refresh
 from sku_velocity.model.velocity_report import SHOWN_CHANGES, TOP, ClassChange, Mover, VelocityReport
-from sku_velocity.pictures import Draw, as_svg, pareto_picture, week_picture
 from sku_velocity.store import Store
-from sku_velocity.velocity import LONGEST, Figures, Thresholds
-from sku_velocity.velocity_files import slug, write_files
-from sku_velocity.velocity_html import render_page
+from sku_velocity.velocity import figures as velocity
+from sku_velocity.velocity.charts import Draw, as_svg, pareto_picture, week_picture
+from sku_velocity.velocity.figures import LONGEST, Figures, Thresholds
+from sku_velocity.velocity.files import slug, write_files
+from sku_velocity.velocity.html import render_page
 
 
 @dataclass(frozen=True)

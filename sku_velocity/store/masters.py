@@ -11,7 +11,7 @@ from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.item import ItemStatus
 from sku_velocity.model.master import Names
 from sku_velocity.model.run import NO_WAREHOUSE, RunState
-from sku_velocity.store.ledger import find_run, get_run
+from sku_velocity.store.chunks import find_run, get_run
 from sku_velocity.store.tables import item_aliases, items, published_ranges, sync_runs
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.dead_letter import LetterState
 from sku_velocity.model.run import MasterVersion, RunState
-from sku_velocity.store.engine import Database, lock
+from sku_velocity.store.database import Database, lock
 from sku_velocity.store.tables import (
     chunks,
     dead_letters,

@@ -9,7 +9,7 @@ from importlib.resources import files
 from sqlalchemy import Column, Connection, MetaData, Table, Text, inspect, select
 
 from sku_velocity.errors import StoreConfigurationError
-from sku_velocity.store.engine import Database, lock
+from sku_velocity.store.database import Database, lock
 
 VERSION_TABLE = "sku_velocity_schema"  # a name of its own: the database may hold another program's tables
 _version = Table(VERSION_TABLE, MetaData(), Column("version_num", Text))  # as Alembic makes it

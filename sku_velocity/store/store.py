@@ -20,24 +20,19 @@ from sku_velocity.model.run import MasterVersion, RunState, SyncRun, Verdict
 from sku_velocity.model.status import Coverage, Standing
 from sku_velocity.model.velocity import EarlierClasses, Refresh
 from sku_velocity.model.window import Piece, Window
-from sku_velocity.store import (
-    daily,
-    ledger,
-    letters,
-    masters,
-    overview,
-    pages,
-    published,
-    publishing,
-    schema,
-    velocities,
-)
-from sku_velocity.store.endings import Endings
-from sku_velocity.store.engine import Database
-from sku_velocity.store.letter_ledger import LetterLedger
+from sku_velocity.store import activity as daily
+from sku_velocity.store import chunks as ledger
+from sku_velocity.store import dead_letter_rows as letters
+from sku_velocity.store import masters, pages, publishing, schema
+from sku_velocity.store import publishing as published
+from sku_velocity.store import status as overview
+from sku_velocity.store import velocity as velocities
+from sku_velocity.store.database import Database
+from sku_velocity.store.dead_letters import LetterLedger
 from sku_velocity.store.pruning import Pruning
-from sku_velocity.store.push_ledger import PushLedger
-from sku_velocity.store.told_classes import ToldClasses
+from sku_velocity.store.pushes import PushLedger
+from sku_velocity.store.sent_classes import ToldClasses
+from sku_velocity.store.status import Endings
 
 
 class Store:

@@ -273,7 +273,7 @@ velocity_refreshes = Table(
     PrimaryKeyConstraint("source", "warehouse_id", "as_of"),
 )
 
-# What the columns mean is told by `sku_velocity.velocity.measure`.
+# What the columns mean is told by `sku_velocity.velocity.figures.measure`.
 velocity_figures = Table(
     "sku_velocity",
     metadata,

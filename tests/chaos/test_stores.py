@@ -20,7 +20,7 @@ from sqlalchemy import text
 from simulator.scenario import Scenario
 from simulator.server import Server, serve
 from sku_velocity.errors import StoreUnavailableError
-from sku_velocity.store.engine import Database
+from sku_velocity.store.database import Database
 from tests.acme import wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.flow_process import Shell, ending

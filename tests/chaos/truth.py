@@ -11,7 +11,7 @@ from sqlalchemy import TextClause, text
 
 from simulator.server import Server
 from sku_velocity.store import Store
-from sku_velocity.store.engine import Database
+from sku_velocity.store.database import Database
 
 Content = Counter[tuple[Any, ...]]
 

@@ -12,9 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.chunk import ChunkState
 from sku_velocity.model.dead_letter import LetterState
-from sku_velocity.model.run import MasterVersion, RunState, Verdict
+from sku_velocity.model.run import Ending, MasterVersion, RunState, Verdict
 from sku_velocity.model.status import Coverage, LastRun, Mapping, OpenRun, PublishedRange, Standing
 from sku_velocity.model.window import Window
+from sku_velocity.store.database import Database
 from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, sync_runs
 
 Place = tuple[str, str]  # a source and a warehouse
@@ -207,3 +208,37 @@ async def _read_began(connection: AsyncConnection, keys: Sequence[int]) -> dict[
     runs = sync_runs.c
     rows = await connection.execute(select(runs.run_key, runs.created_at).where(runs.run_key.in_(keys)))
     return {row.run_key: row.created_at for row in rows}
+
+
+AT_ONCE = 500  # ids in a statement: SQLite binds no more than 999 values
+
+
+class Endings:
+    """Each method is one transaction, and raises what those of `Store` raise."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of(self, flow_run_ids: Sequence[str]) -> dict[str, Ending]:
+        """How these runs stand, by id; those that never were planned are not among them."""
+        found: dict[str, Ending] = {}
+        async with self._database.reading() as connection:
+            for first in range(0, len(flow_run_ids), AT_ONCE):
+                rows = await connection.execute(_statement(flow_run_ids[first : first + AT_ONCE]))
+                found |= {row[0]: _to_ending(*row[1:]) for row in rows}
+        return found
+
+
+def _statement(ids: Sequence[str]) -> Select[Any]:
+    runs = sync_runs.c
+    loaded, rejected = (func.coalesce(func.sum(chunks.c[name]), 0) for name in ("loaded", "rejected"))
+    return (
+        select(runs.flow_run_id, runs.state, runs.verdict, loaded, rejected)
+        .outerjoin(chunks, chunks.c.run_key == runs.run_key)
+        .where(runs.flow_run_id.in_(ids))
+        .group_by(runs.run_key)
+    )
+
+
+def _to_ending(state: str, verdict: str | None, loaded: int, rejected: int) -> Ending:
+    return Ending(RunState(state), Verdict(verdict) if verdict else None, int(loaded), int(rejected))

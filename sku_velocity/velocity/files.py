@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.velocity import Figures
+from sku_velocity.velocity.figures import Figures
 
 Write = Callable[[Path], object]
 

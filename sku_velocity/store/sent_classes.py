@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.push import SkuClass
-from sku_velocity.store.engine import Database, lock
+from sku_velocity.store.database import Database, lock
 from sku_velocity.store.tables import told_classes
 
 UNANSWERED = "sent, and not answered yet"

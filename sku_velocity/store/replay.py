@@ -14,10 +14,11 @@ from sku_velocity.model.dead_letter import VALIDATION, Fate, LetterState, Rejudg
 from sku_velocity.model.movement import DeadLetter, MovementRow
 from sku_velocity.model.push import PushState
 from sku_velocity.model.run import RunState, SyncRun
-from sku_velocity.store import letters, pages
-from sku_velocity.store.ledger import to_run
+from sku_velocity.store import dead_letter_rows as letters
+from sku_velocity.store import pages
+from sku_velocity.store.chunks import to_run
 from sku_velocity.store.publishing import take_turn
-from sku_velocity.store.pushing import read_showing, reopening, write_push
+from sku_velocity.store.push_rows import read_showing, reopening, write_push
 from sku_velocity.store.tables import chunks, dead_letters, movements, pushes, sync_runs
 
 # A superseded run has been read again by the one that shows; one that is still read may yet change.

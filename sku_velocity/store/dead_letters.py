@@ -8,8 +8,9 @@ from collections.abc import AsyncGenerator, Sequence
 from sku_velocity.model.dead_letter import KeptLetter, LetterState, RejectGroup, Rejudged, Selection
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.run import SyncRun
-from sku_velocity.store import letters, replaying
-from sku_velocity.store.engine import Database
+from sku_velocity.store import dead_letter_rows as letters
+from sku_velocity.store import replay as replaying
+from sku_velocity.store.database import Database
 
 
 class LetterLedger:

@@ -9,9 +9,9 @@ from sqlalchemy import select
 from sku_velocity.model.chunk import Chunk
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.push import ChunkPush, OpenBatch, PushState
-from sku_velocity.store import pushing
-from sku_velocity.store.engine import Database, lock
-from sku_velocity.store.ledger import get_run
+from sku_velocity.store import push_rows as pushing
+from sku_velocity.store.chunks import get_run
+from sku_velocity.store.database import Database, lock
 from sku_velocity.store.tables import chunks, pushes, sync_runs
 
 

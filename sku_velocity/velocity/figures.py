@@ -18,7 +18,7 @@ from sku_velocity.errors import ConfigurationError, VelocityError
 from sku_velocity.model.activity import DailyColumns
 from sku_velocity.model.calendar import Period
 from sku_velocity.model.velocity import EarlierClasses
-from sku_velocity.store.velocities import COLUMNS
+from sku_velocity.store.velocity import COLUMNS
 
 HORIZONS = (7, 28, 91)  # days: a week, four of them, a quarter
 LONGEST = HORIZONS[-1]

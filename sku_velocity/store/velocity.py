@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.push import SkuClass
 from sku_velocity.model.velocity import EarlierClasses, Refresh
-from sku_velocity.store.engine import lock
+from sku_velocity.store.database import lock
 from sku_velocity.store.tables import instant_text, velocity_figures, velocity_refreshes
 
 COLUMNS = tuple(column.name for column in velocity_figures.columns)

@@ -16,8 +16,8 @@ from sku_velocity.model.movement import DeadLetter, MovementRow
 from sku_velocity.model.push import ChunkPush, OpenBatch, PushState, movement_batch
 from sku_velocity.model.run import RunState
 from sku_velocity.model.window import Window, iso
-from sku_velocity.store.engine import lock
-from sku_velocity.store.ledger import get_run
+from sku_velocity.store.chunks import get_run
+from sku_velocity.store.database import lock
 from sku_velocity.store.pages import letter_values, to_letter
 from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, pushes, sync_runs
 

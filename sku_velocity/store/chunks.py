@@ -16,7 +16,7 @@ from sku_velocity.errors import StoreConfigurationError
 from sku_velocity.model.chunk import BatchResult, Chunk, ChunkState, PageResult, sum_extra_fields
 from sku_velocity.model.run import MasterVersion, RunState, SyncRun
 from sku_velocity.model.window import Window
-from sku_velocity.store.engine import lock
+from sku_velocity.store.database import lock
 from sku_velocity.store.tables import (
     UtcDateTime,
     chunks,

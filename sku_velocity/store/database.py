@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from sku_velocity.errors import StoreConfigurationError
-from sku_velocity.store.faults import explaining
+from sku_velocity.store.errors import explaining
 
 BUSY_TIMEOUT = 30  # seconds that a writer of the same SQLite file is waited for
 CONNECT_TIMEOUT = 10  # seconds

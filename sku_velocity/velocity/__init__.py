@@ -1,0 +1,1 @@
+"""Velocity figures, and how they are shown."""
