@@ -20,17 +20,15 @@ from blocks.shared_pace import create_shared_limit
 from blocks.slotting import ENGINE_TOKEN_VARIABLE, SlottingEngine, find_engine
 from blocks.store import STORE_VARIABLE, VelocityStore, find_store
 from blocks.wms import WmsSource, find_source
-from flows.check_source import SourceCheck, print_check
-from flows.check_source import check_source as try_source
-from flows.last_words import leave
-from flows.letters_command import app as dead_letters
-from flows.master_command import sync_master
-from flows.owner import backfill, status
-from flows.patience import CHUNK_RETRIES
-from flows.prune_command import prune
-from flows.replay_command import replay
-from flows.sync_velocity import MAX_REJECT_RATIO, choose_window, sync_velocity
-from flows.terminal import (
+from flows.cli.backfill import backfill, status
+from flows.cli.check_source import SourceCheck, print_check
+from flows.cli.check_source import check_source as try_source
+from flows.cli.dead_letters import app as dead_letters
+from flows.cli.prune import prune
+from flows.cli.replay import replay
+from flows.cli.sync_master import sync_master
+from flows.cli.sync_warehouses import sync_many
+from flows.cli.terminal import (
     NOT_PUBLISHED,
     STOPS,
     WRONG_USAGE,
@@ -41,7 +39,9 @@ from flows.terminal import (
     told_of,
     without_password,
 )
-from flows.warehouses_command import sync_many
+from flows.last_words import leave
+from flows.patience import CHUNK_RETRIES
+from flows.sync_velocity import MAX_REJECT_RATIO, choose_window, sync_velocity
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.run import NO_WAREHOUSE, UnknownSku
 from sku_velocity.source.presets import preset_names
@@ -67,7 +67,7 @@ app.command(dead_letters)
 app.command(replay)
 app.command(prune)
 app.command(
-    "flows.cli_velocity:refresh",  # imported where it is asked for: the others need no pandas
+    "flows.cli.refresh_velocity:refresh",  # imported where it is asked for: the others need no pandas
     name="refresh-velocity",
     help="""Work out velocity and its ABC and XYZ classes from what is published, and write the reports.
 

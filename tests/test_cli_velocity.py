@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 from rich.console import Console
 
-from flows.cli_velocity import print_reports
+from flows.cli.refresh_velocity import print_reports
 from sku_velocity.model.velocity_report import VelocityReport
 
 

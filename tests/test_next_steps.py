@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flows.next_steps import Words, missing_windows, next_steps
+from flows.cli.next_steps import Words, missing_windows, next_steps
 from sku_velocity.model.run import RunState, UnknownSku, Verdict
 from sku_velocity.model.status import Coverage, LastRun, OpenRun, PublishedRange, Standing
 from sku_velocity.model.window import Window

@@ -24,7 +24,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running
 
 from flows.__main__ import main
-from flows.terminal import told_of
+from flows.cli.terminal import told_of
 from simulator.faults import Fault
 from simulator.items import make_items
 from simulator.scenario import Scenario

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.cli.terminal import silence_prefect, without_password
 from flows.refresh_velocity import DEFAULTS, REPORTS, refresh_velocity
-from flows.terminal import silence_prefect, without_password
 from sku_velocity.model.velocity_report import VelocityReport, percent
 from sku_velocity.text import printable
 

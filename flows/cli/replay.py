@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from prefect.client.schemas.objects import State
 
+from flows.cli.terminal import silence_prefect, without_password
 from flows.replay_dead_letters import replay_dead_letters
-from flows.terminal import silence_prefect, without_password
 from sku_velocity.steps.replay import ReplayReport
 from sku_velocity.text import one_line, shorten
 

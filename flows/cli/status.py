@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.next_steps import Words, next_steps
+from flows.cli.next_steps import Words, next_steps
 from sku_velocity.model.run import RunState
 from sku_velocity.model.status import LastRun, OpenRun, Standing
 from sku_velocity.model.window import Window, iso

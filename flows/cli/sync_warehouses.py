@@ -11,8 +11,8 @@ from prefect.client.schemas.objects import FlowRun, State
 from rich.console import Console
 
 from flows.children import shard_listener
+from flows.cli.terminal import NOT_PUBLISHED, PUBLISHED, silence_prefect, without_password
 from flows.sync_warehouses import AT_A_TIME, DEPLOYMENT, sync_warehouses
-from flows.terminal import NOT_PUBLISHED, PUBLISHED, silence_prefect, without_password
 from sku_velocity.model.run import UnknownSku
 from sku_velocity.steps.export import Destination
 from sku_velocity.steps.fan_out import FanOutReport, Shard

@@ -14,10 +14,10 @@ from rich.console import Console
 from blocks.store import find_store
 from blocks.wms import find_source
 from flows import backfill as backfilling
-from flows.next_steps import Words
-from flows.status import print_standings, standing_as_json
+from flows.cli.next_steps import Words
+from flows.cli.status import print_standings, standing_as_json
+from flows.cli.terminal import NOT_PUBLISHED, PUBLISHED, silence_prefect, without_password
 from flows.sync_velocity import MAX_REJECT_RATIO
-from flows.terminal import NOT_PUBLISHED, PUBLISHED, silence_prefect, without_password
 from sku_velocity.model.run import UnknownSku
 from sku_velocity.model.status import Standing
 from sku_velocity.model.window import Window

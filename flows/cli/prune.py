@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import prune as pruning
-from flows.terminal import silence_prefect, without_password
+from flows.cli.terminal import silence_prefect, without_password
 from sku_velocity.steps.prune import PruneReport
 
 
