@@ -16,7 +16,7 @@ from prefect.flows import Flow
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from benchmarks.processes import high_water
-from flows.task_runner import EventLoopTaskRunner
+from flows.runtime.task_runner import EventLoopTaskRunner
 
 AT_ONCE = 64  # the tasks that the pipeline's runner admits by default, and the semaphore too
 WORKERS = 16

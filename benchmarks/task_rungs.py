@@ -19,10 +19,10 @@ from pydantic import SecretStr
 from benchmarks.rungs import WAREHOUSE, WARM_UP
 from blocks.store import VelocityStore
 from blocks.wms import WmsSource
-from flows.connections import Connections
-from flows.patience import PATIENT, outcome
+from flows.runtime.connections import Connections
+from flows.runtime.retries import PATIENT, outcome
+from flows.runtime.task_runner import EventLoopTaskRunner, as_they_complete
 from flows.sync_velocity import ingest_chunk, plan_window
-from flows.task_runner import EventLoopTaskRunner, as_they_complete
 from sku_velocity.model.chunk import BatchResult
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window

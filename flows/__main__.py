@@ -39,8 +39,8 @@ from flows.cli.terminal import (
     told_of,
     without_password,
 )
-from flows.last_words import leave
-from flows.patience import CHUNK_RETRIES
+from flows.runtime.retries import CHUNK_RETRIES
+from flows.runtime.shutdown import leave
 from flows.sync_velocity import MAX_REJECT_RATIO, choose_window, sync_velocity
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.run import NO_WAREHOUSE, UnknownSku

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextvars import ContextVar
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -19,10 +18,11 @@ from pydantic import AwareDatetime, Field
 from blocks.store import find_store
 from blocks.wms import find_source
 from flows.artifacts.sync_run import publish_backfill
-from flows.connections import Connections
+from flows.runtime.connections import Connections
+from flows.runtime.progress import window_listener
+from flows.runtime.schedule import scheduled_start
+from flows.runtime.task_runner import EventLoopTaskRunner, as_they_complete
 from flows.sync_velocity import sync_velocity
-from flows.task_runner import EventLoopTaskRunner, as_they_complete
-from flows.timing import scheduled_start
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.run import RunReport, UnknownSku
 from sku_velocity.model.status import Mapping
@@ -42,10 +42,6 @@ NAMED_WINDOWS = 5  # in a state's message; all of them stand in the table
 SETTLE_MINUTES = 10
 OURS = frozenset({"source", "warehouse", "start", "end", "store", "token_env", "resume"})
 
-# Told of every window as it ends: the lines of the command line.
-window_listener: ContextVar[Callable[[WindowOutcome], object]] = ContextVar(
-    "window_listener", default=lambda outcome: None
-)
 
 WarehouseName = Annotated[str, Field(min_length=1)]
 

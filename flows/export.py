@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prefect import task
 
-from flows.connections import Connections
-from flows.patience import PATIENT, outcome
+from flows.runtime.connections import Connections
+from flows.runtime.retries import PATIENT, outcome
 from sku_velocity.errors import VelocityError
 from sku_velocity.model.run import RunReport
 from sku_velocity.model.window import Window

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from blocks.store import VelocityStore, find_store
 from flows.old_artifacts import prune_artifacts
-from flows.patience import PATIENT
+from flows.runtime.retries import PATIENT
 from sku_velocity.steps.prune import PruneReport, Retention, prune_store
 from sku_velocity.store.pruning import Cutoffs
 

@@ -9,9 +9,9 @@ from prefect import task, unmapped
 from prefect.utilities.annotations import quote
 
 from flows.artifacts.sync_run import publish_push
-from flows.connections import Outlet
-from flows.patience import CHUNK_RETRIES, PATIENT, outcome
-from flows.task_runner import as_they_complete
+from flows.runtime.connections import Outlet
+from flows.runtime.retries import CHUNK_RETRIES, PATIENT, outcome
+from flows.runtime.task_runner import as_they_complete
 from sku_velocity.errors import RetriableError
 from sku_velocity.model.chunk import Chunk
 from sku_velocity.model.push import SkuClass

@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 
 from prefect import task
 
-from flows.connections import Connections, Outlet
-from flows.patience import PATIENT, outcome
+from flows.runtime.connections import Connections, Outlet
+from flows.runtime.retries import PATIENT, outcome
 from sku_velocity.errors import VelocityError
 from sku_velocity.model.calendar import zone_of
 from sku_velocity.model.run import RunReport

@@ -15,10 +15,10 @@ from pydantic import Field
 from blocks.slotting import find_engine
 from blocks.store import find_store
 from flows.artifacts.velocity import publish_velocity
-from flows.connections import Outlet
-from flows.patience import PATIENT
 from flows.push import push_velocity
-from flows.timing import scheduled_start
+from flows.runtime.connections import Outlet
+from flows.runtime.retries import PATIENT
+from flows.runtime.schedule import scheduled_start
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.calendar import zone_of
 from sku_velocity.model.velocity_report import VelocityReport

@@ -13,9 +13,9 @@ from pydantic import AwareDatetime, Field
 from blocks.store import find_store
 from blocks.wms import find_source
 from flows.artifacts.rejects import publish_open_rejects
-from flows.connections import Connections
-from flows.patience import PATIENT, outcome
-from flows.task_runner import EventLoopTaskRunner
+from flows.runtime.connections import Connections
+from flows.runtime.retries import PATIENT, outcome
+from flows.runtime.task_runner import EventLoopTaskRunner
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.dead_letter import VALIDATION, LetterState, Selection
 from sku_velocity.model.movement import EARLIEST, LATEST

@@ -11,11 +11,11 @@ from pydantic import Field
 from blocks.store import find_store
 from blocks.wms import find_source
 from flows.artifacts.master_drift import publish_master_drift
-from flows.connections import Connections
-from flows.patience import CHUNK_RETRIES, PATIENT, outcome
-from flows.run_report import final_state
+from flows.runtime.connections import Connections
+from flows.runtime.final_state import final_state
+from flows.runtime.retries import CHUNK_RETRIES, PATIENT, outcome
+from flows.runtime.task_runner import EventLoopTaskRunner
 from flows.sync_velocity import MAX_REJECT_RATIO, REPAIRS, plan_window, sync_window
-from flows.task_runner import EventLoopTaskRunner
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.master import MasterChanges, compare
 from sku_velocity.model.run import NO_WAREHOUSE

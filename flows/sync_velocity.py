@@ -18,15 +18,16 @@ from blocks.wms import find_source
 from flows.artifacts.events import emit_window_events
 from flows.artifacts.master_drift import publish_window_drift
 from flows.artifacts.rejects import publish_window_rejects
-from flows.artifacts.sync_run import Progress, plan_listener, publish_batch, publish_run
-from flows.connections import Connections, Outlet
+from flows.artifacts.sync_run import publish_batch, publish_run
 from flows.export import exported
-from flows.patience import CHUNK_RETRIES, PATIENT, outcome
 from flows.push import push_published
 from flows.refresh_after import refreshed
-from flows.run_report import final_state
-from flows.task_runner import EventLoopTaskRunner, as_they_complete
-from flows.timing import scheduled_start
+from flows.runtime.connections import Connections, Outlet
+from flows.runtime.final_state import final_state
+from flows.runtime.progress import Progress, plan_listener
+from flows.runtime.retries import CHUNK_RETRIES, PATIENT, outcome
+from flows.runtime.schedule import scheduled_start
+from flows.runtime.task_runner import EventLoopTaskRunner, as_they_complete
 from sku_velocity.errors import ConfigurationError, RetriableError
 from sku_velocity.model.calendar import zone_of
 from sku_velocity.model.chunk import BatchResult

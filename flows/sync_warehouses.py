@@ -17,11 +17,11 @@ from pydantic import AwareDatetime, Field
 from blocks.store import find_store
 from blocks.wms import find_source
 from flows.artifacts.fan_out import publish_fan_out
-from flows.children import Children, find_deployment
-from flows.connections import Connections
-from flows.patience import PATIENT, outcome
+from flows.runtime.child_runs import Children, find_deployment
+from flows.runtime.connections import Connections
+from flows.runtime.retries import PATIENT, outcome
+from flows.runtime.task_runner import EventLoopTaskRunner
 from flows.sync_velocity import choose_window
-from flows.task_runner import EventLoopTaskRunner
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.run import Ending, UnknownSku
 from sku_velocity.source.warehouses import list_warehouses

@@ -9,7 +9,6 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.artifacts.markdown import escape
 from flows.artifacts.sync_run import (
-    Progress,
     publish_batch,
     publish_run,
     render_batch,
@@ -17,6 +16,7 @@ from flows.artifacts.sync_run import (
     render_report,
     render_table,
 )
+from flows.runtime.progress import Progress
 from sku_velocity.model.chunk import BatchResult, Chunk, ChunkState
 from sku_velocity.model.movement import DeadLetter, Reason
 from sku_velocity.model.run import Check, MasterVersion, PushReport, RunReport, SyncRun, Verdict

@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 
 import blocks
 from blocks import VelocityStore, WmsSource
-from flows.connections import Connections
+from flows.runtime.connections import Connections
 from sku_velocity.errors import SpecError, VelocityError
 from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient

@@ -18,7 +18,7 @@ from prefect.futures import as_completed, wait
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import allow_failure
 
-from flows.task_runner import EventLoopTaskRunner, as_they_complete, shared
+from flows.runtime.task_runner import EventLoopTaskRunner, as_they_complete, shared
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -8,8 +8,8 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 
 from flows.artifacts.markdown import escape
-from flows.connections import Connections
-from flows.patience import PATIENT, outcome
+from flows.runtime.connections import Connections
+from flows.runtime.retries import PATIENT, outcome
 from sku_velocity.model.dead_letter import VALIDATION, LetterState, RejectGroup, Selection
 from sku_velocity.model.run import RunReport
 from sku_velocity.store import Store

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
-from contextvars import ContextVar
+from collections.abc import Iterable, Sequence
 from typing import Any
-from uuid import UUID
 
 from prefect.artifacts import (
     acreate_markdown_artifact,
-    acreate_progress_artifact,
     acreate_table_artifact,
-    aupdate_progress_artifact,
 )
 
 from flows.artifacts.markdown import escape, forgiving
@@ -26,16 +21,6 @@ from sku_velocity.text import shorten
 HELD = {True: "yes", False: "**no**", None: "cannot be told"}
 SHOWN_REJECTS = 5  # on a batch's artifact; all of them stand in the store
 SHOWN_ERRORS = 20  # of failed pushes
-SECONDS_BETWEEN_UPDATES = 1.0
-
-
-# Told how many chunks have landed, of how many: the bar of the command line.
-progress_listener: ContextVar[Callable[[int, int], object]] = ContextVar(
-    "progress_listener", default=lambda done, total: None
-)
-
-# Told the id of a run once its plan stands in the store: from then on it can be gone on with.
-plan_listener: ContextVar[Callable[[str], object]] = ContextVar("plan_listener", default=lambda run: None)
 
 
 def render_batch(batch: BatchResult, rejects: Sequence[DeadLetter]) -> str:
@@ -199,43 +184,3 @@ async def publish_backfill(report: BackfillReport) -> None:
         await acreate_table_artifact(
             render_backfill(report), key=f"{report.source}-backfill", description=left
         )
-
-
-class Progress:
-    """A live bar under its source's stable key; it moves at most once a second.
-
-    Whoever set `progress_listener` is told of every chunk.
-    """
-
-    def __init__(self, artifact_id: UUID | None) -> None:
-        self._artifact_id = artifact_id
-        self._moved = time.monotonic()
-
-    @classmethod
-    async def start(cls, source: str, warehouse: str, done: int, total: int) -> Progress:
-        """Show the bar with `done` of `total` chunks landed."""
-        artifact_id: UUID | None = None
-        with forgiving():
-            artifact_id = await acreate_progress_artifact(
-                _percent(done, total),
-                key=f"{source}-progress",
-                description=f"{escape(warehouse)}: chunks landed",
-            )
-        return cls(artifact_id)
-
-    async def move(self, done: int, total: int) -> None:
-        """Move the bar, unless it moved less than a second ago."""
-        progress_listener.get()(done, total)
-        if time.monotonic() - self._moved >= SECONDS_BETWEEN_UPDATES:
-            await self.finish(done, total)
-
-    async def finish(self, done: int, total: int) -> None:
-        """Move the bar, whenever it moved last."""
-        self._moved = time.monotonic()
-        if self._artifact_id is not None:
-            with forgiving():
-                await aupdate_progress_artifact(self._artifact_id, _percent(done, total))
-
-
-def _percent(done: int, total: int) -> float:
-    return 100.0 * done / total if total else 100.0

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from flows.cli.terminal import run_to_the_end, silence_prefect, without_password
-from flows.patience import CHUNK_RETRIES
+from flows.runtime.retries import CHUNK_RETRIES
 from flows.sync_sku_master import sync_sku_master
 from flows.sync_velocity import MAX_REJECT_RATIO
 

@@ -10,8 +10,8 @@ from cyclopts import Parameter
 from prefect.client.schemas.objects import FlowRun, State
 from rich.console import Console
 
-from flows.children import shard_listener
 from flows.cli.terminal import NOT_PUBLISHED, PUBLISHED, silence_prefect, without_password
+from flows.runtime.progress import shard_listener
 from flows.sync_warehouses import AT_A_TIME, DEPLOYMENT, sync_warehouses
 from sku_velocity.model.run import UnknownSku
 from sku_velocity.steps.export import Destination

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from blocks.store import STORE_VARIABLE
-from flows.artifacts.sync_run import plan_listener, progress_listener
+from flows.runtime.progress import plan_listener, progress_listener
 from sku_velocity.model.run import RunReport
 from sku_velocity.store.database import holds_password
 from sku_velocity.text import printable

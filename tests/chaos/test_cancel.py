@@ -37,7 +37,7 @@ class Ui:
             "flow_id": flow,
             "work_pool_name": POOL,
             "entrypoint": "flows/sync_velocity.py:sync_velocity",
-            "pull_steps": [{"flows.checkout.enter_checkout": {}}],
+            "pull_steps": [{"flows.runtime.checkout.enter_checkout": {}}],
         }
         self._deployment = self.post("/deployments/", deployment)["id"]
 

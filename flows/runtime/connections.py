@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from blocks import SlottingEngine, VelocityStore, WmsSource
-from flows.task_runner import shared
+from flows.runtime.task_runner import shared
 from sku_velocity.model.run import MasterVersion, SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.process.garbage import rare_collections

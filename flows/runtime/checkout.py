@@ -9,6 +9,6 @@ def enter_checkout() -> dict[str, str]:
 
     So a deployment holds no path: each worker has a checkout of its own, wherever it likes.
     """
-    directory = Path(__file__).resolve().parents[1]
+    directory = Path(__file__).resolve().parents[2]
     os.chdir(directory)
     return {"directory": str(directory)}

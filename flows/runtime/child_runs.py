@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +24,7 @@ from prefect.deployments.flow_runs import arun_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 
+from flows.runtime.progress import shard_listener
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.steps.fan_out import Shard
 
@@ -34,10 +34,6 @@ LIMIT = 200  # flow runs in an answer of the Prefect API
 DELETED = None  # in place of a flow run that is not there any more
 NOT_TAKEN = (StateType.SCHEDULED, StateType.PENDING)
 
-# Told of every shard as its run ends: the lines of the command line.
-shard_listener: ContextVar[Callable[[Shard, FlowRun | None], object]] = ContextVar(
-    "shard_listener", default=lambda shard, run: None
-)
 
 Runs = dict[Shard, FlowRun | None]
 

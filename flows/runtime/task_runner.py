@@ -26,7 +26,7 @@ from prefect.tasks import Task
 from prefect.utilities.annotations import quote
 from prefect.utilities.collections import StopVisiting, visit_collection
 
-from flows.loop_resources import LoopResources, current_resources, shared
+from flows.runtime.shared_resources import LoopResources, current_resources, shared
 
 __all__ = ["EventLoopTaskRunner", "as_they_complete", "shared"]
 

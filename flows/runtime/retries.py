@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
 from prefect.tasks import Task
 
-from flows.task_runner import as_they_complete
+from flows.runtime.task_runner import as_they_complete
 from sku_velocity.errors import RetriableError
 
 R = TypeVar("R")
