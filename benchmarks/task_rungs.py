@@ -22,7 +22,7 @@ from blocks.wms import WmsSource
 from flows.runtime.connections import Connections
 from flows.runtime.retries import PATIENT, outcome
 from flows.runtime.task_runner import EventLoopTaskRunner, as_they_complete
-from flows.sync_velocity import ingest_chunk, plan_window
+from flows.tasks.window import ingest_chunk, plan_window
 from sku_velocity.model.chunk import BatchResult
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window

@@ -41,7 +41,8 @@ from flows.cli.terminal import (
 )
 from flows.runtime.retries import CHUNK_RETRIES
 from flows.runtime.shutdown import leave
-from flows.sync_velocity import MAX_REJECT_RATIO, choose_window, sync_velocity
+from flows.sync_velocity import sync_velocity
+from flows.tasks.window import MAX_REJECT_RATIO, choose_window
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.run import NO_WAREHOUSE, UnknownSku
 from sku_velocity.source.presets import preset_names

@@ -14,8 +14,8 @@ from prefect.states import Completed
 from pydantic import Field
 
 from blocks.store import VelocityStore, find_store
-from flows.old_artifacts import prune_artifacts
 from flows.runtime.retries import PATIENT
+from flows.tasks.prune_artifacts import prune_artifacts
 from sku_velocity.steps.prune import PruneReport, Retention, prune_store
 from sku_velocity.store.pruning import Cutoffs
 

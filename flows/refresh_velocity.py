@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
-from pathlib import Path
+from datetime import date
 from typing import Annotated, Any, cast
 
 from prefect import flow, get_run_logger, runtime, task
@@ -14,50 +13,16 @@ from pydantic import Field
 
 from blocks.slotting import find_engine
 from blocks.store import find_store
-from flows.artifacts.velocity import publish_velocity
-from flows.push import push_velocity
 from flows.runtime.connections import Outlet
 from flows.runtime.retries import PATIENT
-from flows.runtime.schedule import scheduled_start
+from flows.tasks.refresh_velocity import DEFAULTS, REPORTS, push_classes, refresh_warehouse
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.calendar import zone_of
 from sku_velocity.model.velocity_report import VelocityReport
-from sku_velocity.steps.push import ClassPush
-from sku_velocity.steps.refresh_velocity import Order, refresh
-from sku_velocity.store import Store
 from sku_velocity.velocity.figures import Thresholds
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Variation = Annotated[float, Field(ge=0)]
-DEFAULTS = Thresholds()
-REPORTS = "reports"
-
-
-async def refresh_warehouse(
-    store: Store,
-    source: str,
-    warehouse: str,
-    as_of: date | None = None,
-    time_zone: str = "UTC",
-    thresholds: Thresholds = DEFAULTS,
-    reports: str = REPORTS,
-) -> VelocityReport:
-    """Refresh one warehouse's velocity and show it: to be awaited in any flow or task that has a store open.
-
-    `as_of` is a local day of `time_zone`; None is the day before the one on which the run was due. Raises
-    what `sku_velocity.steps.refresh_velocity.refresh` raises.
-    """
-    day = as_of or scheduled_start().astimezone(zone_of(time_zone)).date() - timedelta(days=1)
-    outcome = await refresh(store, Order(source, warehouse, day, time_zone, thresholds, Path(reports)))
-    await publish_velocity(outcome)
-    return outcome.report
-
-
-async def push_classes(outlet: Outlet, source: str, warehouse: str) -> ClassPush:
-    """Tell a slotting engine of those of a warehouse's current classes that it does not know."""
-    async with outlet.store() as store:
-        classes = await store.current_classes(source, warehouse)
-    return await push_velocity(outlet, source, classes)
 
 
 _refresh = task(task_run_name="refresh {warehouse} from {source}", **PATIENT)(refresh_warehouse)

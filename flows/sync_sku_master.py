@@ -15,7 +15,7 @@ from flows.runtime.connections import Connections
 from flows.runtime.final_state import final_state
 from flows.runtime.retries import CHUNK_RETRIES, PATIENT, outcome
 from flows.runtime.task_runner import EventLoopTaskRunner
-from flows.sync_velocity import MAX_REJECT_RATIO, REPAIRS, plan_window, sync_window
+from flows.tasks.window import MAX_REJECT_RATIO, REPAIRS, plan_window, sync_window
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.master import MasterChanges, compare
 from sku_velocity.model.run import NO_WAREHOUSE

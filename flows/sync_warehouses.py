@@ -21,7 +21,7 @@ from flows.runtime.child_runs import Children, find_deployment
 from flows.runtime.connections import Connections
 from flows.runtime.retries import PATIENT, outcome
 from flows.runtime.task_runner import EventLoopTaskRunner
-from flows.sync_velocity import choose_window
+from flows.tasks.window import choose_window
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.run import Ending, UnknownSku
 from sku_velocity.source.warehouses import list_warehouses

@@ -13,7 +13,8 @@ from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry, Scheduled
 
-from flows.sync_velocity import choose_window, sync_velocity
+from flows.sync_velocity import sync_velocity
+from flows.tasks.window import choose_window
 from simulator.faults import Fault
 from sku_velocity.errors import ConfigurationError, SourceAuthError
 from sku_velocity.model.window import Window

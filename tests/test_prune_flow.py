@@ -15,8 +15,8 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import get_client
 
 from flows.__main__ import main
-from flows.old_artifacts import FLOWS, prune_artifacts
 from flows.prune import prune, render_prune, told_space
+from flows.tasks.prune_artifacts import FLOWS, prune_artifacts
 from sku_velocity.steps.prune import PruneReport
 from sku_velocity.store import Store
 from tests.aged_store import Made, make_runs, run_ids, seen

@@ -9,8 +9,8 @@ from prefect import flow
 from pydantic import SecretStr
 
 from blocks import SlottingEngine, VelocityStore
-from flows.push import push_velocity
 from flows.runtime.connections import Outlet
+from flows.tasks.push import push_velocity
 from simulator.server import serve_engine
 from sku_velocity.model.push import SkuClass
 from sku_velocity.steps.push import ClassPush

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.refresh_after import last_day
+from flows.tasks.refresh_velocity import last_day
 from simulator.faults import Fault
 from sku_velocity.errors import ConfigurationError
 from tests.acme import WHOLE, published, sync, wms

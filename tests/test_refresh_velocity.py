@@ -17,7 +17,8 @@ from prefect.states import Scheduled
 from blocks.store import VelocityStore
 from flows.__main__ import main
 from flows.artifacts.velocity import render_velocity
-from flows.refresh_velocity import choose_warehouses, refresh_velocity, refresh_warehouse
+from flows.refresh_velocity import choose_warehouses, refresh_velocity
+from flows.tasks.refresh_velocity import refresh_warehouse
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.velocity_report import ClassChange, Mover, VelocityReport, percent, ranges_of_days
 from sku_velocity.model.window import Window

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 
 from flows.artifacts.markdown import escape
-from flows.runtime.connections import Connections
-from flows.runtime.retries import PATIENT, outcome
 from sku_velocity.model.dead_letter import VALIDATION, LetterState, RejectGroup, Selection
-from sku_velocity.model.run import RunReport
 from sku_velocity.store import Store
 from sku_velocity.text import shorten
 
@@ -56,18 +52,3 @@ async def publish_open_rejects(store: Store, source: str) -> None:
     """Show what is left to do of a source: the open letters of what shows."""
     wanted = Selection(source=source, stage=VALIDATION, state=LetterState.OPEN, shows=True)
     await publish_rejects(store, source, f"open dead letters of {source}", wanted)
-
-
-@task(task_run_name="show rejects {report.label}", **PATIENT)
-async def show_rejects(connections: Connections, report: RunReport) -> None:
-    """Show what was rejected of one window."""
-    async with connections.store() as store:
-        title = f"rejects of {escape(report.label)} from {report.source}"
-        wanted = Selection(run=report.flow_run_id, stage=VALIDATION, state=LetterState.OPEN)
-        await publish_rejects(store, report.source, title, wanted)
-
-
-async def publish_window_rejects(connections: Connections, report: RunReport, retries: int) -> None:
-    """Show what was rejected of a window, where anything was."""
-    if report.rejected:
-        await outcome(show_rejects.with_options(retries=retries).submit(connections, report))

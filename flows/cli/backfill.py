@@ -17,7 +17,8 @@ from flows import backfill as backfilling
 from flows.cli.next_steps import Words
 from flows.cli.status import print_standings, standing_as_json
 from flows.cli.terminal import NOT_PUBLISHED, PUBLISHED, silence_prefect, without_password
-from flows.sync_velocity import MAX_REJECT_RATIO
+from flows.runtime.progress import window_listener
+from flows.tasks.window import MAX_REJECT_RATIO
 from sku_velocity.model.run import UnknownSku
 from sku_velocity.model.status import Standing
 from sku_velocity.model.window import Window
@@ -153,7 +154,7 @@ def backfill(
     if dry_run:
         return _show_plan(backfilling.backfill.validate_parameters(request), as_json=report_as_json)
     if not report_as_json:
-        backfilling.window_listener.set(_print_window)
+        window_listener.set(_print_window)
     state, ended = asyncio.run(_run(request))
     if isinstance(ended, BaseException):
         raise ended

@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.cli.terminal import silence_prefect, without_password
-from flows.refresh_velocity import DEFAULTS, REPORTS, refresh_velocity
+from flows.refresh_velocity import refresh_velocity
+from flows.tasks.refresh_velocity import DEFAULTS, REPORTS
 from sku_velocity.model.velocity_report import VelocityReport, percent
 from sku_velocity.text import printable
 

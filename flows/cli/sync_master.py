@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from flows.cli.terminal import run_to_the_end, silence_prefect, without_password
 from flows.runtime.retries import CHUNK_RETRIES
 from flows.sync_sku_master import sync_sku_master
-from flows.sync_velocity import MAX_REJECT_RATIO
+from flows.tasks.window import MAX_REJECT_RATIO
 
 
 def sync_master(

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 from prefect import task
 
+from flows.artifacts.velocity import publish_velocity
 from flows.runtime.connections import Connections, Outlet
 from flows.runtime.retries import PATIENT, outcome
+from flows.runtime.schedule import scheduled_start
+from flows.tasks.push import push_velocity
 from sku_velocity.errors import VelocityError
 from sku_velocity.model.calendar import zone_of
 from sku_velocity.model.run import RunReport
+from sku_velocity.model.velocity_report import VelocityReport
+from sku_velocity.steps.push import ClassPush
+from sku_velocity.steps.refresh_velocity import Order, refresh
+from sku_velocity.store import Store
+from sku_velocity.velocity.figures import Thresholds
 
 
 @task(task_run_name="refresh velocity of {report.warehouse}", **PATIENT)
@@ -18,7 +27,6 @@ async def refresh_published(
     connections: Connections, report: RunReport, time_zone: str, outlet: Outlet | None
 ) -> None:
     """Work out a warehouse's velocity, and tell the slotting engine of the classes that changed."""
-    from flows.refresh_velocity import push_classes, refresh_warehouse  # pandas takes a second to import
 
     day = last_day(report.end or datetime.now(UTC), time_zone)
     async with connections.store() as store:
@@ -51,3 +59,36 @@ async def refreshed(
 def last_day(moment: datetime, time_zone: str) -> date:
     """The last local day that is over at a moment."""
     return moment.astimezone(zone_of(time_zone)).date() - timedelta(days=1)
+
+
+DEFAULTS = Thresholds()
+
+
+REPORTS = "reports"
+
+
+async def refresh_warehouse(
+    store: Store,
+    source: str,
+    warehouse: str,
+    as_of: date | None = None,
+    time_zone: str = "UTC",
+    thresholds: Thresholds = DEFAULTS,
+    reports: str = REPORTS,
+) -> VelocityReport:
+    """Refresh one warehouse's velocity and show it: to be awaited in any flow or task that has a store open.
+
+    `as_of` is a local day of `time_zone`; None is the day before the one on which the run was due. Raises
+    what `sku_velocity.steps.refresh_velocity.refresh` raises.
+    """
+    day = as_of or scheduled_start().astimezone(zone_of(time_zone)).date() - timedelta(days=1)
+    outcome = await refresh(store, Order(source, warehouse, day, time_zone, thresholds, Path(reports)))
+    await publish_velocity(outcome)
+    return outcome.report
+
+
+async def push_classes(outlet: Outlet, source: str, warehouse: str) -> ClassPush:
+    """Tell a slotting engine of those of a warehouse's current classes that it does not know."""
+    async with outlet.store() as store:
+        classes = await store.current_classes(source, warehouse)
+    return await push_velocity(outlet, source, classes)
