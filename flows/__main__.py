@@ -20,12 +20,13 @@ from blocks.shared_pace import create_shared_limit
 from blocks.slotting import ENGINE_TOKEN_VARIABLE, SlottingEngine, find_engine
 from blocks.store import STORE_VARIABLE, VelocityStore, find_store
 from blocks.wms import WmsSource, find_source
-from flows.cli.backfill import backfill, status
+from flows.cli.backfill import backfill
 from flows.cli.check_source import SourceCheck, print_check
 from flows.cli.check_source import check_source as try_source
 from flows.cli.dead_letters import app as dead_letters
 from flows.cli.prune import prune
 from flows.cli.replay import replay
+from flows.cli.status import status
 from flows.cli.sync_master import sync_master
 from flows.cli.sync_warehouses import sync_many
 from flows.cli.terminal import (

@@ -3,7 +3,8 @@
 from simulator.dialect import DIALECTS, Dialect, JsonAnswer, OffsetQuery
 from simulator.faults import Fault
 from simulator.items import ITEMS, make_items
-from simulator.records import GroundTruth, Row, ground_truth, load_rows
+from simulator.records import GroundTruth, ground_truth, load_rows
+from simulator.row import Row
 from simulator.scenario import Change, Scenario
 from simulator.server import EngineServer, Server, serve, serve_engine
 from simulator.slotting import EngineScenario

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from simulator.dialect import Page, Question
 from simulator.items import ITEMS, WAREHOUSES, item_rows, make_new_items
-from simulator.records import Row, load_rows, make_newcomers
+from simulator.records import load_rows, make_newcomers
+from simulator.row import Row
 from simulator.scenario import Change, Scenario
 
 MAX_VIEWS = 256

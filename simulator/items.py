@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from simulator.records import Row, alias_of, sku_of
+from simulator.records import alias_of, sku_of
+from simulator.row import Row
 
 ITEMS = "/items"  # the path they are asked at, and the name under which they are kept: no warehouse bears it
 WAREHOUSES = "/warehouses"  # likewise, the list of the warehouses

@@ -17,26 +17,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from simulator.dialect import put
+from simulator.row import Row
 from simulator.scenario import Scenario
 
 SKU_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 MEAN_UNITS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One record: its JSON `body`, and what it says, or said before it was broken.
-
-    `at` is the instant, in UTC, by which a window selects it; `defect` names what is wrong with it.
-    """
-
-    body: bytes
-    movement_id: str
-    sku_id: str
-    warehouse_id: str
-    units_moved: int
-    at: datetime
-    defect: str | None = None
 
 
 @dataclass(frozen=True)

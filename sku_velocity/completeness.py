@@ -10,11 +10,10 @@ last there is. Where the order is not fixed, record ids show it: as many ids as 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from sku_velocity.model.chunk import BatchResult, ChunkState
-from sku_velocity.model.run import REJECTS, Check, SyncRun, Verdict
+from sku_velocity.model.run import REJECTS, Check, LastLook, SyncRun, Verdict
 
 LANDED = "every chunk landed"
 PAGES = "pages hold what the total promises"
@@ -27,21 +26,6 @@ ITEMS = "the master holds items"
 SHOWN_NAMES = 5
 ARITHMETIC = "fetched = loaded + rejected + trimmed + filtered"
 MENDED_BY_REREADING = frozenset({PAGES, SEAMS, ENDS, TOTAL, IDS, NAMES})
-
-
-@dataclass(frozen=True)
-class LastLook:
-    """What the source says once all chunks have landed.
-
-    `total` is the number of records now; `ends_agree` whether the window's ends, read again, are what they
-    were; `repeated_ids` how many record ids were read more than once; `contested_names` the ids
-    and aliases that more than one item of a master claims. None: the source does not allow it.
-    """
-
-    total: int | None = None
-    ends_agree: bool | None = None
-    repeated_ids: int | None = None
-    contested_names: Sequence[str] | None = None
 
 
 def prove(

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from simulator.records import Row
+from simulator.row import Row
 from simulator.scenario import Scenario
 from simulator.server import Server
 from sku_velocity.completeness import verdict_of

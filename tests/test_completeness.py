@@ -12,14 +12,13 @@ from sku_velocity.completeness import (
     PAGES,
     SEAMS,
     TOTAL,
-    LastLook,
     calls_for_rereading,
     prove,
     suspects,
     verdict_of,
 )
 from sku_velocity.model.chunk import BatchResult, Chunk, ChunkState
-from sku_velocity.model.run import REJECTS, Check, SyncRun, Verdict
+from sku_velocity.model.run import REJECTS, Check, LastLook, SyncRun, Verdict
 from sku_velocity.model.window import Window
 from sku_velocity.source.paging import plan_chunks
 

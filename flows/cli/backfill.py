@@ -1,4 +1,4 @@
-"""The commands of whoever owns the pipeline: `status` and `backfill` of `python -m flows`."""
+"""The command `python -m flows backfill`."""
 
 from __future__ import annotations
 
@@ -14,57 +14,13 @@ from rich.console import Console
 from blocks.store import find_store
 from blocks.wms import find_source
 from flows import backfill as backfilling
-from flows.cli.next_steps import Words
-from flows.cli.status import print_standings, standing_as_json
 from flows.cli.terminal import NOT_PUBLISHED, PUBLISHED, silence_prefect, without_password
 from flows.runtime.progress import window_listener
 from flows.tasks.window import MAX_REJECT_RATIO
 from sku_velocity.model.run import UnknownSku
-from sku_velocity.model.status import Standing
 from sku_velocity.model.window import Window
 from sku_velocity.steps.backfill import BackfillReport, Reading, WindowOutcome, check_backfill, in_order
 from sku_velocity.steps.export import Destination
-
-
-def status(
-    *,
-    source: str | None = None,
-    warehouse: str | None = None,
-    token_env: str | None = None,
-    store: str | None = None,
-    report_as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
-) -> int:
-    """Show how each warehouse stands: its last run, rows, rejects, lag, gaps, open runs, and what to do next.
-
-    It reads the store alone and ends with 0, however things stand.
-
-    Parameters
-    ----------
-    source
-        Only this one: a wms-source block's name, or the path of a spec file (.yaml); the commands to run next
-        name it so. Default: all, and the commands expect a block of the source's own name.
-    warehouse
-        Only this one. Default: all.
-    token_env
-        The environment variable that the commands to run next take the token from.
-    store
-        A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
-    report_as_json
-        Print it as JSON, in one line.
-    """
-    words = Words(source, token_env, without_password(store))
-
-    async def read() -> list[Standing]:
-        name = (await find_source(source)).spec.name if source else None
-        async with (await find_store(words.store)).get_store() as opened:
-            return await opened.standings(name, warehouse)
-
-    standings, now = asyncio.run(read()), datetime.now(UTC)
-    if report_as_json:
-        print(json.dumps([standing_as_json(each, now, words) for each in standings]))
-    else:
-        print_standings(standings, now, words, Console())
-    return 0
 
 
 def backfill(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from blocks.store import find_store
+from blocks.wms import find_source
 from flows.cli.next_steps import Words, next_steps
+from flows.cli.terminal import without_password
 from sku_velocity.model.run import RunState
 from sku_velocity.model.status import LastRun, OpenRun, Standing
 from sku_velocity.model.window import Window, iso
@@ -152,3 +158,44 @@ def _open_run(run: OpenRun, now: datetime) -> dict[str, Any]:
 def _window(window: Window) -> dict[str, str] | None:
     """A window's bounds, or None for all there is."""
     return None if window.is_everything else {"start": iso(window.start), "end": iso(window.end)}
+
+
+def status(
+    *,
+    source: str | None = None,
+    warehouse: str | None = None,
+    token_env: str | None = None,
+    store: str | None = None,
+    report_as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Show how each warehouse stands: its last run, rows, rejects, lag, gaps, open runs, and what to do next.
+
+    It reads the store alone and ends with 0, however things stand.
+
+    Parameters
+    ----------
+    source
+        Only this one: a wms-source block's name, or the path of a spec file (.yaml); the commands to run next
+        name it so. Default: all, and the commands expect a block of the source's own name.
+    warehouse
+        Only this one. Default: all.
+    token_env
+        The environment variable that the commands to run next take the token from.
+    store
+        A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
+    report_as_json
+        Print it as JSON, in one line.
+    """
+    words = Words(source, token_env, without_password(store))
+
+    async def read() -> list[Standing]:
+        name = (await find_source(source)).spec.name if source else None
+        async with (await find_store(words.store)).get_store() as opened:
+            return await opened.standings(name, warehouse)
+
+    standings, now = asyncio.run(read()), datetime.now(UTC)
+    if report_as_json:
+        print(json.dumps([standing_as_json(each, now, words) for each in standings]))
+    else:
+        print_standings(standings, now, words, Console())
+    return 0

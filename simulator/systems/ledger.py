@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from simulator.dialect import BadQuestionError
-from simulator.records import Row
+from simulator.row import Row
 
 Columns = dict[str, Any]
 EVERY = 3  # after so many movements comes a line that is none

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from simulator.dialect import BadQuestionError, Call, Reply
-from simulator.records import Row
+from simulator.row import Row
 from simulator.systems.doors import BEARER, Door
 from simulator.systems.ledger import Columns, Ledger, Line, mixed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -212,3 +212,18 @@ class Ending:
     def is_published(self) -> bool:
         """Whether the run shows, or showed until a later one took its place."""
         return self.state in (RunState.PUBLISHED, RunState.SUPERSEDED)
+
+
+@dataclass(frozen=True)
+class LastLook:
+    """What the source says once all chunks have landed.
+
+    `total` is the number of records now; `ends_agree` whether the window's ends, read again, are what they
+    were; `repeated_ids` how many record ids were read more than once; `contested_names` the ids
+    and aliases that more than one item of a master claims. None: the source does not allow it.
+    """
+
+    total: int | None = None
+    ends_agree: bool | None = None
+    repeated_ids: int | None = None
+    contested_names: Sequence[str] | None = None

@@ -9,12 +9,11 @@ from functools import partial
 
 import httpx
 
-from sku_velocity.completeness import LastLook
 from sku_velocity.errors import NoSuchPageError, SourceMappingError
 from sku_velocity.http.exchange import Tally
 from sku_velocity.model.chunk import BatchResult, Page, PageResult
 from sku_velocity.model.master import Master
-from sku_velocity.model.run import MasterVersion, SyncRun
+from sku_velocity.model.run import LastLook, MasterVersion, SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.source.client import Answer, SourceClient
 from sku_velocity.source.envelope import checked_count, read_count

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from sku_velocity.completeness import LastLook, calls_for_rereading, prove, suspects
+from sku_velocity.completeness import calls_for_rereading, prove, suspects
 from sku_velocity.http.exchange import Tally
 from sku_velocity.model.chunk import BatchResult, Chunk, ChunkState, PageResult
 from sku_velocity.model.movement import DeadLetter
-from sku_velocity.model.run import Check, MasterVersion, Plan, SyncRun, UnknownSku
+from sku_velocity.model.run import Check, LastLook, MasterVersion, Plan, SyncRun, UnknownSku
 from sku_velocity.process.loop_lag import LoopHealth
 from sku_velocity.source.paging import plan_chunks
 from sku_velocity.source.spec import PagingSpec

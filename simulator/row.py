@@ -1,0 +1,22 @@
+"""One row of the simulated WMS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record: its JSON `body`, and what it says, or said before it was broken.
+
+    `at` is the instant, in UTC, by which a window selects it; `defect` names what is wrong with it.
+    """
+
+    body: bytes
+    movement_id: str
+    sku_id: str
+    warehouse_id: str
+    units_moved: int
+    at: datetime
+    defect: str | None = None
