@@ -41,8 +41,6 @@ from sku_velocity.store import Store
 NAMED_WINDOWS = 5  # in a state's message; all of them stand in the table
 SETTLE_MINUTES = 10
 OURS = frozenset({"source", "warehouse", "start", "end", "store", "token_env", "resume"})
-
-
 WarehouseName = Annotated[str, Field(min_length=1)]
 
 

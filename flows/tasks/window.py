@@ -32,11 +32,7 @@ STARVED_LOOP = (
     "The event loop woke its tasks %d ms late (99th percentile): the process has too little of a core, so "
     "its pace and its timeouts suffer. Give it more, or lower pace.max_concurrency."
 )
-
-
 REPAIRS = 2
-
-
 MAX_REJECT_RATIO = 0.05
 
 

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.acme import TOKEN
-from tests.prefect_api import ask
-from tests.prefect_fixtures import CHECKOUT, PrefectServer
-from tests.waiting import until
+from tests.support.acme import TOKEN
+from tests.support.checkout import CHECKOUT
+from tests.support.prefect_api import ask
+from tests.support.prefect_server import PrefectServer
+from tests.support.waiting import until
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 

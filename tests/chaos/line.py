@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.prefect_fixtures import free_port
+from tests.support.ports import free_port
 
 HOST = "127.0.0.1"
 PIECE = 65536  # bytes

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.prefect_fixtures import free_port
+from tests.support.ports import free_port
 
 SUBNET = "10.213.0"  # of the namespaces alone: nothing of it is seen outside
 CLONE_NEWNET = 0x40000000

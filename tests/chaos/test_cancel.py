@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 
 from demo.prefect_client import prefect_client
-from tests.acme import TOKEN, wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.flow_process import FINAL, states_of_tasks
 from tests.chaos.truth import landed_in, seen_content, true_content
 from tests.chaos.windows import wait_until
-from tests.operator_fixtures import end_worker
-from tests.prefect_fixtures import CHECKOUT, PrefectServer
-from tests.waiting import until
+from tests.support.acme import TOKEN, wms
+from tests.support.checkout import CHECKOUT
+from tests.support.operator import end_worker
+from tests.support.prefect_server import PrefectServer
+from tests.support.waiting import until
 
 POOL = "cancelled"
 GRACE = 25.0  # seconds

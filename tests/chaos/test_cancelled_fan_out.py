@@ -11,11 +11,11 @@ import pytest
 
 from blocks.shared_pace import create_shared_limit
 from sku_velocity.http.spec import PaceSpec
-from tests.acme import spec_file, wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.truth import seen_content, true_content
-from tests.operator_fixtures import Operator
-from tests.waiting import until
+from tests.support.acme import spec_file, wms
+from tests.support.operator import Operator
+from tests.support.waiting import until
 
 WAREHOUSES = ("WH-01", "WH-02")
 WEEK = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-08T00:00:00Z"}

@@ -12,10 +12,10 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.states import Pending
 
-from tests.acme import spec_file, wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.truth import seen_content, true_content
-from tests.test_choose_window import execute, schedule
+from tests.support.acme import spec_file, wms
+from tests.support.scheduled_runs import execute, schedule
 
 HOUR = timedelta(hours=1)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.acme import wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.flow_process import Shell
 from tests.chaos.truth import landed_in, runs_in, seen_content, true_content
 from tests.chaos.windows import wait_until
-from tests.prefect_fixtures import PrefectServer
+from tests.support.acme import wms
+from tests.support.prefect_server import PrefectServer
 
 RECORDS = 2000  # in 20 chunks
 MOMENTS = 5

@@ -24,13 +24,13 @@ from simulator.scenario import Scenario
 from simulator.server import Server, serve
 from simulator.stats import count_busiest_second
 from sku_velocity.http.spec import PaceSpec
-from tests.acme import TOKEN, spec_file, wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.machines import Machine, Network, kill_flow_run, network, postgresql_at
 from tests.chaos.truth import seen_content, true_content
-from tests.operator_fixtures import Operator
-from tests.prefect_fixtures import PrefectServer
-from tests.waiting import until
+from tests.support.acme import TOKEN, spec_file, wms
+from tests.support.operator import Operator
+from tests.support.prefect_server import PrefectServer
+from tests.support.waiting import until
 
 RATE = 60  # requests/s, of all machines together
 WAREHOUSES = tuple(f"WH-{number:02}" for number in range(1, 13))

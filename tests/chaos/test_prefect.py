@@ -11,13 +11,13 @@ import httpx
 import pytest
 
 from demo.prefect_client import prefect_client
-from tests.acme import wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.flow_process import Shell, ending, states_of_tasks
 from tests.chaos.line import Line
 from tests.chaos.truth import landed_in, runs_in, seen_content, true_content
 from tests.chaos.windows import wait_until
-from tests.prefect_fixtures import PrefectServer
+from tests.support.acme import wms
+from tests.support.prefect_server import PrefectServer
 
 GRACE = 150.0  # seconds, on a busy machine; Prefect's own exit would take several for each event
 

@@ -18,7 +18,7 @@ from sku_velocity.errors import (
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.truth import seen_content, true_content
 from tests.chaos.windows import WindowRun
-from tests.prefect_fixtures import free_port
+from tests.support.ports import free_port
 
 TIMEOUTS = ("timeouts", {"connect": 2, "read": 0.5, "total": 1})
 STRUCK = 500  # the offset whose page fails until the fault is cleared

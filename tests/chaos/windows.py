@@ -15,7 +15,7 @@ from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader
 from sku_velocity.store import Store
-from tests.steps_driver import no_sleep, read_whole
+from tests.support.steps_driver import no_sleep, read_whole
 
 PATIENCE = 120.0  # seconds
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from tests.chromium import CHROMIUM, MISSING
+from tests.support.chromium import CHROMIUM, MISSING
 
 PATIENCE = 120_000  # milliseconds; a worker starts a process for each run
 WIDTH, HEIGHT = 1280, 900

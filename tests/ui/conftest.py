@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.prefect_fixtures import PrefectServer
+from tests.support.prefect_server import PrefectServer
 from tests.ui.browser import chromium, page_of
 from tests.ui.pages import PrefectUi
 from tests.ui.pictures import Take, picture_of

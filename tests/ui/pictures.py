@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page
 
+from tests.support.waiting import until
 from tests.ui.browser import WIDTH
-from tests.waiting import until
 
 COLOURS = 256  # a third of the bytes; no eye sees the difference
 

@@ -13,10 +13,10 @@ from playwright.sync_api import expect
 from demo.__main__ import page_of_run
 from simulator.faults import Fault
 from simulator.server import Server
-from tests.acme import wms
-from tests.operator_fixtures import SYNC_VELOCITY, Operator
-from tests.prefect_api import Found, ask
-from tests.prefect_fixtures import PrefectServer
+from tests.support.acme import wms
+from tests.support.operator import SYNC_VELOCITY, Operator
+from tests.support.prefect_api import Found, ask
+from tests.support.prefect_server import PrefectServer
 from tests.ui.pages import PrefectUi
 from tests.ui.pictures import Take
 

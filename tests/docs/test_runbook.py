@@ -1,0 +1,217 @@
+"""docs/runbook.md tells the truth: each command in it runs, and each section that it points to is there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import signal
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.exceptions import TerminationSignal
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Running
+
+from flows.__main__ import main
+from flows.cli.terminal import told_of
+from simulator.faults import Fault
+from simulator.items import make_items
+from simulator.scenario import Scenario
+from simulator.server import EngineServer, Server, serve, serve_engine
+from simulator.slotting import EngineScenario
+from sku_velocity.http.tls import refused_certificate
+from tests.support.acme import TOKEN, spec_of
+from tests.support.acme_flow import sync
+from tests.support.checkout import CHECKOUT
+from tests.support.engine import ENGINE_TOKEN
+from tests.support.ports import free_port
+from tests.support.prefect_server import PrefectServer
+
+RUNBOOK = CHECKOUT / "docs" / "runbook.md"
+PAGE = re.sub(r"<!--.*?-->", "", RUNBOOK.read_text(), flags=re.DOTALL)
+TEXT = " ".join(PAGE.split())
+BLOCKS = re.findall(r"```console\n(.*?)```", PAGE, flags=re.DOTALL)
+LINES = [line for block in BLOCKS for line in block.splitlines()]
+COMMANDS = list(dict.fromkeys(line.removeprefix("$ ") for line in LINES))
+PYTHON = ".venv/bin/python"
+# Other tests have blocks of the runbook's own names.
+BLOCK_NAMES = {name: f"runbook-{name}" for name in ("wms", "erp", "slots", "velocity")}
+WMS, ERP, SLOTS, VELOCITY = BLOCK_NAMES.values()
+DAY = {"start": "2026-03-04T00:00:00Z", "end": "2026-03-05T00:00:00Z"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A WMS and ERP, a slotting engine, the blocks that name them, and the Prefect server that has these."""
+
+    server: Server
+    engine: EngineServer
+    environment: dict[str, str]
+
+    def run(self, command: str) -> int:
+        """Run a command of the runbook; give its exit code. Raises ValueError where it is none we know."""
+        words = [BLOCK_NAMES.get(word, word) for word in shlex.split(command)]
+        if "RUN" in words:
+            words = [self._broken_run(words) if word == "RUN" else word for word in words]
+        match words:
+            case [".venv/bin/python", "-m", "flows", *rest]:
+                return main(rest)
+            case [".venv/bin/prefect", *rest]:
+                return self._start("-m", "prefect", *rest)
+            case [".venv/bin/python", "-c", _] if 'execute("VACUUM")' in command:
+                return self._start(*words[1:])
+        raise ValueError(f"the runbook's test does not know how to run: {command}")
+
+    def _start(self, *words: str) -> int:
+        return subprocess.run([sys.executable, *words], env=self.environment).returncode
+
+    def _broken_run(self, words: list[str]) -> str:
+        if words[0].endswith("prefect"):
+            return stuck_run()
+        if "--push" in words:
+            self.engine.play(EngineScenario(token=ENGINE_TOKEN, faults=(Fault("401", 0, times=1),)))
+            state, report = self.sync(push=SLOTS)
+            assert state.name == "PushFailed"
+        else:
+            state, report = self.sync(Fault("401", 99, times=1))
+            assert state.name == "Incomplete"
+        run: str = report.flow_run_id
+        return run
+
+    def sync(self, *faults: Fault, **parameters: Any) -> Any:
+        """Read a day of the WMS, with such faults; give the state and what it ended with."""
+        self.server.play(replace(self.server.simulator.scenario, faults=faults))
+        return sync(WMS, VELOCITY, token_env=None, **DAY, **parameters)
+
+
+def stuck_run() -> str:
+    """A run that Prefect takes to be under way."""
+
+    @flow(name="sync-velocity")
+    async def never_ends() -> None:
+        pass
+
+    async def create() -> str:
+        async with get_client() as client:
+            return str((await client.create_flow_run(never_ends, state=Running())).id)
+
+    return asyncio.run(create())
+
+
+def write_specs(server: Server, engine: EngineServer, directory: Path) -> None:
+    window = {"window": {"params": {"start": "start", "end": "end"}}}
+    movements: dict[str, Any] = spec_of(server) | window
+    items = {key: value for key, value in movements.items() if key not in ("fields", "window")}
+    items |= {"name": "erp", "request": {"path": "/items"}, "items": {"aliases": "aliases"}}
+    slots = {"name": "slots", "base_url": engine.url, "pace": {"requests_per_second": 200}}
+    for name, spec in (("wms", movements), ("erp", items), ("slots", slots)):
+        (directory / f"{name}.yaml").write_text(yaml.safe_dump(spec))
+
+
+@pytest.fixture(scope="module")
+def setting(prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+    directory = tmp_path_factory.mktemp("operator")
+    scenario = Scenario(token=TOKEN, bad_ratio=0.02, items=make_items(20))
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        serve(scenario) as server,
+        serve_engine(EngineScenario(token=ENGINE_TOKEN)) as engine,
+    ):
+        write_specs(server, engine, directory)
+        patch.chdir(directory)
+        patch.setenv("WMS_TOKEN", TOKEN)
+        patch.setenv("SKU_VELOCITY_ENGINE_TOKEN", ENGINE_TOKEN)
+        patch.setenv("SKU_VELOCITY_STORE", "sqlite:///sku-velocity.db")
+        for block, spec in ((WMS, "wms.yaml"), (ERP, "erp.yaml")):
+            assert main(["save-source", block, "--spec", spec, "--token-env", "WMS_TOKEN"]) == 0
+        assert main(["save-engine", SLOTS, "--spec", "slots.yaml"]) == 0
+        assert main(["save-store", VELOCITY]) == 0
+        yield Setting(server, engine, os.environ | prefect_server.environment)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.removeprefix(f"{PYTHON} -m ")[:60])
+def test_each_command_of_the_runbook_runs(setting: Setting, command: str) -> None:
+    assert setting.run(command) == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("401@99x1", "chunks failed, nothing published; Retry reads only those"),
+        ("401@99x1", "token: HTTP 401; check the token, its rights, and auth in the spec"),
+        ("429:3600@99x1", "HTTP 429 asks to wait 3600 s altogether, more than the 600 s that"),
+    ],
+)
+def test_what_the_runbook_says_one_sees_is_what_one_sees(setting: Setting, fault: str, told: str) -> None:
+    ended, _ = setting.sync(Fault.parse(fault))
+    assert ended.name == "Incomplete" and told in ended.message and told in TEXT
+
+
+def test_what_it_says_one_sees_of_rejects_and_of_a_push_is_what_one_sees(setting: Setting) -> None:
+    ended, _ = setting.sync(max_reject_ratio=0.001)
+    for told in ("Nothing published: rejects within the limit", "mend the source or raise max_reject_ratio"):
+        assert told in ended.message and told in TEXT
+    setting.engine.play(EngineScenario(token=ENGINE_TOKEN, faults=(Fault("401", 0),)))
+    ended, _ = setting.sync(push=SLOTS)
+    for told in ("but not all pushed to slots", "Retry pushes only what is left"):
+        assert told in ended.message and told in TEXT
+
+
+def test_what_it_says_of_two_runs_at_once_is_what_one_sees(setting: Setting) -> None:
+    _, first = setting.sync()
+    _, newer = setting.sync()
+    assert first.published and newer.published
+    ended, told = setting.sync(resume=first.flow_run_id)
+    assert ended.is_completed() and told.requests == 0
+    for text in (ended.message, TEXT):
+        assert "A later run has superseded this one" in text
+
+
+def test_what_it_says_of_a_database_that_is_away_is_what_one_sees(setting: Setting) -> None:
+    away = f"postgresql://me@127.0.0.1:{free_port()}/velocity"
+    ended, told = sync(WMS, away, token_env=None, **DAY)
+    assert ended.is_failed() and str(told).startswith("store postgresql://")
+    for text in (str(told), TEXT):
+        assert "see that the database is up, then run again" in text
+
+
+def test_what_it_says_of_a_stop_and_of_a_wrong_clock_is_what_one_sees() -> None:
+    stop = TerminationSignal(signal.SIGTERM)
+    stop.add_note("go on with --resume …")
+    assert f"error: {told_of(stop)}" in TEXT
+    refused = ssl.SSLCertVerificationError()
+    refused.verify_code, refused.verify_message = 9, "not yet valid"
+    for told in (refused_certificate(refused), TEXT):
+        assert told and "the clock of this machine is wrong" in told
+
+
+def test_a_command_that_nobody_knows_how_to_run_is_refused(setting: Setting) -> None:
+    with pytest.raises(ValueError, match="does not know how to run: make coffee"):
+        setting.run("make coffee")
+
+
+def test_status_of_a_store_needs_no_prefect_server(setting: Setting) -> None:
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
+        assert main(["status"]) == 0
+
+
+def test_each_line_of_a_block_is_a_command_that_fits_in_this_checkout() -> None:
+    assert COMMANDS and all(line.startswith("$ .venv/bin/") for line in LINES)
+
+
+def test_each_symptom_leads_to_its_section() -> None:
+    sections = {
+        title.lower().replace(",", "").replace(" ", "-") for title in re.findall(r"^## (.+)$", PAGE, re.M)
+    }
+    assert set(re.findall(r"\]\(#([^)]+)\)", PAGE)) == sections

@@ -1,0 +1,58 @@
+"""docs/slotting.md tells the truth: what it shows is what is sent, and is understood when it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from datetime import UTC, datetime
+
+import yaml
+
+from sku_velocity.model.movement import MovementRow
+from sku_velocity.model.push import SkuClass, class_batch, movement_batch
+from sku_velocity.slotting.batches import Answer
+from sku_velocity.slotting.client import SlottingClient
+from sku_velocity.slotting.spec import EngineSpec, parse_engine
+from tests.support.checkout import CHECKOUT
+from tests.support.engine import engine_spec
+from tests.support.scripted_server import Reply, scripted
+
+TEXT = (CHECKOUT / "docs" / "slotting.md").read_text()
+RUN = "0199a0b1-0000-7000-8000-000000000000"
+ROWS: list[MovementRow] = [
+    (300, "m-4711", "SKU-1", "WH-01", 6, datetime(2026, 3, 1, 8, 30, tzinfo=UTC)),
+    (301, None, "SKU-2", "WH-01", 1, datetime(2026, 3, 1, 8, 31, tzinfo=UTC)),
+]
+
+
+def shown(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+def test_the_engine_that_is_described_is_the_default_one() -> None:
+    spec = parse_engine(yaml.safe_load(shown("yaml")[0]), "docs/slotting.md")
+    assert spec == EngineSpec(name="slots", base_url=spec.base_url)
+
+
+def test_the_request_that_is_shown_is_sent_and_the_answer_that_is_shown_is_understood() -> None:
+    head, body = shown("http")[0].split("\n\n")
+    answer_shown = shown("json")[1]
+
+    async def push(url: str) -> Answer:
+        async with SlottingClient.open(engine_spec(f"{url}/api"), None) as client:
+            return await client.push_movements(movement_batch("acme", RUN, "3-0", ROWS))
+
+    with scripted(Reply(207, answer_shown.encode())) as server:
+        answer = asyncio.run(push(server.url))
+    ((path, headers),) = server.requests
+    assert head.startswith(f"POST {path} HTTP/1.1\n")
+    for name in ("Content-Type", "Idempotency-Key"):
+        assert f"{name}: {headers[name]}" in head
+    assert json.loads(server.bodies[0]) == json.loads(body)
+    assert answer == Answer(("m-4711",), {f"{RUN}:301": "unknown SKU"})
+
+
+def test_the_classes_that_are_shown_are_sent() -> None:
+    batch = class_batch("acme", 0, [SkuClass("WH-01", "SKU-1", "A", "B", None)])
+    assert json.loads(batch.body) == json.loads(shown("json")[0])

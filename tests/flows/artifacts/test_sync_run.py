@@ -1,0 +1,130 @@
+"""What the UI shows is rendered from values, and shows hostile text as text."""
+
+import asyncio
+
+import pytest
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.artifacts.markdown import escape
+from flows.artifacts.sync_run import (
+    publish_batch,
+    publish_run,
+    render_batch,
+    render_push,
+    render_report,
+    render_table,
+)
+from flows.runtime.progress import Progress
+from sku_velocity.model.chunk import BatchResult, Chunk, ChunkState
+from sku_velocity.model.movement import DeadLetter, Reason
+from sku_velocity.model.run import MasterVersion, PushReport, SyncRun
+from sku_velocity.model.window import Window
+from sku_velocity.text import shorten
+from tests.support.ports import free_port
+from tests.support.reports import REPORT
+
+BATCH = BatchResult(
+    Chunk(12, 12_000, 1000, 1000),
+    ChunkState.LANDED,
+    next_offset=13_000,
+    attempts=2,
+    fetched=1000,
+    loaded=990,
+    rejected=9,
+    trimmed=1,
+    requests=3,
+    retried=1,
+    throttled=1,
+    seconds=1.234,
+)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "[click](javascript:alert(1))",
+        "<script>alert(1)</script>",
+        "![x](http://127.0.0.1/x.png)",
+        "a | b | c",
+        "# heading",
+        "`code`",
+        "https://evil.test",
+        "<https://evil.test>",
+        "&lt;b&gt;",
+        "**bold** _it_ ~~no~~",
+    ],
+)
+def test_markup_from_outside_is_shown_as_text(hostile: str) -> None:
+    shown = escape(hostile)
+    assert not any(mark in shown.replace("\\" + mark, "") for mark in "[]()<>`*_|#!~:")
+    assert "<" not in shown
+
+
+def test_control_characters_and_line_ends_become_spaces() -> None:
+    assert escape("a\r\nb\x1b[31mc\u202ed") == r"a b \[31mc d"
+
+
+def test_a_long_text_says_how_long_it_is() -> None:
+    assert shorten("x" * 5000, 10) == "xxxxxxxxxx… (5000 characters)"
+
+
+def test_a_batch_shows_its_counts_and_its_first_rejects_with_their_reasons() -> None:
+    letter = DeadLetter(12_034, '{"sku_id": "a|b"}', (Reason("sku_id", "must be"), Reason("", "no object")))
+    shown = render_batch(BATCH, [letter])
+    assert "| Rejected | 9 |" in shown and "| Task attempts | 2 |" in shown and "| Throttled | 1 |" in shown
+    row = shown.splitlines()[-1]
+    assert row.startswith(r"| 12034 | sku\_id\: must be; no object |") and r"a\|b" in row
+
+
+def test_a_batch_without_rejects_has_no_table_of_them() -> None:
+    assert "rejects" not in render_batch(BATCH, [])
+
+
+def test_a_run_is_a_row_per_batch() -> None:
+    failed = BatchResult(Chunk(1, 0, 5, 5), ChunkState.FAILED, 0, error="HTTP 500 <b>" + "x" * 900)
+    rows = render_table([BATCH, failed])
+    assert [row["positions"] for row in rows] == ["12000-12999", "0-4"]
+    assert rows[0]["loaded"] == 990 and rows[0]["error"] == ""
+    assert rows[1]["state"] == "failed" and "<b>" not in rows[1]["error"] and len(rows[1]["error"]) < 400
+
+
+def test_a_report_shows_the_verdict_the_proof_and_the_drift() -> None:
+    shown = render_report(REPORT)
+    assert "| Loop lag p99, ms | 7 |" in shown
+    assert shown.startswith(r"# WH\-01 from acme: incomplete, nothing published")
+    assert "| the total stood still | **no** | 1000 before, 1001 after |" in shown
+    assert "2026-03-01T00:00:00Z/2026-03-02T00:00:00Z" in shown and "- colour: 7" in shown
+
+
+def test_a_report_tells_which_version_of_the_master_mapped_it() -> None:
+    version = MasterVersion(source="erp", version="0198")
+    shown = render_report(REPORT.model_copy(update={"master": version, "unknown_skus": 3}))
+    assert "SKUs mapped by the master erp, version `0198`: 3 unknown to it" in shown
+
+
+def test_the_artifacts_keys_are_keys_to_prefect() -> None:
+    for name in ("batches", "summary", "progress"):
+        assert ArtifactCreate(key=f"{REPORT.source}-{name}").key
+
+
+def test_a_push_shows_what_was_taken_and_why_chunks_failed() -> None:
+    errors = ["3 (300-399): slots: HTTP 401; it says: <b>who?</b>"]
+    report = PushReport(
+        engine="slots", chunks=10, failed_chunks=[3], accepted=880, rejected=20, requests=12, errors=errors
+    )
+    shown = render_push(SyncRun("0199", "acme", "<b>WH</b>", Window.everything(), 1000), report)
+    assert "9 of 10 chunks" in shown and "| Accepted | 880 |" in shown and "HTTP 401" in shown
+    assert "<b>" not in shown and "Retry pushes only what is left" in shown
+
+
+@pytest.mark.filterwarnings("ignore:Artifact creation outside:FutureWarning")  # no run is needed to see it
+def test_what_prefect_does_not_take_to_be_shown_fails_nothing() -> None:
+    async def show() -> None:
+        await publish_batch(BATCH, [])
+        await publish_run(REPORT, [BATCH])
+        bar = await Progress.start("acme", "WH-01", 0, 1)
+        await bar.finish(1, 1)
+
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
+        asyncio.run(show())

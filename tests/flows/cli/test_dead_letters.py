@@ -1,0 +1,219 @@
+"""The commands on dead letters: what they list, export and discard, and what hostile text does to them."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import getpass
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.__main__ import main
+from sku_velocity.model.dead_letter import KeptLetter, Selection
+from sku_velocity.model.movement import DeadLetter, Reason
+from sku_velocity.steps.dead_letter_export import COLUMNS, Format, defused, lines
+from sku_velocity.store import Store
+from tests.support.dead_letters import land_run, ledger_of, letter
+
+# Markdown, HTML, a formula, rich's markup, an emoji's name, steering of a terminal, a quote and a line's end.
+HOSTILE = '=1+1|[bold]b[/]<script>:smile:\x1b[31m\u202e\x9b2J",\r\n\x07\ud800'
+WHY = (Reason("sku_id", f"must not be {HOSTILE}"),)
+STEERING = set("\x1b\x07\x9b\u202e\x00")
+
+
+def command(url: str, *words: str) -> int:
+    return main(["dead-letters", *words, "--store", url])
+
+
+def fill(url: str) -> None:
+    """A run that shows with two letters, one that was superseded, and one that is not published."""
+
+    async def run() -> None:
+        async with Store.open(url) as store:
+            await land_run(store, "old", {1: letter(1)})
+            await land_run(store, "new", {3: letter(3), 12: DeadLetter(12, json.dumps([HOSTILE]), WHY)})
+            await land_run(store, "other", {5: letter(5)}, shown=False, warehouse="=WH-02")
+
+    asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store that is filled once, for those who only read it."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('letters')}/store.db"
+    fill(url)
+    return url
+
+
+def kept(url: str, **wanted: Any) -> list[KeptLetter]:
+    async def run() -> list[KeptLetter]:
+        async with Store.open(url) as store:
+            return await store.letters.read(Selection(**wanted))
+
+    return asyncio.run(run())
+
+
+def listed(url: str, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, list[tuple[str, int]]]:
+    """The run and position of each letter that is listed, of those that show and of those apart."""
+    capsys.readouterr()
+    assert command(url, "list", "--json", *words) == 0
+    told = json.loads(capsys.readouterr().out)
+    return {kind: [(each["run"], each["position"]) for each in told[kind]["letters"]] for kind in told}
+
+
+def test_letters_of_what_shows_are_listed_apart_from_the_others(
+    store_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(store_url)
+    found = listed(store_url, capsys)
+    assert found == {"showing": [("new", 3), ("new", 12)], "apart": [("other", 5), ("old", 1)]}
+    assert command(store_url, "list") == 0
+    told = capsys.readouterr().out
+    assert "2 open of windows that show" in told and "2 open of runs that do not show" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["--reason", "UNITS_MOVED: must be a whole"], [("new", 3)]),
+        (["--reason", "</script>"], []),
+        (["--reason", "must not be =1+1|[bold]"], [("new", 12)]),
+        (["--reason", "\x1b[31m\u202e"], [("new", 12)]),
+        (["--reason", "%"], []),
+        (["--run", "new", "--source", "acme", "--warehouse", "WH-01"], [("new", 3), ("new", 12)]),
+        (["--source", "nowhere"], []),
+        (["--start", "2026-03-01T00:00:20Z"], []),
+        (["--end", "2026-03-01T00:00:01Z"], [("new", 3), ("new", 12)]),
+        (["--stage", "push"], []),
+        (["--state", "discarded"], []),
+        (["--limit", "1"], [("new", 3)]),
+    ],
+)
+def test_a_filter_leaves_what_fits_it(
+    filled: str, capsys: pytest.CaptureFixture[str], words: list[str], found: list[tuple[str, int]]
+) -> None:
+    assert listed(filled, capsys, *words)["showing"] == found
+
+
+def test_a_reason_is_found_in_any_case_on_postgresql_too(
+    postgresql_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(postgresql_url)
+    assert listed(postgresql_url, capsys, "--reason", "MUST NOT BE =1+1|[bold]")["showing"] == [("new", 12)]
+
+
+def test_a_discard_keeps_who_when_and_why_and_the_record_counts_as_rejected(
+    store_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(store_url)
+    assert command(store_url, "discard", "--run", "new", "--reason", "units", "--note", "test rig") == 0
+    assert capsys.readouterr().out == "1 discarded\n"
+    given_up, other = kept(store_url, run="new")
+    assert given_up.state == "discarded" and given_up.change and other.state == "open"
+    assert (given_up.change.by, given_up.change.note) == (getpass.getuser(), "test rig")
+    assert asyncio.run(ledger_of(store_url, "new")) == (20, 18, 2, 0, 0)
+    assert command(store_url, "discard", "--run", "new", "--note", "again", "--who", HOSTILE[:3]) == 0
+    assert kept(store_url, run="new")[0] == given_up and kept(store_url, run="new")[1].state == "discarded"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["discard", "--note", "all of them"], "say which"),
+        (["discard", "--run", "new", "--note", " "], "--note is empty"),
+        (["discard", "--run", "new"], "--note"),
+        (["show", "new", "4"], "no dead letter of stage validation at position 4"),
+        (["list", "--start", "2026-03-02T00:00:00Z", "--end", "2026-03-01T00:00:00Z"], "after its start"),
+        (["list", "--state", "lost"], "--state"),
+        (["export", "--to", "/nowhere/letters.csv"], "cannot be written"),
+    ],
+)
+def test_bad_usage_ends_with_2_and_one_line(
+    filled: str, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    assert command(filled, *words) == 2
+    line = capsys.readouterr().err.strip()
+    assert told in line and "\n" not in line
+
+
+def test_no_hostile_text_steers_the_terminal_or_is_taken_for_markup(
+    filled: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    assert command(filled, "list") == 0
+    assert command(filled, "show", "new", "12") == 0
+    told = capsys.readouterr().out
+    assert told.count("[bold]b[/]<script>:smile:") == 3 and not STEERING & set(told)
+
+
+def test_one_letter_is_shown_with_its_record_to_the_letter(
+    store_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(store_url)
+    assert command(store_url, "show", "new", "12", "--json") == 0
+    told = capsys.readouterr().out
+    assert told.isascii() and json.loads(told)["raw"] == json.dumps([HOSTILE])
+
+
+def exported(url: str, path: Path, form: str) -> list[dict[str, Any]]:
+    assert command(url, "export", "--format", form, "--to", str(path)) == 0
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file)) if form == "csv" else [json.loads(line) for line in file]
+
+
+def test_json_lines_hold_all_letters_exactly(store_url: str, tmp_path: Path) -> None:
+    fill(store_url)
+    found = exported(store_url, tmp_path / "letters.jsonl", "jsonl")
+    again = [
+        DeadLetter(
+            each["position"],
+            each["raw"],
+            tuple(Reason(why["field"], why["message"]) for why in each["reasons"]),
+        )
+        for each in found
+    ]
+    assert again == [each.letter for each in kept(store_url)] and len(again) == 4
+    assert [(each["run"], each["shows"], each["run_state"]) for each in found] == [
+        ("other", False, "incomplete"),
+        ("old", False, "superseded"),
+        ("new", True, "published"),
+        ("new", True, "published"),
+    ]
+
+
+def test_csv_comes_back_whole_once_the_quotes_in_front_are_taken_off(store_url: str, tmp_path: Path) -> None:
+    fill(store_url)
+    path = tmp_path / "letters.csv"
+    found = exported(store_url, path, "csv")
+    assert [each["raw"].removeprefix("'") for each in found] == [each.letter.raw for each in kept(store_url)]
+    assert [each["warehouse"] for each in found] == ["'=WH-02", "WH-01", "WH-01", "WH-01"]
+    assert path.read_bytes().startswith(",".join(COLUMNS).encode() + b"\r\n")
+    assert not any(cell.startswith(("=", "+", "-", "@")) for each in found for cell in each.values())
+
+
+@pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@x", "\t=1", "\r=1", "'=1", "'", "=cmd|' /C calc'!A0"])
+def test_a_formula_is_defused_and_can_be_had_back(cell: str) -> None:
+    assert defused(cell) == f"'{cell}" and defused(cell)[1:] == cell
+    assert defused("a=1") == "a=1"
+
+
+def test_an_export_to_standard_output_has_a_line_for_each_letter(
+    filled: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(filled, "export", "--format", "jsonl", "--run", "new", "--state", "open") == 0
+    assert [json.loads(line)["position"] for line in capsys.readouterr().out.splitlines()] == [3, 12]
+
+
+@pytest.mark.parametrize("form", Format)
+@pytest.mark.anyio
+async def test_an_export_holds_one_letter_at_a_time(form: Format, store_url: str) -> None:
+    async with Store.open(store_url) as store:
+        await land_run(store, "run", {n: letter(n) for n in range(50)}, total=50)
+        written: Sequence[str] = [
+            line async for line in lines(store.letters.stream(Selection(run="run"), 7), form)
+        ]
+    assert len(written) == 50 + (form is Format.CSV) and all(line.endswith("\n") for line in written)

@@ -1,0 +1,208 @@
+"""The command line: what it prints, and what its exit code means."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.__main__ import main
+from simulator.faults import Fault
+from sku_velocity.store.schema import known_versions
+from tests.support.acme import WHOLE, published, spec_file, wms
+from tests.support.checkout import CHECKOUT
+from tests.support.ports import free_port
+from tests.support.scripted_server import Reply, scripted
+
+TOLD = {
+    *("verdict", "fetched", "loaded", "rejected", "trimmed", "chunks"),
+    *("requests", "retried", "throttled", "seconds", "flow_run_id"),
+}
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "token")
+
+
+def sync(source: str, store: str, *more: str, **window: str) -> int:
+    options = {"--source": source, "--store": store, "--warehouse": "WH-01", "--token-env": "WMS_TOKEN"}
+    bounds = {f"--{name}": value for name, value in window.items()}
+    return main(["sync", *(word for pair in (options | bounds).items() for word in pair), *more])
+
+
+def only_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """What standard error holds, which must be one line."""
+    line = capsys.readouterr().err.strip()
+    assert line.startswith("error: ") and "\n" not in line
+    return line
+
+
+def last_line(text: str) -> Any:
+    return json.loads(text.splitlines()[-1])
+
+
+def test_a_published_window_ends_with_0_and_its_report(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with wms(tmp_path) as (_, source):
+        assert sync(source, sqlite_url, "--json", **WHOLE) == 0
+    report = last_line(capsys.readouterr().out)
+    assert report.keys() >= TOLD and (report["verdict"], report["fetched"]) == ("complete", 1000)
+
+
+def test_the_report_is_readable_on_80_columns(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with wms(tmp_path) as (_, source):
+        assert sync(source, sqlite_url, **WHOLE) == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("fetched", "rejected", "throttled", "seconds", "held"))
+
+
+def test_without_bounds_a_source_without_window_parameters_is_read_whole(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with wms(tmp_path) as (server, source):
+        assert sync(source, sqlite_url, "--json") == 0
+        assert published(sqlite_url)[0] == server.ground_truth("WH-01").valid
+    report = last_line(capsys.readouterr().out)
+    assert report["start"] is None and report["end"] is None
+
+
+def test_a_failed_chunk_ends_with_1_and_resume_reads_the_rest(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with wms(tmp_path, faults=(Fault("401", 299),)) as (server, source):
+        assert sync(source, sqlite_url, "--json", **WHOLE) == 1
+        report = last_line(capsys.readouterr().out)
+        assert report["verdict"] == "incomplete" and report["failed_chunks"] == [3]
+        server.clear()
+        assert sync(source, sqlite_url, "--resume", report["flow_run_id"], **WHOLE) == 0
+
+
+def test_what_is_away_ends_with_1_and_one_line(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patient = Reply(429, headers={"Retry-After": "3600"})
+    with scripted(patient) as server:
+        source = spec_file(server, tmp_path)
+        assert sync(source, sqlite_url, "--chunk-retries", "0") == 1
+        assert "acme: GET" in only_line(capsys) and len(server.requests) == 1
+        assert sync(source, f"postgresql://me@127.0.0.1:{free_port()}/x", "--chunk-retries", "0") == 1
+    assert "see that the database is up" in only_line(capsys)
+
+
+def test_prefect_that_is_away_ends_with_1_and_is_named(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = f"http://127.0.0.1:{free_port()}/api"
+    with wms(tmp_path) as (_, source), temporary_settings({PREFECT_API_URL: away}):
+        assert sync(source, sqlite_url) == 1
+        assert away in only_line(capsys)
+        assert main(["save-source", "away", "--spec", source, "--token-env", "WMS_TOKEN"]) == 1
+    assert away in only_line(capsys)
+
+
+def test_a_window_with_too_many_rejects_ends_with_1_unless_told_otherwise(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    with wms(tmp_path) as (_, source):
+        assert sync(source, sqlite_url, "--max-reject-ratio", "0.01", **WHOLE) == 1
+        assert sync(source, sqlite_url, "--max-reject-ratio", "0.02", **WHOLE) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["sync", "--warehouse", "WH-01"], "--source"),
+        (["sync", "--source", "nowhere", "--warehouse", "WH-01"], "no block wms-source/nowhere"),
+        (["sync", "--source", "nowhere.yaml", "--warehouse", "WH-01"], "nowhere.yaml cannot be read"),
+        (["sync", "--source", "x", "--warehouse", "WH-01", "--start", "yesterday"], "--start"),
+        (["sync", "--source", "x", "--warehouse", "WH-01", "--max-reject-ratio", "2"], "max_reject_ratio"),
+        (["synk"], "synk"),
+        (["save-source", "wms", "--spec", "nowhere.yaml"], "nowhere.yaml cannot be read"),
+        (["save-store", "velocity", "--url-env", "NO_SUCH"], "NO_SUCH is not set"),
+        (["save-store", "No Name"], "No Name is no name for a block"),
+        (["migrate", "--store", "mysql://db.example.com/x"], "mysql"),
+    ],
+)
+def test_bad_usage_ends_with_2_and_one_line(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert told in only_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("window", "told"),
+    [
+        ({"start": "2026-03-02T00:00:00Z", "end": "2026-03-01T00:00:00Z"}, "after its start"),
+        ({"start": "2026-03-01T00:00:00", "end": "2026-03-02T00:00:00Z"}, "timezone"),
+    ],
+)
+def test_a_wrong_window_ends_with_2(
+    tmp_path: Path, sqlite_url: str, window: dict[str, str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with wms(tmp_path) as (_, source):
+        assert sync(source, sqlite_url, **window) == 2
+    assert told in only_line(capsys)
+
+
+def test_a_refused_token_ends_with_2_and_one_line(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WMS_TOKEN", "another")
+    with wms(tmp_path) as (_, source):
+        assert sync(source, sqlite_url, **WHOLE) == 2
+    line = only_line(capsys)
+    assert "token: HTTP 401" in line and "another" not in line
+
+
+def test_an_unknown_run_to_resume_ends_with_2(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with wms(tmp_path) as (_, source):
+        assert sync(source, sqlite_url, "--resume", "no-such-run", "--json") == 2
+    told = capsys.readouterr()
+    assert "no-such-run" in told.err and last_line(told.out)["verdict"] == "failed"
+
+
+def test_saved_blocks_are_found_by_name(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKU_VELOCITY_STORE", sqlite_url)
+    with wms(tmp_path) as (server, _):
+        path = spec_file(server, tmp_path)
+        assert main(["save-source", "saved", "--spec", path, "--token-env", "WMS_TOKEN"]) == 0
+        assert main(["save-store", "saved"]) == 0
+        words = ["sync", "--source", "saved", "--store", "saved", "--warehouse", "WH-01"]
+        assert main(words) == 0
+        assert published(sqlite_url)[0] == server.ground_truth("WH-01").valid
+
+
+def test_migrate_tells_the_schema_version(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["migrate", "--store", sqlite_url]) == 0
+    assert capsys.readouterr().out == f"schema version {known_versions()[-1]}\n"
+
+
+def test_it_runs_without_a_configured_prefect(tmp_path: Path, sqlite_url: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment["PREFECT_HOME"] = str(tmp_path / "prefect")
+    with wms(tmp_path) as (_, source):
+        words = ["sync", "--source", source, "--token-env", "WMS_TOKEN", "--warehouse", "WH-01", "--json"]
+        done = subprocess.run(
+            [sys.executable, "-m", "flows", *words, "--store", sqlite_url],
+            cwd=CHECKOUT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert last_line(done.stdout)["published"]

@@ -1,0 +1,172 @@
+"""The owner's commands: what `status` tells of a store, and what `backfill` prints and ends with."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.__main__ import main
+from simulator.faults import Fault
+from sku_velocity.model.chunk import Chunk, Page
+from sku_velocity.model.window import Window
+from sku_velocity.store import Store
+from tests.support.acme import published, spec_file, wms
+from tests.support.store_rows import a_page, a_row, a_run, hour, hours, land_hourly, publish_hourly
+
+WINDOWED = {"window": {"params": {"start": "start", "end": "end"}}}
+DAYS = ["--start", "2026-03-01T00:00:00Z", "--end", "2026-03-03T00:00:00Z", "--window-hours", "24"]
+
+
+def fill(url: str, build: Callable[[Store], Awaitable[Any]]) -> Any:
+    """A store with what `build` puts there; gives what that gives."""
+
+    async def run() -> Any:
+        async with Store.open(url) as store:
+            return await build(store)
+
+    return asyncio.run(run())
+
+
+async def build_trouble(store: Store) -> str:
+    """Published hours with a gap, one of them superseded, and a run that broke off; gives its id."""
+    for window in (hours(0, 1), hours(0, 1), hours(1, 2), hours(5, 6)):
+        await publish_hourly(store, window)
+    run = a_run(hours(6, 7), total=2)
+    await store.begin(run, [Chunk(0, 0, 1, 1), Chunk(1, 1, 1, 1)])
+    await store.land_page(run.id, 0, a_page(Page(0, 1), [a_row(0, hour(6))]))
+    await store.fail_chunk(run.id, 1, "acme: GET /movements: HTTP 500\x1b[31m [bold]")
+    await store.refuse(run.id, '{"checks": []}')
+    return run.id
+
+
+def test_status_tells_gaps_open_runs_and_what_to_do_next(
+    store_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = fill(store_url, build_trouble)
+    assert main(["status", "--store", store_url, "--json"]) == 0
+    [told] = json.loads(capsys.readouterr().out)
+    assert (told["source"], told["warehouse"], told["rows"], told["rejects"]) == ("acme", "WH-01", 3, 0)
+    assert told["gaps"] == [{"start": "2026-03-01T02:00:00Z", "end": "2026-03-01T05:00:00Z"}]
+    assert [(each["flow_run_id"], each["landed"], each["chunks"]) for each in told["open_runs"]] == [
+        (run, 1, 2)
+    ]
+    assert told["last_run"]["verdict"] == "incomplete" and told["complete_until"] == "2026-03-01T06:00:00Z"
+    assert told["late"] and told["lag_seconds"] > 2 * 3600
+    [step] = told["next_steps"]
+    assert "backfill --source acme --warehouse WH-01" in step and "--start 2026-03-01T02:00:00Z" in step
+
+
+def test_status_is_readable_on_80_columns_and_its_commands_stand_on_one_line(
+    sqlite_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run = fill(sqlite_url, build_trouble)
+    assert main(["status", "--store", sqlite_url]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "incomplete" in lines[3] and "1: 3 h" in lines[3]
+    assert "  gap: 2026-03-01T02:00:00Z/2026-03-01T05:00:00Z (3 h)" in lines
+    assert any(line.startswith(f"  run {run} of 2026-03-01T06:00:00Z") for line in lines)
+    assert lines[-1].startswith("python -m flows backfill --source acme") and lines[-2] == "  Next:"
+    assert "\x1b" not in "".join(lines) and "[bold]" in "".join(lines)
+
+
+def test_many_gaps_and_many_runs_are_summed_up(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async def build(store: Store) -> None:
+        for start in range(0, 24, 2):
+            await publish_hourly(store, hours(start, start + 1))
+            await land_hourly(store, hours(start + 1, start + 2))
+
+    fill(sqlite_url, build)
+    assert main(["status", "--store", sqlite_url]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("  gap: ") == 5 and "and 6 gaps before them, 6 h in all" in shown
+    assert "and 9 earlier runs that were not published" in shown
+
+
+def test_a_warehouse_that_was_read_whole_has_nothing_to_be_done(
+    sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(sqlite_url, lambda store: publish_hourly(store, Window.everything()))
+    assert main(["status", "--store", sqlite_url]) == 0
+    assert "Next" not in capsys.readouterr().out
+
+
+def test_an_empty_store_says_how_to_begin(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--store", sqlite_url]) == 0
+    assert "check-source" in capsys.readouterr().out
+
+
+def test_status_of_one_source_names_it_as_the_operator_does(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(sqlite_url, build_trouble)
+    with wms(tmp_path) as (_, source):
+        words = ["status", "--source", source, "--token-env", "ACME", "--store", sqlite_url, "--json"]
+        assert main(words) == 0
+        [told] = json.loads(capsys.readouterr().out)
+        assert f"--source {source} --token-env ACME" in told["next_steps"][0]
+        assert main([*words, "--warehouse", "WH-09"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def backfill(source: str, store: str, *more: str) -> int:
+    words = ["--source", source, "--store", store, "--warehouse", "WH-01", "--token-env", "WMS_TOKEN"]
+    return main(["backfill", *words, "--max-reject-ratio", "1", *more])
+
+
+@pytest.mark.usefixtures("token")
+def test_a_dry_run_lists_what_would_be_read_and_reads_nothing(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = fill(sqlite_url, build_trouble)
+    with wms(tmp_path) as (server, _):
+        source = spec_file(server, tmp_path, **WINDOWED)
+        assert backfill(source, sqlite_url, "--end", "2026-03-01T07:00:00Z", "--dry-run") == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert server.stats().requests == 0
+    assert lines[0] == "WH-01 2026-03-01T02:00:00Z/2026-03-01T03:00:00Z: all of it"
+    assert lines[3].endswith(f"the rest of run {run}") and lines[4] == "4 windows are missing"
+
+
+@pytest.mark.usefixtures("prefect_server", "token")
+def test_backfill_ends_with_1_while_a_window_is_left_and_with_0_once_none_is(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with wms(tmp_path, faults=(Fault("401", 99, times=1),)) as (server, _):
+        source = spec_file(server, tmp_path, **WINDOWED)
+        assert backfill(source, sqlite_url, *DAYS) == 1
+        lines = capsys.readouterr().out.splitlines()
+        assert "1 of 2 chunks failed" in lines[0] and "movements published" in lines[1]
+        assert lines[2].startswith("1 of 2 missing windows published, 1 left")
+        assert backfill(source, sqlite_url, *DAYS, "--json") == 0
+        assert len(json.loads(capsys.readouterr().out.splitlines()[-1])["windows"]) == 1
+        assert published(sqlite_url)[0] == server.ground_truth("WH-01", hour(0), hour(48)).valid
+
+
+@pytest.mark.usefixtures("prefect_server", "token")
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--concurrency", "2", "--start", "2026-03-01T00:00:00Z"], "pace.shared_limit"),
+        (["--window-hours", "0"], "window_hours"),
+        (["--start", "2026-03-01T00:00:00"], "timezone"),
+        ([], "--start"),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [["--dry-run"], []])
+def test_bad_usage_ends_with_2_dry_or_not(
+    tmp_path: Path,
+    sqlite_url: str,
+    more: list[str],
+    dry_run: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with wms(tmp_path) as (server, _):
+        assert backfill(spec_file(server, tmp_path, **WINDOWED), sqlite_url, *more, *dry_run) == 2
+    assert told in capsys.readouterr().err

@@ -1,0 +1,86 @@
+"""Velocity as a part of the main job: worked out once a window is published, and told to the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from flows.tasks.refresh_velocity import last_day
+from simulator.faults import Fault
+from sku_velocity.errors import ConfigurationError
+from tests.support.acme import WHOLE, published, wms
+from tests.support.acme_flow import sync
+from tests.support.engine import ENGINE_TOKEN, both
+from tests.support.published_store import table
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "token", "reports_below_tmp_path")
+CLASSES = "SELECT as_of, count(*), sum(lines_91) FROM current_velocity GROUP BY as_of"
+
+
+@pytest.fixture
+def reports_below_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SKU_VELOCITY_ENGINE_TOKEN", ENGINE_TOKEN)
+
+
+def test_a_published_window_s_velocity_is_worked_out_where_a_zone_is_named(
+    tmp_path: Path, store_url: str
+) -> None:
+    with wms(tmp_path) as (server, source):
+        state, report = sync(source, store_url, **WHOLE, velocity_zone="UTC")
+        truth = server.ground_truth("WH-01")
+    assert state.name == "Complete" and report.has_arrived
+    skus = len({movement[1] for movement in truth.movements})
+    assert [(str(day), *rest) for day, *rest in asyncio.run(table(store_url, CLASSES))] == [
+        ("2026-03-07", skus, truth.valid)
+    ]
+    assert (tmp_path / "reports/velocity-WH-01.html").is_file()
+
+
+def test_the_engine_is_told_of_the_classes_and_once_only(tmp_path: Path, sqlite_url: str) -> None:
+    with both(tmp_path) as (_, engine, request):
+        report = sync(store=sqlite_url, **request, velocity_zone="UTC")[1]
+        told = engine.simulator.classes.accepted.copy()
+        sync(store=sqlite_url, **request, velocity_zone="UTC", resume=report.flow_run_id)
+        again = engine.simulator.classes.accepted
+    assert len(told) == asyncio.run(table(sqlite_url, CLASSES))[0][1] and again == told
+
+
+def test_a_refresh_that_fails_is_told_and_takes_nothing_back(tmp_path: Path, sqlite_url: str) -> None:
+    (tmp_path / "reports").write_text("a file where a directory should be")
+    with wms(tmp_path) as (server, source):
+        state, report = sync(source, sqlite_url, **WHOLE, velocity_zone="UTC")
+        truth = server.ground_truth("WH-01")
+    assert (state.name, state.is_failed()) == ("NotRefreshed", True) and not report.has_arrived
+    assert "reports" in report.refresh_error and published(sqlite_url) == (truth.valid, truth.units, 1)
+
+
+def test_an_unknown_zone_is_told_before_anything_is_read(tmp_path: Path, sqlite_url: str) -> None:
+    with wms(tmp_path) as (server, source):
+        state, error = sync(source, sqlite_url, **WHOLE, velocity_zone="Mars/Olympus")
+        assert state.is_failed() and server.stats().requests == 0
+    assert isinstance(error, ConfigurationError) and "Mars/Olympus" in str(error)
+
+
+def test_what_is_not_published_is_not_worked_out(tmp_path: Path, sqlite_url: str) -> None:
+    with wms(tmp_path, faults=(Fault("401", 299),)) as (_, source):
+        assert sync(source, sqlite_url, **WHOLE, velocity_zone="UTC")[0].name == "Incomplete"
+    assert asyncio.run(table(sqlite_url, CLASSES)) == []
+
+
+@pytest.mark.parametrize(
+    ("end", "zone", "day"),
+    [
+        (datetime(2026, 3, 8, 0, tzinfo=UTC), "UTC", date(2026, 3, 7)),
+        (datetime(2026, 3, 8, 1, tzinfo=UTC), "UTC", date(2026, 3, 7)),
+        (datetime(2026, 3, 7, 23, tzinfo=UTC), "UTC", date(2026, 3, 6)),
+        (datetime(2026, 3, 7, 23, tzinfo=UTC), "Europe/Berlin", date(2026, 3, 7)),
+    ],
+)
+def test_the_day_is_the_last_one_that_is_over_by_the_warehouse_s_clock(
+    end: datetime, zone: str, day: date
+) -> None:
+    assert last_day(end, zone) == day

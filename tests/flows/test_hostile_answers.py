@@ -1,0 +1,203 @@
+"""Headers, cursors, links and bodies that are meant to harm: each is a clear error, or does nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from flows.__main__ import main
+from sku_velocity.errors import (
+    ConfigurationError,
+    SourceAddressError,
+    SourceAuthError,
+    SourceMappingError,
+    SourceThrottledError,
+    VelocityError,
+)
+from sku_velocity.model.window import Window
+from sku_velocity.source.client import SourceClient
+from sku_velocity.source.spec import parse_spec
+from sku_velocity.source.window import WindowReader
+from tests.support.acme import WHOLE, spec_file
+from tests.support.fake_clock import FakeClock
+from tests.support.scripted_server import Reply, ScriptedServer, scripted
+
+SECRET = "s3cret-token"
+EMPTY = b'{"data": [], "total": 0}'
+BOMB = gzip.compress(b"[" + b" " * 200_000_000 + b"]", compresslevel=1)
+
+
+def read(server: ScriptedServer, warehouse: str = "WH-01", cursor: str | None = None, **parts: Any) -> Any:
+    """The survey of a window or, after a cursor, a page of it."""
+    spec = {"name": "acme", "base_url": server.url, "records": {"path": "data"}, **parts}
+    spec = {"total": {"from": "body", "path": "total"}, **spec}
+
+    async def run() -> Any:
+        clock = FakeClock()
+        async with SourceClient.open(parse_spec(spec, "t"), SecretStr(SECRET), clock, clock.sleep) as client:
+            reader = WindowReader.of(client, warehouse, Window.everything())
+            return await (reader.read_from(cursor, 100) if cursor else reader.survey())
+
+    return asyncio.run(run())
+
+
+def refusal(reply: Reply, kind: type[VelocityError], **parts: Any) -> str:
+    """The message of an error that came at once: short, on one line, and nothing a terminal acts on."""
+    with scripted(reply) as server, pytest.raises(kind) as caught:
+        read(server, **parts)
+    assert len(server.requests) <= 1
+    told = str(caught.value)
+    assert told.isprintable() and len(told) < 1_000 and SECRET not in told
+    return told
+
+
+def test_a_bomb_is_refused_by_what_it_unpacks_to() -> None:
+    told = refusal(Reply(body=BOMB, headers={"Content-Encoding": "gzip"}), SourceMappingError)
+    assert len(BOMB) < 2_000_000 and "is over 33554432 bytes (timeouts.max_page_bytes)" in told
+
+
+@pytest.mark.parametrize("coding", ["gzip, gzip", "br", "zstd", "gzip\t, deflate", "x" * 5_000])
+def test_what_is_packed_otherwise_than_asked_for_is_not_unpacked(coding: str) -> None:
+    told = refusal(Reply(body=b"x", headers={"Content-Encoding": coding}), SourceMappingError)
+    assert "not as asked for: gzip, deflate" in told
+
+
+def test_a_packed_page_is_read() -> None:
+    with scripted(Reply(body=gzip.compress(EMPTY), headers={"Content-Encoding": "gzip"})) as server:
+        assert read(server).total == 0
+    assert server.requests[0][1]["Accept-Encoding"] == "gzip, deflate"
+
+
+def test_a_bomb_in_place_of_a_token_is_refused() -> None:
+    bomb = Reply(body=BOMB, headers={"Content-Encoding": "gzip"})
+    with scripted(bomb) as tokens:
+        auth = {"kind": "oauth2_client_credentials", "token_url": tokens.url, "client_id": "me"}
+        assert "is packed and does not say that it is below" in refusal(Reply(), SourceAuthError, auth=auth)
+
+
+@pytest.mark.parametrize("wait", ["inf", "1e300", "Fri, 31 Dec 9999 23:59:59 GMT"])
+@pytest.mark.parametrize("status", [500, 429])
+def test_a_wait_without_end_is_an_error(wait: str, status: int) -> None:
+    refusal(Reply(status, headers={"Retry-After": wait}), SourceThrottledError)
+
+
+@pytest.mark.parametrize(
+    "wait", ["nan", "-inf", "Fri, 31 Dec 99999999999 23:59:59 GMT", "\x1b[31m", "x" * 9_000]
+)
+def test_a_wait_that_is_none_is_not_heard(wait: str) -> None:
+    with scripted(Reply(503, headers={"Retry-After": wait}), Reply(body=EMPTY)) as server:
+        assert read(server).total == 0
+
+
+@pytest.mark.parametrize("target", ["//evil.test", "", "?\x85", "x" * 60_000])
+def test_a_redirect_is_told_and_not_followed(target: str) -> None:
+    assert "which is not followed" in refusal(Reply(302, headers={"Location": target}), SourceAddressError)
+
+
+@pytest.mark.parametrize("target", ["http://[::1", "javascript:alert(1)", "//\x1b[31m"])
+def test_a_redirect_to_no_address_is_told(target: str) -> None:
+    with scripted(Reply(302, headers={"Location": target})) as server, pytest.raises(VelocityError) as caught:
+        read(server)
+    assert "address: " in str(caught.value) and str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "total", [b"1" + b"0" * 400, b"-1", b"1e999", b'"\\ud800"', b"[]", b"1" + b"0" * 5_000]
+)
+def test_a_total_beyond_all_measure_is_none(total: bytes) -> None:
+    reply = Reply(body=b'{"data": [], "total": ' + total + b"}")
+    assert "no total at total.path total" in refusal(reply, SourceMappingError)
+
+
+@pytest.mark.parametrize("total", ["9" * 400, "9" * 5_000, "-1", "\x1b[31m"])
+def test_neither_is_one_in_a_header(total: str) -> None:
+    reply = Reply(body=EMPTY, headers={"X-Total": total})
+    told = refusal(reply, SourceMappingError, total={"from": "header", "header": "X-Total"})
+    assert "no total at header X-Total" in told
+
+
+@pytest.mark.parametrize("count", [b"[" * 100_000, b"Infinity", b"NaN", b"1" + b"0" * 400])
+def test_neither_is_one_that_is_asked_for(count: bytes) -> None:
+    asked = {"from": "count_request", "request": {"path": "/count"}}
+    with (
+        scripted(Reply(body=EMPTY), Reply(body=count)) as server,
+        pytest.raises(VelocityError, match="count"),
+    ):
+        read(server, total=asked)
+
+
+@pytest.mark.parametrize("cursor", ["a\r\nX-Evil: 1", "a&limit=1#", "\x1b[31m", "../../admin", "é\u202e\x00"])
+def test_a_cursor_stays_a_cursor_whatever_it_holds(cursor: str) -> None:
+    with scripted(Reply(body=b'{"data": []}')) as server:
+        read(server, cursor=cursor, paging={"style": "cursor", "cursor_path": "next", "limit_param": None})
+    path, headers = server.requests[0]
+    assert path.startswith("/movements?cursor=") and path.count("&") == path.count("=") - 1 == 0
+    assert "X-Evil" not in headers
+
+
+@pytest.mark.parametrize("cursor", ["x" * 10_000_000, "a\ud800"])
+def test_a_cursor_that_no_address_holds_is_an_error(cursor: str) -> None:
+    paging = {"style": "cursor", "cursor_path": "next"}
+    assert "cannot be written" in refusal(Reply(), SourceAddressError, cursor=cursor, paging=paging)
+
+
+def test_a_cursor_that_does_not_move_is_told_in_short() -> None:
+    cursor = "\x1b[31m" + "x" * 30_000
+    reply = Reply(body=b'{"data": [], "next": "\\u001b[31m' + b"x" * 30_000 + b'"}')
+    paging = {"style": "cursor", "cursor_path": "next"}
+    assert "go on from there again" in refusal(reply, SourceMappingError, cursor=cursor, paging=paging)
+
+
+@pytest.mark.parametrize("link", ["http://[::1", "/a\r\nX-Evil: 1", "\x1b[31m", "x" * 70_000, "?c=\ud800"])
+def test_a_link_that_is_no_address_is_an_error(link: str) -> None:
+    paging = {"style": "next_link", "next_path": "next"}
+    assert "what is no address" in refusal(Reply(), SourceAddressError, cursor=link, paging=paging)
+
+
+@pytest.mark.parametrize("warehouse", ["a\r\nX-Evil: 1", "a\x00", "é", "a\ud800"])
+def test_a_warehouse_does_not_break_out_of_its_header(warehouse: str) -> None:
+    request = {"headers": {"X-Site": "{warehouse}"}}
+    told = refusal(Reply(), SourceAddressError, warehouse=warehouse, request=request)
+    assert "cannot be written" in told and "check the warehouse" in told
+
+
+@pytest.mark.parametrize("warehouse", ["../admin", "a?b=c#d", "a/b", "%2e%2e", "a\r\nb"])
+def test_a_warehouse_does_not_break_out_of_its_path(warehouse: str) -> None:
+    with scripted(Reply(body=EMPTY)) as server:
+        read(server, warehouse, request={"path": "/sites/{warehouse}/moves"})
+    path = server.requests[0][0]
+    assert path.startswith("/sites/") and path.partition("?")[0].count("/") == 3 and "#" not in path
+
+
+@pytest.mark.parametrize("warehouse", [".", ".."])
+def test_a_warehouse_that_is_a_way_up_is_refused(warehouse: str) -> None:
+    request = {"path": "/sites/{warehouse}/moves"}
+    assert "leads elsewhere" in refusal(Reply(), ConfigurationError, warehouse=warehouse, request=request)
+
+
+@pytest.mark.usefixtures("prefect_server", "token")
+def test_no_terminal_acts_on_what_a_source_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = '{"records": [{"a": "\x1b[2J \x9b2J \u202e [link=http://x.test]y[/link]"}], "total": 1}'
+    for reply in (Reply(401, hostile.encode()), Reply(body=hostile.encode())):
+        with scripted(reply) as server:
+            words = [
+                "--source",
+                spec_file(server, tmp_path),
+                "--token-env",
+                "WMS_TOKEN",
+                "--warehouse",
+                "\x1b[1m",
+            ]
+            for command in (["check-source"], ["sync", "--store", f"sqlite:///{tmp_path}/s.db"]):
+                bounds = [word for name, value in WHOLE.items() for word in (f"--{name}", value)]
+                assert main([*command, *words, *bounds]) == 2
+    shown = capsys.readouterr()
+    assert (
+        not any(mark in shown.out + shown.err for mark in ("\x1b", "\x9b", "\u202e"))
+        and "[link=" in shown.err
+    )

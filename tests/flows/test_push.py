@@ -1,0 +1,144 @@
+"""The push as a part of the main job: it fails in sight, takes nothing back, and is retried alone."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.flow_engine import run_flow_async
+from prefect.states import AwaitingRetry
+
+from flows.__main__ import main
+from flows.sync_velocity import sync_velocity
+from simulator.faults import Fault
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.model.run import RunReport
+from tests.support.acme import WHOLE, dead_letters, published
+from tests.support.acme_flow import sync
+from tests.support.engine import ENGINE_TOKEN, both
+from tests.support.prefect_api import ask
+from tests.support.prefect_server import PrefectServer
+
+REFUSING = (Fault("401", 1), Fault("401", 3))
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "token")
+
+
+@pytest.fixture(autouse=True)
+def engine_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKU_VELOCITY_ENGINE_TOKEN", ENGINE_TOKEN)
+
+
+def test_a_published_window_is_pushed_each_record_once(tmp_path: Path, store_url: str) -> None:
+    with both(tmp_path, reject_ratio=0.01) as (server, engine, request):
+        state, report = sync(store=store_url, **request)
+        truth = server.ground_truth("WH-01")
+    accepted, rejected = engine.accepted, engine.simulator.movements.rejected
+    assert state.name == "Complete" and f"accepted {report.push.accepted}" in state.message
+    assert accepted.total() == len(accepted) == report.push.accepted
+    assert rejected.total() == report.push.rejected > 0
+    assert report.push.accepted + report.push.rejected == truth.valid
+    assert dead_letters(store_url, report.flow_run_id) == truth.bad + report.push.rejected
+
+
+def test_a_failed_push_fails_the_run_takes_nothing_back_and_is_retried_alone(
+    tmp_path: Path, store_url: str
+) -> None:
+    with both(tmp_path, faults=REFUSING) as (server, engine, request):
+        state, report = sync(store=store_url, **request)
+        truth = server.ground_truth("WH-01")
+        assert (state.name, state.is_failed()) == ("PushFailed", True)
+        assert "2 of 10 chunks failed; Retry pushes only what is left" in state.message
+        assert "HTTP 401" in state.message and len(report.push.failed_chunks) == 2
+        assert report.published and published(store_url) == (truth.valid, truth.units, 1)
+        before = engine.accepted
+        engine.clear()
+        engine.reset_stats()
+        server.reset_stats()
+        state, resumed = sync(store=store_url, resume=report.flow_run_id, **request)
+        assert state.name == "Complete" and resumed.push.failed_chunks == []
+        assert server.stats().requests == 0 and engine.stats().requests == 2
+    assert len(before) < resumed.push.accepted == engine.accepted.total() == truth.valid
+    assert published(store_url) == (truth.valid, truth.units, 1)
+
+
+def test_a_retry_of_the_run_reads_nothing_and_pushes_what_is_left(tmp_path: Path, sqlite_url: str) -> None:
+    with both(tmp_path, faults=REFUSING) as (server, engine, request):
+        report = sync(store=sqlite_url, **request)[1]
+        engine.clear()
+        engine.reset_stats()
+        server.reset_stats()
+        state = retry(report.flow_run_id)
+        truth = server.ground_truth("WH-01")
+    assert str(state.state_details.flow_run_id) == report.flow_run_id and state.name == "Complete"
+    assert server.stats().requests == 0 and engine.stats().requests == 2
+    assert engine.accepted.total() == len(engine.accepted) == truth.valid
+
+
+def retry(run: str) -> State[Any]:
+    """What the Retry button does, and then the process that a worker starts."""
+
+    async def press_and_run() -> State[Any]:
+        async with get_client() as client:
+            await client.set_flow_run_state(UUID(run), AwaitingRetry(), force=True)
+            flow_run = await client.read_flow_run(UUID(run))
+        again: State[Any] = await run_flow_async(
+            sync_velocity, flow_run=flow_run, parameters=flow_run.parameters, return_type="state"
+        )
+        return again
+
+    return asyncio.run(press_and_run())
+
+
+def test_a_window_that_is_not_published_is_not_pushed(tmp_path: Path, sqlite_url: str) -> None:
+    with both(tmp_path) as (_, engine, request):
+        state, report = sync(store=sqlite_url, **request, max_reject_ratio=0.01)
+    assert state.name == "Incomplete" and report.push is None and engine.stats().requests == 0
+
+
+def test_an_unknown_engine_is_named_before_anything_is_read(tmp_path: Path, sqlite_url: str) -> None:
+    with both(tmp_path) as (server, _, request):
+        state, error = sync(store=sqlite_url, **request | {"push": "nowhere"})
+    assert state.is_failed() and isinstance(error, ConfigurationError)
+    assert "slotting-engine/nowhere" in str(error) and server.stats().requests == 0
+
+
+def test_a_push_has_a_summary_and_tells_the_token_nowhere(
+    prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str
+) -> None:
+    with both(tmp_path, faults=REFUSING) as (_, _, request):
+        report = sync(store=sqlite_url, **request)[1]
+    artifacts = ask(prefect_server, "artifacts", report.flow_run_id)
+    (summary,) = [each["data"] for each in artifacts if each["key"] == "acme-push"]
+    assert "8 of 10 chunks" in summary and "HTTP 401" in summary
+    logs = ask(prefect_server, "logs", report.flow_run_id, lambda found: "HTTP 401" in str(found))
+    runs = ask(prefect_server, "flow_runs", report.flow_run_id)
+    assert ENGINE_TOKEN not in f"{artifacts}{logs}{runs}"
+
+
+def test_a_saved_engine_is_pushed_to_by_its_name(tmp_path: Path, sqlite_url: str) -> None:
+    with both(tmp_path) as (_, engine, request):
+        words = ["--spec", request["push"], "--token-env", "SKU_VELOCITY_ENGINE_TOKEN"]
+        assert main(["save-engine", "slots", *words]) == 0
+        state, report = sync(store=sqlite_url, **request | {"push": "slots"})
+    assert state.name == "Complete" and report.push.accepted == len(engine.accepted)
+
+
+def test_the_command_line_ends_with_1_where_the_push_failed(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with both(tmp_path, faults=REFUSING) as (_, engine, request):
+        words = ["sync", "--source", request["source"], "--warehouse", "WH-01", "--token-env", "WMS_TOKEN"]
+        words += ["--store", sqlite_url, "--push", request["push"], "--start", WHOLE["start"]]
+        words += ["--end", WHOLE["end"]]
+        assert main([*words, "--json"]) == 1
+        report = RunReport.model_validate_json(capsys.readouterr().out.splitlines()[-1])
+        assert report.published and not report.has_arrived
+        engine.clear()
+        assert main([*words, "--resume", report.flow_run_id]) == 0
+    assert "pushed to slots: accepted 980, rejected 0" in capsys.readouterr().out

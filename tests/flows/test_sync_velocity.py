@@ -1,0 +1,130 @@
+"""The main job against a real API, on each store: published whole, or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from simulator.dialect import DIALECTS
+from simulator.faults import Fault
+from simulator.scenario import Change
+from sku_velocity.errors import ConfigurationError, SourceAuthError
+from sku_velocity.model.run import RunReport, Verdict
+from tests.support.acme import WHOLE, dead_letters, published, spec_file, wms
+from tests.support.acme_flow import sync
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "token")
+
+
+def test_a_window_is_published_whole_and_a_second_run_gives_the_same_rows(
+    tmp_path: Path, store_url: str
+) -> None:
+    with wms(tmp_path) as (server, source):
+        truth = server.ground_truth("WH-01")
+        for _ in range(2):
+            state, report = sync(source, store_url, **WHOLE)
+            assert state.name == "Complete" and isinstance(report, RunReport) and report.published
+            assert (report.loaded, report.rejected) == (truth.valid, truth.bad)
+            assert published(store_url) == (truth.valid, truth.units, 1)
+            assert dead_letters(store_url, report.flow_run_id) == truth.bad
+
+
+def test_failed_chunks_leave_nothing_published_and_a_resume_reads_only_those(
+    tmp_path: Path, store_url: str
+) -> None:
+    with wms(tmp_path, faults=(Fault("401", 299), Fault("401", 699))) as (server, source):
+        state, report = sync(source, store_url, **WHOLE)
+        assert state.name == "Incomplete" and report.failed_chunks == [3, 7]
+        assert "2 of 10 chunks failed" in state.message and published(store_url) == (0, 0, 0)
+        server.clear()
+        server.reset_stats()
+        state, resumed = sync(source, store_url, **WHOLE, resume=report.flow_run_id)
+        assert resumed.most_tasks > 0
+        read = {page.offset for page in server.stats().pages if page.limit == 101}
+        truth = server.ground_truth("WH-01")
+    assert state.name == "Complete" and read == {299, 699}
+    assert resumed.flow_run_id == report.flow_run_id
+    assert published(store_url) == (truth.valid, truth.units, 1)
+
+
+def test_a_clamped_page_is_planned_for_and_published(tmp_path: Path, sqlite_url: str) -> None:
+    with wms(tmp_path, max_page_size=51) as (server, source):
+        state, report = sync(source, sqlite_url, **WHOLE)
+        truth = server.ground_truth("WH-01")
+    assert state.name == "Complete" and report.chunks == 20
+    assert published(sqlite_url) == (truth.valid, truth.units, 1)
+
+
+def test_pages_that_come_by_cursor_are_read_one_after_another_and_resumed(
+    tmp_path: Path, store_url: str
+) -> None:
+    cursor = {
+        "paging": {"style": "cursor", "cursor_path": "next", "page_size": 10},
+        "total": {"from": "none"},
+    }
+    failing = (Fault("401", 500),)
+    with wms(tmp_path, dialect=DIALECTS["cursor"], faults=failing) as (server, _):
+        source = spec_file(server, tmp_path, **cursor)
+        state, report = sync(source, store_url, **WHOLE)
+        assert state.name == "Incomplete" and report.failed_chunks == [2]
+        server.clear()
+        server.reset_stats()
+        state, report = sync(source, store_url, **WHOLE, resume=report.flow_run_id)
+        truth, read = server.ground_truth("WH-01"), {page.offset for page in server.stats().pages}
+    assert state.name == "Complete" and report.chunks == 5 and min(read - {0}) == 500
+    assert published(store_url) == (truth.valid, truth.units, 1)
+
+
+def test_a_window_that_moves_once_is_repaired(tmp_path: Path, store_url: str) -> None:
+    with wms(tmp_path, changes=(Change(4, position=0, delete=3),)) as (server, source):
+        state, report = sync(source, store_url, **WHOLE)
+        truth = server.ground_truth("WH-01")
+    assert (state.name, report.verdict, report.repairs) == ("Repaired", Verdict.REPAIRED, 1)
+    assert published(store_url) == (truth.valid, truth.units, 1)
+
+
+def test_a_window_that_keeps_moving_leaves_what_was_published(tmp_path: Path, store_url: str) -> None:
+    with wms(tmp_path) as (server, source):
+        sync(source, store_url, **WHOLE)
+        before = published(store_url)
+        moving = tuple(Change(request, position=0, insert=1) for request in range(1, 100))
+        server.play(replace(server.simulator.scenario, changes=moving))
+        state, report = sync(source, store_url, **WHOLE)
+    assert state.name == "Incomplete" and not report.published and report.repairs == 2
+    assert published(store_url) == before
+
+
+def test_a_retry_of_a_window_that_moved_reads_it_again(tmp_path: Path, sqlite_url: str) -> None:
+    moving = tuple(Change(request, position=0, insert=1) for request in range(2, 100))
+    with wms(tmp_path, changes=moving) as (server, source):
+        state, report = sync(source, sqlite_url, **WHOLE, repairs=0)
+        assert state.name == "Incomplete" and "Retry reads the window again" in state.message
+        server.play(replace(server.simulator.scenario, changes=()))
+        state, report = sync(source, sqlite_url, **WHOLE, resume=report.flow_run_id)
+        truth = server.ground_truth("WH-01")
+    assert (state.name, report.repairs) == ("Repaired", 1)
+    assert published(sqlite_url) == (truth.valid, truth.units, 1)
+
+
+def test_a_window_with_too_many_rejects_is_not_published(tmp_path: Path, sqlite_url: str) -> None:
+    with wms(tmp_path) as (_, source):
+        state, report = sync(source, sqlite_url, **WHOLE, max_reject_ratio=0.01)
+        assert state.name == "Incomplete" and report.repairs == 0 and "rejects" in state.message
+        assert sync(source, sqlite_url, **WHOLE, max_reject_ratio=0.02)[0].name == "Complete"
+
+
+def test_a_refused_token_ends_the_run_with_the_reason(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WMS_TOKEN", "another")
+    with wms(tmp_path) as (_, source):
+        state, error = sync(source, sqlite_url, **WHOLE)
+    assert state.is_failed() and isinstance(error, SourceAuthError)
+
+
+def test_an_unknown_run_cannot_be_resumed(tmp_path: Path, sqlite_url: str) -> None:
+    with wms(tmp_path) as (_, source):
+        state, error = sync(source, sqlite_url, **WHOLE, resume="no-such-run")
+    assert state.is_failed() and isinstance(error, ConfigurationError) and "no-such-run" in str(error)

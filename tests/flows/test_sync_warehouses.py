@@ -1,0 +1,110 @@
+"""Many warehouses are read by runs of their own; a retry goes on with those that failed, and no other."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blocks.shared_pace import create_shared_limit
+from flows.__main__ import main
+from flows.sync_warehouses import sync_warehouses
+from simulator.faults import Fault
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.http.spec import PaceSpec
+from tests.support.acme import published, spec_file, wms
+from tests.support.operator import Operator
+
+SYNC_WAREHOUSES = "/deployments/name/sync-warehouses/sync-warehouses"
+SPAN = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-03T00:00:00Z"}
+PACE = {"requests_per_second": 200, "shared_limit": "fan-out-pace"}
+PARTS: dict[str, Any] = {
+    "window": {"params": {"start": "start", "end": "end"}},
+    "warehouses": {"path": "records", "field": "code"},
+    "pace": PACE,
+}
+THREE = ("WH-01", "WH-02", "WH-03")
+
+
+def children(operator: Operator, parent: str) -> dict[str, tuple[str, int]]:
+    """Warehouse and attempts of each run that a fan-out has started, by its id."""
+    asked = {"flow_runs": {"parent_flow_run_id": {"any_": [parent]}}}
+    found = operator.post("/flow_runs/filter", asked)
+    return {each["id"]: (each["parameters"]["warehouse"], each["run_count"]) for each in found}
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_retry_runs_again_what_failed_and_that_alone(
+    operator: Operator, tmp_path: Path, sqlite_url: str
+) -> None:
+    failing = (Fault("401", 99, warehouse="WH-02", times=1),)
+    with wms(tmp_path, warehouses=THREE, faults=failing) as (server, _):
+        source = spec_file(server, tmp_path, **PARTS)
+        asyncio.run(create_shared_limit(PaceSpec.model_validate(PACE)))
+        request = {"source": source, "store": sqlite_url, "token_env": "WMS_TOKEN", "max_reject_ratio": 1}
+        run = operator.start_run(
+            operator.get(SYNC_WAREHOUSES)["id"], {**request, **SPAN, "shard_hours": 24, "at_a_time": 3}
+        )
+        first = operator.wait_for_end(run, attempt=1)
+        begun = children(operator, run)
+        assert (first["state_type"], first["state_name"]) == ("FAILED", "Incomplete")
+        assert "5 of 6 runs published" in first["state"]["message"]
+        assert "WH-02 2026-03-0" in first["state"]["message"] and "WH-01" not in first["state"]["message"]
+        assert sorted(begun.values()) == [(name, 1) for name in THREE for _ in range(2)]
+        server.reset_stats()
+        operator.press_retry(run)
+        second = operator.wait_for_end(run, attempt=2)
+        assert (second["state_type"], second["state_name"]) == ("COMPLETED", "Complete")
+        again = children(operator, run)
+        assert again.keys() == begun.keys()
+        assert [place for place in again.values() if place[1] > 1] == [("WH-02", 2)]
+        assert {page.warehouse for page in server.stats().pages} - {"/warehouses"} == {"WH-02"}
+        truth = server.ground_truth(None, *map(datetime.fromisoformat, SPAN.values()))
+    assert published(sqlite_url) == (truth.valid, truth.units, 6)
+    of_key = {"artifacts": {"key": {"any_": ["acme-warehouses"]}}, "sort": "CREATED_DESC"}
+    [table, *_] = operator.post("/artifacts/filter", of_key)
+    assert all(each in table["data"] for each in begun) and table["data"].count('"complete"') == 6
+
+
+def ending(source: str, store: str, **parameters: Any) -> Any:
+    """What the flow, run here, ends with."""
+
+    async def run() -> Any:
+        request = {"source": source, "store": store, "token_env": "WMS_TOKEN"} | parameters
+        state = await sync_warehouses(**request, return_state=True)
+        return await state.aresult(raise_on_failure=False)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.usefixtures("prefect_server", "token")
+@pytest.mark.parametrize(
+    ("parts", "parameters", "told"),
+    [
+        ({}, {"deployment": "of-none"}, "has no deployment sync-velocity/of-none"),
+        ({"pace": {}}, {}, "set pace.shared_limit"),
+        ({"warehouses": None}, {}, "does not say how its warehouses are listed"),
+    ],
+)
+def test_a_wrong_setting_ends_it_before_anything_is_started(
+    operator: Operator, tmp_path: Path, sqlite_url: str, parts: Any, parameters: Any, told: str
+) -> None:
+    with wms(tmp_path, warehouses=THREE) as (server, _):
+        source = spec_file(server, tmp_path, **PARTS | parts)
+        error = ending(source, sqlite_url, **SPAN, **parameters)
+        assert isinstance(error, ConfigurationError) and told in str(error)
+        assert {page.warehouse for page in server.stats().pages} <= {"/warehouses"}
+
+
+@pytest.mark.usefixtures("prefect_server", "token", "operator")
+def test_the_command_tells_what_is_wrong(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with wms(tmp_path, warehouses=THREE) as (server, _):
+        source = spec_file(server, tmp_path, **PARTS | {"pace": {}})
+        words = ["--source", source, "--store", sqlite_url, "--token-env", "WMS_TOKEN", "--at-a-time", "2"]
+        assert main(["sync-warehouses", *words, "--start", SPAN["start"], "--end", SPAN["end"]]) == 2
+    assert "set pace.shared_limit" in capsys.readouterr().err

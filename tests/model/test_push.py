@@ -1,0 +1,50 @@
+"""What a batch is made of: the same records, the same key and the same bytes, whoever cuts it."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sku_velocity.model.push import SkuClass, class_batch, movement_batch
+from tests.support.engine import some_rows
+
+
+@given(st.integers(1, 20), st.integers(0, 5))
+def test_a_key_stands_for_run_place_and_content(count: int, first: int) -> None:
+    batch = movement_batch("acme", "run-1", "3-0", some_rows(count, first))
+    assert batch == movement_batch("acme", "run-1", "3-0", some_rows(count, first))
+    others = [
+        movement_batch("acme", "run-2", "3-0", some_rows(count, first)),
+        movement_batch("acme", "run-1", "3-1", some_rows(count, first)),
+        movement_batch("acme", "run-1", "3-0", some_rows(count + 1, first)),
+    ]
+    assert batch.key not in {other.key for other in others} and batch.key.startswith("run-1-3-0-")
+
+
+def test_a_record_bears_the_sources_id_or_else_its_place_in_the_run() -> None:
+    (row,) = some_rows(1, first=7)
+    without_id = (row[0], None, *row[2:])
+    batch = movement_batch("acme", "run-1", "0-0", [row, without_id])
+    assert batch.ids == ["m-7", "run-1:7"]
+
+
+def test_a_body_is_json_with_instants_in_utc() -> None:
+    body = json.loads(movement_batch("acme", "run-1", "0-0", some_rows(1)).body)
+    assert (body["source"], body["run"]) == ("acme", "run-1")
+    assert body["records"] == [
+        {
+            "id": "m-0",
+            "sku_id": "SKU-1",
+            "warehouse_id": "WH-01",
+            "units_moved": 1,
+            "timestamp_utc": "2026-03-01T00:00:00Z",
+        }
+    ]
+
+
+def test_a_class_that_comes_back_is_sent_under_another_key() -> None:
+    once = [SkuClass("WH-01", "SKU-1", "A", "A", "X")]
+    assert class_batch("acme", 0, once).key != class_batch("acme", 2, once).key
+    assert class_batch("acme", 0, once).ids == ["WH-01/SKU-1"]

@@ -1,0 +1,164 @@
+"""Requests are signed as the spec says, and no message shows a secret."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from sku_velocity.errors import (
+    ConfigurationError,
+    SourceAuthError,
+    SourceUnavailableError,
+    SpecError,
+    VelocityError,
+)
+from sku_velocity.model.window import Window
+from sku_velocity.source.client import SourceClient
+from sku_velocity.source.requests import Requests
+from sku_velocity.source.spec import parse_spec
+from tests.support.fake_clock import FakeClock
+from tests.support.scripted_server import Reply, ScriptedServer, scripted
+
+pytestmark = pytest.mark.anyio
+
+SECRET = "s3cret"
+
+
+async def ask(server: ScriptedServer, times: int = 1, secret: str = SECRET, **auth: Any) -> None:
+    """Fetch a page some times with one client."""
+    spec = parse_spec({"name": "acme", "base_url": server.url, "auth": auth}, "test")
+    clock = FakeClock()
+    async with SourceClient.open(spec, SecretStr(secret), clock, clock.sleep) as client:
+        for _ in range(times):
+            page = Requests(spec, "WH-01", Window.everything()).page(0, 1)
+            await client.fetch(client.build_request(page), json.loads)
+
+
+@pytest.mark.parametrize(
+    ("auth", "header", "value"),
+    [
+        ({"kind": "bearer"}, "Authorization", "Bearer s3cret"),
+        ({"kind": "header", "header": "Api-Key"}, "Api-Key", "s3cret"),
+        ({"kind": "header", "header": "Authorization", "prefix": "token "}, "Authorization", "token s3cret"),
+        ({"kind": "basic", "username": "me"}, "Authorization", "Basic bWU6czNjcmV0"),
+    ],
+)
+async def test_the_secret_stands_where_the_spec_says(auth: dict[str, Any], header: str, value: str) -> None:
+    with scripted(Reply()) as server:
+        await ask(server, **auth)
+    assert server.requests[0][1][header] == value
+
+
+async def test_a_basic_secret_may_hold_the_user() -> None:
+    with scripted(Reply()) as server:
+        await ask(server, kind="basic", secret="you:pass:word")
+    assert base64.b64decode(server.requests[0][1]["Authorization"].split()[1]) == b"you:pass:word"
+
+
+async def test_a_basic_secret_without_a_user_is_a_wrong_setting() -> None:
+    with scripted(Reply()) as server, pytest.raises(ConfigurationError, match=r"auth.username"):
+        await ask(server, kind="basic")
+
+
+BODY = {"args": ["database", 0, "password", "search"], "offset": 0}
+IN_BODY = {"kind": "json_body", "values": {"args.0": "acme", "args.1": 7, "args.2": "{token}"}}
+
+
+def posting(server: ScriptedServer, **auth: Any) -> dict[str, Any]:
+    request = {"method": "POST", "body": BODY}
+    return {"name": "acme", "base_url": server.url, "request": request, "auth": IN_BODY | auth}
+
+
+async def test_a_secret_in_the_body_is_sent_and_not_kept() -> None:
+    with scripted(Reply()) as server:
+        spec = parse_spec(posting(server), "test")
+        async with SourceClient.open(spec, SecretStr(SECRET)) as client:
+            request = client.build_request(Requests(spec, "WH-01", Window.everything()).page(0, 1))
+            await client.fetch(request, json.loads)
+    assert json.loads(server.bodies[0]) == {"args": ["acme", 7, SECRET, "search"], "offset": 0}
+    assert json.loads(request.content) == BODY and SECRET not in spec.model_dump_json()
+
+
+async def test_a_refusal_that_repeats_a_secret_of_the_body_is_told_without_it() -> None:
+    secret = 'p"ss\u00e4wort'
+    with scripted(Reply(401, json.dumps({"args": [secret]}).encode())) as server:
+        spec = parse_spec(posting(server), "test")
+        async with SourceClient.open(spec, SecretStr(secret)) as client:
+            request = client.build_request(Requests(spec, "WH-01", Window.everything()).page(0, 1))
+            with pytest.raises(SourceAuthError, match=r"\*\*\*") as caught:
+                await client.fetch(request, json.loads)
+    assert "wort" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({"args.0": "acme"}, "needs auth.values, one of them {token}"),
+        ({"args.4": "{token}"}, "there is no args.4 in the body"),
+    ],
+)
+def test_a_body_that_could_not_show_the_secret_is_a_wrong_setting(values: dict[str, Any], fault: str) -> None:
+    with scripted(Reply()) as server, pytest.raises(SpecError, match=fault):
+        parse_spec(posting(server, values=values), "test")
+
+
+def token(value: str, **more: Any) -> Reply:
+    return Reply(body=json.dumps({"access_token": value, "token_type": "bearer", **more}).encode())
+
+
+def oauth(server: ScriptedServer) -> dict[str, Any]:
+    return {
+        "kind": "oauth2_client_credentials",
+        "token_url": f"{server.url}/token",
+        "client_id": "me",
+        "scope": "stock",
+    }
+
+
+async def test_a_token_is_fetched_once_and_shown() -> None:
+    with scripted(token("t1", expires_in=3600), Reply()) as server:
+        await ask(server, times=3, **oauth(server))
+    paths = [path.partition("?")[0] for path, _ in server.requests]
+    assert paths == ["/token", "/movements", "/movements", "/movements"]
+    assert {headers["Authorization"] for _, headers in server.requests[1:]} == {"Bearer t1"}
+
+
+async def test_a_refused_token_is_renewed_once() -> None:
+    with scripted(token("t1"), Reply(401), token("t2"), Reply()) as server:
+        await ask(server, **oauth(server))
+    assert [headers["Authorization"] for _, headers in server.requests[1::2]] == ["Bearer t1", "Bearer t2"]
+
+
+async def test_a_token_that_is_refused_again_is_an_error() -> None:
+    replies = (token("t1"), Reply(401), token("t2"), Reply(401, b"t2 is no good"))
+    with scripted(*replies) as server, pytest.raises(SourceAuthError, match="token: HTTP 401") as caught:
+        await ask(server, **oauth(server))
+    assert "t2" not in str(caught.value) and len(server.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (Reply(400, b'{"error": "invalid_client"}'), SourceAuthError),
+        (Reply(200, b"<html>"), SourceAuthError),
+        (Reply(503), SourceUnavailableError),
+    ],
+)
+async def test_a_token_address_that_gives_none_is_told(reply: Reply, kind: type[VelocityError]) -> None:
+    with (
+        scripted(reply) as server,
+        pytest.raises(kind, match=r"token: http://\S+/token answers HTTP") as caught,
+    ):
+        await ask(server, **oauth(server))
+    assert SECRET not in str(caught.value)
+
+
+async def test_client_id_and_secret_may_stand_in_the_body() -> None:
+    with scripted(token("t1"), Reply()) as server:
+        await ask(server, **oauth(server), client_auth="body")
+    assert "Authorization" not in server.requests[0][1]
+    assert server.bodies[0] == b"grant_type=client_credentials&scope=stock&client_id=me&client_secret=s3cret"

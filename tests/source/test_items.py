@@ -1,0 +1,209 @@
+"""A master is published whole or not at all, and readers see one version of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from simulator.faults import Fault
+from simulator.items import ITEMS, make_items
+from simulator.scenario import Change, Scenario
+from simulator.server import Server, serve
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.model.master import Names
+from sku_velocity.model.run import NO_WAREHOUSE, MasterVersion, Verdict
+from sku_velocity.store import Store, migrate
+from sku_velocity.store.database import Database
+from tests.support.steps_driver import Ending, sync
+
+CATALOGUE = Scenario(records=0, items=make_items(60, retired_ratio=0.1, bad_ratio=0.05))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serve(CATALOGUE) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def standing_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store whose master is published anew, again and again."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('standing')}/velocity.db"
+    asyncio.run(migrate(url))
+    return url
+
+
+def sync_items(server: Server, url: str, scenario: Scenario, **parts: Any) -> Ending:
+    server.play(scenario)
+    parts = {"paging": {"page_size": 11}, **parts}
+    erp = {"name": "erp", "request": {"path": "/items"}, "items": {"aliases": "aliases"}}
+    return sync(server, url, warehouse=NO_WAREHOUSE, **erp, **parts)
+
+
+def select(url: str, sql: str) -> list[tuple[Any, ...]]:
+    async def look() -> list[tuple[Any, ...]]:
+        database = Database(url)
+        try:
+            async with database.reading() as connection:
+                return [tuple(row) for row in await connection.execute(text(sql))]
+        finally:
+            await database.close()
+
+    return asyncio.run(look())
+
+
+def shown(url: str) -> set[tuple[str, str, str]]:
+    """The items that a reader of the store sees: id, status, run."""
+    return set(select(url, "SELECT sku_id, status, flow_run_id FROM published_items"))
+
+
+def of_store(url: str, question: str, *values: Any) -> Any:
+    async def look() -> Any:
+        async with Store.open(url) as store:
+            return await getattr(store, question)(*values)
+
+    return asyncio.run(look())
+
+
+def items(*named: tuple[str, list[str]]) -> tuple[Mapping[str, Any], ...]:
+    return tuple({"sku_id": sku, "aliases": aliases, "status": "active"} for sku, aliases in named)
+
+
+def test_a_master_is_published_whole_with_its_bad_items_as_dead_letters(
+    server: Server, store_url: str
+) -> None:
+    ending = sync_items(server, store_url, CATALOGUE)
+    truth = server.ground_truth(ITEMS)
+    assert ending.verdict is Verdict.COMPLETE
+    assert {sku for sku, _, _ in shown(store_url)} == {movement[1] for movement in truth.movements}
+    assert len(of_store(store_url, "dead_letters", ending.run_id)) == truth.bad == 3
+    assert select(store_url, "SELECT count(*) FROM published_aliases") == [(2 * truth.valid,)]
+
+
+moments, places, few = st.integers(1, 12), st.integers(0, 40), st.integers(1, 3)
+inserts = st.builds(Change, request=moments, position=places, insert=few, warehouse=st.just(ITEMS))
+deletes = st.builds(Change, request=moments, position=places, delete=few, warehouse=st.just(ITEMS))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(1, 40),
+    st.lists(inserts, max_size=4) | st.lists(deletes, max_size=4),
+    st.sampled_from([None, 1, 3, 7]),
+    st.integers(2, 20),
+)
+def test_what_is_published_is_what_the_source_holds(
+    server: Server, standing_url: str, count: int, moves: list[Change], clamp: int | None, page: int
+) -> None:
+    before = shown(standing_url)
+    scenario = Scenario(records=0, items=make_items(count), changes=tuple(moves), max_page_size=clamp)
+    ending = sync_items(server, standing_url, scenario, paging={"page_size": page})
+    held = {row.sku_id for row in server.simulator.dataset.rows(ITEMS)}
+    if ending.verdict is Verdict.INCOMPLETE:
+        assert shown(standing_url) == before
+    else:
+        assert {sku for sku, _, _ in shown(standing_url)} == held
+
+
+def test_a_newer_version_takes_the_place_of_the_one_before(server: Server, store_url: str) -> None:
+    first = sync_items(server, store_url, CATALOGUE)
+    second = sync_items(server, store_url, replace(CATALOGUE, items=make_items(30)))
+    assert {run for _, _, run in shown(store_url)} == {second.run_id} and len(shown(store_url)) == 30
+    assert of_store(store_url, "newest_master", "erp") == second.run_id
+    assert of_store(store_url, "version_before", second.run_id) == first.run_id
+    assert of_store(store_url, "version_before", first.run_id) is None
+    assert len(of_store(store_url, "names_of", first.run_id).active) == 3 * 51
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        tuple(Change(n, position=0, delete=1, warehouse=ITEMS) for n in range(2, 99)),
+        tuple(Change(n, position=3, insert=1, warehouse=ITEMS) for n in range(2, 99)),
+    ],
+    ids=["shrinks", "grows"],
+)
+def test_a_master_that_moves_while_it_is_read_is_not_published(
+    server: Server, store_url: str, changes: tuple[Change, ...]
+) -> None:
+    sync_items(server, store_url, CATALOGUE)
+    before = shown(store_url)
+    ending = sync_items(server, store_url, replace(CATALOGUE, changes=changes))
+    assert ending.verdict is Verdict.INCOMPLETE and shown(store_url) == before
+
+
+def test_a_master_that_shrinks_once_is_read_again(server: Server, store_url: str) -> None:
+    once = (Change(4, position=0, delete=3, warehouse=ITEMS),)
+    ending = sync_items(server, store_url, replace(CATALOGUE, changes=once))
+    assert ending.verdict is Verdict.REPAIRED
+    assert len(shown(store_url)) == server.ground_truth(ITEMS).valid
+
+
+def test_a_page_that_fails_publishes_nothing(server: Server, sqlite_url: str) -> None:
+    failing = replace(CATALOGUE, faults=(Fault("401", 29),))
+    assert sync_items(server, sqlite_url, failing).verdict is None and not shown(sqlite_url)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        (("A", ["ean 1"]), ("B", ["ean 1"])),
+        (("A", ["B"]), ("B", [])),
+        (("A", []), ("B", []), ("A", [])),
+    ],
+    ids=["an alias of two", "an alias that is another's id", "an id twice"],
+)
+def test_a_name_of_two_items_is_never_guessed_at(
+    server: Server, store_url: str, claims: tuple[tuple[str, list[str]], ...]
+) -> None:
+    ending = sync_items(server, store_url, Scenario(records=0, items=items(*claims)))
+    assert ending.verdict is Verdict.INCOMPLETE and not shown(store_url)
+
+
+def test_an_empty_master_does_not_take_the_place_of_one_with_items(server: Server, store_url: str) -> None:
+    sync_items(server, store_url, CATALOGUE)
+    before = shown(store_url)
+    ending = sync_items(server, store_url, CATALOGUE, filter=[{"path": "status", "in": ["gone"]}])
+    assert ending.verdict is Verdict.INCOMPLETE and shown(store_url) == before
+
+
+def test_the_contested_names_are_told(server: Server, store_url: str) -> None:
+    claims = (("A", ["x", "y"]), ("B", ["y", "x", "C"]), ("C", ["C", "z"]), ("D", []), ("D", []))
+    ending = sync_items(server, store_url, Scenario(records=0, items=items(*claims)))
+    assert of_store(store_url, "contested_names", ending.run_id) == ["C", "D", "x", "y"]
+
+
+def test_a_version_is_loaded_with_all_of_its_names(server: Server, store_url: str) -> None:
+    told = (*items(("A", ["a 1", "a 2"])), {"sku_id": "B", "aliases": ["b"], "status": "retired"})
+    version = sync_items(server, store_url, Scenario(records=0, items=told)).run_id
+    assert of_store(store_url, "names_of", version) == Names(
+        {"A": "A", "a 1": "A", "a 2": "A"}, {"B": "B", "b": "B"}
+    )
+
+
+def test_a_master_that_does_not_show_is_named_and_what_to_do(server: Server, store_url: str) -> None:
+    sync_items(server, store_url, Scenario(records=0, items=items(("A", ["B"]), ("B", []))))
+    with pytest.raises(ConfigurationError, match=r"no published master erp: .*sync-master"):
+        of_store(store_url, "newest_master", "erp")
+
+
+def test_a_version_that_was_pruned_is_named_and_what_to_do(server: Server, sqlite_url: str) -> None:
+    version = sync_items(server, sqlite_url, CATALOGUE).run_id
+
+    async def prune() -> None:
+        database = Database(sqlite_url)
+        async with database.writing() as connection:
+            await connection.execute(text("DELETE FROM item_aliases"))
+            await connection.execute(text("DELETE FROM items"))
+        await database.close()
+
+    asyncio.run(prune())
+    with pytest.raises(ConfigurationError, match=r"is not in this store any more: start a new run"):
+        of_store(sqlite_url, "load_master", MasterVersion(source="erp", version=version))

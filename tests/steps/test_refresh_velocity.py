@@ -1,0 +1,283 @@
+"""A refresh against a store, held against an independent computation: DuckDB's, from the single movements."""
+
+from __future__ import annotations
+
+import csv
+import random
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import pytest
+
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.model.velocity_report import VelocityReport
+from sku_velocity.model.window import Window
+from sku_velocity.steps.refresh_velocity import Order, Outcome, refresh
+from sku_velocity.store import Store
+from sku_velocity.velocity.figures import Thresholds
+from tests.support.published_store import Moved, publish, table
+from tests.support.sample import SAMPLES, valid_rows
+
+pytestmark = pytest.mark.anyio
+
+AS_OF = date(2026, 4, 5)  # a week after Berlin set its clock
+BERLIN = "Europe/Berlin"
+
+# Written without a look at the code it holds to account. DuckDB has its own calendar of zones (ICU).
+INDEPENDENTLY = """
+WITH moved AS (
+    SELECT sku_id, units, date_diff('day', timezone($zone, moved_at)::DATE, $as_of::DATE) AS ago
+    FROM movements
+), recent AS (SELECT * FROM moved WHERE ago BETWEEN 0 AND 90),
+daily AS (SELECT sku_id, ago, sum(units)::HUGEINT AS units FROM recent GROUP BY ALL),
+calendar AS (
+    SELECT sku_id, d.ago, coalesce(daily.units, 0) AS units
+    FROM (SELECT DISTINCT sku_id FROM daily) CROSS JOIN range(91) d(ago) LEFT JOIN daily USING (sku_id, ago)
+), spread AS (
+    SELECT sku_id, 91 * sum(units * units) - sum(units) * sum(units) AS squares, sum(units) AS total
+    FROM calendar GROUP BY sku_id
+), sums AS (
+    SELECT sku_id, count(DISTINCT ago) AS active_days, min(ago) AS days_since,
+           sum(CASE WHEN ago < 7 THEN units ELSE 0 END) AS units_7,
+           sum(CASE WHEN ago < 28 THEN units ELSE 0 END) AS units_28, sum(units) AS units_91,
+           count(*) FILTER (ago < 7) AS lines_7, count(*) FILTER (ago < 28) AS lines_28, count(*) AS lines_91
+    FROM recent GROUP BY sku_id
+), shares AS (
+    SELECT *, sum(lines_91) OVER by_lines - lines_91 AS lines_before, sum(lines_91) OVER () AS all_lines,
+           sum(units_91) OVER by_units - units_91 AS units_before, sum(units_91) OVER () AS all_units,
+           row_number() OVER by_lines AS rank_lines, row_number() OVER by_units AS rank_units
+    FROM sums WINDOW by_lines AS (ORDER BY lines_91 DESC, sku_id ROWS UNBOUNDED PRECEDING),
+                     by_units AS (ORDER BY units_91 DESC, sku_id ROWS UNBOUNDED PRECEDING)
+)
+SELECT sku_id, units_7::BIGINT, units_28::BIGINT, units_91::BIGINT, lines_7, lines_28, lines_91,
+       active_days, days_since, rank_lines, rank_units,
+       CASE WHEN 100 * lines_before < 80 * all_lines THEN 'A'
+            WHEN 100 * lines_before < 95 * all_lines THEN 'B' ELSE 'C' END,
+       CASE WHEN 100 * units_before < 80 * all_units THEN 'A'
+            WHEN 100 * units_before < 95 * all_units THEN 'B' ELSE 'C' END,
+       CASE WHEN total = 0 THEN 'Z' WHEN 4 * squares <= total * total THEN 'X'
+            WHEN squares <= total * total THEN 'Y' ELSE 'Z' END
+FROM shares JOIN spread USING (sku_id) ORDER BY sku_id
+"""
+COMPARED = """
+SELECT sku_id, units_7, units_28, units_91, lines_7, lines_28, lines_91, active_days, days_since, rank_lines,
+       rank_units, abc_lines, abc_units, xyz FROM current_velocity ORDER BY sku_id
+"""
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    async with Store.open(store_url) as opened:
+        yield opened
+
+
+def an_order(reports: Path, as_of: date = AS_OF, zone: str = BERLIN, **options: Any) -> Order:
+    return Order("acme", "WH-01", as_of, zone, directory=reports, **options)
+
+
+def independently(rows: Sequence[Moved], as_of: date, zone: str, directory: Path) -> list[tuple[Any, ...]]:
+    path = directory / "movements.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [("sku_id", "units", "moved_at"), *((s, u, at.isoformat()) for s, u, at in rows)]
+        )
+    with duckdb.connect() as connection:
+        types = "{'sku_id': 'VARCHAR', 'units': 'BIGINT', 'moved_at': 'TIMESTAMPTZ'}"
+        connection.execute(f"CREATE TABLE movements AS FROM read_csv('{path}', header=true, columns={types})")
+        return connection.execute(INDEPENDENTLY, {"zone": zone, "as_of": as_of}).fetchall()
+
+
+def random_rows(seed: int, number: int = 3000, skus: int = 60) -> list[Moved]:
+    """Movements of all kinds of SKUs: steady, in bursts, of no units, equal to others; over 110 days."""
+    draw = random.Random(seed)
+    start = datetime(2025, 12, 20, tzinfo=UTC)
+    rows = []
+    for _ in range(number):
+        sku = int(draw.paretovariate(0.8)) % skus
+        day = draw.randrange(110) if sku % 3 else draw.choice([20, 50, 108])
+        units = 0 if sku == 7 else draw.choice([1, 2, 10]) if sku % 2 else 5
+        at = start + timedelta(days=day, microseconds=draw.randrange(86_400_000_000))
+        rows.append((f"SKU-{sku:03}", units, at))
+    steady = [(f"X-{n}", 4, start + timedelta(days=day, hours=12)) for n in (2, 1) for day in range(110)]
+    return rows + steady
+
+
+async def test_figures_and_classes_equal_those_of_an_independent_computation(
+    store: Store, store_url: str, tmp_path: Path
+) -> None:
+    seen: set[str] = set()
+    for seed, zone in enumerate([BERLIN, "Asia/Kolkata"]):
+        rows = random_rows(seed)
+        await publish(store, rows, Window.everything())
+        await refresh(store, an_order(tmp_path, zone=zone))
+        found = await table(store_url, COMPARED)
+        assert found == independently(rows, AS_OF, zone, tmp_path) and len(found) > 40
+        seen |= {letter for row in found for letter in row[-3:]}
+    assert seen == set("ABCXYZ")
+
+
+@pytest.mark.parametrize("path", [path for path, _ in SAMPLES], ids=[path.stem for path, _ in SAMPLES])
+async def test_the_samples_top_skus_are_those_that_pandas_gives_from_the_file(
+    store: Store, store_url: str, tmp_path: Path, path: Path
+) -> None:
+    frame = valid_rows(path)
+    instants = pd.to_datetime(frame.timestamp_utc, utc=True, format="ISO8601")
+    rows = list(zip(frame.sku_id, frame.units_moved, instants.dt.to_pydatetime(), strict=True))
+    await publish(store, rows, Window.everything())
+    last = max(instants).date()
+    assert min(instants).date() > last - timedelta(days=91)  # all of the file lies within
+    outcome = await refresh(store, an_order(tmp_path, last, "UTC"))
+    sums = frame.groupby("sku_id").units_moved.sum()
+    expected = sums.reset_index().sort_values(["units_moved", "sku_id"], ascending=[False, True]).head(10)
+    top = [(mover.sku_id, mover.units_91) for mover in outcome.report.movers[:10]]
+    assert top == list(expected.itertuples(index=False, name=None))
+    assert await table(store_url, COMPARED) == independently(rows, last, "UTC", tmp_path)
+
+
+def page_of(report: VelocityReport) -> str:
+    return Path(report.files["html"]).read_text()
+
+
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def rows_on(day: str, **units: int) -> list[Moved]:
+    return [(sku, number, datetime.fromisoformat(f"{day}T10:00:00+00:00")) for sku, number in units.items()]
+
+
+async def test_history_is_kept_and_the_newest_day_is_current(
+    store: Store, store_url: str, tmp_path: Path
+) -> None:
+    await publish(store, rows_on("2026-04-01", A=9, B=1), Window.everything())
+    for day in (3, 2):
+        await refresh(store, an_order(tmp_path, date(2026, 4, day)))
+    rows = await table(store_url, "SELECT as_of, sku_id FROM sku_velocity ORDER BY 1, 2")
+    assert [(str(day), sku) for day, sku in rows] == [
+        ("2026-04-02", "A"), ("2026-04-02", "B"), ("2026-04-03", "A"), ("2026-04-03", "B"),
+    ]  # fmt: skip
+    current = await table(store_url, "SELECT DISTINCT as_of FROM current_velocity")
+    assert [str(day) for (day,) in current] == ["2026-04-03"]
+
+
+async def test_a_second_refresh_of_a_day_takes_the_place_of_the_first(
+    store: Store, store_url: str, tmp_path: Path
+) -> None:
+    await publish(store, rows_on("2026-04-01", A=9, B=1), Window.everything())
+    await refresh(store, an_order(tmp_path))
+    await publish(store, rows_on("2026-04-01", A=2), Window.everything())
+    outcome = await refresh(store, an_order(tmp_path))
+    assert await table(store_url, "SELECT sku_id, units_91 FROM sku_velocity") == [("A", 2)]
+    assert len(await table(store_url, "SELECT 1 FROM velocity_refreshes")) == 1
+    assert outcome.report.compared_with is None  # not with what it replaced
+
+
+async def test_classes_are_compared_with_the_last_day_before(
+    store: Store, store_url: str, tmp_path: Path
+) -> None:
+    await publish(store, rows_on("2026-04-01", A=9, B=1), Window.everything())
+    await refresh(store, an_order(tmp_path, date(2026, 4, 1)))
+    await publish(store, rows_on("2026-04-01", A=1, C=9), Window.everything())
+    report = (await refresh(store, an_order(tmp_path, date(2026, 4, 3)))).report
+    assert (report.compared_with, report.changed) == (date(2026, 4, 1), 3)
+    assert [(each.sku_id, each.before, each.after) for each in report.changes] == [
+        ("A", "AAZ", "ABZ"), ("C", "", "AAZ"), ("B", "ABZ", ""),
+    ]  # fmt: skip
+    changed = "SELECT sku_id FROM current_velocity WHERE class_changed ORDER BY 1"
+    assert await table(store_url, changed) == [("A",), ("C",)]
+
+
+async def test_a_warehouse_without_movements_shows_none_rather_than_the_day_before(
+    store: Store, store_url: str, tmp_path: Path
+) -> None:
+    await publish(store, rows_on("2026-04-01", A=9), Window.everything())
+    await refresh(store, an_order(tmp_path, date(2026, 4, 2)))
+    await publish(store, [], Window.everything())
+    report = (await refresh(store, an_order(tmp_path, date(2026, 4, 3)))).report
+    assert (report.skus, report.lines, report.movers, report.changed) == (0, 0, [], 1)
+    assert await table(store_url, "SELECT * FROM current_velocity") == []
+    assert len(pd.read_parquet(report.files["parquet"])) == 0
+
+
+async def test_days_that_are_not_published_are_named_and_their_share_is_kept(
+    store: Store, store_url: str, tmp_path: Path
+) -> None:
+    published = Window(datetime(2026, 3, 30, 22, tzinfo=UTC), datetime(2026, 4, 5, 10, tzinfo=UTC))
+    await publish(store, rows_on("2026-04-01", A=9), published)
+    report = (await refresh(store, an_order(tmp_path))).report
+    assert report.missing_days == [AS_OF - timedelta(days=ago) for ago in range(90, 5, -1)]
+    assert report.incomplete_days[AS_OF] == 0.5 and AS_OF - timedelta(days=5) not in report.incomplete_days
+    shares = await table(store_url, "SELECT completeness_7, completeness_91 FROM current_velocity")
+    assert shares == [(5.5 / 7, 5.5 / 91)]
+    page = page_of(report)
+    assert "85 not published, 1 only in part" in page and "2026-01-05 to 2026-03-30: 0 %" in page
+
+
+async def test_the_files_hold_the_table_and_nothing_else_lies_about(
+    store: Store, store_url: str, tmp_path: Path
+) -> None:
+    await publish(store, random_rows(1, 500), Window.everything())
+    reports = tmp_path / "deep" / "reports"
+    outcome = await refresh(store, an_order(reports))
+    kept = await table(store_url, "SELECT sku_id, rank_lines, units_91, trend FROM sku_velocity ORDER BY 2")
+    for read, suffix in ((pd.read_parquet, "parquet"), (pd.read_csv, "csv")):
+        frame = read(outcome.report.files[suffix])[["sku_id", "rank_lines", "units_91", "trend"]]
+        assert (
+            list(frame.astype(object).where(frame.notna(), None).itertuples(index=False, name=None)) == kept
+        )
+    assert names_in(reports) == [f"velocity-WH-01.{each}" for each in ("csv", "html", "parquet")]
+
+
+async def test_foreign_text_names_no_file_elsewhere_and_is_text_in_the_page(tmp_path: Path) -> None:
+    hostile = "../<script>alert(1)</script>"
+    async with Store.open(f"sqlite:///{tmp_path}/store.db") as store:
+        await publish(store, rows_on("2026-04-01", A=9), Window.everything(), warehouse=hostile)
+        order = Order("acme", hostile, AS_OF, directory=tmp_path / "reports")
+        report = (await refresh(store, order)).report
+    files = [Path(file) for file in report.files.values()]
+    assert {file.parent for file in files} == {tmp_path / "reports"}
+    page = page_of(report)
+    assert "<script" not in page and "&lt;script&gt;" in page
+
+
+async def test_the_page_asks_for_nothing_from_the_network(store: Store, tmp_path: Path) -> None:
+    await publish(store, random_rows(2, 300), Window.everything())
+    page = page_of((await refresh(store, an_order(tmp_path))).report)
+    assert page.count("<svg") == 2 and not any(
+        word in page for word in (" src=", "@import", "url(http", "<link")
+    )
+
+
+async def test_two_sources_of_one_warehouse_have_files_of_their_own(tmp_path: Path) -> None:
+    async with Store.open(f"sqlite:///{tmp_path}/store.db") as store:
+        for source in ("acme", "erp"):
+            await publish(store, rows_on("2026-04-01", A=9), Window.everything(), source=source)
+        outcomes: list[Outcome] = [
+            await refresh(store, Order(source, "WH-01", AS_OF, directory=tmp_path))
+            for source in ("acme", "erp")
+        ]
+    names = [Path(outcome.report.files["html"]).name for outcome in outcomes]
+    assert names == ["velocity-WH-01-acme.html", "velocity-WH-01-erp.html"]
+
+
+async def test_chosen_thresholds_are_kept_with_the_refresh(
+    store: Store, store_url: str, tmp_path: Path
+) -> None:
+    await publish(store, rows_on("2026-04-01", A=6, B=4), Window.everything())
+    await refresh(store, an_order(tmp_path, thresholds=Thresholds(a=0.5, b=0.6)))
+    assert await table(store_url, "SELECT sku_id, abc_units FROM sku_velocity ORDER BY 1") == [
+        ("A", "A"),
+        ("B", "C"),
+    ]
+    assert '"a": 0.5' in (await table(store_url, "SELECT thresholds FROM velocity_refreshes"))[0][0]
+
+
+async def test_a_directory_that_cannot_be_written_to_is_a_wrong_setting(store: Store, tmp_path: Path) -> None:
+    taken = tmp_path / "file"
+    taken.touch()
+    with pytest.raises(ConfigurationError, match="reports.*directory"):
+        await refresh(store, an_order(taken))

@@ -1,0 +1,185 @@
+"""A replay takes valid letters to their places, once, and leaves every count true."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sku_velocity.completeness import prove
+from sku_velocity.errors import ConfigurationError, IncompleteWindowError
+from sku_velocity.model.dead_letter import KeptLetter, LetterState, Selection
+from sku_velocity.model.movement import DeadLetter
+from sku_velocity.model.run import MasterVersion, RunState
+from sku_velocity.source.spec import SourceSpec
+from sku_velocity.steps.replay import RunReplay, replay_run
+from sku_velocity.store import Store
+from tests.support.dead_letters import OPEN, land_run, ledger_of, letter, mended, shown_positions
+from tests.support.engine import seconds
+
+pytestmark = pytest.mark.anyio
+
+BAD = {3: letter(3), 12: letter(12, sku_id="no sku!"), 15: letter(15)}
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    async with Store.open(store_url) as store:
+        yield store
+
+
+async def replay(
+    store: Store, run_id: str, spec: SourceSpec | None = None, wanted: Selection = OPEN
+) -> RunReplay:
+    run = await store.find_run(run_id)
+    assert run
+    return await replay_run(store, spec or mended(), run, wanted, "jane")
+
+
+async def states(store: Store) -> dict[int, LetterState]:
+    return {each.letter.position: each.state for each in await store.letters.read(Selection())}
+
+
+async def the_letter(store: Store, position: int) -> KeptLetter:
+    (found,) = await store.letters.read(Selection(position=position))
+    return found
+
+
+async def test_what_a_mended_spec_lets_pass_takes_its_place_and_shows_at_once(
+    store: Store, store_url: str
+) -> None:
+    await land_run(store, "run", BAD)
+    assert await shown_positions(store_url) == [n for n in range(20) if n not in BAD]
+    report = await replay(store, "run")
+    assert (report.judged, report.loaded, report.shown, report.rejected) == (3, 2, 2, 1)
+    assert [reason.startswith("sku_id: must be made of A-Z") for reason in report.reasons] == [True]
+    assert await shown_positions(store_url) == [n for n in range(20) if n != 12]
+    assert await ledger_of(store_url, "run") == (20, 19, 1, 0, 0)
+
+
+async def test_a_replayed_letter_tells_who_when_and_why_and_keeps_its_record(store: Store) -> None:
+    await land_run(store, "run", BAD)
+    before = datetime.now(UTC)
+    await replay(store, "run")
+    kept = await the_letter(store, 3)
+    assert kept.state is LetterState.REPLAYED and kept.letter == BAD[3] and kept.change
+    assert kept.change.by == "jane" and "in the window" in kept.change.note
+    assert before - timedelta(seconds=1) < kept.change.at <= datetime.now(UTC)
+    assert (await the_letter(store, 12)).state is LetterState.OPEN
+
+
+async def test_a_second_replay_changes_nothing(store: Store, store_url: str) -> None:
+    await land_run(store, "run", BAD)
+    await replay(store, "run")
+    first = await store.letters.read(Selection())
+    again = await replay(store, "run")
+    assert (again.judged, again.loaded, again.rejected) == (1, 0, 1)
+    assert await store.letters.read(Selection()) == first
+    assert await ledger_of(store_url, "run") == (20, 19, 1, 0, 0)
+
+
+async def test_two_replays_at_once_place_each_letter_once(store: Store, store_url: str) -> None:
+    await land_run(store, "run", {n: letter(n) for n in range(20)})
+    async with Store.open(store_url) as other:
+        reports = await asyncio.gather(*(replay(each, "run") for each in (store, other, store, other)))
+    assert sum(report.loaded for report in reports) == 20
+    assert await shown_positions(store_url) == list(range(20))
+    assert await ledger_of(store_url, "run") == (20, 20, 0, 0, 0)
+
+
+async def test_a_replay_and_a_discard_at_once_close_each_letter_once(store: Store, store_url: str) -> None:
+    await land_run(store, "run", {n: letter(n) for n in range(20)})
+    some = replace(OPEN, position=5)
+    report, given_up = await asyncio.gather(
+        replay(store, "run"), store.letters.discard(some, "joe", "known fault")
+    )
+    assert report.loaded + given_up == 20 and (5 in await shown_positions(store_url)) is (not given_up)
+    assert await ledger_of(store_url, "run") == (20, report.loaded, given_up, 0, 0)
+
+
+async def test_what_is_outside_the_window_or_no_movement_is_closed_with_that_note(
+    store: Store, store_url: str
+) -> None:
+    later = letter(4, timestamp_utc="2026-03-02T00:00:00Z")
+    await land_run(store, "run", {4: later, 15: letter(15, kind="note"), 16: letter(16, kind="move")})
+    report = await replay(store, "run", mended(filter=[{"path": "kind", "in": ["move", None]}]))
+    assert (report.loaded, report.trimmed, report.filtered) == (1, 1, 1)
+    assert await ledger_of(store_url, "run") == (20, 18, 0, 1, 1)
+    notes = [each.change.note for each in await store.letters.read(Selection()) if each.change]
+    assert ["outside the window" in notes[0], "filtered" in notes[1]] == [True, True]
+    assert set((await states(store)).values()) == {LetterState.REPLAYED}
+
+
+async def test_a_record_id_that_the_run_holds_is_not_doubled(store: Store, store_url: str) -> None:
+    twins = {3: letter(3, id="m-5"), 12: letter(12, id="new"), 15: letter(15, id="new")}
+    await land_run(store, "run", twins)
+    report = await replay(store, "run")
+    assert (report.loaded, report.repeated) == (1, 2)
+    assert await store.count_repeated_ids("run") == 0
+    assert await states(store) == {3: "open", 12: "replayed", 15: "open"}
+    assert await ledger_of(store_url, "run") == (20, 18, 2, 0, 0)
+
+
+async def test_an_incomplete_window_shows_its_replayed_rows_once_it_is_published(
+    store: Store, store_url: str
+) -> None:
+    await land_run(store, "run", BAD, shown=False)
+    report = await replay(store, "run")
+    assert (report.loaded, report.shown) == (2, 0) and await shown_positions(store_url) == []
+    run = await store.find_run("run")
+    assert run and run.state is RunState.INCOMPLETE
+    broken = {check.name for check in prove(run, await store.batches("run"), None, 0.1) if not check.held}
+    assert "rejects within the limit" not in broken and not any("fetched =" in name for name in broken)
+    await store.publish("run", "{}")
+    assert len(await shown_positions(store_url)) == 19
+
+
+async def test_a_superseded_run_is_left_alone(store: Store) -> None:
+    await land_run(store, "first", BAD)
+    await land_run(store, "second", {})
+    assert await store.letters.runs(OPEN) == []
+    assert (await replay(store, "first")).loaded == 0
+    assert set((await states(store)).values()) == {LetterState.OPEN}
+
+
+async def test_a_run_with_closed_letters_is_not_read_again(store: Store) -> None:
+    await land_run(store, "run", BAD, shown=False)
+    await store.letters.discard(replace(OPEN, position=12), "joe", "known fault")
+    with pytest.raises(IncompleteWindowError, match="1 dead letters.*start a new run"):
+        await store.replan("run", 20, [])
+    assert (await states(store))[12] is LetterState.DISCARDED
+
+
+async def test_letters_of_stage_push_are_left_alone(store: Store) -> None:
+    await land_run(store, "run", {})
+    assert await store.letters.runs(replace(OPEN, stage="push")) == []
+    assert (await replay(store, "run")).judged == 0
+
+
+async def test_only_the_letters_meant_are_replayed(store: Store) -> None:
+    await land_run(store, "run", BAD | {15: replace(BAD[15], reasons=())})
+    await replay(store, "run", wanted=replace(OPEN, reason="units_moved: must be"))
+    assert await states(store) == {3: "replayed", 12: "open", 15: "open"}
+
+
+async def test_a_run_is_mapped_by_its_own_version_of_the_master(store: Store) -> None:
+    master = MasterVersion(source="erp", version="pruned")
+    await land_run(store, "run", BAD, master=master)
+    with pytest.raises(ConfigurationError):
+        await replay(store, "run")
+
+
+async def test_a_letter_that_cannot_be_read_stays_open_and_costs_itself_alone(store: Store) -> None:
+    await land_run(store, "run", BAD | {12: DeadLetter(12, "[" * 5000, ())})
+    report = await replay(store, "run")
+    assert (report.loaded, report.rejected) == (2, 1) and "not JSON" in next(iter(report.reasons))
+
+
+async def test_a_large_run_is_replayed_in_batches(store: Store, store_url: str) -> None:
+    await land_run(store, "run", {n: letter(n) for n in range(1200)}, total=1200)
+    report = await replay(store, "run")
+    assert (report.loaded, report.window) == (1200, str(seconds(0, 1200)))
+    assert await ledger_of(store_url, "run") == (1200, 1200, 0, 0, 0)

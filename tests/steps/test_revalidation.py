@@ -1,0 +1,48 @@
+"""What becomes of a record that was refused, by the spec as it is now."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sku_velocity.model.dead_letter import Fate
+from sku_velocity.model.movement import DeadLetter
+from sku_velocity.model.run import SyncRun
+from sku_velocity.steps.revalidation import rejudge
+from tests.support.dead_letters import mended, record
+from tests.support.engine import seconds
+
+RUN = SyncRun("run", "acme", "WH-01", seconds(0, 20), 20)
+GOOD = json.dumps(record(3))
+
+
+def fate(raw: str) -> Fate:
+    (judged,) = rejudge(mended(filter=[{"path": "kind", "in": ["move", None]}]), RUN, None, [_letter(raw)])
+    assert bool(judged.row) is (judged.fate is Fate.LOADED)
+    assert bool(judged.reasons) is (judged.fate is Fate.REJECTED)
+    return judged.fate
+
+
+def _letter(raw: str) -> DeadLetter:
+    return DeadLetter(3, raw, ())
+
+
+def test_a_record_finds_its_fate() -> None:
+    assert fate(GOOD) is Fate.LOADED
+    assert fate(json.dumps(record(30))) is Fate.TRIMMED
+    assert fate(json.dumps(record(3, kind="note"))) is Fate.FILTERED
+    assert fate(json.dumps(record(3, sku_id="no sku!"))) is Fate.REJECTED
+    assert fate(json.dumps(record(3, warehouse_id="WH-02"))) is Fate.REJECTED
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *("null", "[]", "1", "", "not JSON", "1, 2", f"{GOOD}, {GOOD}", f"{GOOD}] [", "[" * 5000),
+        GOOD[:-1] + ', "x": ' + "[" * 5000 + "]" * 5000 + "}",
+        GOOD[:-1] + ', "x": ' + "9" * 5000 + "}",
+    ],
+)
+def test_what_is_no_record_stays_refused(raw: str) -> None:
+    assert fate(raw) is Fate.REJECTED

@@ -1,0 +1,154 @@
+"""The database's grouping by SKU and local day, held against one row at a time in Python."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import text
+
+from sku_velocity.errors import VelocityError
+from sku_velocity.model.activity import Activity
+from sku_velocity.model.calendar import Period
+from sku_velocity.model.movement import MAX_UNITS
+from sku_velocity.model.run import NO_WAREHOUSE
+from sku_velocity.model.window import Window
+from sku_velocity.store import Store
+from sku_velocity.store.database import Database
+from tests.support.published_store import Moved, publish
+
+pytestmark = pytest.mark.anyio
+
+AS_OF = {  # just after the clock was set
+    "Europe/Berlin": date(2026, 4, 1),
+    "America/New_York": date(2026, 11, 3),
+    "Asia/Kolkata": date(2026, 4, 1),
+    "Australia/Lord_Howe": date(2026, 4, 6),
+    "America/St_Johns": date(2006, 11, 1),
+    "Pacific/Apia": date(2012, 1, 2),
+    "UTC": date(1969, 12, 31),
+}
+BERLIN = Period(ZoneInfo("Europe/Berlin"), AS_OF["Europe/Berlin"], 7)
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    async with Store.open(store_url) as opened:
+        yield opened
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def cells(activity: Activity) -> dict[tuple[str, int], tuple[int, int]]:
+    """(SKU, day) to (units, lines)."""
+    daily = activity.daily
+    skus = (daily.skus[code] for code in daily.codes)
+    return dict(
+        zip(zip(skus, daily.days, strict=True), zip(daily.units, daily.lines, strict=True), strict=True)
+    )
+
+
+def random_rows(period: Period, number: int, seed: int) -> list[Moved]:
+    """Movements from a day before the period to a day after, thick around midnights, to the microsecond."""
+    draw = random.Random(seed)
+    bounds = [piece.start for piece in period.pieces(3600)]
+    near = [timedelta(microseconds=n) for n in (-1, 0, 1, -400, 999_999)]
+    return [
+        (
+            f"SKU-{draw.randrange(20)}",
+            draw.randrange(100),
+            draw.choice(bounds)
+            + (draw.choice(near) if draw.random() < 0.5 else draw.uniform(-86400, 86400) * SECOND),
+        )
+        for _ in range(number)
+    ]
+
+
+SECOND = timedelta(seconds=1)
+
+
+def by_hand(
+    rows: Sequence[Moved], period: Period
+) -> tuple[dict[tuple[str, int], tuple[int, int]], Counter[int]]:
+    days: dict[tuple[str, int], tuple[int, int]] = {}
+    hours: Counter[int] = Counter()
+    for sku, units, instant in rows:
+        local = instant.astimezone(period.zone).replace(tzinfo=None)
+        day = (local.date() - period.first).days
+        if 0 <= day < period.days:
+            so_far = days.get((sku, day), (0, 0))
+            days[sku, day] = (so_far[0] + units, so_far[1] + 1)
+            hours[day * 24 + local.hour] += units
+    return days, hours
+
+
+@pytest.mark.parametrize("zone", AS_OF)
+async def test_days_and_hours_are_those_of_the_wall_clock(store: Store, zone: str) -> None:
+    period = Period(ZoneInfo(zone), AS_OF[zone], 7)
+    rows = random_rows(period, 2000, seed=len(zone))
+    await publish(store, rows, Window.everything())
+    activity = await store.activity("acme", "WH-01", period)
+    days, hours = by_hand(rows, period)
+    assert cells(activity) == days and activity.hourly == dict(hours)
+
+
+async def test_each_sku_has_its_last_movement_to_the_microsecond(store: Store) -> None:
+    last = at("2026-03-30T21:59:59.999999")
+    rows = [("A", 1, last), ("A", 1, at("2026-03-30T10:00")), ("B", 1, at("2026-03-27T00:00:00.000001"))]
+    await publish(store, rows, Window.everything())
+    daily = (await store.activity("acme", "WH-01", BERLIN)).daily
+    assert dict(zip(daily.skus, daily.last, strict=True)) == {"A": last, "B": rows[2][2]}
+
+
+async def test_only_what_shows_of_the_source_and_warehouse_counts(store: Store) -> None:
+    old, new = at("2026-03-28T10:00"), at("2026-03-28T12:00")
+    await publish(store, [("A", 1, old), ("A", 2, new)], Window(at("2026-03-28"), at("2026-03-29")))
+    await publish(store, [("A", 5, new)], Window(at("2026-03-28T11:00"), at("2026-03-29")))
+    await publish(store, [("A", 50, new)], Window.everything(), warehouse="WH-02")
+    await publish(store, [("A", 50, new)], Window.everything(), source="other")
+    activity = await store.activity("acme", "WH-01", BERLIN)
+    assert cells(activity) == {("A", 2): (6, 2)}
+    shown = sorted((window.start, window.end) for window in activity.published)
+    assert shown == [(at("2026-03-28"), at("2026-03-28T11:00")), (at("2026-03-28T11:00"), at("2026-03-29"))]
+
+
+async def test_windows_outside_the_period_are_not_told(store: Store) -> None:
+    await publish(store, [], Window(at("2026-01-01"), at("2026-01-02")))
+    await publish(store, [], Window(at("2026-03-30"), at("2026-05-02")))
+    activity = await store.activity("acme", "WH-01", BERLIN)
+    assert [window.start for window in activity.published] == [at("2026-03-30")]
+    assert (activity.hourly, activity.daily.skus, len(activity.daily.codes)) == ({}, [], 0)
+
+
+async def test_a_sum_that_no_column_holds_names_the_cause(store: Store) -> None:
+    await publish(store, [("A", MAX_UNITS, at("2026-03-30"))] * 2, Window.everything())
+    with pytest.raises(VelocityError, match="units_moved"):
+        await store.activity("acme", "WH-01", BERLIN)
+
+
+async def test_the_published_warehouses_are_told_once_each_and_a_master_is_none(store: Store) -> None:
+    await publish(store, [], Window.everything(), NO_WAREHOUSE, source="erp")
+    for day in (1, 2):
+        for warehouse in ("WH-02", "WH-01"):
+            await publish(store, [], Window(at(f"2026-03-0{day}"), at(f"2026-03-0{day + 1}")), warehouse)
+    assert await store.published_warehouses() == [("acme", "WH-01"), ("acme", "WH-02")]
+
+
+async def test_a_snapshot_sees_one_moment_whatever_is_published_meanwhile(
+    store: Store, store_url: str
+) -> None:
+    count = text("SELECT count(*) FROM published_movements")
+    database = Database(store_url)
+    async with database.snapshot() as connection:
+        before = (await connection.execute(count)).scalar_one()
+        await publish(store, [("A", 1, at("2026-03-30"))], Window.everything())
+        assert (await connection.execute(count)).scalar_one() == before == 0
+    async with database.reading() as connection:  # and the connection is an ordinary one again
+        assert (await connection.execute(count)).scalar_one() == 1
+    await database.close()

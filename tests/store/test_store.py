@@ -1,0 +1,507 @@
+"""The store on a real SQLite file and a real PostgreSQL: what lands, what shows, and what never does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import asyncpg
+import pytest
+from asyncpg.exceptions import UniqueViolationError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from sku_velocity.errors import IncompleteWindowError, StoreConfigurationError
+from sku_velocity.model.chunk import BatchResult, Chunk, ChunkState, Page
+from sku_velocity.model.movement import DeadLetter, MovementRow, Reason
+from sku_velocity.model.run import RunState, SyncRun
+from sku_velocity.model.window import Window
+from sku_velocity.store import Store
+from sku_velocity.store.database import Database
+from sku_velocity.store.publishing import cut_out
+from sku_velocity.store.tables import UtcDateTime
+from tests.support.store_rows import (
+    HOURS,
+    REPORT,
+    _ids,
+    a_letter,
+    a_page,
+    a_row,
+    a_run,
+    execute,
+    hour,
+    hours,
+    land,
+    land_hourly,
+    publish_hourly,
+    query,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    async with Store.open(store_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def database(store_url: str, store: Store) -> AsyncIterator[Database]:
+    """Another client's connections to the same store."""
+    opened = Database(store_url)
+    yield opened
+    await opened.close()
+
+
+async def shown(database: Database, warehouse: str = "WH-01") -> list[tuple[datetime, str]]:
+    """What a reader sees of a warehouse: (instant, run) of every row, in order."""
+    sql = "SELECT timestamp_utc, flow_run_id FROM published_movements WHERE warehouse_id = :w ORDER BY 1, 2"
+    statement = text(sql).columns(timestamp_utc=UtcDateTime)
+    async with database.reading() as connection:
+        rows = await connection.execute(statement, {"w": warehouse})
+        return [(row.timestamp_utc, row.flow_run_id) for row in rows]
+
+
+async def state_of(store: Store, run: SyncRun) -> RunState:
+    found = await store.find_run(run.id)
+    assert found is not None
+    return found.state
+
+
+async def test_a_run_and_its_plan_come_back_as_they_were_entered(store: Store) -> None:
+    run = a_run(Window.everything(), total=25)
+    plan = [Chunk(0, 0, 20, 10), Chunk(1, 20, 5, 10)]
+    await store.begin(run, plan)
+    assert await store.find_run(run.id) == run
+    planned = [BatchResult(chunk, ChunkState.PLANNED, next_offset=chunk.offset) for chunk in plan]
+    assert await store.batches(run.id) == planned
+
+
+async def test_an_unknown_run_is_nothing(store: Store) -> None:
+    assert await store.find_run("nobody") is None
+    assert await store.batches("nobody") == []
+    assert await store.dead_letters("nobody") == []
+
+
+async def test_what_cannot_be_done_to_an_unknown_run_names_it(store: Store) -> None:
+    for attempt in (store.publish("nobody", "{}"), store.refuse("nobody", "{}")):
+        with pytest.raises(StoreConfigurationError, match="no run nobody"):
+            await attempt
+    with pytest.raises(StoreConfigurationError, match="no chunk 3 of run nobody"):
+        await store.batch("nobody", 3)
+
+
+async def test_a_run_that_begins_twice_keeps_its_first_plan(store: Store) -> None:
+    run = a_run()
+    await store.begin(run, [Chunk(0, 0, 4, 4)])
+    await store.begin(replace(run, total=99), [Chunk(0, 0, 50, 50), Chunk(1, 50, 49, 50)])
+    assert await store.find_run(run.id) == run
+    assert [batch.chunk.size for batch in await store.batches(run.id)] == [4]
+
+
+async def test_two_workers_that_begin_one_run_enter_it_once(store: Store, store_url: str) -> None:
+    run = a_run()
+    async with Store.open(store_url) as other:
+        await asyncio.gather(*(one.begin(run, [Chunk(0, 0, 4, 4)]) for one in (store, other) * 3))
+    assert len(await store.batches(run.id)) == 1
+
+
+async def test_a_run_whose_plan_cannot_be_entered_leaves_no_trace(store: Store) -> None:
+    run = a_run()
+    with pytest.raises(IntegrityError):
+        await store.begin(run, [Chunk(0, 0, 4, 4), Chunk(0, 4, 4, 4)])
+    assert await store.find_run(run.id) is None
+
+
+async def test_each_attempt_that_ends_is_counted(store: Store) -> None:
+    run = a_run()
+    await store.begin(run, [Chunk(0, 0, 4, 2)])
+    await store.fail_chunk(run.id, 0, "the source went away")
+    assert (await store.batch(run.id, 0)).attempts == 1
+    await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0), a_row(1)]))
+    assert (await store.batch(run.id, 0)).attempts == 1
+    assert (await store.land_page(run.id, 0, a_page(Page(2, 2), [a_row(2), a_row(3)]))).attempts == 2
+
+
+async def test_a_chunk_lands_with_its_last_page(store: Store) -> None:
+    run = a_run()
+    await store.begin(run, [Chunk(0, 0, 4, 2)])
+    first = await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0)], [a_letter(1)]))
+    assert (first.state, first.next_offset) == (ChunkState.PLANNED, 2)
+    second = replace(a_page(Page(2, 2), [a_row(2)]), requests=3, retried=2, throttled=1)
+    last = await store.land_page(run.id, 0, second)
+    assert (last.state, last.next_offset, last.fetched) == (ChunkState.LANDED, 4, 4)
+    assert (last.loaded, last.rejected, last.trimmed) == (2, 1, 1)
+    assert (last.requests, last.retried, last.throttled, last.seconds) == (4, 2, 1, 1.0)
+    assert await store.batches(run.id) == [last]
+
+
+async def test_unmapped_fields_add_up_over_the_pages(store: Store) -> None:
+    run = a_run()
+    await store.begin(run, [Chunk(0, 0, 2, 1)])
+    for position, extra in enumerate([{"lot": 1}, {"lot": 1, "bin": 1}]):
+        page = replace(a_page(Page(position, 1), [a_row(position)]), extra_fields=extra)
+        batch = await store.land_page(run.id, 0, page)
+    assert batch.extra_fields == {"lot": 2, "bin": 1}
+
+
+async def test_a_page_that_is_landed_twice_counts_once(store: Store, database: Database) -> None:
+    run = a_run()
+    await store.begin(run, [Chunk(0, 0, 4, 2)])
+    page = a_page(Page(0, 2), [a_row(0), a_row(1)])
+    once = await store.land_page(run.id, 0, page)
+    assert await store.land_page(run.id, 0, page) == once
+    assert [tuple(row) for row in await query(database, "SELECT count(*) FROM movements")] == [(2,)]
+
+
+async def test_a_page_of_more_rows_than_a_statement_can_bind_lands_whole(
+    store: Store, database: Database
+) -> None:
+    run = a_run()
+    await store.begin(run, [Chunk(0, 0, 10_000, 10_000)])
+    rows = [a_row(place) for place in range(10_000)]
+    assert (await store.land_page(run.id, 0, a_page(Page(0, 10_000), rows))).loaded == 10_000
+    [kept] = await query(database, "SELECT count(*), min(position), max(position) FROM movements")
+    assert tuple(kept) == (10_000, 0, 9_999)
+
+
+async def test_a_page_of_an_earlier_plan_changes_nothing(store: Store, database: Database) -> None:
+    run = a_run()
+    await store.begin(run, [Chunk(0, 0, 4, 4)])
+    await store.replan(run.id, 4, [Chunk(0, 0, 2, 2), Chunk(1, 2, 2, 2)])
+    stale = await store.land_page(run.id, 0, a_page(Page(0, 4), [a_row(place) for place in range(4)]))
+    assert (stale.state, stale.next_offset, stale.chunk) == (ChunkState.PLANNED, 0, Chunk(0, 0, 2, 2))
+    assert [tuple(row) for row in await query(database, "SELECT count(*) FROM movements")] == [(0,)]
+
+
+async def test_a_page_is_never_written_over_what_stands_at_its_positions(
+    store: Store, database: Database
+) -> None:
+    run = a_run()
+    await store.begin(run, [Chunk(0, 0, 4, 2)])
+    await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0), a_row(1)]))
+    await execute(database, "UPDATE movements SET position = position + 2")
+    before = await store.batch(run.id, 0)
+    with pytest.raises((IntegrityError, UniqueViolationError)):
+        await store.land_page(run.id, 0, a_page(Page(2, 2), [a_row(3, units=7)]))
+    assert await store.batch(run.id, 0) == before
+
+
+async def test_no_movement_is_without_its_run(store: Store, database: Database) -> None:
+    with pytest.raises(IntegrityError):
+        await execute(
+            database,
+            "INSERT INTO movements (run_key, position, sku_id, warehouse_id, units_moved, timestamp_utc)"
+            " VALUES (99, 0, 'SKU-1', 'WH-01', 1, '2026-03-01T00:00:00.000000+00:00')",
+        )
+
+
+async def test_on_sqlite_readers_and_a_writer_do_not_wait_for_each_other(sqlite_url: str) -> None:
+    async with Store.open(sqlite_url) as store:
+        run = await land_hourly(store, hours(0, 2))
+        database = Database(sqlite_url)
+        async with asyncio.timeout(20), database.reading() as reader:
+            await reader.execute(text("SELECT * FROM movements"))
+            await store.publish(run.id, REPORT)
+            seen = await reader.execute(text("SELECT * FROM published_movements"))
+            assert seen.all() == []  # a reader's transaction is one moment
+        await database.close()
+
+
+async def test_two_workers_on_one_page_count_it_once(
+    store: Store, store_url: str, database: Database
+) -> None:
+    run = a_run(total=500)
+    await store.begin(run, [Chunk(0, 0, 500, 500)])
+    page = a_page(Page(0, 500), [a_row(n, hour(1)) for n in range(499)], [a_letter(499)])
+    async with Store.open(store_url) as other:
+        rows = await asyncio.gather(*(one.land_page(run.id, 0, page) for one in (store, other) * 3))
+    assert {(row.fetched, row.loaded, row.rejected) for row in rows} == {(500, 499, 1)}
+    assert [tuple(row) for row in await query(database, "SELECT count(*) FROM movements")] == [(499,)]
+    assert len(await store.dead_letters(run.id)) == 1
+
+
+async def test_many_chunks_land_at_once(store: Store, store_url: str, database: Database) -> None:
+    run = a_run(total=40)
+    await store.begin(run, [Chunk(n, n * 2, 2, 2) for n in range(20)])
+    async with Store.open(store_url) as other:
+        workers = [store, other] * 10
+        await asyncio.gather(
+            *(
+                workers[n].land_page(run.id, n, a_page(Page(n * 2, 2), [a_row(n * 2), a_row(n * 2 + 1)]))
+                for n in range(20)
+            )
+        )
+    assert {batch.state for batch in await store.batches(run.id)} == {ChunkState.LANDED}
+    assert [tuple(row) for row in await query(database, "SELECT count(*) FROM movements")] == [(40,)]
+
+
+@pytest.mark.parametrize("bad", [a_row(2), a_row(3, units=-1)], ids=["a position twice", "negative units"])
+async def test_a_page_that_breaks_a_constraint_changes_nothing(
+    store: Store, database: Database, bad: MovementRow
+) -> None:
+    run = a_run()
+    await store.begin(run, [Chunk(0, 0, 4, 2)])
+    before = await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0), a_row(1)]))
+    with pytest.raises((IntegrityError, asyncpg.IntegrityConstraintViolationError)):
+        await store.land_page(run.id, 0, a_page(Page(2, 2), [a_row(2), bad]))
+    assert await store.batches(run.id) == [before]
+    assert [row.position for row in await query(database, "SELECT position FROM movements")] == [0, 1]
+
+
+async def test_a_page_that_is_cancelled_midway_lands_whole_or_not_at_all(
+    store: Store, database: Database
+) -> None:
+    run = a_run(total=2000)
+    await store.begin(run, [Chunk(0, 0, 2000, 2000)])
+    page = a_page(Page(0, 2000), [a_row(n, hour(1)) for n in range(2000)])
+    turns, loaded = 1.0, 0
+    async with asyncio.timeout(20):  # a transaction left open would keep the file locked for 30 s
+        while not loaded:  # cancelled ever later, until it has landed
+            landing = asyncio.ensure_future(store.land_page(run.id, 0, page))
+            for _ in range(int(turns)):
+                await asyncio.sleep(0)
+            landing.cancel()
+            await asyncio.wait([landing])
+            [batch] = await store.batches(run.id)
+            [(rows,)] = await query(database, "SELECT count(*) FROM movements")
+            assert rows == batch.loaded
+            turns, loaded = turns * 1.5, batch.loaded
+    assert loaded == 2000
+
+
+async def test_a_failed_chunk_tells_why_until_it_goes_on(store: Store) -> None:
+    run = a_run()
+    await store.begin(run, [Chunk(0, 0, 4, 2)])
+    await store.fail_chunk(run.id, 0, "HTTP 500 from offset 0 on")
+    [failed] = await store.batches(run.id)
+    assert (failed.state, failed.error) == (ChunkState.FAILED, "HTTP 500 from offset 0 on")
+    gone_on = await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0), a_row(1)]))
+    assert (gone_on.state, gone_on.error) == (ChunkState.PLANNED, None)
+
+
+async def test_a_chunk_that_has_landed_cannot_fail(store: Store, database: Database) -> None:
+    run = await land_hourly(store, hours(0, 2))
+    landed = await store.batches(run.id), await query(database, "SELECT landed_at FROM chunks")
+    await store.fail_chunk(run.id, 0, "too late")
+    assert (await store.batches(run.id), await query(database, "SELECT landed_at FROM chunks")) == landed
+
+
+async def test_a_failure_keeps_what_had_landed_of_its_chunk(store: Store) -> None:
+    run = a_run()
+    await store.begin(run, [Chunk(0, 0, 4, 2)])
+    await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0), a_row(1)]))
+    await store.fail_chunk(run.id, 0, "the source went away")
+    again = await store.batch(run.id, 0)
+    assert (again.next_offset, again.loaded) == (2, 2)
+
+
+async def test_dead_letters_come_back_by_position_with_all_their_reasons(store: Store) -> None:
+    run = a_run()
+    await store.begin(run, [Chunk(0, 0, 3, 3)])
+    two = DeadLetter(1, '{"sku": "ä"}', (Reason("sku_id", "Field required"), Reason("", "must be an object")))
+    await store.land_page(run.id, 0, a_page(Page(0, 3), [], [a_letter(2), two, a_letter(0)]))
+    assert await store.dead_letters(run.id) == [a_letter(0), two, a_letter(2)]
+    assert await store.dead_letters(run.id, limit=2) == [a_letter(0), two]
+
+
+async def test_text_that_no_database_can_hold_is_kept_escaped(store: Store) -> None:
+    run = a_run()
+    await store.begin(run, [Chunk(0, 0, 2, 1)])
+    await store.land_page(run.id, 0, a_page(Page(0, 1), [], [a_letter(0, raw="a\x00b\ud800c")]))
+    await store.fail_chunk(run.id, 0, "body: \x00")
+    assert [letter.raw for letter in await store.dead_letters(run.id)] == [r"a\x00b\ud800c"]
+    assert [batch.error for batch in await store.batches(run.id)] == [r"body: \x00"]
+
+
+async def test_a_published_row_is_what_was_landed(store: Store, database: Database) -> None:
+    at = datetime(2026, 3, 1, 0, 0, 0, 1, tzinfo=UTC)
+    run = a_run(total=1)
+    await store.begin(run, [Chunk(0, 0, 1, 1)])
+    row: MovementRow = (0, None, "SKU-9", "WH-01", 2**63 - 1, at)
+    await store.land_page(run.id, 0, a_page(Page(0, 1), [row]))
+    await store.publish(run.id, REPORT)
+    [seen] = await query(
+        database,
+        "SELECT source, warehouse_id, sku_id, units_moved, movement_id, flow_run_id, position"
+        " FROM published_movements",
+    )
+    assert tuple(seen) == ("acme", "WH-01", "SKU-9", 2**63 - 1, None, run.id, 0)
+    assert await shown(database) == [(at, run.id)]
+
+
+async def test_nothing_shows_before_it_is_published(store: Store, database: Database) -> None:
+    run = await land_hourly(store, hours(0, 4))
+    assert await shown(database) == []
+    await store.publish(run.id, REPORT)
+    assert await shown(database) == [(hour(n), run.id) for n in range(4)]
+    assert await state_of(store, run) is RunState.PUBLISHED
+
+
+async def test_the_report_of_a_run_is_kept(store: Store, database: Database) -> None:
+    published = await publish_hourly(store, hours(0, 1))
+    refused = await land_hourly(store, hours(0, 1))
+    await store.refuse(refused.id, '{"verdict": "incomplete"}')
+    rows = await query(database, "SELECT flow_run_id, verdict, report FROM sync_runs ORDER BY run_key")
+    assert [tuple(row) for row in rows] == [
+        (published.id, "complete", REPORT),
+        (refused.id, "incomplete", '{"verdict": "incomplete"}'),
+    ]
+
+
+async def test_a_window_with_a_chunk_missing_is_not_published(store: Store, database: Database) -> None:
+    run = a_run()
+    await store.begin(run, [Chunk(0, 0, 2, 2), Chunk(1, 2, 2, 2)])
+    await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0), a_row(1)]))
+    with pytest.raises(IncompleteWindowError, match="1 of its chunks"):
+        await store.publish(run.id, REPORT)
+    assert await shown(database) == []
+
+
+async def test_an_empty_window_clears_what_showed_there(store: Store, database: Database) -> None:
+    await publish_hourly(store, hours(0, 4))
+    empty = await land(store, a_run(hours(0, 4)), [])
+    await store.publish(empty.id, REPORT)
+    assert await shown(database) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "left_of_first"),
+    [
+        (hours(2, 6), hours(2, 6), []),
+        (hours(2, 6), hours(0, 4), [4, 5]),
+        (hours(2, 6), hours(4, 8), [2, 3]),
+        (hours(2, 6), hours(3, 5), [2, 5]),
+        (hours(2, 6), hours(0, 8), []),
+        (hours(2, 6), hours(0, 2), [2, 3, 4, 5]),
+        (hours(2, 6), hours(6, 8), [2, 3, 4, 5]),
+    ],
+    ids=["same", "left", "right", "inside", "around", "adjacent left", "adjacent right"],
+)
+async def test_a_later_window_takes_the_place_of_what_it_covers(
+    store: Store, database: Database, first: Window, second: Window, left_of_first: list[int]
+) -> None:
+    old = await publish_hourly(store, first)
+    new = await publish_hourly(store, second)
+    expected = [(hour(n), old.id) for n in left_of_first]
+    expected += [(hour(n), new.id) for n in range(HOURS) if hour(n) in second]
+    assert await shown(database) == sorted(expected)
+    assert await state_of(store, old) is (RunState.PUBLISHED if left_of_first else RunState.SUPERSEDED)
+
+
+async def test_other_warehouses_and_sources_stay_as_they_are(store: Store, database: Database) -> None:
+    ours = await publish_hourly(store, hours(0, 2))
+    elsewhere = await land_hourly(store, hours(0, 2), warehouse="WH-02")
+    await store.publish(elsewhere.id, REPORT)
+    other_source = await land(store, replace(a_run(hours(0, 2)), source="other"), [hour(0)])
+    await store.publish(other_source.id, REPORT)
+    assert await shown(database, "WH-02") == [(hour(0), elsewhere.id), (hour(1), elsewhere.id)]
+    rows = [(hour(0), ours.id), (hour(0), other_source.id), (hour(1), ours.id)]
+    assert await shown(database) == sorted(rows)
+
+
+async def test_a_run_is_published_once(store: Store, database: Database) -> None:
+    first = await publish_hourly(store, hours(0, 4))
+    second = await publish_hourly(store, hours(2, 4))
+    await store.publish(first.id, '{"again": true}')
+    assert [run for _, run in await shown(database)] == [first.id, first.id, second.id, second.id]
+    rows = await query(database, "SELECT report FROM sync_runs WHERE flow_run_id = :id", id=first.id)
+    assert rows[0].report == REPORT
+
+
+async def test_a_superseded_run_never_comes_back(store: Store, database: Database) -> None:
+    old = await publish_hourly(store, hours(0, 2))
+    new = await publish_hourly(store, hours(0, 2))
+    with pytest.raises(IncompleteWindowError, match="superseded by a later one"):
+        await store.publish(old.id, REPORT)
+    assert {run for _, run in await shown(database)} == {new.id}
+
+
+async def test_a_refused_window_leaves_the_old_one_visible(store: Store, database: Database) -> None:
+    old = await publish_hourly(store, hours(0, 2))
+    new = await land_hourly(store, hours(0, 2))
+    await store.refuse(new.id, "{}")
+    assert {run for _, run in await shown(database)} == {old.id}
+    assert await state_of(store, new) is RunState.INCOMPLETE
+
+
+async def test_a_refused_run_may_be_published_once_it_is_whole(store: Store, database: Database) -> None:
+    run = await land_hourly(store, hours(0, 2))
+    await store.refuse(run.id, "{}")
+    await store.publish(run.id, REPORT)
+    assert {run for _, run in await shown(database)} == {run.id}
+
+
+async def test_what_was_published_or_superseded_cannot_be_refused(store: Store) -> None:
+    old = await publish_hourly(store, hours(0, 2))
+    new = await publish_hourly(store, hours(0, 2))
+    for run in (old, new):
+        await store.refuse(run.id, "{}")
+    assert [await state_of(store, run) for run in (old, new)] == [RunState.SUPERSEDED, RunState.PUBLISHED]
+
+
+async def test_windows_published_at_once_never_overlap(
+    store: Store, store_url: str, database: Database
+) -> None:
+    windows = [hours(n, n + 6) for n in range(6)]
+    runs = [await land_hourly(store, window) for window in windows]
+    async with Store.open(store_url) as other:
+        publishers = [store, other] * 3
+        await asyncio.gather(*(publishers[n].publish(run.id, REPORT) for n, run in enumerate(runs)))
+    assert [at for at, _ in await shown(database)] == [hour(n) for n in range(11)]
+
+
+async def test_a_reader_sees_the_old_window_or_the_new_never_a_mixture(
+    store: Store, database: Database
+) -> None:
+    runs = [await publish_hourly(store, hours(0, 8))]
+    runs += [await land_hourly(store, hours(0, 8)) for _ in range(12)]
+    seen: list[set[str]] = []
+
+    async def read() -> None:
+        while len(seen) < 2 or seen[-1] != {runs[-1].id}:
+            rows = await shown(database)
+            assert [at for at, _ in rows] == [hour(n) for n in range(8)]
+            seen.append({run for _, run in rows})
+
+    async def publish() -> None:
+        for run in runs[1:]:
+            await store.publish(run.id, REPORT)
+
+    await asyncio.wait_for(asyncio.gather(read(), publish()), timeout=20)
+    assert all(len(each) == 1 for each in seen)
+
+
+a_window = st.tuples(st.integers(0, HOURS - 1), st.integers(1, HOURS)).map(
+    lambda pair: (pair[0], min(pair[0] + pair[1], HOURS))
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(attempts=st.lists(st.tuples(a_window, st.booleans()), min_size=1, max_size=6))
+async def test_each_instant_shows_the_latest_window_that_was_published(
+    store: Store, database: Database, attempts: list[tuple[tuple[int, int], bool]]
+) -> None:
+    warehouse = next(_ids)  # a ground of its own for each example
+    latest: dict[datetime, str] = {}
+    for (start, end), proven in attempts:
+        run = await land_hourly(store, hours(start, end), warehouse)
+        if proven:
+            await store.publish(run.id, REPORT)
+            latest |= {hour(n): run.id for n in range(start, end)}
+        else:
+            await store.refuse(run.id, "{}")
+        assert await shown(database, warehouse) == sorted(latest.items())
+
+
+@given(whole=a_window, hole=a_window)
+def test_cutting_out_leaves_just_what_lies_outside(whole: tuple[int, int], hole: tuple[int, int]) -> None:
+    pieces = cut_out(hours(*whole), hours(*hole))
+    left = [n / 2 for n in range(2 * HOURS) for piece in pieces if hour(n / 2) in piece]
+    outside = [n / 2 for n in range(2 * whole[0], 2 * whole[1]) if hour(n / 2) not in hours(*hole)]
+    assert left == outside

@@ -1,0 +1,1 @@
+"""What tests share: simulated systems, servers, spec files and stores."""

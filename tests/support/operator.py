@@ -1,0 +1,140 @@
+"""Somebody who operates what is deployed, and a worker: one deployment for all tests that need it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from demo.prefect_client import prefect_client
+from tests.support.acme import TOKEN
+from tests.support.checkout import CHECKOUT
+from tests.support.prefect_server import PrefectServer
+from tests.support.waiting import PATIENCE, until
+
+SYNC_VELOCITY = "/deployments/name/sync-velocity/sync-velocity"
+
+
+class Operator:
+    """Somebody at a shell and at the Prefect UI."""
+
+    def __init__(self, server: PrefectServer, store: str) -> None:
+        self._environment = server.environment | {
+            "WMS_TOKEN": TOKEN,
+            "SKU_VELOCITY_STORE": store,
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+        }
+        self.api = prefect_client(server.api_url)
+
+    def run(self, *words: str) -> str:
+        command = [sys.executable, "-m", *words]
+        done = subprocess.run(command, cwd=CHECKOUT, env=self._environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def start_worker(self, log: Path, *more: str, within: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """A worker, with more options, by a command that takes another one to run `within` something."""
+        command = [
+            *within,
+            sys.executable,
+            "-m",
+            "prefect",
+            "worker",
+            "start",
+            "--pool",
+            "sku-velocity",
+            *more,
+        ]
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                command,
+                cwd=CHECKOUT,
+                env=self._environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        return self.api.post(path, json=body).raise_for_status().json()
+
+    def get(self, path: str) -> Any:
+        return self.api.get(path).raise_for_status().json()
+
+    def delete(self, path: str) -> None:
+        self.api.delete(path).raise_for_status()
+
+    def hold_schedules(self) -> None:
+        """Let no run start by itself, whatever the hour is: they start from here or from the UI."""
+        for deployment in self.post("/deployments/filter", {}):
+            self.api.post(f"/deployments/{deployment['id']}/pause_deployment").raise_for_status()
+
+    def start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
+        request = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        run: str = self.post(f"/deployments/{deployment}/create_flow_run", request)["id"]
+        return run
+
+    def press_retry(self, run: str) -> None:
+        """The very call behind the UI's button."""
+        state = {"type": "SCHEDULED", "name": "AwaitingRetry"}
+        self.post(f"/flow_runs/{run}/set_state", {"state": state, "force": True})
+
+    def cancel(self, run: str) -> None:
+        """The very call behind the UI's button."""
+        self.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+
+    def wait_for_end(self, run: str, attempt: int, patience: float = PATIENCE) -> dict[str, Any]:
+        def ended() -> dict[str, Any] | None:
+            found: dict[str, Any] = self.get(f"/flow_runs/{run}")
+            is_final = found["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+            return found if is_final and found["run_count"] == attempt else None
+
+        return until(ended, patience)
+
+    def ingest_runs(self, run: str, attempt: int, count: int) -> list[dict[str, Any]]:
+        """The task runs that read chunks in one attempt of a flow run, once the server knows `count`."""
+
+        def known() -> list[dict[str, Any]] | None:
+            request = {"task_runs": {"name": {"like_": "ingest"}}, "flow_runs": {"id": {"any_": [run]}}}
+            found = [each for each in self.post("/task_runs/filter", request)
+                     if each["flow_run_run_count"] == attempt]  # fmt: skip
+            return found if len(found) >= count else None
+
+        return until(known)
+
+
+def end_worker(process: subprocess.Popen[bytes]) -> None:
+    os.kill(process.pid, signal.SIGTERM)
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:  # a worker of Prefect 3.8 may wait for ever for what it has to send
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def at_work(server: PrefectServer, store: str) -> Iterator[Operator]:
+    """An operator in a checkout where everything is deployed as the README says."""
+    operator = Operator(server, store)
+    with operator.api:
+        operator.run("prefect", "block", "register", "-m", "blocks")
+        operator.run("flows", "save-store", "velocity")
+        operator.run("prefect", "work-pool", "create", "sku-velocity", "--type", "process")
+        operator.run("prefect", "--no-prompt", "deploy", "--all")
+        operator.hold_schedules()
+        yield operator
+
+
+@contextmanager
+def worker_of(operator: Operator, log: Path) -> Iterator[None]:
+    """A worker that has asked for work: the UI shows its pool as ready."""
+    process = operator.start_worker(log)
+    until(lambda: operator.get("/work_pools/sku-velocity")["status"] == "READY")
+    yield
+    end_worker(process)
+    assert "Finished in state" in log.read_text() and TOKEN not in log.read_text()

@@ -1,0 +1,26 @@
+"""What the Prefect API tells everybody who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from demo.prefect_client import prefect_client
+from tests.support.prefect_server import PrefectServer
+from tests.support.waiting import until
+
+Found = list[dict[str, Any]]
+
+
+def ask(server: PrefectServer, kind: str, run: str, enough: Callable[[Found], object] = bool) -> Found:
+    """What there is of a kind, of one flow run, once it is enough; some of it comes a few seconds late."""
+    filters = {"flow_runs": {"id": {"any_": [run]}}}
+    if kind == "logs":
+        filters = {"logs": {"flow_run_id": {"any_": [run]}}}
+
+    def look() -> tuple[Found] | None:
+        found: Found = api.post(f"/{kind}/filter", json=filters).raise_for_status().json()
+        return (found,) if enough(found) else None
+
+    with prefect_client(server.api_url) as api:
+        return until(look)[0]

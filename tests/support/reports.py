@@ -1,0 +1,34 @@
+"""A run report."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sku_velocity.model.run import Check, RunReport, Verdict
+
+REPORT = RunReport(
+    flow_run_id="0199",
+    source="acme",
+    warehouse="WH-01",
+    start=datetime(2026, 3, 1, tzinfo=UTC),
+    end=datetime(2026, 3, 2, tzinfo=UTC),
+    verdict=Verdict.INCOMPLETE,
+    published=False,
+    total=1000,
+    fetched=1000,
+    loaded=990,
+    rejected=9,
+    trimmed=1,
+    filtered=0,
+    repairs=0,
+    chunks=1,
+    failed_chunks=[],
+    requests=3,
+    retried=1,
+    throttled=1,
+    seconds=2.5,
+    loop_lag_p99_ms=7,
+    most_tasks=40,
+    extra_fields={"colour": 7},
+    checks=[Check("the total stood still", False, "1000 before, 1001 after")],
+)
