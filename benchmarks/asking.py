@@ -13,7 +13,7 @@ import time
 from blocks.wms import WmsSource
 from sku_velocity.model.chunk import Page
 from sku_velocity.model.window import Window
-from sku_velocity.process.loop_lag import LoopWatch
+from sku_velocity.process.loop_lag import LoopLagSampler
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader
 
@@ -33,7 +33,7 @@ async def ask(
     """Ask for `seconds` with `in_flight` askers."""
     pace = {"requests_per_second": rate, "max_concurrency": in_flight, "shared_limit": shared_limit}
     spec = parse_spec({**SPEC, "base_url": url, "pace": pace, "paging": {"page_size": PAGE}}, "pace")
-    async with WmsSource(spec=spec).get_client() as client, LoopWatch.open() as watch:
+    async with WmsSource(spec=spec).get_client() as client, LoopLagSampler.open() as watch:
         reader = WindowReader.of(client, "WH-01", Window.everything())
         cpu, end = time.process_time(), time.monotonic() + seconds
 

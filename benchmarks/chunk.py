@@ -92,7 +92,7 @@ class Finding:
     once: float
 
 
-def judge(without: Sequence[Climb], with_chunks: Sequence[Climb], chunks: int) -> Finding:
+def assess(without: Sequence[Climb], with_chunks: Sequence[Climb], chunks: int) -> Finding:
     """From some runs that end after the warm-up and some that take so many chunks further: the medians."""
     none, all_ = middle(without), middle(with_chunks)
     more = all_ - none
@@ -130,7 +130,7 @@ class Bench:
             for number, found in climbs.items():
                 found.append(self._climb(rung, number))
                 print(rung, number, found[-1], file=sys.stderr)
-        return judge(climbs[0], climbs[self._chunks], self._chunks)
+        return assess(climbs[0], climbs[self._chunks], self._chunks)
 
     def _climb(self, rung: Rung, chunks: int) -> Climb:
         database = next(self._databases) if rung.database == "PostgreSQL" else ""

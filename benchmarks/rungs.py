@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sku_velocity.model.run import Plan
 from sku_velocity.model.window import Window
-from sku_velocity.process.garbage import rare_collections
+from sku_velocity.process.garbage import relaxed_collection
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.requests import Requests
 from sku_velocity.source.spec import load_spec
@@ -34,7 +34,7 @@ Step = Callable[[int], Awaitable[object]]
 def step_of(rung: str, reader: WindowReader, store: Store, plan: Plan) -> Step:
     """What is done with the n-th chunk of a plan, up to this rung."""
     requests = Requests(reader.client.spec, reader.warehouse, reader.window)
-    chunks, pending = [batch.chunk for batch in plan.batches], plan.pending
+    chunks, pending = [progress.chunk for progress in plan.chunks], plan.pending
 
     async def fetch(number: int) -> None:
         for page in chunks[number].pages():
@@ -55,7 +55,7 @@ async def climb(rung: str, spec: Path, store_url: str, chunks: int) -> dict[str,
     async with SourceClient.open(load_spec(spec), None) as client, Store.open(store_url) as store:
         reader = WindowReader.of(client, WAREHOUSE, Window.everything())
         run = await steps.plan(reader, store, str(uuid.uuid4()))
-        step = step_of(rung, reader, store, Plan(run, await store.batches(run.id)))
+        step = step_of(rung, reader, store, Plan(run, await store.chunks(run.id)))
         for number in range(WARM_UP):
             await step(number)
         begun, started = time.process_time(), time.monotonic()
@@ -66,7 +66,7 @@ async def climb(rung: str, spec: Path, store_url: str, chunks: int) -> dict[str,
 
 def main(arguments: Sequence[str]) -> None:
     rung, spec, store_url, chunks = arguments
-    with rare_collections():  # as in every run of the pipeline
+    with relaxed_collection():  # as in every run of the pipeline
         told = asyncio.run(climb(rung, Path(spec), store_url, int(chunks)))
     print(json.dumps(told))
 

@@ -19,11 +19,11 @@ from pydantic import SecretStr
 from benchmarks.rungs import WAREHOUSE, WARM_UP
 from blocks.store import VelocityStore
 from blocks.wms import WmsSource
-from flows.runtime.connections import Connections
-from flows.runtime.retries import PATIENT, outcome
+from flows.runtime.connections import RunResources
+from flows.runtime.retries import TASK_RETRY, result_of
 from flows.runtime.task_runner import EventLoopTaskRunner, as_they_complete
 from flows.tasks.window import ingest_chunk, plan_window
-from sku_velocity.model.chunk import BatchResult
+from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import load_spec
@@ -32,19 +32,19 @@ from sku_velocity.steps import sync as steps
 IMPORTED = time.process_time()
 
 
-@task(task_run_name="ingest {run.label}", **PATIENT)
-async def ingest_unseen(connections: Connections, run: SyncRun, planned: Any) -> BatchResult:
+@task(task_run_name="ingest {run.label}", **TASK_RETRY)
+async def ingest_unseen(connections: RunResources, run: SyncRun, planned: Any) -> ChunkProgress:
     """What `ingest_chunk` does with a chunk that is planned, without the artifact."""
     async with connections.store() as store, connections.reader_of(run) as reader:
-        batch, _ = await steps.read_chunk(reader, store, run, planned)
-    return batch
+        progress, _ = await steps.read_chunk(reader, store, run, planned)
+    return progress
 
 
 RUNGS = {"task": ingest_unseen, "artifact": ingest_chunk}
 
 
 def climb(rung: str, spec: Path, store_url: str, chunks: int) -> dict[str, float]:
-    connections = Connections(WmsSource(spec=load_spec(spec)), VelocityStore(url=SecretStr(store_url)))
+    connections = RunResources(WmsSource(spec=load_spec(spec)), VelocityStore(url=SecretStr(store_url)))
 
     async def ingest(run: SyncRun, planned: Sequence[Any]) -> None:
         futures = RUNGS[rung].map(unmapped(connections), unmapped(run), planned)
@@ -53,7 +53,7 @@ def climb(rung: str, spec: Path, store_url: str, chunks: int) -> dict[str, float
 
     @flow(name=f"rung-{rung}", task_runner=EventLoopTaskRunner(max_concurrency=1), persist_result=False)
     async def run_flow() -> dict[str, float]:
-        plan = await outcome(plan_window.submit(connections, WAREHOUSE, Window.everything(), None))
+        plan = await result_of(plan_window.submit(connections, WAREHOUSE, Window.everything(), None))
         planned = plan.pending
         await ingest(plan.run, planned[:WARM_UP])
         begun, started = time.process_time(), time.monotonic()

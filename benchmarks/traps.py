@@ -67,7 +67,7 @@ class Rerun:
     records: int
 
 
-def judge(exit_code: int, kept: Counter[str], stood: Collection[str]) -> Finding:
+def assess(exit_code: int, kept: Counter[str], stood: Collection[str]) -> Finding:
     """Hold what a reader kept against the rows that stood in the source all the while."""
     missing = sum(1 for row in stood if row not in kept)
     twice = sum(count - 1 for count in kept.values() if count > 1)
@@ -120,18 +120,18 @@ def spring(tool: Tool, trap: Trap, server: Server, home: Path, prefect: str) -> 
     before = _ids(server)
     job = Job(server.url, home)
     ran = _run(tool, job, prefect)
-    return judge(ran.exit_code, tool.kept(job), before & _ids(server))
+    return assess(ran.exit_code, tool.kept(job), before & _ids(server))
 
 
 def fail_and_mend(tool: Tool, server: Server, home: Path, prefect: str) -> Rerun:
     """Have a page fail for good; then mend it, and run the reader again as its operator would."""
     server.play(Scenario(records=RECORDS, faults=tuple(Fault("500", offset) for offset in TWELFTH)))
     job, stood = Job(server.url, home), _ids(server)
-    first = judge(_run(tool, job, prefect).exit_code, tool.kept(job), stood)
+    first = assess(_run(tool, job, prefect).exit_code, tool.kept(job), stood)
     server.clear()
     server.reset_stats()
     job = replace(job, attempt=2)
-    second = judge(_run(tool, job, prefect).exit_code, tool.kept(job), stood)
+    second = assess(_run(tool, job, prefect).exit_code, tool.kept(job), stood)
     stats = server.stats()
     return Rerun(first, second, stats.requests, stats.records)
 

@@ -21,7 +21,7 @@ from sku_velocity.model.chunk import Chunk, Page, PageResult
 from sku_velocity.model.movement import MovementRow
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
-from sku_velocity.steps.refresh_velocity import Order, refresh
+from sku_velocity.steps.refresh_velocity import RefreshRequest, refresh
 from sku_velocity.store import Store
 
 MOVEMENTS, SKUS, DAYS = 1_000_000, 50_000, 91
@@ -105,8 +105,10 @@ async def measure(url: str, home: str) -> dict[str, float]:
     """Refresh once; gives seconds, peak memory, and how much there was."""
     async with Store.open(url) as store:
         started = time.monotonic(), time.process_time()
-        order = Order("benchmark", "WH-01", AS_OF, "Europe/Berlin", directory=Path(home) / "reports")
-        report = (await refresh(store, order)).report
+        request = RefreshRequest(
+            "benchmark", "WH-01", AS_OF, "Europe/Berlin", directory=Path(home) / "reports"
+        )
+        report = (await refresh(store, request)).report
         seconds, cpu = time.monotonic() - started[0], time.process_time() - started[1]
     peak = high_water(os.getpid())
     return {"skus": report.skus, "lines": report.lines, "seconds": seconds, "cpu": cpu, "megabytes": peak}

@@ -78,7 +78,7 @@ async def shared_pace(pace: PaceSpec, pacer: Pacer, terms: Terms = Terms()) -> A
 
     Raises ConfigurationError where the Prefect API has no such limit, or one of another kind or size.
     """
-    pacer.share(0)
+    pacer.set_rate(0)
     async with get_client(httpx_settings={"timeout": API_TIMEOUT}) as api:  # not that of a task's context
         shares = Shares(api, pace, pacer, terms)
         await shares.look()
@@ -261,7 +261,7 @@ class Shares:
         """Hold the pacer to the leases that are surely still ours."""
         now = time.monotonic()
         self.leases = [lease for lease in self.leases if now < lease.asked + self._terms.sure]
-        self._pacer.share(self._held * self._rate_of_slot)
+        self._pacer.set_rate(self._held * self._rate_of_slot)
 
     @property
     def _held(self) -> int:

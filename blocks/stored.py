@@ -6,7 +6,7 @@ from prefect.blocks.core import Block
 from pydantic import ValidationError
 
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.spec_file import tell_faults
+from sku_velocity.spec_file import format_errors
 
 B = TypeVar("B", bound=Block)
 
@@ -28,6 +28,6 @@ async def load_stored(kind: type[B], name: str, command: str, instead: str) -> B
         if not isinstance(error.__cause__, ValidationError):
             raise
         raise ConfigurationError(
-            f"the block {block} cannot be used: {tell_faults(error.__cause__)}; mend it in the Prefect UI "
+            f"the block {block} cannot be used: {format_errors(error.__cause__)}; mend it in the Prefect UI "
             f"(Blocks), or save it anew with `python -m flows {command}`"
         ) from None  # for Prefect's own words advise to load it unchecked

@@ -181,7 +181,7 @@ class Demo:
 
     def _start_sync(self, warehouse: str) -> str:
         return self._start_run(
-            "sync-velocity", {"warehouse": warehouse, "chunk_retries": 0, "push": "slots", **WEEK}
+            "sync-velocity", {"warehouse": warehouse, "task_retries": 0, "push": "slots", **WEEK}
         )
 
     def _start_run(self, deployment: str, parameters: dict[str, Any]) -> str:

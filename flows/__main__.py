@@ -34,14 +34,14 @@ from flows.cli.terminal import (
     STOPS,
     WRONG_USAGE,
     errors,
-    run_to_the_end,
+    move_password_to_environment,
+    run_and_report,
     signal_of,
     silence_prefect,
-    told_of,
-    without_password,
+    stop_message,
 )
-from flows.runtime.retries import CHUNK_RETRIES
-from flows.runtime.shutdown import leave
+from flows.runtime.retries import TASK_RETRIES
+from flows.runtime.shutdown import flush_and_exit
 from flows.sync_velocity import sync_velocity
 from flows.tasks.window import MAX_REJECT_RATIO, choose_window
 from sku_velocity.errors import ConfigurationError
@@ -86,7 +86,7 @@ def sync(
     store: str | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
-    chunk_retries: int = CHUNK_RETRIES,
+    task_retries: int = TASK_RETRIES,
     resume: str | None = None,
     max_reject_ratio: float = MAX_REJECT_RATIO,
     master: str | None = None,
@@ -116,7 +116,7 @@ def sync(
         The window's start in ISO 8601 with its zone. Default: an hour before its end.
     end
         The window's end, not in it. Default: the last whole hour that has settled.
-    chunk_retries
+    task_retries
         How often a task is run again whose other side was away.
     resume
         The id of an earlier run: read only what it has not landed.
@@ -147,10 +147,10 @@ def sync(
         "source": source,
         "warehouse": warehouse,
         "token_env": token_env,
-        "store": without_password(store),  # Prefect keeps parameters in clear
+        "store": move_password_to_environment(store),  # Prefect keeps parameters in clear
         "start": start,
         "end": end,
-        "chunk_retries": chunk_retries,
+        "task_retries": task_retries,
         "resume": resume,
         "max_reject_ratio": max_reject_ratio,
         "master": master,
@@ -159,7 +159,7 @@ def sync(
         "push": push,
         "velocity_zone": velocity_zone,
     }
-    return run_to_the_end(sync_velocity, request, warehouse, as_json=report_as_json)
+    return run_and_report(sync_velocity, request, warehouse, as_json=report_as_json)
 
 
 @app.command
@@ -265,7 +265,7 @@ def migrate_store(*, store: str | None = None) -> int:
     """
 
     async def run() -> str:
-        return await migrate((await find_store(without_password(store))).url.get_secret_value())
+        return await migrate((await find_store(move_password_to_environment(store))).url.get_secret_value())
 
     print(f"schema version {asyncio.run(run())}")
     return 0
@@ -305,7 +305,7 @@ def main(arguments: list[str] | None = None) -> int:
     except httpx.TransportError as error:  # the source's are all explained, and the store has none
         return _fail(f"the Prefect API at {PREFECT_API_URL.value()}: {error}", NOT_PUBLISHED)
     except STOPS as stop:
-        return _fail(told_of(stop), 128 + signal_of(stop))
+        return _fail(stop_message(stop), 128 + signal_of(stop))
     except Exception as error:  # the last line of defence: cron reads one line, not a traceback
         return _fail(f"{type(error).__name__}: {error}", NOT_PUBLISHED)
 
@@ -318,4 +318,4 @@ def _fail(reason: str, exit_code: int) -> int:
 
 
 if __name__ == "__main__":
-    leave(main())
+    flush_and_exit(main())

@@ -18,14 +18,14 @@ from pydantic import AwareDatetime, Field
 from blocks.store import find_store
 from blocks.wms import find_source
 from flows.artifacts.sync_run import publish_backfill
-from flows.runtime.connections import Connections
+from flows.runtime.connections import RunResources
 from flows.runtime.progress import window_listener
 from flows.runtime.schedule import scheduled_start
 from flows.runtime.task_runner import EventLoopTaskRunner, as_they_complete
 from flows.sync_velocity import sync_velocity
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.run import RunReport, UnknownSku
-from sku_velocity.model.status import Mapping
+from sku_velocity.model.status import SkuMappingPolicy
 from sku_velocity.model.window import Window
 from sku_velocity.steps.backfill import (
     BackfillReport,
@@ -59,7 +59,7 @@ async def backfill(
     token_env: str | None = None,
     window_hours: Annotated[int, Field(ge=1)] = 1,
     newest_first: bool = False,
-    concurrency: Annotated[int, Field(ge=1)] = 1,
+    max_parallel: Annotated[int, Field(ge=1)] = 1,
     settle_minutes: Annotated[int, Field(ge=0)] = SETTLE_MINUTES,
     options: dict[str, Any] | None = None,
 ) -> Any:
@@ -77,13 +77,13 @@ async def backfill(
         token_env: The worker's environment variable that holds the token, where the block has none.
         window_hours: How long a window is; a gap that is shorter is read as it is.
         newest_first: Whether the newest windows are read first, rather than the oldest.
-        concurrency: How many windows are read at once; more than one only where the source has a shared pace.
+        max_parallel: How many windows are read at once; more than 1 needs a shared pace.
         settle_minutes: How long an hour is left to settle before it is read.
         options: Other parameters of sync-velocity, such as {"max_reject_ratio": 0.1}, for each window.
     """
-    connections = Connections(await find_source(source, token_env), await find_store(store))
+    connections = RunResources(await find_source(source, token_env), await find_store(store))
     spec = connections.source.spec
-    check_backfill(spec, concurrency)
+    check_backfill(spec, max_parallel)
     request = {"source": source, "store": store, "token_env": token_env, **check_options(options or {})}
     settled = Window.last_hour(scheduled_start(), timedelta(minutes=settle_minutes)).end
     async with connections.store() as opened:
@@ -92,7 +92,7 @@ async def backfill(
         readings = await plan(opened, spec.name, warehouses, span, window_hours, mapping)
     readings = in_order(readings, newest_first)
     get_run_logger().info("%d windows of %s are missing", len(readings), spec.name)
-    windows, wrong = await read_all(connections, readings, request, concurrency)
+    windows, wrong = await read_all(connections, readings, request, max_parallel)
     report = BackfillReport(source=spec.name, windows=windows)
     await publish_backfill(report)
     if wrong:
@@ -114,7 +114,7 @@ def check_options(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def mapping_of(request: dict[str, Any]) -> Mapping:
+def mapping_of(request: dict[str, Any]) -> SkuMappingPolicy:
     """How sync-velocity maps SKUs, asked so."""
     master = request.get("master")
     return (master, UnknownSku(request.get("unknown_sku", UnknownSku.REJECT))) if master else None
@@ -126,7 +126,7 @@ async def plan(
     warehouses: Sequence[str],
     span: tuple[datetime | None, datetime | None, datetime],
     window_hours: int,
-    mapping: Mapping = None,
+    mapping: SkuMappingPolicy = None,
 ) -> list[Reading]:
     """What is missing of these warehouses and how it is read, a warehouse after the other.
 
@@ -142,7 +142,7 @@ async def plan(
 
 
 async def read_all(
-    connections: Connections, readings: Sequence[Reading], request: dict[str, Any], concurrency: int
+    connections: RunResources, readings: Sequence[Reading], request: dict[str, Any], max_parallel: int
 ) -> tuple[list[WindowOutcome], ConfigurationError | None]:
     """Read windows, so many at a time: their outcomes in their order, and the wrong setting that ended it."""
     outcomes: dict[Reading, WindowOutcome] = {}
@@ -161,14 +161,14 @@ async def read_all(
                 window_listener.get()(outcomes[reading])
 
     async with asyncio.TaskGroup() as readers:
-        for _ in range(concurrency):
+        for _ in range(max_parallel):
             readers.create_task(read_in_turn())
     not_read = "not read: a setting is wrong"
     windows = [outcomes.get(each) or outcome_of(each, message=not_read) for each in readings]
     return windows, wrong[0] if wrong else None
 
 
-async def read(connections: Connections, reading: Reading, request: dict[str, Any]) -> WindowOutcome:
+async def read(connections: RunResources, reading: Reading, request: dict[str, Any]) -> WindowOutcome:
     """Run a window's task, and tell what became of it. Raises ConfigurationError where a setting is wrong."""
     async for future in as_they_complete([read_window.submit(connections, reading, request)]):
         ended = await future.state.aresult(raise_on_failure=False)
@@ -182,7 +182,7 @@ async def read(connections: Connections, reading: Reading, request: dict[str, An
 
 @task(task_run_name="read {reading}", cache_policy=NO_CACHE, persist_result=False)
 async def read_window(
-    connections: Connections, reading: Reading, request: dict[str, Any]
+    connections: RunResources, reading: Reading, request: dict[str, Any]
 ) -> WindowOutcome | State[WindowOutcome]:
     """Have sync-velocity read a window, unless somebody has published it meanwhile or is reading it.
 

@@ -14,7 +14,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from blocks.store import VelocityStore, find_store
-from flows.runtime.retries import PATIENT
+from flows.runtime.retries import TASK_RETRY
 from flows.tasks.prune_artifacts import prune_artifacts
 from sku_velocity.steps.prune import PruneReport, Retention, prune_store
 from sku_velocity.store.pruning import Cutoffs
@@ -36,7 +36,7 @@ KINDS = {
 }
 
 
-@task(task_run_name="prune store", **PATIENT)
+@task(task_run_name="prune store", **TASK_RETRY)
 async def prune_rows(
     address: VelocityStore, cutoffs: Cutoffs, dry_run: bool
 ) -> tuple[Counter[str], int | None]:
@@ -46,7 +46,7 @@ async def prune_rows(
         return pruned, await store.pruning.free_bytes()
 
 
-@task(task_run_name="prune artifacts", **PATIENT)
+@task(task_run_name="prune artifacts", **TASK_RETRY)
 async def prune_shown(ended_before: datetime, dry_run: bool) -> int:
     """Delete the artifacts of runs that ended long ago, or count them."""
     async with get_client() as client:
@@ -94,7 +94,7 @@ def counted(report: PruneReport) -> list[tuple[str, int]]:
     ]
 
 
-def told_space(report: PruneReport) -> str | None:
+def describe_free_space(report: PruneReport) -> str | None:
     """What is to be said of a SQLite file's free pages; None where there are none."""
     if not report.free_bytes:
         return None
@@ -113,7 +113,7 @@ def render_prune(report: PruneReport) -> str:
         "| --- | ---: |",
     ]
     lines += [f"| {name} | {count:,} |" for name, count in counted(report)]
-    if told := told_space(report):
+    if told := describe_free_space(report):
         lines += ["", told]
     return "\n".join(lines)
 

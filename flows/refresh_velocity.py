@@ -13,8 +13,8 @@ from pydantic import Field
 
 from blocks.slotting import find_engine
 from blocks.store import find_store
-from flows.runtime.connections import Outlet
-from flows.runtime.retries import PATIENT
+from flows.runtime.connections import PushResources
+from flows.runtime.retries import TASK_RETRY
 from flows.tasks.refresh_velocity import DEFAULTS, REPORTS, push_classes, refresh_warehouse
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.calendar import zone_of
@@ -23,7 +23,7 @@ from sku_velocity.velocity.figures import Thresholds
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Variation = Annotated[float, Field(ge=0)]
-_refresh = task(task_run_name="refresh {warehouse} from {source}", **PATIENT)(refresh_warehouse)
+_refresh = task(task_run_name="refresh {warehouse} from {source}", **TASK_RETRY)(refresh_warehouse)
 
 
 def run_name() -> str:
@@ -68,7 +68,7 @@ async def refresh_velocity(
     """
     thresholds = Thresholds(abc_a, abc_b, xyz_x, xyz_y)
     velocity_store = await find_store(store)
-    outlet = Outlet(await find_engine(push), velocity_store) if push else None
+    outlet = PushResources(await find_engine(push), velocity_store) if push else None
     async with velocity_store.get_store() as opened:
         published = await opened.published_warehouses()
         chosen = choose_warehouses(published, warehouses or [], source)

@@ -1,4 +1,4 @@
-"""Rejects that a mended spec lets pass: judged again, and put where they belong."""
+"""Rejects that a mended spec lets pass: validated again, and put where they belong."""
 
 from __future__ import annotations
 
@@ -13,36 +13,38 @@ from pydantic import AwareDatetime, Field
 from blocks.store import find_store
 from blocks.wms import find_source
 from flows.artifacts.rejects import publish_open_rejects
-from flows.runtime.connections import Connections
-from flows.runtime.retries import PATIENT, outcome
+from flows.runtime.connections import RunResources
+from flows.runtime.retries import TASK_RETRY, result_of
 from flows.runtime.task_runner import EventLoopTaskRunner
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.model.dead_letter import VALIDATION, LetterState, Selection
+from sku_velocity.model.dead_letter import VALIDATION, DeadLetterFilter, DeadLetterState
 from sku_velocity.model.movement import EARLIEST, LATEST
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.steps.replay import ReplayReport, RunReplay, replay_run
 
 
-@task(task_run_name="find dead letters", **PATIENT)
-async def find_runs(connections: Connections, wanted: Selection) -> list[SyncRun]:
+@task(task_run_name="find dead letters", **TASK_RETRY)
+async def find_runs(connections: RunResources, wanted: DeadLetterFilter) -> list[SyncRun]:
     """The published and the incomplete runs that hold any of these letters."""
     async with connections.store() as store:
         return await store.letters.runs(wanted)
 
 
-@task(task_run_name="replay {run.label} {run.window}", **PATIENT)
-async def replay_letters(connections: Connections, run: SyncRun, wanted: Selection, who: str) -> RunReplay:
+@task(task_run_name="replay {run.label} {run.window}", **TASK_RETRY)
+async def replay_letters(
+    connections: RunResources, run: SyncRun, wanted: DeadLetterFilter, by: str
+) -> RunReplay:
     """Judge one run's letters anew; a run whose master is not here any more is left, and says so."""
     async with connections.store() as store:
         try:
-            return await replay_run(store, connections.source.spec, run, wanted, who)
+            return await replay_run(store, connections.source.spec, run, wanted, by)
         except ConfigurationError as error:
             return RunReplay(run=run.id, warehouse=run.warehouse, window=str(run.window), error=str(error))
 
 
-@task(task_run_name="show what is left", **PATIENT)
-async def show_open(connections: Connections) -> None:
+@task(task_run_name="show what is left", **TASK_RETRY)
+async def show_open(connections: RunResources) -> None:
     """Show the open letters of the source."""
     async with connections.store() as store:
         await publish_open_rejects(store, connections.source.spec.name)
@@ -62,7 +64,7 @@ async def replay_dead_letters(
     reason: str | None = None,
     run: str | None = None,
     store: str | None = None,
-    who: str | None = None,
+    by: str | None = None,
 ) -> Any:
     """Judge a source's open dead letters anew by its spec as it is now, and publish those that are valid.
 
@@ -77,32 +79,32 @@ async def replay_dead_letters(
         reason: Only letters whose reasons hold this text, such as units_moved. Empty: all.
         run: Only letters of the sync run with this id. Empty: all.
         store: A velocity-store block's name, or a URL without password. Empty: $SKU_VELOCITY_STORE.
-        who: Who asks for it, as the letters will tell. Empty: this flow run.
+        by: Who asks for it, kept with each letter. Empty: this flow run.
     """
-    connections = Connections(await find_source(source), await find_store(store))
+    connections = RunResources(await find_source(source), await find_store(store))
     spec = connections.source.spec
     if spec.items is not None:
         raise ConfigurationError(
             f"{spec.name} holds items, not movements: a master's version never changes; sync-master makes "
             "a new one by the mended spec"
         )
-    wanted = Selection(
+    wanted = DeadLetterFilter(
         source=spec.name,
         warehouse=warehouse,
         run=run,
         reason=reason,
-        state=LetterState.OPEN,
+        state=DeadLetterState.OPEN,
         stage=VALIDATION,
         window=window_of(start, end),
     )
-    by = who or f"flow run {runtime.flow_run.name} ({runtime.flow_run.id})"
-    runs = await outcome(find_runs.submit(connections, wanted))
+    by = by or f"flow run {runtime.flow_run.name} ({runtime.flow_run.id})"
+    runs = await result_of(find_runs.submit(connections, wanted))
     # One after the other: each is small, and they write to the same tables.
     replays = [
-        await outcome(replay_letters.submit(connections, each, replace(wanted, run=each.id), by))
+        await result_of(replay_letters.submit(connections, each, replace(wanted, run=each.id), by))
         for each in runs
     ]
-    await outcome(show_open.submit(connections))
+    await result_of(show_open.submit(connections))
     return final_state(ReplayReport(source=spec.name, runs=replays))
 
 
@@ -121,7 +123,7 @@ def final_state(report: ReplayReport) -> State[ReplayReport]:
     told = ", ".join(
         f"{report.total(count)} {word}"
         for count, word in (
-            ("loaded", f"loaded ({report.total('shown')} of them show)"),
+            ("loaded", f"loaded ({report.total('published')} of them show)"),
             ("trimmed", "trimmed"),
             ("filtered", "filtered"),
             ("rejected", "rejected again"),
@@ -130,7 +132,7 @@ def final_state(report: ReplayReport) -> State[ReplayReport]:
         )
         if report.total(count) or count == "loaded"
     )
-    message = f"Of {report.total('judged')} open dead letters {told}."
+    message = f"Of {report.total('validated')} open dead letters {told}."
     if unsent := report.total("unsent"):
         runs = " ".join(each.run for each in report.runs if each.unsent)
         message += (

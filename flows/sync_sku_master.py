@@ -11,9 +11,9 @@ from pydantic import Field
 from blocks.store import find_store
 from blocks.wms import find_source
 from flows.artifacts.master_drift import publish_master_drift
-from flows.runtime.connections import Connections
+from flows.runtime.connections import RunResources
 from flows.runtime.final_state import final_state
-from flows.runtime.retries import CHUNK_RETRIES, PATIENT, outcome
+from flows.runtime.retries import TASK_RETRIES, TASK_RETRY, result_of
 from flows.runtime.task_runner import EventLoopTaskRunner
 from flows.tasks.window import MAX_REJECT_RATIO, REPAIRS, plan_window, sync_window
 from sku_velocity.errors import ConfigurationError
@@ -22,8 +22,8 @@ from sku_velocity.model.run import NO_WAREHOUSE
 from sku_velocity.model.window import Window
 
 
-@task(task_run_name="compare with the version before", **PATIENT)
-async def compare_versions(connections: Connections, version: str) -> MasterChanges:
+@task(task_run_name="compare with the version before", **TASK_RETRY)
+async def compare_versions(connections: RunResources, version: str) -> MasterChanges:
     """What a published version maps otherwise than the one before it; nothing, where it is the first."""
     async with connections.store() as store:
         before = await store.version_before(version)
@@ -42,7 +42,7 @@ async def sync_sku_master(
     source: str,
     store: str | None = None,
     token_env: str | None = None,
-    chunk_retries: Annotated[int, Field(ge=0)] = CHUNK_RETRIES,
+    task_retries: Annotated[int, Field(ge=0)] = TASK_RETRIES,
     repairs: Annotated[int, Field(ge=0)] = REPAIRS,
     max_reject_ratio: Annotated[float, Field(ge=0, le=1)] = MAX_REJECT_RATIO,
     resume: str | None = None,
@@ -56,23 +56,23 @@ async def sync_sku_master(
         source: A wms-source block's name, or the path of a spec file (.yaml) with `items`.
         store: A velocity-store block's name, or a URL without password. Empty: $SKU_VELOCITY_STORE.
         token_env: The worker's environment variable that holds the token, where the block has none.
-        chunk_retries: How often a task is run again whose other side was away.
+        task_retries: How often a task is run again whose other side was away.
         repairs: How often a master that is not proven whole is read again.
         max_reject_ratio: Publish nothing where a larger share of the items is rejected.
         resume: The id of an earlier run: read only what it has not landed.
     """
     started = time.monotonic()
-    connections = Connections(await find_source(source, token_env), await find_store(store))
+    connections = RunResources(await find_source(source, token_env), await find_store(store))
     spec = connections.source.spec
     if spec.items is None:
         raise ConfigurationError(f"{spec.name} holds movements, not items: its spec needs `items`")
-    planning = plan_window.with_options(retries=chunk_retries, task_run_name="plan items").submit(
+    planning = plan_window.with_options(retries=task_retries, task_run_name="plan items").submit(
         connections, NO_WAREHOUSE, Window.everything(), resume
     )
-    plan = await outcome(planning)
-    report, batches = await sync_window(connections, plan, started, chunk_retries, repairs, max_reject_ratio)
+    plan = await result_of(planning)
+    report, chunks = await sync_window(connections, plan, started, task_retries, repairs, max_reject_ratio)
     if report.published:
-        comparing = compare_versions.with_options(retries=chunk_retries)
-        changes = await outcome(comparing.submit(connections, report.flow_run_id))
+        comparing = compare_versions.with_options(retries=task_retries)
+        changes = await result_of(comparing.submit(connections, report.flow_run_id))
         await publish_master_drift(spec.name, report.flow_run_id, changes)
-    return final_state(report, batches)
+    return final_state(report, chunks)

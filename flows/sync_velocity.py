@@ -12,10 +12,10 @@ from pydantic import AwareDatetime, Field
 from blocks.slotting import find_engine
 from blocks.store import find_store
 from blocks.wms import find_source
-from flows.runtime.connections import Connections, Outlet
+from flows.runtime.connections import PushResources, RunResources
 from flows.runtime.final_state import final_state
 from flows.runtime.progress import plan_listener
-from flows.runtime.retries import CHUNK_RETRIES, outcome
+from flows.runtime.retries import TASK_RETRIES, result_of
 from flows.runtime.task_runner import EventLoopTaskRunner
 from flows.tasks.export import exported
 from flows.tasks.push import push_published
@@ -41,7 +41,7 @@ async def sync_velocity(
     store: str | None = None,
     token_env: str | None = None,
     settle_minutes: Annotated[int, Field(ge=0)] = 10,
-    chunk_retries: Annotated[int, Field(ge=0)] = CHUNK_RETRIES,
+    task_retries: Annotated[int, Field(ge=0)] = TASK_RETRIES,
     repairs: Annotated[int, Field(ge=0)] = REPAIRS,
     max_reject_ratio: Annotated[float, Field(ge=0, le=1)] = MAX_REJECT_RATIO,
     resume: str | None = None,
@@ -64,7 +64,7 @@ async def sync_velocity(
         store: A velocity-store block's name, or a URL without password. Empty: $SKU_VELOCITY_STORE.
         token_env: The worker's environment variable that holds the token, where the block has none.
         settle_minutes: How long an hour is left to settle before it is read.
-        chunk_retries: How often a task is run again whose other side was away.
+        task_retries: How often a task is run again whose other side was away.
         repairs: How often a window that is not proven whole is read again.
         max_reject_ratio: Publish nothing where a larger share of the records is rejected.
         resume: The id of an earlier run: read only what it has not landed.
@@ -81,20 +81,20 @@ async def sync_velocity(
     if velocity_zone:
         zone_of(velocity_zone)
     velocity_store = await find_store(store)
-    connections = Connections(await find_source(source, token_env), velocity_store)
-    outlet = Outlet(await find_engine(push), velocity_store) if push else None
+    connections = RunResources(await find_source(source, token_env), velocity_store)
+    outlet = PushResources(await find_engine(push), velocity_store) if push else None
     spec = connections.source.spec
     if spec.items is not None:
         raise ConfigurationError(f"{spec.name} holds items, not movements: read it with sync-master")
     window = choose_window(spec, start, end, timedelta(minutes=settle_minutes))
-    planning = plan_window.with_options(retries=chunk_retries).submit(
+    planning = plan_window.with_options(retries=task_retries).submit(
         connections, warehouse, window, resume, master, unknown_sku
     )
-    plan = await outcome(planning)
+    plan = await result_of(planning)
     plan_listener.get()(plan.run.id)
-    report, batches = await sync_window(connections, plan, started, chunk_retries, repairs, max_reject_ratio)
-    report = await exported(connections, report, export_to, chunk_retries)
+    report, chunks = await sync_window(connections, plan, started, task_retries, repairs, max_reject_ratio)
+    report = await exported(connections, report, export_to, task_retries)
     if outlet and report.published:
-        report = report.model_copy(update={"push": await push_published(outlet, plan.run, chunk_retries)})
-    report = await refreshed(connections, report, velocity_zone, outlet, chunk_retries)
-    return final_state(report, batches)
+        report = report.model_copy(update={"push": await push_published(outlet, plan.run, task_retries)})
+    report = await refreshed(connections, report, velocity_zone, outlet, task_retries)
+    return final_state(report, chunks)

@@ -17,20 +17,20 @@ from pydantic import AwareDatetime, Field
 from blocks.store import find_store
 from blocks.wms import find_source
 from flows.artifacts.fan_out import publish_fan_out
-from flows.runtime.child_runs import Children, find_deployment
-from flows.runtime.connections import Connections
-from flows.runtime.retries import PATIENT, outcome
+from flows.runtime.child_runs import ChildRuns, find_deployment
+from flows.runtime.connections import RunResources
+from flows.runtime.retries import TASK_RETRY, result_of
 from flows.runtime.task_runner import EventLoopTaskRunner
 from flows.tasks.window import choose_window
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.model.run import Ending, UnknownSku
+from sku_velocity.model.run import RunStatus, UnknownSku
 from sku_velocity.source.warehouses import list_warehouses
 from sku_velocity.steps.export import Destination
 from sku_velocity.steps.fan_out import FanOutReport, Shard, ShardOutcome, check_fan_out, plan_shards
 
 NAMED_SHARDS = 5  # in a state's message; all of them stand in the table
-AT_A_TIME = 4
-DEPLOYMENT = "of-many"
+MAX_PARALLEL = 4
+DEPLOYMENT = "sync-velocity-child"
 SETTLE_MINUTES = 10
 DELETED = ("Deleted", "its flow run was deleted; Retry begins another")
 
@@ -50,8 +50,8 @@ async def sync_warehouses(
     end: AwareDatetime | None = None,
     store: str | None = None,
     token_env: str | None = None,
-    at_a_time: Annotated[int, Field(ge=1, le=200)] = AT_A_TIME,
-    shard_hours: Annotated[int, Field(ge=1)] | None = None,
+    max_parallel: Annotated[int, Field(ge=1, le=200)] = MAX_PARALLEL,
+    window_hours: Annotated[int, Field(ge=1)] | None = None,
     settle_minutes: Annotated[int, Field(ge=0)] = SETTLE_MINUTES,
     max_reject_ratio: Annotated[float, Field(ge=0, le=1)] | None = None,
     master: str | None = None,
@@ -73,8 +73,8 @@ async def sync_warehouses(
         end: The window's end, not in it. Empty: the last whole hour that has settled at the scheduled start.
         store: A velocity-store block's name, or a URL without password. Empty: $SKU_VELOCITY_STORE.
         token_env: The workers' environment variable that holds the token, where the block has none.
-        at_a_time: How many runs there are at once; more than one only where the source has a shared pace.
-        shard_hours: Cut the window into parts of at most so many hours, each a run of its own. Empty: whole.
+        max_parallel: How many runs there are at once; more than one only where the source has a shared pace.
+        window_hours: Cut the window into parts of at most so many hours, each a run of its own. Empty: whole.
         settle_minutes: How long an hour is left to settle before it is read.
         max_reject_ratio: Publish nothing where a larger share is rejected. Empty: as the deployment says.
         master: The name of the master's source, by which SKUs are mapped. Empty: as the deployment says.
@@ -85,7 +85,7 @@ async def sync_warehouses(
     """
     if export_to:
         Destination(export_to)  # a wrong one is told before anything is read
-    connections = Connections(await find_source(source, token_env), await find_store(store))
+    connections = RunResources(await find_source(source, token_env), await find_store(store))
     spec = connections.source.spec
     if spec.items is not None:
         raise ConfigurationError(f"{spec.name} holds items, not movements: read it with sync-master")
@@ -102,14 +102,16 @@ async def sync_warehouses(
     parent = UUID(runtime.flow_run.id)
     async with get_client() as api, connections.store():  # a store that cannot be used is told before, too
         found = await find_deployment(api, f"sync-velocity/{deployment}")
-        children = Children(api, found, parent, parameters)
+        children = ChildRuns(api, found, parent, parameters)
         names = warehouses or [*await children.warehouses(), *await listed(connections)]
-        shards = plan_shards(names, window, shard_hours)
-        check_fan_out(spec, shards, at_a_time)
-        tell_of_limit(found, min(at_a_time, len(shards)))
+        shards = plan_shards(names, window, window_hours)
+        check_fan_out(spec, shards, max_parallel)
+        warn_about_limit(found, min(max_parallel, len(shards)))
         get_run_logger().info("%d runs for %d warehouses of %s", len(shards), len(set(names)), spec.name)
-        runs = await children.run(shards, at_a_time)
-    endings = await outcome(read_endings.submit(connections, [str(run.id) for run in runs.values() if run]))
+        runs = await children.run(shards, max_parallel)
+    endings = await result_of(
+        read_run_statuses.submit(connections, [str(run.id) for run in runs.values() if run])
+    )
     report = FanOutReport(
         source=spec.name, shards=[outcome_of(shard, runs[shard], endings) for shard in shards]
     )
@@ -117,26 +119,26 @@ async def sync_warehouses(
     return final_state(report)
 
 
-async def listed(connections: Connections) -> list[str]:
+async def listed(connections: RunResources) -> list[str]:
     """The warehouses that the source has, as a task: the source may be away for a while."""
-    return await outcome(list_all.submit(connections, connections.source.spec.name))
+    return await result_of(list_all.submit(connections, connections.source.spec.name))
 
 
-@task(task_run_name="list the warehouses of {source}", **PATIENT)
-async def list_all(connections: Connections, source: str) -> list[str]:
+@task(task_run_name="list the warehouses of {source}", **TASK_RETRY)
+async def list_all(connections: RunResources, source: str) -> list[str]:
     """Ask the source which warehouses it has."""
     async with connections.source.get_client() as client:
         return await list_warehouses(client)
 
 
-@task(task_run_name="read how the runs have ended", **PATIENT)
-async def read_endings(connections: Connections, runs: Sequence[str]) -> dict[str, Ending]:
+@task(task_run_name="read how the runs have ended", **TASK_RETRY)
+async def read_run_statuses(connections: RunResources, runs: Sequence[str]) -> dict[str, RunStatus]:
     """Look up in the store what became of these runs."""
     async with connections.store() as store:
         return await store.endings.of(runs)
 
 
-def tell_of_limit(deployment: DeploymentResponse, wanted: int) -> None:
+def warn_about_limit(deployment: DeploymentResponse, wanted: int) -> None:
     """Warn where the deployment lets fewer run at once than are started."""
     limit = deployment.global_concurrency_limit
     if limit and limit.active and limit.limit < wanted:
@@ -148,7 +150,7 @@ def tell_of_limit(deployment: DeploymentResponse, wanted: int) -> None:
         )
 
 
-def outcome_of(shard: Shard, run: FlowRun | None, endings: dict[str, Ending]) -> ShardOutcome:
+def outcome_of(shard: Shard, run: FlowRun | None, endings: dict[str, RunStatus]) -> ShardOutcome:
     """What became of a shard, by its flow run and by the store; None: its flow run was deleted."""
     ending = endings.get(str(run.id)) if run else None
     published = ending is not None and ending.is_published

@@ -15,7 +15,7 @@ from simulator.scenario import Change, Scenario
 
 MAX_VIEWS = 256
 
-Selection = tuple[str | None, datetime | None, datetime | None]
+DeadLetterFilter = tuple[str | None, datetime | None, datetime | None]
 
 
 class DataSet:
@@ -31,7 +31,7 @@ class DataSet:
         self._rows[WAREHOUSES] = [_warehouse_row(name, scenario.start) for name in self._rows]
         self._rows[ITEMS] = item_rows(scenario.items, scenario.start)
         self._newcomers = 0
-        self._views: dict[Selection, list[bytes]] = {}
+        self._views: dict[DeadLetterFilter, list[bytes]] = {}
         self._changes: dict[int, list[Change]] = {}
         for change in scenario.changes:
             self._changes.setdefault(change.request, []).append(change)
@@ -80,7 +80,7 @@ class DataSet:
         asked = self._scenario.page_size if limit is None else limit
         return asked if self._scenario.max_page_size is None else min(asked, self._scenario.max_page_size)
 
-    def _view(self, selection: Selection) -> list[bytes]:
+    def _view(self, selection: DeadLetterFilter) -> list[bytes]:
         """The bodies of a selection, kept until a row changes: a page is then a slice."""
         if selection not in self._views:
             if len(self._views) >= MAX_VIEWS:

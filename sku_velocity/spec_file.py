@@ -93,7 +93,7 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
 
 
-def tell_faults(error: ValidationError) -> str:
+def format_errors(error: ValidationError) -> str:
     """Every wrong field of a spec, and its rule."""
     return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}" for e in error.errors())
 

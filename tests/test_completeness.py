@@ -12,22 +12,22 @@ from sku_velocity.completeness import (
     PAGES,
     SEAMS,
     TOTAL,
-    calls_for_rereading,
+    needs_rereading,
     prove,
     suspects,
     verdict_of,
 )
-from sku_velocity.model.chunk import BatchResult, Chunk, ChunkState
-from sku_velocity.model.run import REJECTS, Check, LastLook, SyncRun, Verdict
+from sku_velocity.model.chunk import Chunk, ChunkProgress, ChunkState
+from sku_velocity.model.run import REJECTS, Check, FinalCheck, SyncRun, Verdict
 from sku_velocity.model.window import Window
 from sku_velocity.source.paging import plan_chunks
 
 RUN = SyncRun("r1", "acme", "WH-01", Window.everything(), total=2_500)
-QUIET = LastLook(total=2_500, ends_agree=True, repeated_ids=0)
+QUIET = FinalCheck(total=2_500, ends_agree=True, repeated_ids=0)
 
 
-def landed(chunk: Chunk) -> BatchResult:
-    return BatchResult(
+def landed(chunk: Chunk) -> ChunkProgress:
+    return ChunkProgress(
         chunk,
         ChunkState.LANDED,
         next_offset=chunk.end,
@@ -36,26 +36,28 @@ def landed(chunk: Chunk) -> BatchResult:
         rejected=2,
         trimmed=1,
         filtered=1,
-        head=f"seam {chunk.offset}",
-        tail=f"seam {chunk.end}",
+        first_fingerprint=f"seam {chunk.offset}",
+        last_fingerprint=f"seam {chunk.end}",
     )
 
 
 WHOLE = [landed(chunk) for chunk in plan_chunks(2_500, 1000, overlap=1)]
 
 
-def changed(index: int, **changes: object) -> list[BatchResult]:
+def changed(index: int, **changes: object) -> list[ChunkProgress]:
     return [*WHOLE[:index], replace(WHOLE[index], **changes), *WHOLE[index + 1 :]]  # type: ignore[arg-type]
 
 
 def check(
-    batches: list[BatchResult], look: LastLook | None = QUIET, total: int | None = 2_500
+    chunks: list[ChunkProgress], look: FinalCheck | None = QUIET, total: int | None = 2_500
 ) -> list[Check]:
-    return prove(replace(RUN, total=total), batches, look, max_reject_ratio=0.05)
+    return prove(replace(RUN, total=total), chunks, look, max_reject_ratio=0.05)
 
 
-def broken(batches: list[BatchResult], look: LastLook | None = QUIET, total: int | None = 2_500) -> list[str]:
-    return [each.name for each in check(batches, look, total) if each.held is False]
+def broken(
+    chunks: list[ChunkProgress], look: FinalCheck | None = QUIET, total: int | None = 2_500
+) -> list[str]:
+    return [each.name for each in check(chunks, look, total) if each.passed is False]
 
 
 def test_a_whole_window_is_complete() -> None:
@@ -64,22 +66,22 @@ def test_a_whole_window_is_complete() -> None:
 
 
 def test_an_empty_window_is_complete() -> None:
-    assert verdict_of(check([], LastLook(0, True, 0), total=0)) is Verdict.COMPLETE
+    assert verdict_of(check([], FinalCheck(0, True, 0), total=0)) is Verdict.COMPLETE
 
 
 @pytest.mark.parametrize(
-    ("batches", "name"),
+    ("chunks", "name"),
     [
         (changed(1, fetched=999, loaded=995), PAGES),
-        (changed(1, head="another"), SEAMS),
-        (changed(1, tail=None), SEAMS),
+        (changed(1, first_fingerprint="another"), SEAMS),
+        (changed(1, last_fingerprint=None), SEAMS),
         (changed(1, broken_seams=1), SEAMS),
         (changed(1, loaded=995), ARITHMETIC),
         (changed(1, loaded=796, rejected=202), REJECTS),
     ],
 )
-def test_a_chunk_can_break_one_check_alone(batches: list[BatchResult], name: str) -> None:
-    assert broken(batches) == [name]
+def test_a_chunk_can_break_one_check_alone(chunks: list[ChunkProgress], name: str) -> None:
+    assert broken(chunks) == [name]
 
 
 @pytest.mark.parametrize(
@@ -90,8 +92,8 @@ def test_a_chunk_can_break_one_check_alone(batches: list[BatchResult], name: str
         (replace(QUIET, repeated_ids=1), IDS),
     ],
 )
-def test_the_last_look_can_break_one_check_alone(look: LastLook, name: str) -> None:
-    assert broken(WHOLE, look) == [name] and calls_for_rereading(check(WHOLE, look))
+def test_the_last_look_can_break_one_check_alone(look: FinalCheck, name: str) -> None:
+    assert broken(WHOLE, look) == [name] and needs_rereading(check(WHOLE, look))
 
 
 def test_a_gap_between_chunks_breaks_what_the_total_promises() -> None:
@@ -100,22 +102,22 @@ def test_a_gap_between_chunks_breaks_what_the_total_promises() -> None:
 
 def test_a_chunk_that_failed_is_read_by_a_retry_and_not_by_rereading() -> None:
     failed = changed(1, state=ChunkState.FAILED, fetched=0, loaded=0, rejected=0, trimmed=0, filtered=0)
-    assert LANDED in broken(failed, None) and not calls_for_rereading(check(failed, None))
-    assert check(failed, None)[0].found == "2 of 3 chunks landed"
+    assert LANDED in broken(failed, None) and not needs_rereading(check(failed, None))
+    assert check(failed, None)[0].detail == "2 of 3 chunks landed"
 
 
 def test_too_many_rejects_are_not_mended_by_rereading() -> None:
-    assert not calls_for_rereading(check(changed(1, loaded=796, rejected=202)))
+    assert not needs_rereading(check(changed(1, loaded=796, rejected=202)))
 
 
 def test_what_the_source_does_not_allow_is_not_held_against_it() -> None:
-    cursor = [replace(batch, chunk=replace(batch.chunk, overlap=0)) for batch in WHOLE]
-    checks = check(cursor, LastLook(), total=None)
+    cursor = [replace(progress, chunk=replace(progress.chunk, overlap=0)) for progress in WHOLE]
+    checks = check(cursor, FinalCheck(), total=None)
     assert verdict_of(checks) is Verdict.COMPLETE
-    assert [each.name for each in checks if each.held is None] == [PAGES, SEAMS, ENDS, TOTAL, IDS]
+    assert [each.name for each in checks if each.passed is None] == [PAGES, SEAMS, ENDS, TOTAL, IDS]
 
 
 def test_the_chunks_at_a_torn_seam_are_the_suspects() -> None:
     assert suspects(WHOLE) == set()
-    assert suspects(changed(1, head="another")) == {0, 1000}
+    assert suspects(changed(1, first_fingerprint="another")) == {0, 1000}
     assert suspects(changed(2, fetched=1)) == {2000}

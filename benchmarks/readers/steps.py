@@ -6,10 +6,10 @@ import uuid
 from pathlib import Path
 
 from sku_velocity.completeness import verdict_of
-from sku_velocity.model.chunk import BatchResult
+from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.run import Plan, Verdict
 from sku_velocity.model.window import Window
-from sku_velocity.process.garbage import rare_collections
+from sku_velocity.process.garbage import relaxed_collection
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import load_spec
 from sku_velocity.source.window import WindowReader
@@ -23,16 +23,16 @@ async def sync(spec: Path, store_url: str) -> Verdict:
     async with SourceClient.open(load_spec(spec), None) as client, Store.open(store_url) as store:
         reader = WindowReader.of(client, "WH-01", Window.everything())
         run = await steps.plan(reader, store, str(uuid.uuid4()))
-        plan = Plan(run, await store.batches(run.id))
+        plan = Plan(run, await store.chunks(run.id))
         places = asyncio.Semaphore(ADMITTED)
 
-        async def ingest(batch: BatchResult) -> None:
+        async def ingest(progress: ChunkProgress) -> None:
             async with places:
-                await steps.read_chunk(reader, store, run, batch)
+                await steps.read_chunk(reader, store, run, progress)
 
         async with asyncio.TaskGroup() as reading:
-            for batch in plan.pending:
-                reading.create_task(ingest(batch))
+            for progress in plan.pending:
+                reading.create_task(ingest(progress))
         proof = await steps.prove_window(reader, store, run, max_reject_ratio=0.05)
         verdict = verdict_of(proof.checks, run.repairs)
         if verdict is not Verdict.INCOMPLETE:
@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--spec", type=Path, required=True)
     parser.add_argument("--store", required=True)
     options = parser.parse_args()
-    with rare_collections():
+    with relaxed_collection():
         verdict = asyncio.run(sync(options.spec, options.store))
     print(verdict)
     return 0 if verdict is not Verdict.INCOMPLETE else 1

@@ -14,7 +14,7 @@ SHOWN_NAME = 80  # characters of a warehouse's name
 
 def emit_window_events(report: RunReport) -> None:
     """Tell of a window that was not proven whole, and of one with rejects; of both, where it is both."""
-    broken = [check.name for check in report.checks if check.held is False]
+    broken = [check.name for check in report.checks if check.passed is False]
     if broken:
         _emit(INCOMPLETE_EVENT, report, failed_chunks=len(report.failed_chunks), broken=broken)
     if report.rejected:

@@ -7,7 +7,7 @@ from typing import Any
 from prefect.artifacts import acreate_table_artifact
 from prefect.utilities.urls import url_for
 
-from flows.artifacts.markdown import escape, forgiving
+from flows.artifacts.markdown import escape, ignoring_artifact_errors
 from sku_velocity.model.window import Window
 from sku_velocity.steps.fan_out import FanOutReport
 from sku_velocity.text import shorten
@@ -40,7 +40,7 @@ def _link_to_run(run: str | None) -> str:
 async def publish_fan_out(report: FanOutReport) -> None:
     """Show a fan-out under its source's stable key: a table with a row per warehouse and shard."""
     left = f"{len(report.left)} of {len(report.shards)} are not published"
-    with forgiving():
+    with ignoring_artifact_errors():
         await acreate_table_artifact(
             render_fan_out(report), key=f"{report.source}-warehouses", description=left
         )

@@ -21,7 +21,7 @@ def escape(text: str) -> str:
 
 
 @contextmanager
-def forgiving() -> Iterator[None]:
+def ignoring_artifact_errors() -> Iterator[None]:
     """What Prefect does not take to be shown fails nothing: the store holds all of it."""
     try:
         yield

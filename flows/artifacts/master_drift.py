@@ -10,7 +10,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.events import emit_event
 
 from flows.artifacts.markdown import escape
-from sku_velocity.model.chunk import BatchResult
+from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.master import MasterChanges
 from sku_velocity.model.run import RunReport, unknown_skus
 from sku_velocity.text import shorten
@@ -67,9 +67,9 @@ def _shortened(names: Iterable[str]) -> list[str]:
     return [shorten(name, SHOWN_CHARACTERS) for name in names]
 
 
-async def publish_window_drift(report: RunReport, batches: Sequence[BatchResult]) -> None:
+async def publish_window_drift(report: RunReport, chunks: Sequence[ChunkProgress]) -> None:
     """Tell of the SKUs of a window that its master does not know, where there are any."""
-    unknown = unknown_skus(batches)
+    unknown = unknown_skus(chunks)
     if report.master is None or not unknown:
         return
     told = {

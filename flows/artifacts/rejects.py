@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from prefect.artifacts import acreate_markdown_artifact
 
 from flows.artifacts.markdown import escape
-from sku_velocity.model.dead_letter import VALIDATION, LetterState, RejectGroup, Selection
+from sku_velocity.model.dead_letter import VALIDATION, DeadLetterFilter, DeadLetterState, RejectGroup
 from sku_velocity.store import Store
 from sku_velocity.text import shorten
 
@@ -36,11 +36,11 @@ def _row(group: RejectGroup) -> str:
     kept = group.sample
     place = f"{escape(shorten(kept.warehouse, SHOWN_NAME))} from {escape(kept.source)}, {kept.window}, "
     place += f"position {kept.letter.position}, run `{kept.run}`"
-    reasons, record = escape(shorten(kept.reasons)), escape(shorten(kept.letter.raw))
+    reasons, record = escape(shorten(kept.reasons)), escape(shorten(kept.letter.record_json))
     return f"| {group.count} | {reasons} | {record} | {place} |"
 
 
-async def publish_rejects(store: Store, source: str, title: str, wanted: Selection) -> None:
+async def publish_rejects(store: Store, source: str, title: str, wanted: DeadLetterFilter) -> None:
     """Show these letters under their source's stable key."""
     groups, total = await store.letters.by_reason(wanted, SHOWN_GROUPS), await store.letters.count(wanted)
     await acreate_markdown_artifact(
@@ -50,5 +50,5 @@ async def publish_rejects(store: Store, source: str, title: str, wanted: Selecti
 
 async def publish_open_rejects(store: Store, source: str) -> None:
     """Show what is left to do of a source: the open letters of what shows."""
-    wanted = Selection(source=source, stage=VALIDATION, state=LetterState.OPEN, shows=True)
+    wanted = DeadLetterFilter(source=source, stage=VALIDATION, state=DeadLetterState.OPEN, is_published=True)
     await publish_rejects(store, source, f"open dead letters of {source}", wanted)

@@ -10,36 +10,36 @@ from prefect.artifacts import (
     acreate_table_artifact,
 )
 
-from flows.artifacts.markdown import escape, forgiving
-from sku_velocity.model.chunk import BatchResult
+from flows.artifacts.markdown import escape, ignoring_artifact_errors
+from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.run import PushReport, RunReport, SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.steps.backfill import BackfillReport
 from sku_velocity.text import shorten
 
-HELD = {True: "yes", False: "**no**", None: "cannot be told"}
-SHOWN_REJECTS = 5  # on a batch's artifact; all of them stand in the store
+PASSED = {True: "yes", False: "**no**", None: "not checked"}
+SHOWN_REJECTS = 5  # on a chunk's artifact; all of them stand in the store
 SHOWN_ERRORS = 20  # of failed pushes
 
 
-def render_batch(batch: BatchResult, rejects: Sequence[DeadLetter]) -> str:
-    """A batch as Markdown: its counts and its first rejects, each with its place and its reasons."""
+def render_chunk(progress: ChunkProgress, rejects: Sequence[DeadLetter]) -> str:
+    """A chunk as Markdown: its counts and its first rejects, each with its place and its reasons."""
     counts = [
-        ("Positions", batch.chunk.label),
-        ("Fetched", batch.fetched),
-        ("Loaded", batch.loaded),
-        ("Rejected", batch.rejected),
-        ("Trimmed", batch.trimmed),
-        ("Seconds", f"{batch.seconds:.2f}"),
-        ("Task attempts", batch.attempts),
-        ("Requests", batch.requests),
-        ("Sent again", batch.retried),
-        ("Throttled", batch.throttled),
+        ("Positions", progress.chunk.label),
+        ("Fetched", progress.fetched),
+        ("Loaded", progress.loaded),
+        ("Rejected", progress.rejected),
+        ("Trimmed", progress.trimmed),
+        ("Seconds", f"{progress.seconds:.2f}"),
+        ("Task attempts", progress.attempts),
+        ("Requests", progress.requests),
+        ("Sent again", progress.retried),
+        ("Throttled", progress.throttled),
     ]
-    lines = ["| Batch | |", "| --- | ---: |", *(f"| {name} | {value} |" for name, value in counts)]
+    lines = ["| Chunk | |", "| --- | ---: |", *(f"| {name} | {value} |" for name, value in counts)]
     if rejects:
-        lines += ["", f"**First {len(rejects)} of {batch.rejected} rejects**", ""]
+        lines += ["", f"**First {len(rejects)} of {progress.rejected} rejects**", ""]
         lines += ["| Position | Reasons | Record |", "| ---: | --- | --- |"]
         lines += [_reject_row(letter) for letter in rejects]
     return "\n".join(lines)
@@ -47,27 +47,27 @@ def render_batch(batch: BatchResult, rejects: Sequence[DeadLetter]) -> str:
 
 def _reject_row(letter: DeadLetter) -> str:
     reasons = escape("; ".join(map(str, letter.reasons)))
-    return f"| {letter.position} | {reasons} | {escape(shorten(letter.raw))} |"
+    return f"| {letter.position} | {reasons} | {escape(shorten(letter.record_json))} |"
 
 
-def render_table(batches: Iterable[BatchResult]) -> list[dict[str, Any]]:
-    """A run as a table: one row per batch, in the order of the window."""
+def render_table(chunks: Iterable[ChunkProgress]) -> list[dict[str, Any]]:
+    """A run as a table: one row per chunk, in the order of the window."""
     return [
         {
-            "batch": batch.chunk.index,
-            "positions": batch.chunk.label,
-            "state": str(batch.state),
-            "fetched": batch.fetched,
-            "loaded": batch.loaded,
-            "rejected": batch.rejected,
-            "trimmed": batch.trimmed,
-            "attempts": batch.attempts,
-            "requests": batch.requests,
-            "throttled": batch.throttled,
-            "seconds": round(batch.seconds, 3),
-            "error": escape(shorten(batch.error)) if batch.error else "",
+            "chunk": progress.chunk.index,
+            "positions": progress.chunk.label,
+            "state": str(progress.state),
+            "fetched": progress.fetched,
+            "loaded": progress.loaded,
+            "rejected": progress.rejected,
+            "trimmed": progress.trimmed,
+            "attempts": progress.attempts,
+            "requests": progress.requests,
+            "throttled": progress.throttled,
+            "seconds": round(progress.seconds, 3),
+            "error": escape(shorten(progress.error)) if progress.error else "",
         }
-        for batch in batches
+        for progress in chunks
     ]
 
 
@@ -89,9 +89,9 @@ def render_report(report: RunReport) -> str:
         f"| Trimmed | {report.trimmed} | Seconds | {report.seconds:.1f} |",
         f"| Filtered | {report.filtered} | Loop lag p99, ms | {report.loop_lag_p99_ms} |",
         "",
-        "| Check | Held | Found |",
+        "| Check | Passed | Detail |",
         "| --- | --- | --- |",
-        *(f"| {check.name} | {HELD[check.held]} | {check.found} |" for check in report.checks),
+        *(f"| {check.name} | {PASSED[check.passed]} | {check.detail} |" for check in report.checks),
     ]
     if report.extra_fields:
         lines += ["", "Fields that the spec does not map (schema drift):", ""]
@@ -133,7 +133,7 @@ def render_push(run: SyncRun, report: PushReport) -> str:
 
 async def publish_push(run: SyncRun, report: PushReport) -> None:
     """Show a push under its source's stable key."""
-    with forgiving():
+    with ignoring_artifact_errors():
         await acreate_markdown_artifact(
             render_push(run, report),
             key=f"{run.source}-push",
@@ -141,23 +141,23 @@ async def publish_push(run: SyncRun, report: PushReport) -> None:
         )
 
 
-async def publish_batch(batch: BatchResult, rejects: Sequence[DeadLetter]) -> None:
-    """Show a batch on its own task run, unkeyed: a key a batch would fill the Artifacts page for ever."""
-    with forgiving():
+async def publish_chunk(progress: ChunkProgress, rejects: Sequence[DeadLetter]) -> None:
+    """Show a chunk on its own task run, unkeyed: a key a chunk would fill the Artifacts page for ever."""
+    with ignoring_artifact_errors():
         await acreate_markdown_artifact(
-            render_batch(batch, rejects[:SHOWN_REJECTS]), description=f"Batch {batch.chunk.label}"
+            render_chunk(progress, rejects[:SHOWN_REJECTS]), description=f"Chunk {progress.chunk.label}"
         )
 
 
-async def publish_run(report: RunReport, batches: Sequence[BatchResult]) -> None:
-    """Show a run under its source's stable keys: a table with a row per batch, and a summary."""
-    with forgiving():
+async def publish_run(report: RunReport, chunks: Sequence[ChunkProgress]) -> None:
+    """Show a run under its source's stable keys: a table with a row per chunk, and a summary."""
+    with ignoring_artifact_errors():
         await acreate_table_artifact(
-            render_table(batches),
-            key=f"{report.source}-batches",
-            description=f"{escape(report.label)}: a row per batch",
+            render_table(chunks),
+            key=f"{report.source}-chunks",
+            description=f"{escape(report.label)}: a row per chunk",
         )
-    with forgiving():
+    with ignoring_artifact_errors():
         await acreate_markdown_artifact(
             render_report(report), key=f"{report.source}-summary", description=f"{escape(report.label)}"
         )
@@ -180,7 +180,7 @@ def render_backfill(report: BackfillReport) -> list[dict[str, Any]]:
 async def publish_backfill(report: BackfillReport) -> None:
     """Show a backfill under its source's stable key: a table with a row per window."""
     left = f"{len(report.left)} of {len(report.windows)} windows are left"
-    with forgiving():
+    with ignoring_artifact_errors():
         await acreate_table_artifact(
             render_backfill(report), key=f"{report.source}-backfill", description=left
         )

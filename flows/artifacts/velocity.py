@@ -10,7 +10,7 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from flows.artifacts.markdown import escape
 from sku_velocity.model.velocity_report import ClassChange, Mover, VelocityReport, ranges_of_days
-from sku_velocity.steps.refresh_velocity import Outcome
+from sku_velocity.steps.refresh_velocity import RefreshResult
 from sku_velocity.velocity.charts import as_png
 from sku_velocity.velocity.files import slug
 
@@ -45,7 +45,7 @@ def render_velocity(report: VelocityReport, pictures: Mapping[str, bytes]) -> st
     return "\n".join(lines)
 
 
-async def publish_velocity(outcome: Outcome) -> None:
+async def publish_velocity(outcome: RefreshResult) -> None:
     """Show a refresh under the stable key of its source and warehouse."""
     report = outcome.report
     words = (slug(word.lower(), "a-z0-9") for word in (report.source, report.warehouse))

@@ -14,7 +14,7 @@ from rich.console import Console
 from blocks.store import find_store
 from blocks.wms import find_source
 from flows import backfill as backfilling
-from flows.cli.terminal import NOT_PUBLISHED, PUBLISHED, silence_prefect, without_password
+from flows.cli.terminal import NOT_PUBLISHED, PUBLISHED, move_password_to_environment, silence_prefect
 from flows.runtime.progress import window_listener
 from flows.tasks.window import MAX_REJECT_RATIO
 from sku_velocity.model.run import UnknownSku
@@ -33,7 +33,7 @@ def backfill(
     store: str | None = None,
     window_hours: int = 1,
     newest_first: Annotated[bool, Parameter(negative="")] = False,
-    concurrency: int = 1,
+    max_parallel: int = 1,
     max_reject_ratio: float = MAX_REJECT_RATIO,
     master: str | None = None,
     unknown_sku: UnknownSku = UnknownSku.REJECT,
@@ -65,7 +65,7 @@ def backfill(
         How long a window is; a gap that is shorter is read as it is.
     newest_first
         Read the newest windows first, rather than the oldest.
-    concurrency
+    max_parallel
         How many windows are read at once; more than one only where the source has pace.shared_limit.
     max_reject_ratio
         Publish nothing of a window where a larger share of its records is rejected.
@@ -95,10 +95,10 @@ def backfill(
         "start": start,
         "end": end,
         "token_env": token_env,
-        "store": without_password(store),
+        "store": move_password_to_environment(store),
         "window_hours": window_hours,
         "newest_first": newest_first,
-        "concurrency": concurrency,
+        "max_parallel": max_parallel,
         "options": {
             "max_reject_ratio": max_reject_ratio,
             "master": master,
@@ -133,7 +133,7 @@ def _print_window(outcome: WindowOutcome) -> None:
 def _show_plan(request: dict[str, Any], *, as_json: bool) -> int:
     async def plan() -> list[Reading]:
         spec = (await find_source(request["source"], request["token_env"])).spec
-        check_backfill(spec, request["concurrency"])
+        check_backfill(spec, request["max_parallel"])
         settled = Window.last_hour(datetime.now(UTC), timedelta(minutes=backfilling.SETTLE_MINUTES)).end
         mapping = backfilling.mapping_of(request["options"])
         span = (request["start"], request["end"], settled)

@@ -17,10 +17,10 @@ from sku_velocity.model.chunk import Page, PageResult
 from sku_velocity.model.window import Window
 from sku_velocity.source.mapping import look_up
 from sku_velocity.source.spec import SourceSpec
-from sku_velocity.source.window import Survey, WindowReader
+from sku_velocity.source.window import WindowProbe, WindowReader
 from sku_velocity.text import printable
 
-TELLING_HEADER = re.compile(r"rate|limit|retry|throttl|remaining", re.IGNORECASE)
+PACING_HEADER = re.compile(r"rate|limit|retry|throttl|remaining", re.IGNORECASE)
 SHOWN_CHARACTERS = 60
 MOVEMENT = ("position", "movement_id", "sku_id", "warehouse_id", "units_moved", "timestamp_utc")
 ITEM = ("position", "sku_id", "status", "description", "unit_volume", "aliases")
@@ -31,7 +31,7 @@ class SourceCheck:
     """What the first page of a window showed."""
 
     spec: SourceSpec
-    survey: Survey
+    probe: WindowProbe
     records: list[Any]
     headers: Mapping[str, str]
     page: PageResult
@@ -60,9 +60,9 @@ class SourceCheck:
                 value = f"rejected: {'; '.join(wrong)}"
             yield name, str(field), told, value
 
-    def telling_headers(self) -> dict[str, str]:
+    def pacing_headers(self) -> dict[str, str]:
         """The headers that may tell of limits."""
-        return {name: value for name, value in self.headers.items() if TELLING_HEADER.search(name)}
+        return {name: value for name, value in self.headers.items() if PACING_HEADER.search(name)}
 
     def advice(self) -> Iterator[str]:
         """What would make reading this source surer or cheaper."""
@@ -71,8 +71,8 @@ class SourceCheck:
             yield "its certificate is not verified (tls.verify: false): name its authority as tls.ca_file"
         if spec.base_url.scheme == "http":
             yield "base_url is http: the token and the records can be read on their way"
-        if self.survey.page_size < asked:
-            size = self.survey.page_size
+        if self.probe.page_size < asked:
+            size = self.probe.page_size
             yield f"the source gives at most {size} records a page: set paging.max_page_size: {size}"
         if spec.total.source == "none" and not spec.paging.is_sequential:
             yield "no total is mapped, so the end is searched for: set total, where the API tells one"
@@ -95,13 +95,13 @@ class SourceCheck:
 
 
 async def check_source(source: WmsSource, warehouse: str, window: Window) -> SourceCheck:
-    """Count a window and read its first page. Raises what `WindowReader.survey` raises."""
+    """Count a window and read its first page. Raises what `WindowReader.probe` raises."""
     async with source.get_client() as client:
         reader = WindowReader.of(client, warehouse, window)
-        survey, answer = await reader.peek()
-        page = reader.reader.judge(answer.content, Page(0, len(answer.content.records)))
-        records = reader.reader.records_as_told(answer.content)
-        return SourceCheck(source.spec, survey, records, answer.headers, page)
+        probe, answer = await reader.peek()
+        page = reader.reader.validate(answer.content, Page(0, len(answer.content.records)))
+        records = reader.reader.records_as_received(answer.content)
+        return SourceCheck(source.spec, probe, records, answer.headers, page)
 
 
 def print_check(check: SourceCheck, console: Console) -> None:
@@ -117,9 +117,9 @@ def print_check(check: SourceCheck, console: Console) -> None:
         console.print("As told:", style="bold")
         told = json.dumps(check.records[check.shown], indent=2, ensure_ascii=False)[:2000]
         console.print("\n".join(map(printable, told.splitlines())), markup=False)
-    total = "not told" if check.survey.total is None else f"{check.survey.total} records"
-    console.print(f"total: {total}; page size: {check.survey.page_size}", markup=False)
-    for name, value in check.telling_headers().items():
+    total = "not told" if check.probe.total is None else f"{check.probe.total} records"
+    console.print(f"total: {total}; page size: {check.probe.page_size}", markup=False)
+    for name, value in check.pacing_headers().items():
         console.print(printable(f"header {name}: {value}"), markup=False)
     for line in check.advice():
         console.print(f"- {printable(line)}", markup=False)

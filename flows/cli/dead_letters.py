@@ -20,10 +20,10 @@ from rich.table import Table
 from rich.text import Text
 
 from blocks.store import find_store
-from flows.cli.terminal import silence_prefect, without_password
+from flows.cli.terminal import move_password_to_environment, silence_prefect
 from flows.replay_dead_letters import window_of
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.model.dead_letter import VALIDATION, KeptLetter, LetterState, Selection
+from sku_velocity.model.dead_letter import VALIDATION, DeadLetterFilter, DeadLetterState, StoredDeadLetter
 from sku_velocity.steps.dead_letter_export import Format, as_record, lines
 from sku_velocity.store import Store
 from sku_velocity.text import one_line, shorten
@@ -40,7 +40,7 @@ app = App(name="dead-letters", help="List, show, export and discard the records 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Which:
+class FilterOptions:
     """Which letters are meant: those that fit all that is given."""
 
     source: str | None = None
@@ -58,8 +58,8 @@ class Which:
     end: datetime | None = None
     """Only of windows that start before this."""
 
-    def selection(self, **more: Any) -> Selection:
-        return Selection(
+    def selection(self, **more: Any) -> DeadLetterFilter:
+        return DeadLetterFilter(
             source=self.source,
             warehouse=self.warehouse,
             run=self.run,
@@ -70,14 +70,14 @@ class Which:
         )
 
 
-ALL = Which()
+ALL = FilterOptions()
 
 
 @app.command(name="list")
 def list_letters(
     *,
-    which: Which = ALL,
-    state: LetterState | None = LetterState.OPEN,
+    which: FilterOptions = ALL,
+    state: DeadLetterState | None = DeadLetterState.OPEN,
     every_state: Annotated[bool, FLAG] = False,
     limit: Annotated[int, Parameter(help="How many of each kind are listed at most.")] = SHOWN,
     store: str | None = None,
@@ -102,20 +102,25 @@ def list_letters(
     wanted = which.selection(state=None if every_state else state)
     kinds = {True: "of windows that show", False: "of runs that do not show"}
 
-    async def read(opened: Store) -> dict[bool, tuple[int, list[KeptLetter]]]:
+    async def read(opened: Store) -> dict[bool, tuple[int, list[StoredDeadLetter]]]:
         found = {}
-        for shows in kinds:
-            these = replace(wanted, shows=shows)
-            found[shows] = await opened.letters.count(these), await opened.letters.read(these, limit)
+        for is_published in kinds:
+            these = replace(wanted, is_published=is_published)
+            found[is_published] = await opened.letters.count(these), await opened.letters.read(these, limit)
         return found
 
     found = _on_store(store, read)
     if as_json:
-        told = {"showing" if shows else "apart": _as_json(*found[shows]) for shows in kinds}
+        told = {
+            "published" if is_published else "unpublished": _as_json(*found[is_published])
+            for is_published in kinds
+        }
         print(json.dumps(told))
         return DONE
-    for shows, kind in kinds.items():
-        print_list(f"{found[shows][0]} {'' if every_state else f'{state} '}{kind}", *found[shows])
+    for is_published, kind in kinds.items():
+        print_list(
+            f"{found[is_published][0]} {'' if every_state else f'{state} '}{kind}", *found[is_published]
+        )
     return DONE
 
 
@@ -143,7 +148,7 @@ def show(
     as_json
         Print it as JSON, its record to the letter.
     """
-    wanted = Selection(run=run, position=position, stage=stage)
+    wanted = DeadLetterFilter(run=run, position=position, stage=stage)
     found = _on_store(store, lambda opened: opened.letters.read(wanted))
     if not found:
         raise ConfigurationError(f"run {run} has no dead letter of stage {stage} at position {position}")
@@ -157,8 +162,8 @@ def show(
 @app.command
 def export(
     *,
-    which: Which = ALL,
-    state: LetterState | None = None,
+    which: FilterOptions = ALL,
+    state: DeadLetterState | None = None,
     form: Annotated[Format, Parameter(name="--format")] = Format.CSV,
     to: Path | None = None,
     store: str | None = None,
@@ -200,10 +205,10 @@ def export(
 @app.command
 def discard(
     *,
-    which: Which = ALL,
+    which: FilterOptions = ALL,
     note: str,
     position: int | None = None,
-    who: str | None = None,
+    by: str | None = None,
     store: str | None = None,
 ) -> int:
     """Give up open dead letters: they stay, with who did it, when and why, and count as rejected.
@@ -214,7 +219,7 @@ def discard(
         Why, for those who will ask.
     position
         Only the letter at this position.
-    who
+    by
         Who gives them up. Default: the login name.
     store
         A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
@@ -223,7 +228,7 @@ def discard(
         raise ConfigurationError("--note is empty: say why they are given up")
     if which == ALL:
         raise ConfigurationError("say which: give --run, --source, --warehouse, --reason, --start or --end")
-    wanted, by = which.selection(position=position), who or getpass.getuser()
+    wanted, by = which.selection(position=position), by or getpass.getuser()
     count = _on_store(store, lambda opened: opened.letters.discard(wanted, by, note))
     print(f"{count} discarded")
     return DONE
@@ -231,7 +236,7 @@ def discard(
 
 def _on_store(name: str | None, ask: Callable[[Store], Awaitable[R]]) -> R:
     async def run() -> R:
-        block = await find_store(without_password(name))
+        block = await find_store(move_password_to_environment(name))
         async with block.get_store() as opened:
             return await ask(opened)
 
@@ -239,14 +244,14 @@ def _on_store(name: str | None, ask: Callable[[Store], Awaitable[R]]) -> R:
     return asyncio.run(run())
 
 
-def _as_json(total: int, letters: list[KeptLetter]) -> dict[str, Any]:
+def _as_json(total: int, letters: list[StoredDeadLetter]) -> dict[str, Any]:
     return {"total": total, "letters": [as_record(each) for each in letters]}
 
 
 SHOWN_CHARACTERS = 120  # of a cell
 
 
-def print_list(title: str, total: int, letters: list[KeptLetter]) -> None:
+def print_list(title: str, total: int, letters: list[StoredDeadLetter]) -> None:
     """A table of letters for each run, and how many are left out of `total`."""
     console = Console()
     console.print(title, style="bold", markup=False, highlight=False)
@@ -259,7 +264,7 @@ def print_list(title: str, total: int, letters: list[KeptLetter]) -> None:
         console.print(f"and {total - len(letters)} more: see --limit, or `dead-letters export`")
 
 
-def _table(letters: list[KeptLetter]) -> Table:
+def _table(letters: list[StoredDeadLetter]) -> Table:
     table = Table()
     for name in ("position", "stage", "state", "reasons"):
         table.add_column(name, no_wrap=name != "reasons", justify="right" if name == "position" else "left")
@@ -269,7 +274,7 @@ def _table(letters: list[KeptLetter]) -> Table:
     return table
 
 
-def print_letter(kept: KeptLetter) -> None:
+def print_letter(kept: StoredDeadLetter) -> None:
     """All that is known of a letter, a line for each field."""
     told = as_record(kept) | {"reasons": kept.reasons}
     console = Console()

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import prune as pruning
-from flows.cli.terminal import silence_prefect, without_password
+from flows.cli.terminal import move_password_to_environment, silence_prefect
 from sku_velocity.steps.prune import PruneReport
 
 
@@ -60,7 +60,7 @@ def prune(
         "letter_days": letter_days,
         "velocity_days": velocity_days,
         "artifact_days": artifact_days,
-        "store": without_password(store),
+        "store": move_password_to_environment(store),
         "dry_run": dry_run,
     }
     state, ended = asyncio.run(_run(request))
@@ -86,6 +86,6 @@ def print_pruned(report: PruneReport, state: State[Any], console: Console) -> No
     for name, count in pruning.counted(report):
         table.add_row(name, f"{count:,}")
     console.print(table)
-    for told in (state.message, pruning.told_space(report)):
+    for told in (state.message, pruning.describe_free_space(report)):
         if told:
             console.print(told, markup=False, highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.terminal import silence_prefect, without_password
+from flows.cli.terminal import move_password_to_environment, silence_prefect
 from flows.refresh_velocity import refresh_velocity
 from flows.tasks.refresh_velocity import DEFAULTS, REPORTS
 from sku_velocity.model.velocity_report import VelocityReport, percent
@@ -69,7 +69,7 @@ def refresh(
         "source": source,
         "as_of": as_of,
         "time_zone": time_zone,
-        "store": without_password(store),
+        "store": move_password_to_environment(store),
         "reports": reports,
         "abc_a": abc_a,
         "abc_b": abc_b,

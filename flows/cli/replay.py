@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from prefect.client.schemas.objects import State
 
-from flows.cli.terminal import silence_prefect, without_password
+from flows.cli.terminal import move_password_to_environment, silence_prefect
 from flows.replay_dead_letters import replay_dead_letters
 from sku_velocity.steps.replay import ReplayReport
 from sku_velocity.text import one_line, shorten
@@ -27,13 +27,13 @@ def replay(
     reason: str | None = None,
     run: str | None = None,
     store: str | None = None,
-    who: str | None = None,
+    by: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Judge open dead letters anew by the source's spec as it is now, and publish those that are valid.
 
-    Ends with 0, or 1 where a run could not be judged, 2 on bad usage or configuration.
+    Ends with 0, or 1 where a run could not be validated, 2 on bad usage or configuration.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def replay(
         Only letters of the sync run with this id.
     store
         A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
-    who
+    by
         Who asks for it. Default: the login name.
     as_json
         Print the report as JSON, in the last line of standard output.
@@ -67,8 +67,8 @@ def replay(
         "end": end,
         "reason": reason,
         "run": run,
-        "store": without_password(store),  # Prefect keeps parameters in clear
-        "who": who or getpass.getuser(),
+        "store": move_password_to_environment(store),  # Prefect keeps parameters in clear
+        "by": by or getpass.getuser(),
     }
 
     async def run_flow() -> tuple[State[Any], Any]:

@@ -15,10 +15,10 @@ from rich.text import Text
 
 from blocks.store import find_store
 from blocks.wms import find_source
-from flows.cli.next_steps import Words, next_steps
-from flows.cli.terminal import without_password
+from flows.cli.next_steps import CommandContext, next_steps
+from flows.cli.terminal import move_password_to_environment
 from sku_velocity.model.run import RunState
-from sku_velocity.model.status import LastRun, OpenRun, Standing
+from sku_velocity.model.status import LastRun, OpenRun, WarehouseStatus
 from sku_velocity.model.window import Window, iso
 from sku_velocity.text import printable
 
@@ -32,32 +32,34 @@ EMPTY = (
 )
 
 
-def print_standings(standings: Sequence[Standing], now: datetime, words: Words, console: Console) -> None:
+def print_statuses(
+    statuses: Sequence[WarehouseStatus], now: datetime, words: CommandContext, console: Console
+) -> None:
     """A row for each warehouse; then, for each that needs somebody, what is amiss and what to run."""
-    if not standings:
+    if not statuses:
         console.print(EMPTY, markup=False, highlight=False)
         return
     table = Table()
     for name in COLUMNS:
         table.add_column(name, justify="right" if name in ("rows", "rejects", "behind") else "left")
-    for standing in standings:
-        table.add_row(*(Text(printable(cell)) for cell in _row(standing, now)))
+    for status in statuses:
+        table.add_row(*(Text(printable(cell)) for cell in _row(status, now)))
     console.print(table)
-    for standing in standings:
-        for line in _story(standing, now, words):
+    for status in statuses:
+        for line in _story(status, now, words):
             console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
-def _row(standing: Standing, now: datetime) -> list[str]:
-    coverage, lag = standing.coverage, standing.lag(now)
+def _row(status: WarehouseStatus, now: datetime) -> list[str]:
+    coverage, lag = status.coverage, status.lag(now)
     return [
         coverage.source,
         coverage.label,
-        _ended(standing.last_run),
-        str(standing.rows),
-        str(standing.rejects),
+        _ended(status.last_run),
+        str(status.rows),
+        str(status.rejects),
         "nothing yet" if lag is None else duration(lag),
-        _summary(standing.gaps),
+        _summary(status.gaps),
     ]
 
 
@@ -70,21 +72,21 @@ def _summary(gaps: Sequence[Window]) -> str:
     return f"{len(gaps)}: {duration(_sum(gaps))}" if gaps else "none"
 
 
-def _story(standing: Standing, now: datetime, words: Words) -> list[str]:
+def _story(status: WarehouseStatus, now: datetime, words: CommandContext) -> list[str]:
     """What is amiss with a warehouse, and the commands to run next; nothing where all is well."""
-    gaps, runs = standing.gaps, standing.coverage.open_runs
-    steps = next_steps(standing, now, words)
+    gaps, runs = status.gaps, status.coverage.open_runs
+    steps = next_steps(status, now, words)
     lines = [f"  gap: {gap} ({duration(gap.end - gap.start)})" for gap in gaps[-SHOWN_GAPS:]]
     if earlier := gaps[:-SHOWN_GAPS]:
         lines.append(f"  and {len(earlier)} gaps before them, {duration(_sum(earlier))} in all")
     lines += [f"  {_told(run, now)}" for run in runs[-SHOWN_RUNS:]]
     if len(runs) > SHOWN_RUNS:
         lines.append(f"  and {len(runs) - SHOWN_RUNS} earlier runs that were not published")
-    if standing.is_late(now) and standing.complete_until:
-        lines.append(f"  late: nothing is published after {iso(standing.complete_until)}")
+    if status.is_late(now) and status.complete_until:
+        lines.append(f"  late: nothing is published after {iso(status.complete_until)}")
     if not lines and not steps:
         return []
-    title = f"{standing.coverage.label} from {standing.coverage.source}"
+    title = f"{status.coverage.label} from {status.coverage.source}"
     return ["", title, *lines, *(["  Next:"] if steps else []), *steps]
 
 
@@ -118,12 +120,12 @@ def duration(length: timedelta) -> str:
     return f"{minutes} min"
 
 
-def standing_as_json(standing: Standing, now: datetime, words: Words) -> dict[str, Any]:
+def status_as_json(status: WarehouseStatus, now: datetime, words: CommandContext) -> dict[str, Any]:
     """All that is told about a warehouse; lengths of time are seconds, instants are ISO 8601 in UTC."""
-    lag, run = standing.lag(now), standing.last_run
+    lag, run = status.lag(now), status.last_run
     return {
-        "source": standing.coverage.source,
-        "warehouse": standing.coverage.warehouse,
+        "source": status.coverage.source,
+        "warehouse": status.coverage.warehouse,
         "last_run": {
             "flow_run_id": run.id,
             "window": _window(run.window),
@@ -131,14 +133,14 @@ def standing_as_json(standing: Standing, now: datetime, words: Words) -> dict[st
             "verdict": run.verdict,
             "began_at": iso(run.began_at),
         },
-        "rows": standing.rows,
-        "rejects": standing.rejects,
-        "complete_until": standing.complete_until and iso(standing.complete_until),
+        "rows": status.rows,
+        "rejects": status.rejects,
+        "complete_until": status.complete_until and iso(status.complete_until),
         "lag_seconds": None if lag is None else round(lag.total_seconds()),
-        "late": standing.is_late(now),
-        "gaps": [_window(gap) for gap in standing.gaps],
-        "open_runs": [_open_run(each, now) for each in standing.coverage.open_runs],
-        "next_steps": next_steps(standing, now, words),
+        "late": status.is_late(now),
+        "gaps": [_window(gap) for gap in status.gaps],
+        "open_runs": [_open_run(each, now) for each in status.coverage.open_runs],
+        "next_steps": next_steps(status, now, words),
     }
 
 
@@ -186,16 +188,16 @@ def status(
     report_as_json
         Print it as JSON, in one line.
     """
-    words = Words(source, token_env, without_password(store))
+    words = CommandContext(source, token_env, move_password_to_environment(store))
 
-    async def read() -> list[Standing]:
+    async def read() -> list[WarehouseStatus]:
         name = (await find_source(source)).spec.name if source else None
         async with (await find_store(words.store)).get_store() as opened:
-            return await opened.standings(name, warehouse)
+            return await opened.statuses(name, warehouse)
 
-    standings, now = asyncio.run(read()), datetime.now(UTC)
+    statuses, now = asyncio.run(read()), datetime.now(UTC)
     if report_as_json:
-        print(json.dumps([standing_as_json(each, now, words) for each in standings]))
+        print(json.dumps([status_as_json(each, now, words) for each in statuses]))
     else:
-        print_standings(standings, now, words, Console())
+        print_statuses(statuses, now, words, Console())
     return 0

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.terminal import run_to_the_end, silence_prefect, without_password
-from flows.runtime.retries import CHUNK_RETRIES
+from flows.cli.terminal import move_password_to_environment, run_and_report, silence_prefect
+from flows.runtime.retries import TASK_RETRIES
 from flows.sync_sku_master import sync_sku_master
 from flows.tasks.window import MAX_REJECT_RATIO
 
@@ -17,7 +17,7 @@ def sync_master(
     source: str,
     token_env: str | None = None,
     store: str | None = None,
-    chunk_retries: int = CHUNK_RETRIES,
+    task_retries: int = TASK_RETRIES,
     resume: str | None = None,
     max_reject_ratio: float = MAX_REJECT_RATIO,
     report_as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -35,7 +35,7 @@ def sync_master(
         The environment variable that holds the source's token.
     store
         A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
-    chunk_retries
+    task_retries
         How often a task is run again whose other side was away.
     resume
         The id of an earlier run: read only what it has not landed.
@@ -51,9 +51,9 @@ def sync_master(
     request = {
         "source": source,
         "token_env": token_env,
-        "store": without_password(store),  # Prefect keeps parameters in clear
-        "chunk_retries": chunk_retries,
+        "store": move_password_to_environment(store),  # Prefect keeps parameters in clear
+        "task_retries": task_retries,
         "resume": resume,
         "max_reject_ratio": max_reject_ratio,
     }
-    return run_to_the_end(sync_sku_master, request, "items", as_json=report_as_json)
+    return run_and_report(sync_sku_master, request, "items", as_json=report_as_json)

@@ -10,9 +10,9 @@ from cyclopts import Parameter
 from prefect.client.schemas.objects import FlowRun, State
 from rich.console import Console
 
-from flows.cli.terminal import NOT_PUBLISHED, PUBLISHED, silence_prefect, without_password
+from flows.cli.terminal import NOT_PUBLISHED, PUBLISHED, move_password_to_environment, silence_prefect
 from flows.runtime.progress import shard_listener
-from flows.sync_warehouses import AT_A_TIME, DEPLOYMENT, sync_warehouses
+from flows.sync_warehouses import DEPLOYMENT, MAX_PARALLEL, sync_warehouses
 from sku_velocity.model.run import UnknownSku
 from sku_velocity.steps.export import Destination
 from sku_velocity.steps.fan_out import FanOutReport, Shard
@@ -26,8 +26,8 @@ def sync_many(
     end: datetime | None = None,
     token_env: str | None = None,
     store: str | None = None,
-    at_a_time: int = AT_A_TIME,
-    shard_hours: int | None = None,
+    max_parallel: int = MAX_PARALLEL,
+    window_hours: int | None = None,
     max_reject_ratio: float | None = None,
     master: str | None = None,
     unknown_sku: UnknownSku | None = None,
@@ -56,9 +56,9 @@ def sync_many(
         The workers' environment variable that holds the source's token.
     store
         A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, here as in the workers.
-    at_a_time
+    max_parallel
         How many runs there are at once; more than one only where the source has pace.shared_limit.
-    shard_hours
+    window_hours
         Cut the window into parts of at most so many hours, each a run of its own. Default: it stays whole.
     max_reject_ratio
         Publish nothing of a warehouse where a larger share is rejected. Default: as the deployment says.
@@ -87,9 +87,9 @@ def sync_many(
         "start": start,
         "end": end,
         "token_env": token_env,
-        "store": without_password(store),
-        "at_a_time": at_a_time,
-        "shard_hours": shard_hours,
+        "store": move_password_to_environment(store),
+        "max_parallel": max_parallel,
+        "window_hours": window_hours,
         "max_reject_ratio": max_reject_ratio,
         "master": master,
         "unknown_sku": unknown_sku,

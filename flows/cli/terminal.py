@@ -28,12 +28,12 @@ PUBLISHED, NOT_PUBLISHED, WRONG_USAGE = 0, 1, 2
 STOPS = (KeyboardInterrupt, TerminationSignal)  # Ctrl-C, and the SIGTERM of whoever shuts down
 RECORD_COUNTS = ("fetched", "loaded", "rejected", "trimmed", "filtered")
 COSTS = ("chunks", "requests", "retried", "throttled", "seconds")
-HELD = {True: "held", False: "BROKEN", None: "-"}
+PASSED = {True: "passed", False: "FAILED", None: "-"}
 
 errors = Console(stderr=True)
 
 
-def run_to_the_end(
+def run_and_report(
     flow: Callable[..., Awaitable[Any]], request: dict[str, Any], label: str, *, as_json: bool
 ) -> int:
     """Run a flow that ends in a report, behind a bar, and print the report; gives the exit code."""
@@ -56,14 +56,14 @@ def run_to_the_end(
         outcome = stop
     if isinstance(outcome, RunReport):
         print(outcome.model_dump_json()) if as_json else print_report(outcome)
-        return PUBLISHED if outcome.has_arrived else NOT_PUBLISHED
+        return PUBLISHED if outcome.is_delivered else NOT_PUBLISHED
     if as_json:
-        error = told_of(outcome) if isinstance(outcome, STOPS) else str(outcome)
+        error = stop_message(outcome) if isinstance(outcome, STOPS) else str(outcome)
         print(json.dumps({"verdict": "failed", "published": False, "error": error}))
     raise outcome
 
 
-def told_of(stop: BaseException) -> str:
+def stop_message(stop: BaseException) -> str:
     """What stopped the program, and what can be done now."""
     advice = getattr(stop, "__notes__", [])
     return ": ".join([f"stopped by {signal.Signals(signal_of(stop)).name}", *advice])
@@ -74,7 +74,7 @@ def signal_of(stop: BaseException) -> int:
     return int(stop.signal) if isinstance(stop, TerminationSignal) else signal.SIGINT
 
 
-def without_password(store: str | None) -> str | None:
+def move_password_to_environment(store: str | None) -> str | None:
     """A store that can stand in a parameter: a URL with a password goes by the environment instead."""
     if store and "://" in store and holds_password(store):
         os.environ[STORE_VARIABLE] = store
@@ -109,7 +109,7 @@ def print_report(report: RunReport) -> None:
         table.add_row(*(str(getattr(report, name)) for name in names))
         console.print(table)
     for check in report.checks:
-        console.print(f"{HELD[check.held]:6}  {check.name}: {check.found}", markup=False)
+        console.print(f"{PASSED[check.passed]:6}  {check.name}: {check.detail}", markup=False)
     if report.master is not None:
         by = f"{report.master.source}, version {report.master.version}"
         console.print(f"mapped by the master {by}: {report.unknown_skus} SKUs unknown to it", markup=False)

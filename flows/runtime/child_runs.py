@@ -47,7 +47,7 @@ async def find_deployment(api: PrefectClient, name: str) -> DeploymentResponse:
         ) from error
 
 
-class Children:
+class ChildRuns:
     """The runs of one fan-out, by a deployment of sync-velocity. `parameters` are the same for all of them.
 
     Each is known by a key, made of the parent's id and of what it reads, so that a parent which is run again
@@ -81,7 +81,7 @@ class Children:
             found += more
         return list(dict.fromkeys(run.parameters["warehouse"] for run in found))
 
-    async def run(self, shards: Sequence[Shard], at_a_time: int) -> Runs:
+    async def run(self, shards: Sequence[Shard], max_parallel: int) -> Runs:
         """Have all of them run to an end, so many at a time, started in their order.
 
         While the Prefect API is away it waits. Raises ConfigurationError where the deployment refuses the
@@ -90,7 +90,7 @@ class Children:
         waiting, runs = deque(shards), Runs()
         while True:
             try:
-                while waiting and len(_under_way(runs)) < at_a_time:
+                while waiting and len(_under_way(runs)) < max_parallel:
                     runs[waiting[0]] = await self._start(waiting[0])
                     waiting.popleft()
                 await self._look(runs, _under_way(runs))
@@ -100,7 +100,7 @@ class Children:
                         return runs
             except httpx.TransportError as error:
                 self._logger.warning("The Prefect API is away, waiting: %s", error or type(error).__name__)
-            self._complain_of_waiting(_under_way(runs).values())
+            self._warn_about_waiting(_under_way(runs).values())
             await asyncio.sleep(POLL)
 
     async def _start(self, shard: Shard) -> FlowRun:
@@ -145,7 +145,7 @@ class Children:
                     shard_listener.get()(shard, run)
                 runs[shard] = run
 
-    def _complain_of_waiting(self, under_way: Iterable[FlowRun]) -> None:
+    def _warn_about_waiting(self, under_way: Iterable[FlowRun]) -> None:
         """Warn where children wait and none has run for a while."""
         now, states = time.monotonic(), [run.state for run in under_way if run.state]
         if not states or not all(state.type in NOT_TAKEN for state in states):

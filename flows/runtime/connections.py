@@ -9,14 +9,14 @@ from blocks import SlottingEngine, VelocityStore, WmsSource
 from flows.runtime.task_runner import shared
 from sku_velocity.model.run import MasterVersion, SyncRun
 from sku_velocity.model.window import Window
-from sku_velocity.process.garbage import rare_collections
-from sku_velocity.process.loop_lag import LoopWatch
+from sku_velocity.process.garbage import relaxed_collection
+from sku_velocity.process.loop_lag import LoopLagSampler
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.source.window import WindowReader
 from sku_velocity.store import Store
 
 
-class Connections:
+class RunResources:
     """The two ends of a run. Not a dataclass: Prefect searches those for futures at every task."""
 
     def __init__(self, source: WmsSource, store: VelocityStore) -> None:
@@ -32,7 +32,7 @@ class Connections:
         async def open_reader() -> AsyncIterator[WindowReader]:
             async with self.source.get_client() as client, self.store() as store:
                 master = await store.load_master(version) if version else None
-                with rare_collections():
+                with relaxed_collection():
                     yield WindowReader.of(client, warehouse, window, master)
 
         return shared(("reader", self.source.spec.name, warehouse, window, version), open_reader)
@@ -41,16 +41,16 @@ class Connections:
         """The one reader of a run's window."""
         return self.reader(run.warehouse, run.window, run.master)
 
-    def watch(self) -> AbstractAsyncContextManager[LoopWatch]:
+    def watch(self) -> AbstractAsyncContextManager[LoopLagSampler]:
         """The run's one watch on the loop that its tasks share, from the first time that it is asked for."""
-        return shared("watch", LoopWatch.open)
+        return shared("watch", LoopLagSampler.open)
 
     def store(self) -> AbstractAsyncContextManager[Store]:
         """The run's one store, with its pool of connections."""
         return shared("store", self._store.get_store)
 
 
-class Outlet:
+class PushResources:
     """The two ends of a push. Not a dataclass, either."""
 
     def __init__(self, engine: SlottingEngine, store: VelocityStore) -> None:

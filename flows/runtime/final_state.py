@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from sku_velocity.completeness import calls_for_rereading
-from sku_velocity.model.chunk import BatchResult
+from sku_velocity.completeness import needs_rereading
+from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.run import RunReport, Verdict
 
 NAMED_CHUNKS = 5  # whose errors a state's message tells in full
 
 
-def final_state(report: RunReport, batches: Sequence[BatchResult]) -> State[RunReport]:
+def final_state(report: RunReport, chunks: Sequence[ChunkProgress]) -> State[RunReport]:
     """The run's last state: it is named, and it says what was published or what stands in the way."""
     if report.published:
         return published_state(report)
@@ -23,17 +23,17 @@ def final_state(report: RunReport, batches: Sequence[BatchResult]) -> State[RunR
             name=report.verdict.capitalize(), message="A later run has superseded this one.", data=report
         )
     if report.failed_chunks:
-        failed = [f"{b.chunk.index} ({b.chunk.label}): {b.error}" for b in batches if b.error]
+        failed = [f"{b.chunk.index} ({b.chunk.label}): {b.error}" for b in chunks if b.error]
         return Failed(
             name="Incomplete",
             message=f"{len(report.failed_chunks)} of {report.chunks} chunks failed, nothing published; "
             f"Retry reads only those. {' | '.join(failed[:NAMED_CHUNKS])}",
             data=report,
         )
-    broken = "; ".join(f"{check.name}: {check.found}" for check in report.checks if check.held is False)
+    broken = "; ".join(f"{check.name}: {check.detail}" for check in report.checks if check.passed is False)
     advice = (
         "Retry reads the window again."
-        if calls_for_rereading(report.checks)
+        if needs_rereading(report.checks)
         else "Look at the dead letters, mend the source or raise max_reject_ratio."
     )
     if report.unknown_skus:

@@ -13,7 +13,7 @@ from prefect.artifacts import (
 )
 from prefect.client.schemas.objects import FlowRun
 
-from flows.artifacts.markdown import escape, forgiving
+from flows.artifacts.markdown import escape, ignoring_artifact_errors
 from sku_velocity.steps.backfill import (
     WindowOutcome,
 )
@@ -46,7 +46,7 @@ class Progress:
     async def start(cls, source: str, warehouse: str, done: int, total: int) -> Progress:
         """Show the bar with `done` of `total` chunks landed."""
         artifact_id: UUID | None = None
-        with forgiving():
+        with ignoring_artifact_errors():
             artifact_id = await acreate_progress_artifact(
                 _percent(done, total),
                 key=f"{source}-progress",
@@ -64,7 +64,7 @@ class Progress:
         """Move the bar, whenever it moved last."""
         self._moved = time.monotonic()
         if self._artifact_id is not None:
-            with forgiving():
+            with ignoring_artifact_errors():
                 await aupdate_progress_artifact(self._artifact_id, _percent(done, total))
 
 

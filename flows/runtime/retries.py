@@ -15,7 +15,7 @@ from sku_velocity.errors import RetriableError
 
 R = TypeVar("R")
 
-CHUNK_RETRIES = 2
+TASK_RETRIES = 2
 RETRY_DELAYS = [20.0, 60.0]  # seconds, up to half as long again
 
 
@@ -24,8 +24,8 @@ def is_retriable(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> 
     return isinstance(state.data, RetriableError)
 
 
-PATIENT: dict[str, Any] = {
-    "retries": CHUNK_RETRIES,
+TASK_RETRY: dict[str, Any] = {
+    "retries": TASK_RETRIES,
     "retry_delay_seconds": RETRY_DELAYS,
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": is_retriable,
@@ -34,7 +34,7 @@ PATIENT: dict[str, Any] = {
 }
 
 
-async def outcome(future: PrefectFuture[Coroutine[Any, Any, R]]) -> R:
+async def result_of(future: PrefectFuture[Coroutine[Any, Any, R]]) -> R:
     """A task's result, awaited so that the flow's event loop stays free. Raises what the task raised."""
     async for done in as_they_complete([future]):
         return cast(R, done.result())  # Prefect types the future of an async task by its coroutine

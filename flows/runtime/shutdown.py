@@ -13,7 +13,7 @@ from prefect.logging.handlers import APILogWorker
 PATIENCE = 20.0  # seconds: with it, a process that is told to stop has gone within the 30 that most give
 
 
-def leave(exit_code: int) -> NoReturn:
+def flush_and_exit(exit_code: int) -> NoReturn:
     """End the process once Prefect's server has its last logs and states, or has not taken them in time.
 
     At the interpreter's own exit they would be sent again and again, for several seconds each, and where

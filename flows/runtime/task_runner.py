@@ -116,7 +116,7 @@ class EventLoopTaskRunner(TaskRunner[PrefectFuture[Any]]):
         """Hand a task to the loop and return at once, from whatever thread, a task's own included."""
         if self._run is None:
             raise RuntimeError("The task runner must be started before submitting work.")
-        return self._run.submit(_Order(task, parameters, wait_for, dependencies))
+        return self._run.submit(_TaskCall(task, parameters, wait_for, dependencies))
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -165,7 +165,7 @@ class _LoopRun:
         self._loop.call_soon_threadsafe(self._leaving.set)
         self._thread.join()
 
-    def submit(self, order: _Order) -> EventLoopFuture[Any]:
+    def submit(self, order: _TaskCall) -> EventLoopFuture[Any]:
         future: EventLoopFuture[Any] = EventLoopFuture(self._thread.ident)
         self._loop.call_soon_threadsafe(self._start, order, future, copy_context())
         return future
@@ -191,7 +191,7 @@ class _LoopRun:
                 task.cancel()
             await asyncio.wait(self._tasks)
 
-    def _start(self, order: _Order, future: EventLoopFuture[Any], context: Context) -> None:
+    def _start(self, order: _TaskCall, future: EventLoopFuture[Any], context: Context) -> None:
         if self._leaving.is_set():
             future.wrapped_future.set_result(_crashed(asyncio.CancelledError()))
             return
@@ -206,7 +206,7 @@ class _LoopRun:
             _crashed(asyncio.CancelledError()) if task.cancelled() else task.result()
         )
 
-    async def _perform(self, order: _Order, future: EventLoopFuture[Any]) -> State[Any]:
+    async def _perform(self, order: _TaskCall, future: EventLoopFuture[Any]) -> State[Any]:
         is_nested = current_resources.get() is self._resources
         place = _Place(_Gate(1) if is_nested else self._gate)
         current_resources.set(self._resources)
@@ -224,7 +224,7 @@ class _LoopRun:
 
 
 @dataclass(frozen=True)
-class _Order:
+class _TaskCall:
     """A task to run, as Prefect hands it to a runner."""
 
     task: Task[..., Any]

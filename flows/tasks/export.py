@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from prefect import task
 
-from flows.runtime.connections import Connections
-from flows.runtime.retries import PATIENT, outcome
+from flows.runtime.connections import RunResources
+from flows.runtime.retries import TASK_RETRY, result_of
 from sku_velocity.errors import VelocityError
 from sku_velocity.model.run import RunReport
 from sku_velocity.model.window import Window
 from sku_velocity.steps.export import Destination, export_window
 
 
-@task(task_run_name="export {report.label}", **PATIENT)
-async def export_published(connections: Connections, report: RunReport, export_to: str) -> str:
+@task(task_run_name="export {report.label}", **TASK_RETRY)
+async def export_published(connections: RunResources, report: RunReport, export_to: str) -> str:
     """Write a published window to a place, unless its file is there already; gives the file's name."""
     window = Window(report.start, report.end) if report.start and report.end else Window.everything()
     async with connections.store() as store:
@@ -21,7 +21,7 @@ async def export_published(connections: Connections, report: RunReport, export_t
 
 
 async def exported(
-    connections: Connections, report: RunReport, export_to: str | None, retries: int
+    connections: RunResources, report: RunReport, export_to: str | None, retries: int
 ) -> RunReport:
     """The report of a window once it has been exported, where it was published and a place is named.
 
@@ -31,7 +31,7 @@ async def exported(
         return report
     try:
         exporting = export_published.with_options(retries=retries)
-        name = await outcome(exporting.submit(connections, report, export_to))
+        name = await result_of(exporting.submit(connections, report, export_to))
     except VelocityError as error:
         return report.model_copy(update={"export_error": str(error)})
     return report.model_copy(update={"exported": name})

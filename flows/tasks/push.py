@@ -9,8 +9,8 @@ from prefect import task, unmapped
 from prefect.utilities.annotations import quote
 
 from flows.artifacts.sync_run import publish_push
-from flows.runtime.connections import Outlet
-from flows.runtime.retries import CHUNK_RETRIES, PATIENT, outcome
+from flows.runtime.connections import PushResources
+from flows.runtime.retries import TASK_RETRIES, TASK_RETRY, result_of
 from flows.runtime.task_runner import as_they_complete
 from sku_velocity.errors import RetriableError
 from sku_velocity.model.chunk import Chunk
@@ -19,15 +19,15 @@ from sku_velocity.model.run import PushReport, SyncRun
 from sku_velocity.steps import push as steps
 
 
-@task(task_run_name="plan push {run.label}", **PATIENT)
-async def plan_push(outlet: Outlet, run: SyncRun) -> list[Chunk]:
+@task(task_run_name="plan push {run.label}", **TASK_RETRY)
+async def plan_push(outlet: PushResources, run: SyncRun) -> list[Chunk]:
     """The chunks of a run that the engine has not answered for: all of them at first."""
     async with outlet.store() as store:
         return await store.pushes.unpushed(run.id, outlet.engine.spec.name)
 
 
-@task(task_run_name="push {run.label} {chunk.label}", **PATIENT)
-async def push_batch(outlet: Outlet, run: SyncRun, chunk: Chunk) -> None:
+@task(task_run_name="push {run.label} {chunk.label}", **TASK_RETRY)
+async def push_batch(outlet: PushResources, run: SyncRun, chunk: Chunk) -> None:
     """Send what shows of a chunk, from the first batch that has not been answered."""
     async with outlet.store() as store, outlet.client() as client:
         try:
@@ -38,8 +38,8 @@ async def push_batch(outlet: Outlet, run: SyncRun, chunk: Chunk) -> None:
             raise
 
 
-@task(task_run_name="report push {run.label}", **PATIENT)
-async def report_push(outlet: Outlet, run: SyncRun) -> PushReport:
+@task(task_run_name="report push {run.label}", **TASK_RETRY)
+async def report_push(outlet: PushResources, run: SyncRun) -> PushReport:
     """Add up the push ledger, and show it."""
     async with outlet.store() as store:
         engine = outlet.engine.spec.name
@@ -50,27 +50,29 @@ async def report_push(outlet: Outlet, run: SyncRun) -> PushReport:
     return report
 
 
-async def push_published(outlet: Outlet, run: SyncRun, retries: int = CHUNK_RETRIES) -> PushReport:
+async def push_published(outlet: PushResources, run: SyncRun, retries: int = TASK_RETRIES) -> PushReport:
     """Push what is left of a published run, a task for each chunk; a chunk that fails stops no other.
 
     For use within a flow of the `EventLoopTaskRunner`.
     """
-    pending = await outcome(plan_push.with_options(retries=retries).submit(outlet, run))
+    pending = await result_of(plan_push.with_options(retries=retries).submit(outlet, run))
     futures = push_batch.with_options(retries=retries).map(unmapped(outlet), unmapped(run), pending)
     async for _ in as_they_complete(futures):
         pass
-    return await outcome(report_push.with_options(retries=retries).submit(outlet, run))
+    return await result_of(report_push.with_options(retries=retries).submit(outlet, run))
 
 
-@task(task_run_name="push classes of {source}", **PATIENT)
-async def push_class_changes(outlet: Outlet, source: str, classes: Sequence[SkuClass]) -> steps.ClassPush:
+@task(task_run_name="push classes of {source}", **TASK_RETRY)
+async def push_class_changes(
+    outlet: PushResources, source: str, classes: Sequence[SkuClass]
+) -> steps.ClassPush:
     """Tell the engine of those of the classes that it does not know."""
     async with outlet.store() as store, outlet.client() as client:
         return await steps.push_classes(client, store, source, classes)
 
 
 async def push_velocity(
-    outlet: Outlet, source: str, classes: Sequence[SkuClass], retries: int = CHUNK_RETRIES
+    outlet: PushResources, source: str, classes: Sequence[SkuClass], retries: int = TASK_RETRIES
 ) -> steps.ClassPush:
     """Tell a slotting engine of a source's current classes: the changed ones alone.
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from prefect import task
 
 from flows.artifacts.velocity import publish_velocity
-from flows.runtime.connections import Connections, Outlet
-from flows.runtime.retries import PATIENT, outcome
+from flows.runtime.connections import PushResources, RunResources
+from flows.runtime.retries import TASK_RETRY, result_of
 from flows.runtime.schedule import scheduled_start
 from flows.tasks.push import push_velocity
 from sku_velocity.errors import VelocityError
@@ -17,14 +17,14 @@ from sku_velocity.model.calendar import zone_of
 from sku_velocity.model.run import RunReport
 from sku_velocity.model.velocity_report import VelocityReport
 from sku_velocity.steps.push import ClassPush
-from sku_velocity.steps.refresh_velocity import Order, refresh
+from sku_velocity.steps.refresh_velocity import RefreshRequest, refresh
 from sku_velocity.store import Store
 from sku_velocity.velocity.figures import Thresholds
 
 
-@task(task_run_name="refresh velocity of {report.warehouse}", **PATIENT)
+@task(task_run_name="refresh velocity of {report.warehouse}", **TASK_RETRY)
 async def refresh_published(
-    connections: Connections, report: RunReport, time_zone: str, outlet: Outlet | None
+    connections: RunResources, report: RunReport, time_zone: str, outlet: PushResources | None
 ) -> None:
     """Work out a warehouse's velocity, and tell the slotting engine of the classes that changed."""
 
@@ -36,10 +36,10 @@ async def refresh_published(
 
 
 async def refreshed(
-    connections: Connections,
+    connections: RunResources,
     report: RunReport,
     time_zone: str | None,
-    outlet: Outlet | None,
+    outlet: PushResources | None,
     retries: int,
 ) -> RunReport:
     """The report of a window once its warehouse's velocity has been refreshed, where a zone is named.
@@ -50,7 +50,7 @@ async def refreshed(
         return report
     try:
         refreshing = refresh_published.with_options(retries=retries)
-        await outcome(refreshing.submit(connections, report, time_zone, outlet))
+        await result_of(refreshing.submit(connections, report, time_zone, outlet))
     except VelocityError as error:
         return report.model_copy(update={"refresh_error": str(error)})
     return report
@@ -80,12 +80,14 @@ async def refresh_warehouse(
     what `sku_velocity.steps.refresh_velocity.refresh` raises.
     """
     day = as_of or scheduled_start().astimezone(zone_of(time_zone)).date() - timedelta(days=1)
-    outcome = await refresh(store, Order(source, warehouse, day, time_zone, thresholds, Path(reports)))
+    outcome = await refresh(
+        store, RefreshRequest(source, warehouse, day, time_zone, thresholds, Path(reports))
+    )
     await publish_velocity(outcome)
     return outcome.report
 
 
-async def push_classes(outlet: Outlet, source: str, warehouse: str) -> ClassPush:
+async def push_classes(outlet: PushResources, source: str, warehouse: str) -> ClassPush:
     """Tell a slotting engine of those of a warehouse's current classes that it does not know."""
     async with outlet.store() as store:
         classes = await store.current_classes(source, warehouse)

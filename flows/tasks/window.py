@@ -13,15 +13,15 @@ from prefect.utilities.annotations import quote
 
 from flows.artifacts.events import emit_window_events
 from flows.artifacts.master_drift import publish_window_drift
-from flows.artifacts.sync_run import publish_batch, publish_run
-from flows.runtime.connections import Connections
+from flows.artifacts.sync_run import publish_chunk, publish_run
+from flows.runtime.connections import RunResources
 from flows.runtime.progress import Progress
-from flows.runtime.retries import PATIENT, outcome
+from flows.runtime.retries import TASK_RETRY, result_of
 from flows.runtime.schedule import scheduled_start
 from flows.runtime.task_runner import as_they_complete
 from flows.tasks.rejects import publish_window_rejects
 from sku_velocity.errors import ConfigurationError, RetriableError
-from sku_velocity.model.chunk import BatchResult
+from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.run import Plan, RunReport, SyncRun, UnknownSku
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec
@@ -36,9 +36,9 @@ REPAIRS = 2
 MAX_REJECT_RATIO = 0.05
 
 
-@task(task_run_name="plan {warehouse}", **PATIENT)
+@task(task_run_name="plan {warehouse}", **TASK_RETRY)
 async def plan_window(
-    connections: Connections,
+    connections: RunResources,
     warehouse: str,
     window: Window,
     resume: str | None,
@@ -60,12 +60,12 @@ async def plan_window(
             async with connections.reader(warehouse, window, version) as reader:
                 run = await steps.plan(reader, store, run_id)
         else:
-            await check_anew(connections, run, warehouse, master, unknown_sku)
-        return Plan(run, await store.batches(run_id))
+            await check_resumed(connections, run, warehouse, master, unknown_sku)
+        return Plan(run, await store.chunks(run_id))
 
 
-async def check_anew(
-    connections: Connections, run: SyncRun, warehouse: str, master: str | None, unknown_sku: UnknownSku
+async def check_resumed(
+    connections: RunResources, run: SyncRun, warehouse: str, master: str | None, unknown_sku: UnknownSku
 ) -> None:
     """See that a known run is the one meant, and, where it is still read, that its source answers."""
     source = connections.source.spec.name
@@ -88,26 +88,26 @@ def _told(master: str | None, unknown_sku: UnknownSku) -> str:
     return f"the master {master}, unknown_sku {unknown_sku}" if master else "no master"
 
 
-@task(task_run_name="ingest {run.label} {batch.chunk.label}", **PATIENT)
-async def ingest_chunk(connections: Connections, run: SyncRun, batch: BatchResult) -> BatchResult:
+@task(task_run_name="ingest {run.label} {progress.chunk.label}", **TASK_RETRY)
+async def ingest_chunk(connections: RunResources, run: SyncRun, progress: ChunkProgress) -> ChunkProgress:
     """Read, sort and land a chunk's pages, from the first one that has not landed."""
-    index = batch.chunk.index
+    index = progress.chunk.index
     async with connections.store() as store, connections.reader_of(run) as reader:
         if runtime.task_run.run_count > 1:  # what was planned is not what stands there any more
-            batch = await store.batch(run.id, index)
+            progress = await store.progress(run.id, index)
         try:
-            batch, rejects = await steps.read_chunk(reader, store, run, batch)
+            progress, rejects = await steps.read_chunk(reader, store, run, progress)
         except Exception as error:
             with suppress(RetriableError):  # the store itself may be what is away
                 await store.fail_chunk(run.id, index, str(error))
             raise
-    await publish_batch(batch, rejects)
-    return batch
+    await publish_chunk(progress, rejects)
+    return progress
 
 
-@task(task_run_name="prove {run.label}", **PATIENT)
+@task(task_run_name="prove {run.label}", **TASK_RETRY)
 async def prove_window(
-    connections: Connections, run: SyncRun, max_reject_ratio: float
+    connections: RunResources, run: SyncRun, max_reject_ratio: float
 ) -> tuple[steps.Proof, steps.Cost]:
     """Hold the ledger against what the source promised, and promises now; with what reading has cost."""
     async with (
@@ -119,15 +119,17 @@ async def prove_window(
         return proof, steps.Cost(reader.client.tally, watch.health)
 
 
-@task(task_run_name="plan {run.label} again", **PATIENT)
-async def plan_window_again(connections: Connections, run: SyncRun, batches: Sequence[BatchResult]) -> Plan:
+@task(task_run_name="plan {run.label} again", **TASK_RETRY)
+async def replan_window_task(
+    connections: RunResources, run: SyncRun, chunks: Sequence[ChunkProgress]
+) -> Plan:
     """Have a window that was not proven read again, the places first where the proof broke."""
     async with connections.store() as store, connections.reader_of(run) as reader:
-        return await steps.plan_again(reader, store, run, batches)
+        return await steps.replan_window(reader, store, run, chunks)
 
 
-@task(task_run_name="publish {report.label}", **PATIENT)
-async def publish_window(connections: Connections, report: RunReport) -> None:
+@task(task_run_name="publish {report.label}", **TASK_RETRY)
+async def publish_window(connections: RunResources, report: RunReport) -> None:
     """Make a proven window visible; of any other keep the report alone."""
     async with connections.store() as store:
         if report.published:
@@ -137,61 +139,61 @@ async def publish_window(connections: Connections, report: RunReport) -> None:
 
 
 async def sync_window(
-    connections: Connections,
+    connections: RunResources,
     plan: Plan,
     started: float,
     retries: int,
     repairs: int,
     max_reject_ratio: float,
-) -> tuple[RunReport, Sequence[BatchResult]]:
+) -> tuple[RunReport, Sequence[ChunkProgress]]:
     """Read a planned window whole, publish it, and show the run; one that was published stays as it is."""
     if not plan.run.is_open:
-        return build_report(plan.run, plan.batches, [], steps.Cost(), 0.0), plan.batches
+        return build_report(plan.run, plan.chunks, [], steps.Cost(), 0.0), plan.chunks
     run, proof, cost = await read_whole(connections, plan, retries, repairs, max_reject_ratio)
-    batches = proof.batches
-    report = build_report(run, batches, proof.checks, cost, time.monotonic() - started)
-    await outcome(publish_window.with_options(retries=retries).submit(connections, report))
+    chunks = proof.chunks
+    report = build_report(run, chunks, proof.checks, cost, time.monotonic() - started)
+    await result_of(publish_window.with_options(retries=retries).submit(connections, report))
     if cost.loop.is_starved:
         get_run_logger().warning(STARVED_LOOP, cost.loop.lag_p99_ms)
-    await publish_run(report, batches)
-    await publish_window_drift(report, batches)
+    await publish_run(report, chunks)
+    await publish_window_drift(report, chunks)
     await publish_window_rejects(connections, report, retries)
     emit_window_events(report)
-    return report, batches
+    return report, chunks
 
 
 async def read_whole(
-    connections: Connections, plan: Plan, retries: int, repairs: int, max_reject_ratio: float
+    connections: RunResources, plan: Plan, retries: int, repairs: int, max_reject_ratio: float
 ) -> tuple[SyncRun, steps.Proof, steps.Cost]:
     """Ingest a window and prove it; read it again, at most `repairs` times, where that may mend the proof."""
     for repairs_left in range(repairs, -1, -1):
         await ingest(connections, plan, retries)
         proving = prove_window.with_options(retries=retries).submit(connections, plan.run, max_reject_ratio)
-        proof, cost = await outcome(proving)
-        if not repairs_left or not proof.calls_for_rereading:
+        proof, cost = await result_of(proving)
+        if not repairs_left or not proof.needs_rereading:
             break
-        planning = plan_window_again.with_options(retries=retries)
-        plan = await outcome(planning.submit(connections, plan.run, proof.batches))
+        planning = replan_window_task.with_options(retries=retries)
+        plan = await result_of(planning.submit(connections, plan.run, proof.chunks))
     return plan.run, proof, cost
 
 
-async def ingest(connections: Connections, plan: Plan, retries: int) -> None:
+async def ingest(connections: RunResources, plan: Plan, retries: int) -> None:
     """Run a task for each chunk that has not landed, and move the bar as they end.
 
     Where pages come by cursor, a chunk shows only once the one before it has landed.
     """
-    done, total = len(plan.batches) - len(plan.pending), len(plan.batches)
+    done, total = len(plan.chunks) - len(plan.pending), len(plan.chunks)
     progress = await Progress.start(plan.run.source, plan.run.label, done, total)
     pending = plan.pending
     while pending:
         futures = ingest_chunk.with_options(retries=retries).map(
-            unmapped(connections), unmapped(quote(plan.run)), [quote(batch) for batch in pending]
+            unmapped(connections), unmapped(quote(plan.run)), [quote(progress) for progress in pending]
         )
         pending = []
         async for future in as_they_complete(futures):
             done += future.state.is_completed()
             if future.state.is_completed():
-                pending += steps.following(cast(BatchResult, future.result()))
+                pending += steps.following(cast(ChunkProgress, future.result()))
             await progress.move(done, total + len(pending))
         total += len(pending)
     await progress.finish(done, total)

@@ -77,7 +77,7 @@ class System(ABC):
         """How the system says no."""
         return as_json({"detail": detail}, status, headers)
 
-    def told_at(self, at: datetime) -> datetime:
+    def sent_at(self, at: datetime) -> datetime:
         """The instant that a reader learns of a line: its wall time, cut off at the grain."""
         return self.wall(at).astimezone(at.tzinfo)
 

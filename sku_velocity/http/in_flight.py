@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 
-class Flight:
+class InFlightLimit:
     """Requests in flight, between 1 and `most` (AIMD, as TCP's congestion window: RFC 5681, 3.1).
 
     A refusal or a timeout halves the window, at most once per round trip; a window's worth of answers
@@ -43,7 +43,7 @@ class Flight:
             async with self._room:  # to wake more than there is room for costs each page a dozen steps
                 self._room.notify(max(0, self.window - self._under_way))
 
-    def distressed(self, started: float) -> None:
+    def on_overload(self, started: float) -> None:
         """A request that was started then was refused, or ran out of time."""
         if started >= self._halved_at:
             self._window = max(1.0, self._window / 2)

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from sku_velocity.http.adaptive_rate import AdaptiveRate
-from sku_velocity.http.in_flight import Flight
+from sku_velocity.http.in_flight import InFlightLimit
 from sku_velocity.http.spec import PaceSpec
-from sku_velocity.process.capacity import MOST_IN_FLIGHT
+from sku_velocity.process.capacity import MAX_IN_FLIGHT
 
 # Requests leave at 98% of the ceiling. Their way to the server takes now a little more, now a little less
 # time; the 20 ms a second that this leaves keep one late and one early request out of the same second.
@@ -20,11 +20,11 @@ class Pacer:
     """The pace of one source on one event loop.
 
     Starts are handed out on a fixed grid (the virtual scheduling form of the leaky bucket, ITU-T I.371
-    "GCRA"), so a request that wakes late does not push back those behind it, and a rate is reached, not
-    just kept under. Where a busy event loop lets many late ones go at once, `leave` spreads them: within a
-    second no more leave than the grid has places. `hold` stops all starts for a while: what a `Retry-After`
+    "GCRA"), so a request that wakes late does not push back those behind it, and a rate is reached, not just
+    kept under. Where a busy event loop lets many late ones go at once, `before_send` spreads them: within a
+    second no more leave than the grid has places. `pause` stops all starts for a while: what a `Retry-After`
     asks for. Refusals lower the rate and the number of requests in flight; answers raise them again. Where
-    several processes read one source, `share` tells each its part of the rate, and `starved` is set while
+    several processes read one source, `set_rate` tells each its part of the rate, and `starved` is set while
     somebody waits for a part to be told.
     """
 
@@ -35,7 +35,7 @@ class Pacer:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._rate = AdaptiveRate(pace.requests_per_second, clock)
-        self._flight = Flight(pace.max_concurrency or MOST_IN_FLIGHT, clock)
+        self._flight = InFlightLimit(pace.max_concurrency or MAX_IN_FLIGHT, clock)
         self._burst = pace.burst
         self._left: deque[float] = deque()
         self._clock = clock
@@ -50,7 +50,7 @@ class Pacer:
         self._most_in_a_second = max(pace.burst, int(pace.requests_per_second), 1)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[float]:
+    async def slot(self) -> AsyncIterator[float]:
         """Wait until a request may start, and count it as in flight until the block is left.
 
         Gives the time of the start, in seconds on the pacer's clock.
@@ -75,7 +75,7 @@ class Pacer:
             if self._held_until <= start and self._has_share.is_set():
                 return
 
-    async def leave(self) -> None:
+    async def before_send(self) -> None:
         """Wait, as a request's first byte is about to leave, until the last second has room for it."""
         await self._wait_for_share()
         while len(self._left) >= (room := max(self._burst, int(self._rate.now), 1)):
@@ -96,11 +96,11 @@ class Pacer:
     def refused(self, started: float) -> None:
         """A request that was started then was told to slow down."""
         self._rate.refused(started)
-        self._flight.distressed(started)
+        self._flight.on_overload(started)
 
     def timed_out(self, started: float) -> None:
         """A request that was started then had no whole answer in time."""
-        self._flight.distressed(started)
+        self._flight.on_overload(started)
 
     @property
     def requests_per_second(self) -> float:
@@ -111,7 +111,7 @@ class Pacer:
     def _interval(self) -> float:
         return 1 / (self._rate.now * SHARE_OF_CEILING)
 
-    def share(self, requests_per_second: float) -> None:
+    def set_rate(self, requests_per_second: float) -> None:
         """Hold to this rate at most, from now on; at 0 no request starts."""
         self._rate.ceiling = requests_per_second
         if requests_per_second > 0:
@@ -129,7 +129,7 @@ class Pacer:
             self.starved.set()
             await self._has_share.wait()
 
-    def hold(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         """Let no request of the source start for this long."""
         self._held_until = max(self._held_until, self._clock() + seconds)
         self._rate.rest(self._held_until)

@@ -37,7 +37,7 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Piece:
+class CalendarInterval:
     """A stretch of UTC that lies in the local day (or hour) of this index, 0 for the period's first."""
 
     index: int
@@ -94,20 +94,20 @@ class Period:
     @cached_property
     def window(self) -> Window:
         """From the period's first instant to its last."""
-        days = list(self.pieces(DAY))
+        days = list(self.intervals(DAY))
         return Window(days[0].start, days[-1].end)
 
     @cached_property
     def gaps(self) -> list[Window]:
         """What of `window` is of the day before or after: where a clock is set back past midnight."""
-        days = list(self.pieces(DAY))
+        days = list(self.intervals(DAY))
         return [
             Window(left.end, right.start)
             for left, right in zip(days, days[1:], strict=False)
             if left.end < right.start
         ]
 
-    def pieces(self, step: int) -> Iterator[Piece]:
+    def intervals(self, step: int) -> Iterator[CalendarInterval]:
         """The period's local days (`step` DAY) or hours (HOUR), in the order of time.
 
         An index may come twice: where the clock is set back, part of a day or hour comes again.
@@ -120,7 +120,7 @@ class Period:
                 bound = self.midnight + timedelta(seconds=(index + 1) * step) - offset
                 end = min(bound.replace(tzinfo=UTC), stretch.end)
                 if index >= 0:
-                    yield Piece(index, start, end)
+                    yield CalendarInterval(index, start, end)
                 index, start = index + 1, end
 
 
@@ -130,17 +130,17 @@ def covered_shares(period: Period, published: Sequence[Window]) -> list[float]:
     `published` are windows that do not overlap. A day that the zone skipped has nothing to miss: 1.
     """
     covered, whole = [0.0] * period.days, [0.0] * period.days
-    for piece, seconds in _covered(period.pieces(DAY), published):
-        covered[piece.index] += seconds
-        whole[piece.index] += piece.seconds
+    for interval, seconds in _covered(period.intervals(DAY), published):
+        covered[interval.index] += seconds
+        whole[interval.index] += interval.seconds
     return [part / all_of_it if all_of_it else 1.0 for part, all_of_it in zip(covered, whole, strict=True)]
 
 
 def covered_hours_of_week(period: Period, published: Sequence[Window]) -> list[float]:
     """For each hour of the local week, from Monday 00:00, how many hours of the period are published."""
     hours = [0.0] * (WEEK // HOUR)
-    for piece, seconds in _covered(period.pieces(HOUR), published):
-        hours[hour_of_week(period, piece.index)] += seconds / HOUR
+    for interval, seconds in _covered(period.intervals(HOUR), published):
+        hours[hour_of_week(period, interval.index)] += seconds / HOUR
     return hours
 
 
@@ -149,18 +149,20 @@ def hour_of_week(period: Period, index: int) -> int:
     return (period.first.weekday() * 24 + index) % (WEEK // HOUR)
 
 
-def _covered(pieces: Iterator[Piece], published: Sequence[Window]) -> Iterator[tuple[Piece, float]]:
-    """Each piece, and how many of its seconds are published."""
+def _covered(
+    intervals: Iterator[CalendarInterval], published: Sequence[Window]
+) -> Iterator[tuple[CalendarInterval, float]]:
+    """Each interval, and how many of its seconds are published."""
     windows = sorted(published, key=lambda window: window.start)
     passed = 0
-    for piece in pieces:
-        while passed < len(windows) and windows[passed].end <= piece.start:
+    for interval in intervals:
+        while passed < len(windows) and windows[passed].end <= interval.start:
             passed += 1
         seconds, at = 0.0, passed
-        while at < len(windows) and windows[at].start < piece.end:
-            shared = min(windows[at].end, piece.end) - max(windows[at].start, piece.start)
+        while at < len(windows) and windows[at].start < interval.end:
+            shared = min(windows[at].end, interval.end) - max(windows[at].start, interval.start)
             seconds, at = seconds + shared.total_seconds(), at + 1
-        yield piece, seconds
+        yield interval, seconds
 
 
 def _changes(zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[datetime]:

@@ -75,13 +75,13 @@ class Chunk:
 class PageResult:
     """What one page came to: movements, or items where the source is a master.
 
-    `fetched == loaded + len(dead_letters) + trimmed + filtered` always holds: `trimmed` counts
-    records outside the window, `filtered` those that are no movements. `unknown_skus` counts the movements
-    of each SKU that the run's master does not know. `extra_fields` counts the records
-    that carry a field which the spec does not map. `head` and `tail` are fingerprints of what the page read
-    first and last. `next_cursor` and `is_last` say where to go on, where a source pages by cursor. `retried`
-    counts requests that were sent again, `throttled` answers that asked to wait, `seconds` is from the first
-    request to the last byte.
+    `fetched == loaded + len(dead_letters) + trimmed + filtered` always holds: `trimmed` counts records
+    outside the window, `filtered` those that are no movements. `unknown_skus` counts the movements of each
+    SKU that the run's master does not know. `extra_fields` counts the records that carry a field which the
+    spec does not map. `first_fingerprint` and `last_fingerprint` are fingerprints of what the page read first
+    and last. `next_cursor` and `is_last` say where to go on, where a source pages by cursor. `retried` counts
+    requests that were sent again, `throttled` answers that asked to wait, `seconds` is from the first request
+    to the last byte.
     """
 
     page: Page
@@ -90,8 +90,8 @@ class PageResult:
     dead_letters: list[DeadLetter]
     trimmed: int = 0
     filtered: int = 0
-    head: str | None = None
-    tail: str | None = None
+    first_fingerprint: str | None = None
+    last_fingerprint: str | None = None
     next_cursor: str | None = None
     is_last: bool | None = None
     extra_fields: Mapping[str, int] = field(default_factory=dict)
@@ -117,13 +117,14 @@ class ChunkState(StrEnum):
 
 
 @dataclass(frozen=True)
-class BatchResult:
+class ChunkProgress:
     """A chunk's row of the ledger: its state and its counts of records, requests and seconds.
 
     `attempts` counts the times that a task run has landed the chunk or failed to; `next_offset` is the first
-    position that has not landed; `error` is the last failure's message, where it failed. `head` and `tail`
-    are the fingerprints of what its first page read first and its last page last, `broken_seams` the pages
-    in between that did not join; `cursor` is where to go on, where the source pages by cursor.
+    position that has not landed; `error` is the last failure's message, where it failed. `first_fingerprint`
+    and `last_fingerprint` are the fingerprints of what its first page read first and its last page last,
+    `broken_seams` the pages in between that did not join; `cursor` is where to go on, where the source pages
+    by cursor.
     """
 
     chunk: Chunk
@@ -139,8 +140,8 @@ class BatchResult:
     retried: int = 0
     throttled: int = 0
     seconds: float = 0.0
-    head: str | None = None
-    tail: str | None = None
+    first_fingerprint: str | None = None
+    last_fingerprint: str | None = None
     broken_seams: int = 0
     cursor: str | None = None
     extra_fields: Mapping[str, int] = field(default_factory=dict)

@@ -16,7 +16,7 @@ VALIDATION, PUSH = (
 )  # the stages: a record that may not pass, a row that an engine refused
 
 
-class LetterState(StrEnum):
+class DeadLetterState(StrEnum):
     """Where a dead letter stands.
 
     A replayed one has found its place by a later spec: its movement is in the window, or it is trimmed or
@@ -38,11 +38,11 @@ class Change:
 
 
 @dataclass(frozen=True)
-class KeptLetter:
+class StoredDeadLetter:
     """A dead letter as the store keeps it, with its place: source, warehouse, window, run, position.
 
-    `shows` is whether its run shows somewhere: only then is an open letter work to do, for else a later run
-    has read its record again, or its window is still to be published.
+    `is_published` is whether its run shows somewhere: only then is an open letter work to do, for else a
+    later run has read its record again, or its window is still to be published.
     """
 
     run: str
@@ -50,11 +50,11 @@ class KeptLetter:
     warehouse: str
     window: Window
     run_state: RunState
-    shows: bool
+    is_published: bool
     stage: str
     letter: DeadLetter
     created_at: datetime
-    state: LetterState
+    state: DeadLetterState
     change: Change | None
 
     @property
@@ -64,22 +64,22 @@ class KeptLetter:
 
 
 @dataclass(frozen=True)
-class Selection:
+class DeadLetterFilter:
     """Which letters are meant: those that fit all that is given.
 
     `reason` is a text within the reasons, as they are shown, in any case; `window` meets the run's window;
-    `shows` is whether the run shows.
+    `is_published` is whether the run shows.
     """
 
     source: str | None = None
     warehouse: str | None = None
     run: str | None = None
     reason: str | None = None
-    state: LetterState | None = None
+    state: DeadLetterState | None = None
     stage: str | None = None
     position: int | None = None
     window: Window | None = None
-    shows: bool | None = None
+    is_published: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ class RejectGroup:
     """The letters that were refused for the same reasons: how many, and a sample of them."""
 
     count: int
-    sample: KeptLetter
+    sample: StoredDeadLetter
 
 
-class Fate(StrEnum):
+class ReplayOutcome(StrEnum):
     """What becomes of a record; the words are those of the ledger's counts."""
 
     LOADED = "loaded"
@@ -100,10 +100,10 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True)
-class Rejudged:
+class RevalidatedRecord:
     """A letter's position and fate: with its row where it is loaded, its reasons where it is rejected."""
 
     position: int
-    fate: Fate
+    fate: ReplayOutcome
     row: MovementRow | None = None
     reasons: tuple[Reason, ...] = ()

@@ -105,7 +105,7 @@ class DeadLetter:
     """A raw record that may not pass: its position in the window, its JSON text and every reason."""
 
     position: int
-    raw: str
+    record_json: str
     reasons: tuple[Reason, ...]
 
 

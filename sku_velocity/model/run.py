@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from sku_velocity.model.chunk import BatchResult, ChunkState
+from sku_velocity.model.chunk import ChunkProgress, ChunkState
 from sku_velocity.model.window import Window
 
 
@@ -80,12 +80,12 @@ class Plan:
     """A sync run as the ledger has it: what was promised, and a row for each chunk."""
 
     run: SyncRun
-    batches: list[BatchResult]
+    chunks: list[ChunkProgress]
 
     @property
-    def pending(self) -> list[BatchResult]:
+    def pending(self) -> list[ChunkProgress]:
         """The chunks that have not landed: all of them at first, on a retry what is left."""
-        return [batch for batch in self.batches if batch.state is not ChunkState.LANDED]
+        return [progress for progress in self.chunks if progress.state is not ChunkState.LANDED]
 
 
 class Verdict(StrEnum):
@@ -100,12 +100,12 @@ class Verdict(StrEnum):
 class Check:
     """One test of the proof: its name, whether it held, and what was found.
 
-    `held` is None where the source does not allow the test.
+    `passed` is None where the source does not allow the test.
     """
 
     name: str
-    held: bool | None
-    found: str
+    passed: bool | None
+    detail: str
 
 
 class PushReport(BaseModel):
@@ -172,7 +172,7 @@ class RunReport(BaseModel):
     push: PushReport | None = None
 
     @property
-    def has_arrived(self) -> bool:
+    def is_delivered(self) -> bool:
         """Whether the window was published, and went wherever else it should."""
         pushed = not (self.push and self.push.failed_chunks)
         return self.published and pushed and not self.export_error and not self.refresh_error
@@ -188,11 +188,11 @@ class RunReport(BaseModel):
         return "movements" if self.warehouse else "items"
 
 
-def unknown_skus(batches: Iterable[BatchResult]) -> Counter[str]:
+def unknown_skus(chunks: Iterable[ChunkProgress]) -> Counter[str]:
     """The movements of each SKU that the run's master does not know."""
     counted: Counter[str] = Counter()
-    for batch in batches:
-        counted.update(batch.unknown_skus)
+    for progress in chunks:
+        counted.update(progress.unknown_skus)
     return counted
 
 
@@ -200,7 +200,7 @@ REJECTS = "rejects within the limit"
 
 
 @dataclass(frozen=True)
-class Ending:
+class RunStatus:
     """What the store has of a run: its verdict, None until it has ended, and its records by the ledger."""
 
     state: RunState
@@ -215,7 +215,7 @@ class Ending:
 
 
 @dataclass(frozen=True)
-class LastLook:
+class FinalCheck:
     """What the source says once all chunks have landed.
 
     `total` is the number of records now; `ends_agree` whether the window's ends, read again, are what they

@@ -15,7 +15,7 @@ LATE_AFTER = timedelta(hours=2)  # or twice the newest window, where that is lon
 
 
 # The source of a master, and what becomes of SKUs that it does not know; None: SKUs are not mapped.
-Mapping = tuple[str, UnknownSku] | None
+SkuMappingPolicy = tuple[str, UnknownSku] | None
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class OpenRun:
     landed: int
     error: str | None = None
     broken: tuple[tuple[str, str], ...] = ()
-    mapping: Mapping = None
+    mapping: SkuMappingPolicy = None
 
     def is_being_read(self, now: datetime) -> bool:
         """Whether somebody seems to be at it: it runs, and a chunk has landed within the last hour."""
@@ -104,11 +104,11 @@ class LastRun:
     state: RunState
     verdict: Verdict | None
     began_at: datetime
-    mapping: Mapping = None
+    mapping: SkuMappingPolicy = None
 
 
 @dataclass(frozen=True)
-class Standing:
+class WarehouseStatus:
     """How a warehouse of a source stands. `rows` and `rejects` count the records of what is published.
 
     `read_at` is when the newest window was planned, None where nothing is published.

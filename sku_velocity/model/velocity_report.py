@@ -21,7 +21,7 @@ class Mover(BaseModel):
     lines_91: int
     units_7: int
     trend: float | None
-    days_since: int
+    days_since_last_movement: int
     abc_lines: str
     abc_units: str
     xyz: str

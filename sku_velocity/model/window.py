@@ -61,7 +61,7 @@ def iso(instant: datetime) -> str:
 
 
 @dataclass(frozen=True)
-class Piece:
+class PublishedSegment:
     """A stretch of time in which one run shows, and how many of the run's dead letters were replayed."""
 
     run_key: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-MOST_IN_FLIGHT = 12
+MAX_IN_FLIGHT = 12
 IN_FLIGHT_PER_CORE = 12  # a page costs about 10 ms of a core: more than it can use
 COPIES_OF_A_PAGE = 4  # bytes held for a byte received: the body, its records, the rows made of them
 CGROUP = Path("/sys/fs/cgroup")
@@ -19,8 +19,8 @@ def affordable_concurrency(max_page_bytes: int, cgroup: Path = CGROUP) -> int:
     """
     by_cores = int(IN_FLIGHT_PER_CORE * cores(cgroup))
     memory = memory_limit(cgroup)
-    by_memory = MOST_IN_FLIGHT if memory is None else memory // 2 // (COPIES_OF_A_PAGE * max_page_bytes)
-    return max(1, min(MOST_IN_FLIGHT, by_cores, by_memory))
+    by_memory = MAX_IN_FLIGHT if memory is None else memory // 2 // (COPIES_OF_A_PAGE * max_page_bytes)
+    return max(1, min(MAX_IN_FLIGHT, by_cores, by_memory))
 
 
 def cores(cgroup: Path = CGROUP) -> float:

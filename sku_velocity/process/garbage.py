@@ -9,7 +9,7 @@ YOUNG = 20_000
 
 
 @contextmanager
-def rare_collections() -> Iterator[None]:
+def relaxed_collection() -> Iterator[None]:
     """Let the collector of this process look less often while pages are read: it finds nothing in them.
 
     At its usual pace a quarter of the CPU goes into walking over records that are still in use. Memory that

@@ -26,7 +26,7 @@ class LoopHealth:
         return self.lag_p99_ms > STARVED
 
 
-class LoopWatch:
+class LoopLagSampler:
     """Samples the loop that it is opened on, 20 times a second; it keeps counts, not samples."""
 
     def __init__(

@@ -36,7 +36,7 @@ from sku_velocity.text import quote
 # Of those below 500. 409: an earlier request with this key is still being worked on; that the key came with
 # other content is said by 422 (https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header).
 PASSING = {408, 409, 425, 429}
-MOST_IN_FLIGHT = 4  # requests, where the spec does not say
+MAX_IN_FLIGHT = 4  # requests, where the spec does not say
 THROTTLED = frozenset({429, 503})
 
 
@@ -79,7 +79,7 @@ class SlottingClient:
         """
         secret = token.get_secret_value().strip() if token else ""
         signature = bearer(spec.name, secret) if secret else Signature({})
-        in_flight, timeouts = spec.pace.max_concurrency or MOST_IN_FLIGHT, spec.timeouts
+        in_flight, timeouts = spec.pace.max_concurrency or MAX_IN_FLIGHT, spec.timeouts
         pace = spec.pace.model_copy(update={"max_concurrency": in_flight})
         async with httpx.AsyncClient(
             auth=signature,
@@ -106,13 +106,13 @@ class SlottingClient:
     async def _push(self, path: str, batch: Batch) -> Answer:
         headers = {self.spec.idempotency_header: batch.key, "Content-Type": "application/json"}
         request = self._http.build_request("POST", self.spec.url(path), content=batch.body, headers=headers)
-        request.extensions["trace"] = self._as_it_leaves
+        request.extensions["trace"] = self._before_send
         tally = Tally()
         try:
             async for attempt in attempts(EngineUnavailableError, self._sleep):
                 with attempt:
                     tally.retried += attempt.retry_state.attempt_number > 1
-                    body = await self._send_patiently(request, tally)
+                    body = await self._send_with_retries(request, tally)
                     answer = self._signature.decode(body, partial(read_answer, batch=batch))
         except VelocityError as error:
             if isinstance(error, EngineRefusalError):
@@ -125,7 +125,7 @@ class SlottingClient:
         reasons = {record: self._signature.hide(why) for record, why in answer.rejected.items()}
         return replace(answer, rejected=reasons, requests=tally.requests)
 
-    async def _send_patiently(self, request: httpx.Request, tally: Tally) -> bytes:
+    async def _send_with_retries(self, request: httpx.Request, tally: Tally) -> bytes:
         """Send a request, and again when the engine says how long to wait: that is pace, not failure."""
         waited = 0.0
         while True:
@@ -143,11 +143,11 @@ class SlottingClient:
                     f"{PATIENCE:.0f} s that one batch waits: run again later, or lower "
                     "pace.requests_per_second"
                 )
-            self.pacer.hold(wait)
+            self.pacer.pause(wait)
 
     async def _send(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         """One answer; the pacer hears how it went."""
-        async with self.pacer.turn() as started:
+        async with self.pacer.slot() as started:
             try:
                 response, body = await self._exchange(request)
             except EngineUnavailableError as error:
@@ -182,10 +182,10 @@ class SlottingClient:
             reason = quote((str(error) or type(error).__name__).encode())
             raise EngineUnavailableError(f"{reason}: check base_url and that the engine is up") from error
 
-    async def _as_it_leaves(self, event: str, _: Mapping[str, object]) -> None:
+    async def _before_send(self, event: str, _: Mapping[str, object]) -> None:
         """Told by the connection of each of its steps: the request keeps its pace as it is written."""
         if event == "http11.send_request_headers.started":
-            await self.pacer.leave()
+            await self.pacer.before_send()
 
 
 def _raise_for_status(response: httpx.Response, body: str, wait: float) -> None:

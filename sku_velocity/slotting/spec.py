@@ -10,7 +10,7 @@ from pydantic import AnyHttpUrl, Field, ValidationError, model_validator
 
 from sku_velocity.errors import SpecError
 from sku_velocity.http.spec import HeaderName, PaceSpec, TimeoutSpec, TlsSpec
-from sku_velocity.spec_file import Part, read_keys, tell_faults
+from sku_velocity.spec_file import Part, format_errors, read_keys
 
 
 class EngineSpec(Part):
@@ -45,7 +45,7 @@ def parse_engine(data: Mapping[str, Any], origin: str) -> EngineSpec:
     try:
         return EngineSpec.model_validate(data)
     except ValidationError as error:
-        raise SpecError(f"{origin} is not a slotting engine: {tell_faults(error)}") from error
+        raise SpecError(f"{origin} is not a slotting engine: {format_errors(error)}") from error
 
 
 def load_engine(path: Path) -> EngineSpec:

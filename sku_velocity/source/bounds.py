@@ -22,7 +22,7 @@ def written_bounds(window: Window, spec: WindowSpec) -> tuple[str, str]:
     pad = timedelta(seconds=spec.pad_seconds)
     start = window.start - pad - (timedelta(0) if spec.start_inclusive else max(grain, SECOND))
     end = window.end + pad
-    if _tells_wall_time(spec.format):
+    if _has_wall_time(spec.format):
         start, end = _unambiguous(start, zone, -HALF_HOUR), _unambiguous(end, zone, HALF_HOUR)
     return (
         _write(_floor(start.astimezone(zone), grain), spec.format),
@@ -44,7 +44,7 @@ def _grain(form: str) -> timedelta:
     return MINUTE if "%M" in form or "%R" in form else timedelta(hours=1) if "%H" in form else DAY
 
 
-def _tells_wall_time(form: str) -> bool:
+def _has_wall_time(form: str) -> bool:
     return form == "date" or ("%" in form and "%z" not in form)
 
 

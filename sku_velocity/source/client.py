@@ -29,7 +29,7 @@ from sku_velocity.http.signing import Signature
 from sku_velocity.http.tls import refused_certificate, verification
 from sku_velocity.process.capacity import affordable_concurrency
 from sku_velocity.source.auth import signature_of
-from sku_velocity.source.envelope import ToldInBody
+from sku_velocity.source.envelope import BodyStatus
 from sku_velocity.source.requests import Ask
 from sku_velocity.source.spec import SourceSpec
 
@@ -64,7 +64,7 @@ class SourceClient:
         self._http = http
         self.pacer = pacer
         self._signature = signature
-        self._told = ToldInBody(spec)
+        self._told = BodyStatus(spec)
         self._sleep = sleep
 
     @classmethod
@@ -112,7 +112,7 @@ class SourceClient:
             async for attempt in attempts(SourceUnavailableError, self._sleep):
                 with attempt:
                     tally.retried += attempt.retry_state.attempt_number > 1
-                    response, body = await self._send_patiently(request, tally)
+                    response, body = await self._send_with_retries(request, tally)
                     content = self._signature.decode(body, decode)
         except VelocityError as error:
             error.args = tuple(self._signature.hide(str(arg)) for arg in error.args)
@@ -125,7 +125,7 @@ class SourceClient:
         """The beginning of a body, fit to stand in a message: on one line, without a secret."""
         return self._signature.quote(body)
 
-    async def _send_patiently(self, request: httpx.Request, tally: Tally) -> tuple[httpx.Response, bytes]:
+    async def _send_with_retries(self, request: httpx.Request, tally: Tally) -> tuple[httpx.Response, bytes]:
         """Send a request, and again when the source says how long to wait: that is pace, not failure."""
         waited = 0.0
         while True:
@@ -143,12 +143,12 @@ class SourceClient:
                     f"altogether, more than the {PATIENCE:.0f} s that one request waits: run again later, "
                     "or lower pace.requests_per_second"
                 )
-            self.pacer.hold(wait)
+            self.pacer.pause(wait)
 
     async def _send(self, request: httpx.Request) -> tuple[httpx.Response, int, bytes]:
         """One answer, with the status that it or its body tells; the pacer hears how it went."""
-        request.extensions["trace"] = self._as_it_leaves
-        async with self.pacer.turn() as started:
+        request.extensions["trace"] = self._before_send
+        async with self.pacer.slot() as started:
             try:
                 response, body = await self._exchange(request)
             except SourceUnavailableError as error:
@@ -189,10 +189,10 @@ class SourceClient:
                 "check base_url and that the source is up"
             ) from error
 
-    async def _as_it_leaves(self, event: str, told: Mapping[str, Any]) -> None:
+    async def _before_send(self, event: str, told: Mapping[str, Any]) -> None:
         """Told by the connection of each of its steps: the request keeps its pace as it is written."""
         if event == "http11.send_request_headers.started":
-            await self.pacer.leave()
+            await self.pacer.before_send()
         elif event == "connection.connect_tcp.complete":
             discard_on_close(told["return_value"].get_extra_info("socket"))
 

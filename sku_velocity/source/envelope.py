@@ -16,7 +16,7 @@ from sku_velocity.source.validation import QUIET
 from sku_velocity.text import quote
 
 
-class ToldInBody:
+class BodyStatus:
     """The status and the error of an API that answers every call with HTTP 200."""
 
     def __init__(self, spec: SourceSpec) -> None:

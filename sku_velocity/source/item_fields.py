@@ -38,7 +38,7 @@ class StatusSpec(FieldSpec):
     retired: tuple[Scalar, ...] = ()
 
     @model_validator(mode="after")
-    def _values_are_told_apart(self) -> Self:
+    def _values_differ(self) -> Self:
         if self.const is None and not (self.active or self.retired):
             raise ValueError("give the values that mean active, those that mean retired, or both")
         if both := set(self.active) & set(self.retired):

@@ -16,7 +16,7 @@ from sku_velocity.source.fields import FieldsSpec, RecordFields, RowFilter, chec
 from sku_velocity.source.item_fields import ItemsSpec
 from sku_velocity.source.mapping import look_up
 from sku_velocity.source.presets import with_preset
-from sku_velocity.spec_file import DottedPath, Part, Scalar, read_keys, tell_faults
+from sku_velocity.spec_file import DottedPath, Part, Scalar, format_errors, read_keys
 
 PLACEHOLDERS = {"warehouse", "start", "end"}
 TOKEN = "{token}"  # stands for the secret in auth.values
@@ -350,7 +350,7 @@ def parse_spec(data: Mapping[str, Any], origin: str) -> SourceSpec:
     try:
         return SourceSpec.model_validate(with_preset(data))
     except ValidationError as error:
-        raise SpecError(f"{origin} is not a source spec: {tell_faults(error)}") from error
+        raise SpecError(f"{origin} is not a source spec: {format_errors(error)}") from error
 
 
 def load_spec(path: Path) -> SourceSpec:

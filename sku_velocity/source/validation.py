@@ -122,7 +122,7 @@ class PageReader:
             )
         return text
 
-    def judge(self, raw: RawPage, page: Page) -> PageResult:
+    def validate(self, raw: RawPage, page: Page) -> PageResult:
         """Sort a page's records into rows, dead letters and records outside the window."""
         records, filtered = raw.records, self._filtered(raw)
         kept = [
@@ -173,16 +173,16 @@ class PageReader:
         told = (raw.records[index] or self._raw_record(raw, index) for index in chosen)
         return fingerprint(told, self._maker.id_field)
 
-    def records_as_told(self, raw: RawPage) -> list[Any]:
+    def records_as_received(self, raw: RawPage) -> list[Any]:
         """A page's records as they came."""
         return self._records_in(raw.document)[raw.start :]
 
     def _raw_record(self, raw: RawPage, index: int) -> Any:
-        return self.records_as_told(raw)[index]
+        return self.records_as_received(raw)[index]
 
     def unmapped_fields(self, raw: RawPage) -> dict[str, str]:
         """The fields that no record of the page has at their path: a sign that the mapping is wrong."""
-        records = [record for record in self.records_as_told(raw) if isinstance(record, dict)]
+        records = [record for record in self.records_as_received(raw) if isinstance(record, dict)]
         missing = dict(self._required) if records else {}
         for record in records:
             absent = {fault.field for fault in self._faults(dump(record)) if fault.message == MISSING}
@@ -192,7 +192,7 @@ class PageReader:
     def _dead_letters(
         self, raw: RawPage, indexes: list[int], offset: int, refused: Refused
     ) -> list[DeadLetter]:
-        records = self.records_as_told(raw)
+        records = self.records_as_received(raw)
         texts = [dump(records[index]) for index in indexes]
         return [
             DeadLetter(offset + index, text, refused.get(offset + index) or self._faults(text))

@@ -25,7 +25,7 @@ from sku_velocity.source.requests import Ask, Requests
 from sku_velocity.source.spec import OrderSpec, PagingSpec, SourceSpec, WarehousesSpec, WindowSpec
 from sku_velocity.text import quote
 
-MOST_PAGES = 10_000  # of a list; one that goes on longer goes round in a circle
+MAX_PAGES = 10_000  # of a list; one that goes on longer goes round in a circle
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ async def _read_all(client: SourceClient, listing: WarehousesSpec) -> list[str]:
     found: list[str] = []
     before: list[Any] | None = None
     cursor, offset = None, 0
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         ask = _ask(requests, paging, cursor, offset)
         page = await _fetch(client, listing, paging, ask, is_first=not found)
         if not page.names or page.records == before:

@@ -11,9 +11,9 @@ import httpx
 
 from sku_velocity.errors import NoSuchPageError, SourceMappingError
 from sku_velocity.http.exchange import Tally
-from sku_velocity.model.chunk import BatchResult, Page, PageResult
+from sku_velocity.model.chunk import ChunkProgress, Page, PageResult
 from sku_velocity.model.master import Master
-from sku_velocity.model.run import LastLook, MasterVersion, SyncRun
+from sku_velocity.model.run import FinalCheck, MasterVersion, SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.source.client import Answer, SourceClient
 from sku_velocity.source.envelope import checked_count, read_count
@@ -27,7 +27,7 @@ SAMPLE_SIZE = 20  # records by which the mapping is judged before a window is re
 
 
 @dataclass(frozen=True)
-class Survey:
+class WindowProbe:
     """What a source says of a window at first: its records, None where unknown, and how many a page holds."""
 
     total: int | None
@@ -61,7 +61,7 @@ class WindowReader:
         """
         self._check_mapping((await self._ask(0, self._probe_size)).content)
 
-    async def survey(self) -> Survey:
+    async def probe(self) -> WindowProbe:
         """Count the window and find out how much a page holds, having checked address, token and mapping.
 
         The first page is kept for the `read` that will ask for it.
@@ -82,24 +82,24 @@ class WindowReader:
         self._first_page = answer
         is_clamped = total is not None and 0 < held < min(asked, total)
         self._page_size = held if is_clamped or held > asked else asked
-        return Survey(total, self._page_size)
+        return WindowProbe(total, self._page_size)
 
-    async def peek(self) -> tuple[Survey, Answer[RawPage]]:
-        """What `survey` finds, with the first page as it came."""
-        survey = await self.survey()
+    async def peek(self) -> tuple[WindowProbe, Answer[RawPage]]:
+        """What `probe` finds, with the first page as it came."""
+        probe = await self.probe()
         answer = self._first_page
         assert answer is not None
-        return survey, answer
+        return probe, answer
 
-    async def look_again(self, run: SyncRun, batches: Sequence[BatchResult]) -> LastLook:
+    async def final_check(self, run: SyncRun, chunks: Sequence[ChunkProgress]) -> FinalCheck:
         """Count the window again, and read its ends again: one request, or two."""
         match self._spec.paging.style:
             case "offset":
-                return await self._look_at_the_end(run.total or 0, batches)
+                return await self._check_the_end(run.total or 0, chunks)
             case "page":
-                return await self._look_at_both_ends(batches)
+                return await self._check_both_ends(chunks)
             case _:
-                return await self._look_at_the_first_page(batches)
+                return await self._check_the_first_page(chunks)
 
     async def read(self, page: Page) -> PageResult:
         """One page, its records sorted. One that holds too few is for the proof to see."""
@@ -108,9 +108,9 @@ class WindowReader:
         ends = max(1, page.overlap)
         whole = answer.content.cut(0, page.before + page.size)
         result = replace(
-            self.reader.judge(whole.cut(page.before, page.size), page),
-            head=self.reader.fingerprint(whole, slice(page.before or ends)),
-            tail=self.reader.fingerprint(whole, slice(-ends, None)),
+            self.reader.validate(whole.cut(page.before, page.size), page),
+            first_fingerprint=self.reader.fingerprint(whole, slice(page.before or ends)),
+            last_fingerprint=self.reader.fingerprint(whole, slice(-ends, None)),
         )
         return _with_cost(result, answer.tally, started)
 
@@ -131,8 +131,8 @@ class WindowReader:
             )
         page = Page(offset, len(answer.content.records))
         result = replace(
-            self.reader.judge(answer.content, page),
-            head=self.reader.fingerprint(answer.content, slice(None)),
+            self.reader.validate(answer.content, page),
+            first_fingerprint=self.reader.fingerprint(answer.content, slice(None)),
             next_cursor=following,
             is_last=following is None,
         )
@@ -155,39 +155,44 @@ class WindowReader:
     async def _ask_from(self, cursor: str | None) -> Answer[RawPage]:
         return await self._fetch(self._requests.following(cursor, self._spec.paging.effective_page_size))
 
-    async def _look_at_the_end(self, total: int, batches: Sequence[BatchResult]) -> LastLook:
+    async def _check_the_end(self, total: int, chunks: Sequence[ChunkProgress]) -> FinalCheck:
         """Ask for the last records and one more, which must not be there."""
-        ends = min(max(1, batches[-1].chunk.overlap), total) if batches else 0
+        ends = min(max(1, chunks[-1].chunk.overlap), total) if chunks else 0
         answer = await self._ask(total - ends, ends + 1)
         held = len(answer.content.records)
-        if batches and _fullest_page(batches) <= ends:  # no page has shown room for the one more
+        if chunks and _fullest_page(chunks) <= ends:  # no page has shown room for the one more
             held += await self._has_record(total)
-        agree = held == ends and self._tail(answer.content, ends) == (batches[-1].tail if batches else None)
+        agree = held == ends and self._tail(answer.content, ends) == (
+            chunks[-1].last_fingerprint if chunks else None
+        )
         counted = await self._count(answer)
-        return LastLook(total - ends + held if counted is None else counted, agree)
+        return FinalCheck(total - ends + held if counted is None else counted, agree)
 
-    async def _look_at_both_ends(self, batches: Sequence[BatchResult]) -> LastLook:
+    async def _check_both_ends(self, chunks: Sequence[ChunkProgress]) -> FinalCheck:
         """Read the first page and the last again: pages that go by number cannot overlap."""
-        if not batches:
+        if not chunks:
             answer = await self._ask(0, self._spec.paging.effective_page_size)
-            return LastLook(await self._count(answer) or len(answer.content.records), True)
-        first = next(batches[0].chunk.pages())
-        *_, last = batches[-1].chunk.pages()
+            return FinalCheck(await self._count(answer) or len(answer.content.records), True)
+        first = next(chunks[0].chunk.pages())
+        *_, last = chunks[-1].chunk.pages()
         answers = [await self._ask_page(page) for page in ((first, last) if first != last else (last,))]
         head = self.reader.fingerprint(answers[0].content, slice(1))
-        agree = head == batches[0].head and self._tail(answers[-1].content, 1) == batches[-1].tail
+        agree = (
+            head == chunks[0].first_fingerprint
+            and self._tail(answers[-1].content, 1) == chunks[-1].last_fingerprint
+        )
         counted = await self._count(answers[-1])
         held = last.offset + len(answers[-1].content.records)
         size = last.size if first == last else last.page_size
         if last.size == size:  # a total that is too low would hide the page after it
             agree = agree and not (await self._ask(last.offset + size, size)).content.records
-        return LastLook(held if counted is None else counted, agree)
+        return FinalCheck(held if counted is None else counted, agree)
 
-    async def _look_at_the_first_page(self, batches: Sequence[BatchResult]) -> LastLook:
+    async def _check_the_first_page(self, chunks: Sequence[ChunkProgress]) -> FinalCheck:
         """Read the first page again: of the others, a cursor may not be asked twice."""
         answer = await self._ask_from(None)
         head = self.reader.fingerprint(answer.content, slice(None))
-        return LastLook(await self._count(answer), head == batches[0].head)
+        return FinalCheck(await self._count(answer), head == chunks[0].first_fingerprint)
 
     def _tail(self, page: RawPage, size: int) -> str | None:
         return self.reader.fingerprint(page, slice(-size, None)) if size else None
@@ -267,9 +272,9 @@ class WindowReader:
             ) from None
 
 
-def _fullest_page(batches: Sequence[BatchResult]) -> int:
+def _fullest_page(chunks: Sequence[ChunkProgress]) -> int:
     """The most records that a page is known to have held."""
-    return max(min(batch.fetched, batch.chunk.page_size) for batch in batches)
+    return max(min(progress.fetched, progress.chunk.page_size) for progress in chunks)
 
 
 def _with_cost(result: PageResult, tally: Tally, started: float) -> PageResult:

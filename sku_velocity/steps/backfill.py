@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict
 
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.coverage import cut
-from sku_velocity.model.status import Coverage, Mapping
+from sku_velocity.model.status import Coverage, SkuMappingPolicy
 from sku_velocity.model.window import Window, iso
 from sku_velocity.source.spec import SourceSpec
 
-MOST_WINDOWS = 10_000  # each is a flow run: over a year of hours
+MAX_WINDOWS = 10_000  # each is a flow run: over a year of hours
 
 
 @dataclass(frozen=True)
@@ -102,15 +102,17 @@ def plan_backfill(
     end = min(end or settled, settled)
     stretches = coverage.gaps(Window(start, end)) if start < end else []
     count = sum(-(-(stretch.end - stretch.start) // size) for stretch in stretches)
-    if count > MOST_WINDOWS:
+    if count > MAX_WINDOWS:
         raise ConfigurationError(
-            f"{place}: {count} windows are missing since {iso(start)}, and at most {MOST_WINDOWS} are read "
+            f"{place}: {count} windows are missing since {iso(start)}, and at most {MAX_WINDOWS} are read "
             "at a time: begin later, end earlier, or read longer windows (window_hours)"
         )
     return [window for stretch in stretches for window in cut(stretch, size)]
 
 
-def reading_of(coverage: Coverage, window: Window, now: datetime, mapping: Mapping = None) -> Reading:
+def reading_of(
+    coverage: Coverage, window: Window, now: datetime, mapping: SkuMappingPolicy = None
+) -> Reading:
     """How a window is read, by what stands in the store now; only a run of the same mapping is resumed."""
     at_it = [run.id for run in coverage.open_runs if run.is_being_read(now) and run.window.overlaps(window)]
     begun = [

@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator, Iterable
 from enum import StrEnum
 from typing import Any
 
-from sku_velocity.model.dead_letter import KeptLetter
+from sku_velocity.model.dead_letter import StoredDeadLetter
 from sku_velocity.model.window import iso
 
 # What a spreadsheet takes for the beginning of a formula, and the quote itself, so that it can be undone.
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "'")
 COLUMNS = (
-    *("state", "source", "warehouse", "window_start", "window_end", "run", "run_state", "shows"),
-    *("stage", "position", "reasons", "raw", "created_at", "changed_by", "changed_at", "note"),
+    *("state", "source", "warehouse", "window_start", "window_end", "run", "run_state", "is_published"),
+    *("stage", "position", "reasons", "record_json", "created_at", "changed_by", "changed_at", "note"),
 )
 
 
@@ -27,8 +27,8 @@ class Format(StrEnum):
     JSONL = "jsonl"
 
 
-def as_record(kept: KeptLetter) -> dict[str, Any]:
-    """A letter as JSON knows it, by `COLUMNS`; `raw` is the record's JSON text, to the letter.
+def as_record(kept: StoredDeadLetter) -> dict[str, Any]:
+    """A letter as JSON knows it, by `COLUMNS`; `record_json` is the record's JSON text, to the letter.
 
     The bounds of a window of everything are null.
     """
@@ -42,11 +42,11 @@ def as_record(kept: KeptLetter) -> dict[str, Any]:
         "window_end": bounds[1],
         "run": kept.run,
         "run_state": kept.run_state.value,
-        "shows": kept.shows,
+        "is_published": kept.is_published,
         "stage": kept.stage,
         "position": kept.letter.position,
         "reasons": [{"field": each.field, "message": each.message} for each in kept.letter.reasons],
-        "raw": kept.letter.raw,
+        "record_json": kept.letter.record_json,
         "created_at": iso(kept.created_at),
         "changed_by": change.by if change else None,
         "changed_at": iso(change.at) if change else None,
@@ -54,7 +54,7 @@ def as_record(kept: KeptLetter) -> dict[str, Any]:
     }
 
 
-async def lines(letters: AsyncIterator[KeptLetter], form: Format) -> AsyncIterator[str]:
+async def lines(letters: AsyncIterator[StoredDeadLetter], form: Format) -> AsyncIterator[str]:
     """The letters as lines of text, each with its end, one at a time; before those of CSV, the header."""
     if form is Format.CSV:
         yield _csv_line(COLUMNS)
@@ -71,7 +71,7 @@ def defused(cell: str) -> str:
     return f"'{cell}" if cell.startswith(DANGEROUS) else cell
 
 
-def _cells(kept: KeptLetter) -> list[str]:
+def _cells(kept: StoredDeadLetter) -> list[str]:
     record = as_record(kept) | {"reasons": kept.reasons}
     return ["" if record[name] is None else defused(_text(record[name])) for name in COLUMNS]
 

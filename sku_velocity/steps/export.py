@@ -21,7 +21,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from sku_velocity.errors import ConfigurationError, ExportError
-from sku_velocity.model.window import Piece, Window, iso
+from sku_velocity.model.window import PublishedSegment, Window, iso
 from sku_velocity.store import Store
 from sku_velocity.store.publishing import COLUMNS
 
@@ -38,8 +38,8 @@ SCHEMA = pa.schema(
         pa.field("position", pa.int64(), nullable=False),
     ]
 )
-PIECES = b"sku_velocity.pieces"  # of the file's metadata: which run shows where, and its replays
-# Where a name stands for a whole object: it is put in one piece or not at all, and moving would copy it.
+SEGMENTS = b"sku_velocity.segments"  # of the file's metadata: which run shows where, and its replays
+# Where a name stands for a whole object: it is put in one segment or not at all, and moving would copy it.
 OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci", "obs", "cos", "r2"})
 EXAMPLES = "write a directory, such as /srv/export, or a URL without credentials, such as s3://bucket/export"
 CREDENTIALS = re.compile(r"://[^@]*:[^@]*@")
@@ -68,8 +68,8 @@ class Destination:
             raise ExportError(f"export_to {url}: {type(error).__name__}: {error}") from error
         self._fs: AbstractFileSystem = fs
 
-    def shows(self, name: str, pieces: Sequence[Piece]) -> bool:
-        """Whether the file of this name is there, whole, and holds these pieces of its window."""
+    def holds(self, name: str, segments: Sequence[PublishedSegment]) -> bool:
+        """Whether the file of this name is there, whole, and holds these segments of its window."""
         with explaining(self.url):
             self._fs.invalidate_cache()  # others may have written since this process last looked
             if not self._fs.exists(self._path(name)):
@@ -79,7 +79,7 @@ class Destination:
                     metadata = pq.read_schema(file).metadata or {}
                 except pa.ArrowInvalid:  # what a power cut left behind
                     return False
-        return bool(metadata.get(PIECES) == _told(pieces))
+        return bool(metadata.get(SEGMENTS) == _told(segments))
 
     @contextmanager
     def scratch(self, hidden: str) -> Iterator[Path]:
@@ -129,12 +129,12 @@ async def export_window(
     ConfigurationError where it never can be.
     """
     name = file_name(source, warehouse, window)
-    pieces = await store.pieces_of(source, warehouse, window)
-    if await asyncio.to_thread(destination.shows, name, pieces):
+    segments = await store.published_segments(source, warehouse, window)
+    if await asyncio.to_thread(destination.holds, name, segments):
         return name
     with destination.scratch(f".{name}.{uuid4().hex[:8]}.tmp") as file:  # two may write at once
-        await _write(file, store, source, warehouse, pieces, destination.url, row_group)
-        if await store.pieces_of(source, warehouse, window) != pieces:
+        await _write(file, store, source, warehouse, segments, destination.url, row_group)
+        if await store.published_segments(source, warehouse, window) != segments:
             raise ExportError(
                 f"export of {warehouse} from {source}, {window}: it was published anew meanwhile"
             )
@@ -167,24 +167,24 @@ async def _write(
     store: Store,
     source: str,
     warehouse: str,
-    pieces: Sequence[Piece],
+    segments: Sequence[PublishedSegment],
     where: str,
     row_group: int,
 ) -> None:
     with explaining(where):
-        writer = pq.ParquetWriter(file, SCHEMA.with_metadata({PIECES: _told(pieces)}))
+        writer = pq.ParquetWriter(file, SCHEMA.with_metadata({SEGMENTS: _told(segments)}))
     with writer:
-        for piece in pieces:
-            async with aclosing(store.stream(piece, row_group)) as batches:
+        for segment in segments:
+            async with aclosing(store.stream(segment, row_group)) as batches:
                 async for rows in batches:
-                    batch = _batch(rows, source, warehouse, piece)
+                    batch = _batch(rows, source, warehouse, segment)
                     with explaining(where):
                         await asyncio.to_thread(writer.write_batch, batch)
 
 
-def _batch(rows: Sequence[Any], source: str, warehouse: str, piece: Piece) -> pa.RecordBatch:
+def _batch(rows: Sequence[Any], source: str, warehouse: str, segment: PublishedSegment) -> pa.RecordBatch:
     told = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
-    same = {"source": source, "warehouse_id": warehouse, "flow_run_id": piece.flow_run_id}
+    same = {"source": source, "warehouse_id": warehouse, "flow_run_id": segment.flow_run_id}
     return pa.RecordBatch.from_arrays(
         [
             pa.repeat(pa.scalar(same[field.name]), len(rows))
@@ -196,10 +196,10 @@ def _batch(rows: Sequence[Any], source: str, warehouse: str, piece: Piece) -> pa
     )
 
 
-def _told(pieces: Sequence[Piece]) -> bytes:
+def _told(segments: Sequence[PublishedSegment]) -> bytes:
     told = [
-        [piece.flow_run_id, str(piece.window), *([piece.replayed] if piece.replayed else [])]
-        for piece in pieces
+        [segment.flow_run_id, str(segment.window), *([segment.replayed] if segment.replayed else [])]
+        for segment in segments
     ]
     return json.dumps(told).encode()
 

@@ -16,7 +16,7 @@ from sku_velocity.model.run import Verdict
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec
 
-MOST_SHARDS = 10_000  # each is a flow run
+MAX_SHARDS = 10_000  # each is a flow run
 
 
 @dataclass(frozen=True)
@@ -81,25 +81,25 @@ class FanOutReport(BaseModel):
         return [shard for shard in self.shards if not shard.published]
 
 
-def plan_shards(warehouses: Sequence[str], window: Window, shard_hours: int | None) -> list[Shard]:
+def plan_shards(warehouses: Sequence[str], window: Window, window_hours: int | None) -> list[Shard]:
     """One window of many warehouses, cut into stretches of at most so many hours, aligned to UTC.
 
     The earliest stretch of all warehouses comes first; a warehouse that is named twice counts once. Raises
     ConfigurationError where there are too many shards.
     """
     names = list(dict.fromkeys(warehouses))
-    size = timedelta(hours=shard_hours) if shard_hours else window.end - window.start
+    size = timedelta(hours=window_hours) if window_hours else window.end - window.start
     count = len(names) * -(-(window.end - window.start) // size)
-    if count > MOST_SHARDS:
+    if count > MAX_SHARDS:
         raise ConfigurationError(
-            f"{len(names)} warehouses from {window} in shards of {shard_hours} hours are {count} runs, and "
-            f"at most {MOST_SHARDS} are started at a time: a shorter window, or longer shards (shard_hours)"
+            f"{len(names)} warehouses from {window} in shards of {window_hours} hours are {count} runs, and "
+            f"at most {MAX_SHARDS} are started at a time: a shorter window, or longer shards (window_hours)"
         )
-    stretches = cut(window, size) if shard_hours else [window]
+    stretches = cut(window, size) if window_hours else [window]
     return [Shard(name, stretch) for stretch in stretches for name in names]
 
 
-def check_fan_out(spec: SourceSpec, shards: Sequence[Shard], at_a_time: int) -> None:
+def check_fan_out(spec: SourceSpec, shards: Sequence[Shard], max_parallel: int) -> None:
     """See that a source can be read by so many runs at once.
 
     Raises ConfigurationError where it cannot be asked for a part of its time, and where each of several runs
@@ -108,10 +108,10 @@ def check_fan_out(spec: SourceSpec, shards: Sequence[Shard], at_a_time: int) -> 
     if not spec.has_window and any(not shard.window.is_everything for shard in shards):
         raise ConfigurationError(
             f"source {spec.name} cannot be asked for a window, so each run would read all there is: set "
-            "window.params in its spec where the API can, or leave start, end and shard_hours out"
+            "window.params in its spec where the API can, or leave start, end and window_hours out"
         )
-    if spec.pace.shared_limit is None and min(at_a_time, len(shards)) > 1:
+    if spec.pace.shared_limit is None and min(max_parallel, len(shards)) > 1:
         raise ConfigurationError(
-            f"source {spec.name}: {min(at_a_time, len(shards))} runs at once would go at so many times its "
-            "pace: set pace.shared_limit in its spec, so that they share it, or at_a_time to 1"
+            f"source {spec.name}: {min(max_parallel, len(shards))} runs at once would multiply its "
+            "pace: set pace.shared_limit in its spec, so that they share it, or max_parallel to 1"
         )

@@ -13,7 +13,7 @@ from functools import partial
 from pydantic import BaseModel, ConfigDict
 
 from sku_velocity.store import Store
-from sku_velocity.store.pruning import Cutoffs, Swept
+from sku_velocity.store.pruning import Cutoffs, DeletedBatch
 
 ROWS_AT_ONCE = 5_000  # in one transaction: some tens of milliseconds
 
@@ -64,15 +64,15 @@ async def prune_store(store: Store, cutoffs: Cutoffs, rows_at_once: int = ROWS_A
     pruned: Counter[str] = Counter()
     pruning = store.pruning
     for key in await pruning.find_runs(cutoffs):
-        if await pruning.condemn(key, cutoffs):
-            pruned += await _swept(partial(pruning.sweep_run, key, rows_at_once))
-    pruned += await _swept(partial(pruning.sweep_letters, cutoffs, rows_at_once))
+        if await pruning.mark_for_deletion(key, cutoffs):
+            pruned += await _delete_in_batches(partial(pruning.delete_run_batch, key, rows_at_once))
+    pruned += await _delete_in_batches(partial(pruning.delete_letter_batch, cutoffs, rows_at_once))
     for refresh in await pruning.find_refreshes(cutoffs):
-        pruned += await _swept(partial(pruning.sweep_refresh, refresh, rows_at_once))
+        pruned += await _delete_in_batches(partial(pruning.delete_refresh_batch, refresh, rows_at_once))
     return pruned
 
 
-async def _swept(step: Callable[[], Awaitable[Swept]]) -> Counter[str]:
+async def _delete_in_batches(step: Callable[[], Awaitable[DeletedBatch]]) -> Counter[str]:
     """The rows that all steps together have deleted."""
     rows: Counter[str] = Counter()
     is_last = False

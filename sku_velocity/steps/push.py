@@ -76,7 +76,7 @@ async def push_classes(
 
     What breaks off is sent again by the next call. Raises what both sides raise.
     """
-    ledger, engine, size = store.told_classes, client.spec.name, client.spec.batch_size
+    ledger, engine, size = store.sent_classes, client.spec.name, client.spec.batch_size
     changes = await ledger.changed(engine, source, classes)
     revision, rejected = changes.revision, 0
     for first in range(0, len(changes.classes), size):

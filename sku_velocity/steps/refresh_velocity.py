@@ -29,7 +29,7 @@ from sku_velocity.velocity.html import render_page
 
 
 @dataclass(frozen=True)
-class Order:
+class RefreshRequest:
     """What to refresh: one warehouse by one source, as of a local day of its time zone (an IANA name)."""
 
     source: str
@@ -41,60 +41,64 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RefreshResult:
     """The report of a refresh, and its pictures by title, to be drawn as whoever shows them likes."""
 
     report: VelocityReport
     pictures: Mapping[str, Draw]
 
 
-async def refresh(store: Store, order: Order) -> Outcome:
+async def refresh(store: Store, request: RefreshRequest) -> RefreshResult:
     """Work out a warehouse's velocity from what is published now; keep it, write its files.
 
     A second refresh of the same day takes the place of the first. Memory goes with SKUs and days, not with
     movements. Raises ConfigurationError where the time zone, the day or the directory will not do,
     VelocityError where units add up to more than 64 bits hold, and what the store raises.
     """
-    period = Period(zone_of(order.time_zone), order.as_of, LONGEST)
-    stem = await _stem(store, order)
-    activity = await store.activity(order.source, order.warehouse, period)
-    earlier = await store.classes_before(order.source, order.warehouse, order.as_of)
+    period = Period(zone_of(request.time_zone), request.as_of, LONGEST)
+    stem = await _stem(store, request)
+    activity = await store.activity(request.source, request.warehouse, period)
+    earlier = await store.classes_before(request.source, request.warehouse, request.as_of)
     shares = covered_shares(period, activity.published)
-    figures = await asyncio.to_thread(_measure, order, activity, period, shares, earlier)
-    report = _report(order, figures, period, shares, earlier)
-    await store.replace_velocity(_kept(order, report), await asyncio.to_thread(velocity.to_rows, figures))
-    return await asyncio.to_thread(_show, order, stem, activity, period, figures, report)
+    figures = await asyncio.to_thread(_measure, request, activity, period, shares, earlier)
+    report = _report(request, figures, period, shares, earlier)
+    await store.replace_velocity(_kept(request, report), await asyncio.to_thread(velocity.to_rows, figures))
+    return await asyncio.to_thread(_show, request, stem, activity, period, figures, report)
 
 
-async def _stem(store: Store, order: Order) -> str:
+async def _stem(store: Store, request: RefreshRequest) -> str:
     """The files' name; the source stands in it where several publish this warehouse."""
     sources = [
-        source for source, warehouse in await store.published_warehouses() if warehouse == order.warehouse
+        source for source, warehouse in await store.published_warehouses() if warehouse == request.warehouse
     ]
-    words = [order.warehouse, *([order.source] if len(sources) > 1 else [])]
+    words = [request.warehouse, *([request.source] if len(sources) > 1 else [])]
     return "-".join(["velocity", *(slug(word, "A-Za-z0-9_.-") for word in words)])
 
 
 def _measure(
-    order: Order,
+    request: RefreshRequest,
     activity: Activity,
     period: Period,
     shares: Sequence[float],
     earlier: EarlierClasses | None,
 ) -> Figures:
-    measured = velocity.measure(activity.daily, period, shares, order.thresholds, earlier)
-    return velocity.keyed(measured, order.source, order.warehouse, order.as_of)
+    measured = velocity.measure(activity.daily, period, shares, request.thresholds, earlier)
+    return velocity.keyed(measured, request.source, request.warehouse, request.as_of)
 
 
 def _report(
-    order: Order, figures: Figures, period: Period, shares: Sequence[float], earlier: EarlierClasses | None
+    request: RefreshRequest,
+    figures: Figures,
+    period: Period,
+    shares: Sequence[float],
+    earlier: EarlierClasses | None,
 ) -> VelocityReport:
     changes = velocity.class_changes(figures, earlier)
     return VelocityReport(
-        source=order.source,
-        warehouse=order.warehouse,
-        as_of=order.as_of,
-        time_zone=order.time_zone,
+        source=request.source,
+        warehouse=request.warehouse,
+        as_of=request.as_of,
+        time_zone=request.time_zone,
         days=period.days,
         skus=len(figures),
         units=int(figures[f"units_{LONGEST}"].sum()),
@@ -112,7 +116,7 @@ def _report(
     )  # fmt: skip
 
 
-def _kept(order: Order, report: VelocityReport) -> Refresh:
+def _kept(request: RefreshRequest, report: VelocityReport) -> Refresh:
     return Refresh(
         source=report.source,
         warehouse=report.warehouse,
@@ -124,20 +128,25 @@ def _kept(order: Order, report: VelocityReport) -> Refresh:
         lines=report.lines,
         completeness=report.completeness,
         incomplete_days=report.incomplete_days,
-        thresholds=asdict(order.thresholds),
+        thresholds=asdict(request.thresholds),
     )
 
 
 def _show(
-    order: Order, stem: str, activity: Activity, period: Period, figures: Figures, report: VelocityReport
-) -> Outcome:
+    request: RefreshRequest,
+    stem: str,
+    activity: Activity,
+    period: Period,
+    figures: Figures,
+    report: VelocityReport,
+) -> RefreshResult:
     draws = {
-        "Pareto curve": _pareto(figures, order.thresholds),
+        "Pareto curve": _pareto(figures, request.thresholds),
         "Units per hour over the week": _week(activity, period),
     }
     page = render_page(report, [as_svg(draw) for draw in draws.values()])
-    files = write_files(order.directory, stem, figures, page)
-    return Outcome(report.model_copy(update={"files": files}), draws)
+    files = write_files(request.directory, stem, figures, page)
+    return RefreshResult(report.model_copy(update={"files": files}), draws)
 
 
 def _pareto(figures: Figures, thresholds: Thresholds) -> Draw:

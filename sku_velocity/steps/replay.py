@@ -1,4 +1,4 @@
-"""The replay of a run's dead letters: judged again by the current spec, batch by batch."""
+"""The replay of a run's dead letters: validated again by the current spec, batch by batch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict
 
-from sku_velocity.model.dead_letter import Fate, Selection
+from sku_velocity.model.dead_letter import DeadLetterFilter, ReplayOutcome
 from sku_velocity.model.run import SyncRun
 from sku_velocity.source.spec import SourceSpec
-from sku_velocity.steps.revalidation import rejudge
+from sku_velocity.steps.revalidation import revalidate
 from sku_velocity.store import Store
 
 BATCH = 500  # letters of one transaction
@@ -21,10 +21,11 @@ NAMED_REASONS = 20
 class RunReplay(BaseModel):
     """What a replay of one run's dead letters came to.
 
-    `judged` letters were `loaded`, `trimmed` or `filtered`; the others stay open: `rejected` by the current
-    spec too, for `reasons`; `repeated`, for the run holds their record id already; or `waiting`, for their
-    chunk is on its way to a slotting engine. Of those loaded `shown` are visible, and `unsent` belong to
-    chunks that had been pushed, whose next push sends them. `error` is why the run was left as it is.
+    `validated` letters were `loaded`, `trimmed` or `filtered`; the others stay open: `rejected` by the
+    current spec too, for `reasons`; `repeated`, for the run holds their record id already; or `waiting`, for
+    their chunk is on its way to a slotting engine. Of those loaded `published` are visible, and `unsent`
+    belong to chunks that had been pushed, whose next push sends them. `error` is why the run was left as it
+    is.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -32,14 +33,14 @@ class RunReplay(BaseModel):
     run: str
     warehouse: str
     window: str
-    judged: int = 0
+    validated: int = 0
     loaded: int = 0
     trimmed: int = 0
     filtered: int = 0
     rejected: int = 0
     repeated: int = 0
     waiting: int = 0
-    shown: int = 0
+    published: int = 0
     unsent: int = 0
     reasons: dict[str, int] = {}
     error: str | None = None
@@ -58,7 +59,9 @@ class ReplayReport(BaseModel):
         return sum(getattr(run, count) for run in self.runs)
 
 
-async def replay_run(store: Store, spec: SourceSpec, run: SyncRun, wanted: Selection, by: str) -> RunReplay:
+async def replay_run(
+    store: Store, spec: SourceSpec, run: SyncRun, wanted: DeadLetterFilter, by: str
+) -> RunReplay:
     """Judge the letters of one run anew, and give the valid ones their places.
 
     They are mapped by the version of the master that all of the run is mapped by. A second call finds what
@@ -69,10 +72,10 @@ async def replay_run(store: Store, spec: SourceSpec, run: SyncRun, wanted: Selec
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     while letters := await store.letters.after(of_run, position, BATCH):
-        judged = rejudge(spec, run, master, letters)
-        counts += await store.letters.place(run.id, judged, by)
-        refused = [each for each in judged if each.fate is Fate.REJECTED]
-        counts += Counter(judged=len(judged), rejected=len(refused))
+        validated = revalidate(spec, run, master, letters)
+        counts += await store.letters.apply_replay(run.id, validated, by)
+        refused = [each for each in validated if each.fate is ReplayOutcome.REJECTED]
+        counts += Counter(validated=len(validated), rejected=len(refused))
         reasons.update("; ".join(map(str, each.reasons)) for each in refused)
         position = letters[-1].position
     return _report(run, counts, reasons.most_common(NAMED_REASONS))

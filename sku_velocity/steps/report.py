@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sku_velocity.completeness import verdict_of
-from sku_velocity.model.chunk import BatchResult, ChunkState, sum_extra_fields
+from sku_velocity.model.chunk import ChunkProgress, ChunkState, sum_extra_fields
 from sku_velocity.model.run import Check, RunReport, RunState, SyncRun, Verdict, unknown_skus
 from sku_velocity.steps import sync as steps
 
 
 def build_report(
-    run: SyncRun, batches: Sequence[BatchResult], checks: list[Check], cost: steps.Cost, seconds: float
+    run: SyncRun, chunks: Sequence[ChunkProgress], checks: list[Check], cost: steps.Cost, seconds: float
 ) -> RunReport:
     """Add up the ledger; `cost` and `seconds` are this attempt's."""
     verdict = verdict_of(checks, run.repairs)
@@ -25,22 +25,24 @@ def build_report(
         verdict=verdict,
         published=verdict is not Verdict.INCOMPLETE and run.state is not RunState.SUPERSEDED,
         total=run.total,
-        fetched=sum(batch.fetched for batch in batches),
-        loaded=sum(batch.loaded for batch in batches),
-        rejected=sum(batch.rejected for batch in batches),
-        trimmed=sum(batch.trimmed for batch in batches),
-        filtered=sum(batch.filtered for batch in batches),
+        fetched=sum(progress.fetched for progress in chunks),
+        loaded=sum(progress.loaded for progress in chunks),
+        rejected=sum(progress.rejected for progress in chunks),
+        trimmed=sum(progress.trimmed for progress in chunks),
+        filtered=sum(progress.filtered for progress in chunks),
         repairs=run.repairs,
-        chunks=len(batches),
-        failed_chunks=[batch.chunk.index for batch in batches if batch.state is not ChunkState.LANDED],
+        chunks=len(chunks),
+        failed_chunks=[
+            progress.chunk.index for progress in chunks if progress.state is not ChunkState.LANDED
+        ],
         requests=cost.tally.requests,
         retried=cost.tally.retried,
         throttled=cost.tally.throttled,
         seconds=round(seconds, 3),
         loop_lag_p99_ms=cost.loop.lag_p99_ms,
         most_tasks=cost.loop.most_tasks,
-        extra_fields=sum_extra_fields(batch.extra_fields for batch in batches),
+        extra_fields=sum_extra_fields(progress.extra_fields for progress in chunks),
         checks=checks,
         master=run.master,
-        unknown_skus=len(unknown_skus(batches)),
+        unknown_skus=len(unknown_skus(chunks)),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sku_velocity.errors import UnreadableBodyError
 from sku_velocity.model.chunk import Page, PageResult
-from sku_velocity.model.dead_letter import Fate, Rejudged
+from sku_velocity.model.dead_letter import ReplayOutcome, RevalidatedRecord
 from sku_velocity.model.master import Master
 from sku_velocity.model.movement import DeadLetter, Reason
 from sku_velocity.model.run import SyncRun
@@ -14,32 +14,32 @@ from sku_velocity.source.spec import RecordsSpec, SourceSpec
 from sku_velocity.source.validation import PageReader
 
 
-def rejudge(
+def revalidate(
     spec: SourceSpec, run: SyncRun, master: Master | None, letters: Iterable[DeadLetter]
-) -> list[Rejudged]:
+) -> list[RevalidatedRecord]:
     """Hold letters of a run to the rules that a record of its window is held to, by this spec.
 
     One by one, so that each one's fate is known, and one that cannot be read costs itself alone.
     """
     bare = spec.model_copy(update={"records": RecordsSpec()})  # a letter has no envelope
     reader = PageReader(bare, run.warehouse, run.window, master)
-    return [_rejudge(reader, letter) for letter in letters]
+    return [_revalidate(reader, letter) for letter in letters]
 
 
-def _rejudge(reader: PageReader, letter: DeadLetter) -> Rejudged:
+def _revalidate(reader: PageReader, letter: DeadLetter) -> RevalidatedRecord:
     place = letter.position
     try:
-        page = reader.read(f"[{letter.raw}]".encode())
+        page = reader.read(f"[{letter.record_json}]".encode())
     except UnreadableBodyError as error:
-        return Rejudged(place, Fate.REJECTED, reasons=(Reason("", str(error)),))
+        return RevalidatedRecord(place, ReplayOutcome.REJECTED, reasons=(Reason("", str(error)),))
     if len(page.records) != 1:
-        return Rejudged(place, Fate.REJECTED, reasons=(Reason("", "is not one record"),))
-    return _fate_of(place, reader.judge(page, Page(place, 1)))
+        return RevalidatedRecord(place, ReplayOutcome.REJECTED, reasons=(Reason("", "is not one record"),))
+    return _outcome_of(place, reader.validate(page, Page(place, 1)))
 
 
-def _fate_of(place: int, result: PageResult) -> Rejudged:
+def _outcome_of(place: int, result: PageResult) -> RevalidatedRecord:
     if result.movements:
-        return Rejudged(place, Fate.LOADED, result.movements[0])
+        return RevalidatedRecord(place, ReplayOutcome.LOADED, result.movements[0])
     if result.dead_letters:
-        return Rejudged(place, Fate.REJECTED, reasons=result.dead_letters[0].reasons)
-    return Rejudged(place, Fate.FILTERED if result.filtered else Fate.TRIMMED)
+        return RevalidatedRecord(place, ReplayOutcome.REJECTED, reasons=result.dead_letters[0].reasons)
+    return RevalidatedRecord(place, ReplayOutcome.FILTERED if result.filtered else ReplayOutcome.TRIMMED)

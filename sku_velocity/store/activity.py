@@ -154,7 +154,7 @@ def _units() -> ColumnElement[int]:
 
 
 def local_index(period: Period, step: int) -> ColumnElement[int]:
-    """The period's local day (`step` DAY) or hour (HOUR) that a movement in one of its pieces is of.
+    """The period's local day (`step` DAY) or hour (HOUR) that a movement in one of its intervals is of.
 
     The database compares the instant with the bounds of days in UTC, by halves. So it needs no clock of its
     own, is exact whatever the zone does, and on SQLite, where instants are text, is several times as fast as
@@ -162,7 +162,7 @@ def local_index(period: Period, step: int) -> ColumnElement[int]:
     """
     # As text: building thousands of SQLAlchemy's cases takes longer than running them.
     return literal_column(
-        _by_halves([(piece.start, piece.index) for piece in period.pieces(step)]), Integer()
+        _by_halves([(interval.start, interval.index) for interval in period.intervals(step)]), Integer()
     )
 
 

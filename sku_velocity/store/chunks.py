@@ -13,7 +13,7 @@ from sqlalchemy import Row, Select, bindparam, delete, func, insert, select, upd
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import StoreConfigurationError
-from sku_velocity.model.chunk import BatchResult, Chunk, ChunkState, PageResult, sum_extra_fields
+from sku_velocity.model.chunk import Chunk, ChunkProgress, ChunkState, PageResult, sum_extra_fields
 from sku_velocity.model.run import MasterVersion, RunState, SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.store.database import lock
@@ -28,7 +28,7 @@ from sku_velocity.store.tables import (
 )
 from sku_velocity.text import is_unicode
 
-KEPT = ("state", "next_offset", "head", "tail", "broken_seams", "error")
+KEPT = ("state", "next_offset", "first_fingerprint", "last_fingerprint", "broken_seams", "error")
 DRIFT = ("extra_fields", "unknown_skus")
 SUMS = (
     "attempts",
@@ -54,7 +54,7 @@ _WRITE_CHUNK = (
     update(chunks)
     .where(chunks.c.run_key == bindparam("run"), chunks.c.chunk_index == bindparam("index"))
     .values(
-        {name: bindparam(name) for name in (*KEPT, *SUMS, *DRIFT, "size", "cursor_")}
+        {name: bindparam(name) for name in (*KEPT, *SUMS, *DRIFT, "size", "cursor_token")}
         # Its type is told, for coalesce would take it for a plain DateTime.
         | {"landed_at": func.coalesce(chunks.c.landed_at, bindparam("now", type_=UtcDateTime()))}
     )
@@ -131,7 +131,7 @@ async def close_run(
     )
 
 
-async def read_batches(connection: AsyncConnection, flow_run_id: str) -> list[BatchResult]:
+async def read_chunks(connection: AsyncConnection, flow_run_id: str) -> list[ChunkProgress]:
     """All chunks of a run, by index."""
     rows = await connection.execute(
         select(chunks)
@@ -139,21 +139,21 @@ async def read_batches(connection: AsyncConnection, flow_run_id: str) -> list[Ba
         .where(sync_runs.c.flow_run_id == flow_run_id)
         .order_by(chunks.c.chunk_index)
     )
-    return [_to_batch(row) for row in rows]
+    return [_to_chunk_progress(row) for row in rows]
 
 
-async def read_batch(connection: AsyncConnection, flow_run_id: str, index: int) -> BatchResult:
+async def read_chunk_progress(connection: AsyncConnection, flow_run_id: str, index: int) -> ChunkProgress:
     """A chunk's row. Raises StoreConfigurationError where the store knows no such chunk."""
-    return _to_batch(await _find_chunk(connection, _CHUNK, flow_run_id, index))
+    return _to_chunk_progress(await _find_chunk(connection, _CHUNK, flow_run_id, index))
 
 
-async def lock_batch(connection: AsyncConnection, flow_run_id: str, index: int) -> tuple[int, BatchResult]:
+async def lock_chunk(connection: AsyncConnection, flow_run_id: str, index: int) -> tuple[int, ChunkProgress]:
     """The run's key and the chunk's row, which nobody else changes until the transaction ends.
 
     Raises StoreConfigurationError where the store knows no such chunk.
     """
     row = await _find_chunk(connection, _CHUNK_LOCKED, flow_run_id, index)
-    return row.run_key, _to_batch(row)
+    return row.run_key, _to_chunk_progress(row)
 
 
 async def _find_chunk(
@@ -165,14 +165,14 @@ async def _find_chunk(
     return row
 
 
-async def write_batch(connection: AsyncConnection, key: int, batch: BatchResult) -> None:
+async def write_chunk(connection: AsyncConnection, key: int, progress: ChunkProgress) -> None:
     """Enter what became of a chunk."""
-    values = {name: getattr(batch, name) for name in KEPT + SUMS}
-    values["size"] = batch.chunk.size  # it shrinks where the last page of a cursor comes early
-    values["cursor_"] = batch.cursor
-    values |= {name: json.dumps(dict(getattr(batch, name))) for name in DRIFT}
-    landed_at = datetime.now(UTC) if batch.state is ChunkState.LANDED else None
-    place = {"run": key, "index": batch.chunk.index, "now": landed_at}
+    values = {name: getattr(progress, name) for name in KEPT + SUMS}
+    values["size"] = progress.chunk.size  # it shrinks where the last page of a cursor comes early
+    values["cursor_token"] = progress.cursor
+    values |= {name: json.dumps(dict(getattr(progress, name))) for name in DRIFT}
+    landed_at = datetime.now(UTC) if progress.state is ChunkState.LANDED else None
+    place = {"run": key, "index": progress.chunk.index, "now": landed_at}
     await connection.execute(_WRITE_CHUNK, values | place)
 
 
@@ -182,44 +182,44 @@ async def count_unlanded(connection: AsyncConnection, key: int) -> int:
     return (await connection.execute(unlanded)).scalar_one()
 
 
-def is_next(batch: BatchResult, result: PageResult) -> bool:
+def is_next(progress: ChunkProgress, result: PageResult) -> bool:
     """Whether a page is the one that its chunk waits for, and lies in it; a cursor's page may be longer."""
-    lies_in_it = result.is_last is not None or result.page.end <= batch.chunk.end
-    return result.page.offset == batch.next_offset and lies_in_it
+    lies_in_it = result.is_last is not None or result.page.end <= progress.chunk.end
+    return result.page.offset == progress.next_offset and lies_in_it
 
 
-def after_page(batch: BatchResult, result: PageResult) -> BatchResult:
+def after_page(progress: ChunkProgress, result: PageResult) -> ChunkProgress:
     """A chunk whose next page has come: its counts grow, and it has landed when that page was its last."""
-    landed = result.is_last or result.page.end >= batch.chunk.end
+    landed = result.is_last or result.page.end >= progress.chunk.end
     counts = {
         **vars(result),
         "loaded": result.loaded,
         "rejected": len(result.dead_letters),
         "attempts": int(landed),
     }
-    is_first = batch.next_offset == batch.chunk.offset
-    joins = is_first or not result.page.before or result.head == batch.tail
+    is_first = progress.next_offset == progress.chunk.offset
+    joins = is_first or not result.page.before or result.first_fingerprint == progress.last_fingerprint
     return replace(
-        batch,
-        chunk=_as_read(batch.chunk, result) if landed else batch.chunk,
+        progress,
+        chunk=_as_read(progress.chunk, result) if landed else progress.chunk,
         state=ChunkState.LANDED if landed else ChunkState.PLANNED,
         next_offset=result.page.end,
-        head=result.head if is_first else batch.head,
-        tail=result.tail,
-        broken_seams=batch.broken_seams + (not joins),
+        first_fingerprint=result.first_fingerprint if is_first else progress.first_fingerprint,
+        last_fingerprint=result.last_fingerprint,
+        broken_seams=progress.broken_seams + (not joins),
         cursor=result.next_cursor,
-        extra_fields=sum_extra_fields((batch.extra_fields, result.extra_fields)),
+        extra_fields=sum_extra_fields((progress.extra_fields, result.extra_fields)),
         error=None,
-        unknown_skus=dict(Counter(batch.unknown_skus) + Counter(result.unknown_skus)),
-        **{name: getattr(batch, name) + counts[name] for name in SUMS},
+        unknown_skus=dict(Counter(progress.unknown_skus) + Counter(result.unknown_skus)),
+        **{name: getattr(progress, name) + counts[name] for name in SUMS},
     )
 
 
-def chunk_after(batch: BatchResult, result: PageResult, size: int) -> Chunk | None:
+def chunk_after(progress: ChunkProgress, result: PageResult, size: int) -> Chunk | None:
     """The chunk of `size` records after a landed one, where pages come by cursor and there are more."""
-    if result.is_last is not False or batch.state is not ChunkState.LANDED:
+    if result.is_last is not False or progress.state is not ChunkState.LANDED:
         return None
-    return batch.chunk.followed_by(size)
+    return progress.chunk.followed_by(size)
 
 
 def _as_read(chunk: Chunk, result: PageResult) -> Chunk:
@@ -227,11 +227,11 @@ def _as_read(chunk: Chunk, result: PageResult) -> Chunk:
     return chunk if result.is_last is None else replace(chunk, size=result.page.end - chunk.offset)
 
 
-def after_failure(batch: BatchResult, error: str) -> BatchResult:
+def after_failure(progress: ChunkProgress, error: str) -> ChunkProgress:
     """A chunk that failed, unless it has landed: what has landed stays so."""
-    if batch.state is ChunkState.LANDED:
-        return batch
-    return replace(batch, state=ChunkState.FAILED, attempts=batch.attempts + 1, error=error)
+    if progress.state is ChunkState.LANDED:
+        return progress
+    return replace(progress, state=ChunkState.FAILED, attempts=progress.attempts + 1, error=error)
 
 
 def _run_values(run: SyncRun) -> dict[str, Any]:
@@ -252,13 +252,13 @@ def _chunk_values(key: int, chunk: Chunk, cursor: str | None = None) -> dict[str
     return {
         "run_key": key,
         "chunk_index": chunk.index,
-        "offset_": chunk.offset,
+        "start_offset": chunk.offset,
         "size": chunk.size,
         "page_size": chunk.page_size,
         "overlap": chunk.overlap,
         "next_offset": chunk.offset,
         "state": ChunkState.PLANNED,
-        "cursor_": cursor,
+        "cursor_token": cursor,
     }
 
 
@@ -277,10 +277,10 @@ def to_run(row: Row[Any]) -> RunRow:
     return RunRow(row.run_key, run)
 
 
-def _to_batch(row: Row[Any]) -> BatchResult:
-    return BatchResult(
-        chunk=Chunk(row.chunk_index, row.offset_, row.size, row.page_size, row.overlap),
-        cursor=row.cursor_,
+def _to_chunk_progress(row: Row[Any]) -> ChunkProgress:
+    return ChunkProgress(
+        chunk=Chunk(row.chunk_index, row.start_offset, row.size, row.page_size, row.overlap),
+        cursor=row.cursor_token,
         **{name: json.loads(getattr(row, name)) for name in DRIFT},
         **{name: getattr(row, name) for name in KEPT[1:] + SUMS},
         state=ChunkState(row.state),

@@ -125,7 +125,7 @@ def _sqlite_engine(file: Path) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     event.listen(engine.sync_engine, "invalidate", _end_sqlite)
-    event.listen(engine.sync_engine, "handle_error", _let_go_after_error)
+    event.listen(engine.sync_engine, "handle_error", _release_after_error)
     return engine
 
 
@@ -147,7 +147,7 @@ def unless_busy() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # above it, which kind of busy
             raise
-        _let_go(error)
+        _release(error)
 
 
 def _set_up_sqlite(connection: DBAPIConnection, record: Any) -> None:
@@ -168,11 +168,11 @@ def _end_sqlite(connection: DBAPIConnection, record: Any, error: BaseException |
     connection.rollback()
 
 
-def _let_go_after_error(context: ExceptionContext) -> None:
-    _let_go(context.original_exception)
+def _release_after_error(context: ExceptionContext) -> None:
+    _release(context.original_exception)
 
 
-def _let_go(error: BaseException) -> None:
+def _release(error: BaseException) -> None:
     """Let go of the cursor that an error's traceback holds.
 
     Otherwise Python's collector finds it some time, in the event loop's thread, and to let go of it takes the

@@ -112,7 +112,7 @@ def letter_values(key: int, letters: Iterable[DeadLetter], stage: str = "validat
             "run_key": key,
             "stage": stage,
             "position": letter.position,
-            "raw": letter.raw,
+            "record_json": letter.record_json,
             "reasons": json.dumps([[reason.field, reason.message] for reason in letter.reasons]),
             "created_at": now,
         }
@@ -123,4 +123,4 @@ def letter_values(key: int, letters: Iterable[DeadLetter], stage: str = "validat
 def to_letter(row: Row[Any]) -> DeadLetter:
     """A row as a dead letter."""
     reasons = tuple(Reason(field, message) for field, message in json.loads(row.reasons))
-    return DeadLetter(row.position, row.raw, reasons)
+    return DeadLetter(row.position, row.record_json, reasons)

@@ -10,7 +10,7 @@ from datetime import date, datetime
 from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.model.dead_letter import LetterState
+from sku_velocity.model.dead_letter import DeadLetterState
 from sku_velocity.model.run import MasterVersion, RunState
 from sku_velocity.store.database import Database, lock
 from sku_velocity.store.tables import (
@@ -53,7 +53,7 @@ class RefreshKey:
 
 
 @dataclass(frozen=True)
-class Swept:
+class DeletedBatch:
     """The rows that one step has deleted, by table, and whether it was the last one."""
 
     is_last: bool
@@ -64,8 +64,8 @@ class Pruning:
     """What may be forgotten, and the steps that delete it: each method is one transaction.
 
     A run goes where it shows nowhere and no run that may still be read or shown is mapped by it; the newest
-    refresh of a warehouse never goes. A run is first taken out of everybody's sight (`condemn`): what breaks
-    off then is found and gone on with the next time. Raises what `Store` raises.
+    refresh of a warehouse never goes. A run is first taken out of everybody's sight (`mark_for_deletion`):
+    what breaks off then is found and gone on with the next time. Raises what `Store` raises.
     """
 
     def __init__(self, database: Database) -> None:
@@ -74,7 +74,7 @@ class Pruning:
     async def find_runs(self, cutoffs: Cutoffs) -> list[int]:
         """The keys of the runs that may go, the oldest first."""
         async with self._database.reading() as connection:
-            doomed = await _doomed(connection, cutoffs)
+            doomed = await _prunable(connection, cutoffs)
             return list(
                 (
                     await connection.execute(select(runs.run_key).where(doomed).order_by(runs.run_key))
@@ -91,7 +91,7 @@ class Pruning:
         """How many rows may go, by table."""
         counts: Counter[str] = Counter()
         async with self._database.snapshot() as connection:
-            doomed = await _doomed(connection, cutoffs)
+            doomed = await _prunable(connection, cutoffs)
             keys = select(runs.run_key).where(doomed)
             counted = {table: table.c.run_key.in_(keys) for table in OF_A_RUN} | {sync_runs: doomed}
             counted[dead_letters] = or_(counted[dead_letters], _is_closed(cutoffs))
@@ -103,7 +103,7 @@ class Pruning:
                 counts[table.name] = rows.scalar_one()
         return +counts
 
-    async def condemn(self, key: int, cutoffs: Cutoffs) -> bool:
+    async def mark_for_deletion(self, key: int, cutoffs: Cutoffs) -> bool:
         """Take a run out of sight; False where it may not go after all: somebody has gone on with it."""
         async with self._database.writing() as connection:
             found = await connection.execute(select(sync_runs).where(runs.run_key == key))
@@ -111,7 +111,7 @@ class Pruning:
             if row is None or row.flow_run_id.startswith(GONE):
                 return row is not None
             await lock(connection, "publish", row.source, row.warehouse_id)
-            doomed = await _doomed(connection, cutoffs)
+            doomed = await _prunable(connection, cutoffs)
             hidden = await connection.execute(
                 update(sync_runs)
                 .where(runs.run_key == key, doomed)
@@ -119,24 +119,26 @@ class Pruning:
             )
             return hidden.rowcount == 1
 
-    async def sweep_run(self, key: int, most: int) -> Swept:
+    async def delete_run_batch(self, key: int, most: int) -> DeletedBatch:
         """Delete up to `most` rows of a condemned run; with the last of them the run itself."""
         async with self._database.writing() as connection:
             # A page or a push that was under way as the run was condemned has ended once this is ours.
             await connection.execute(select(runs.run_key).where(runs.run_key == key).with_for_update())
-            swept = await _sweep(connection, {table: table.c.run_key == key for table in OF_A_RUN}, most)
+            swept = await _delete_batch(
+                connection, {table: table.c.run_key == key for table in OF_A_RUN}, most
+            )
             if swept.is_last:
                 swept.rows["sync_runs"] += (
                     await connection.execute(delete(sync_runs).where(runs.run_key == key))
                 ).rowcount
         return swept
 
-    async def sweep_letters(self, cutoffs: Cutoffs, most: int) -> Swept:
+    async def delete_letter_batch(self, cutoffs: Cutoffs, most: int) -> DeletedBatch:
         """Delete up to `most` dead letters of published runs that were replayed or discarded long ago."""
         async with self._database.writing() as connection:
-            return await _sweep(connection, {dead_letters: _is_closed(cutoffs)}, most)
+            return await _delete_batch(connection, {dead_letters: _is_closed(cutoffs)}, most)
 
-    async def sweep_refresh(self, refresh: RefreshKey, most: int) -> Swept:
+    async def delete_refresh_batch(self, refresh: RefreshKey, most: int) -> DeletedBatch:
         """Delete up to `most` rows of an old refresh; with the last of them the refresh itself."""
         async with self._database.writing() as connection:
             await lock(connection, "velocity", refresh.source, refresh.warehouse)
@@ -148,7 +150,7 @@ class Pruning:
                 )
                 for table in (velocity_figures, velocity_refreshes)
             }
-            return await _sweep(connection, of_refresh, most)
+            return await _delete_batch(connection, of_refresh, most)
 
     async def free_bytes(self) -> int | None:
         """What VACUUM would give back of a SQLite file; None where the database sees to it itself."""
@@ -159,9 +161,9 @@ class Pruning:
             return int(pages) * int((await connection.execute(text("PRAGMA page_size"))).scalar_one())
 
 
-async def _doomed(connection: AsyncConnection, cutoffs: Cutoffs) -> ColumnElement[bool]:
+async def _prunable(connection: AsyncConnection, cutoffs: Cutoffs) -> ColumnElement[bool]:
     """Whether a run may go."""
-    shows = exists().where(ranges.run_key == runs.run_key)
+    is_published = exists().where(ranges.run_key == runs.run_key)
     superseded_at = func.coalesce(runs.superseded_at, runs.finished_at, runs.created_at)
     has_landed = exists().where(chunks.c.run_key == runs.run_key, chunks.c.landed_at >= cutoffs.unpublished)
     may_go = or_(
@@ -174,7 +176,7 @@ async def _doomed(connection: AsyncConnection, cutoffs: Cutoffs) -> ColumnElemen
             ~has_landed,
         ),
     )
-    return and_(may_go, ~shows, runs.flow_run_id.not_in(await _versions_in_use(connection)))
+    return and_(may_go, ~is_published, runs.flow_run_id.not_in(await _versions_in_use(connection)))
 
 
 async def _versions_in_use(connection: AsyncConnection) -> Collection[str]:
@@ -199,11 +201,15 @@ def _is_closed(cutoffs: Cutoffs) -> ColumnElement[bool]:
     """Whether a dead letter may go though its run stays. Those of a run that may be read again never do."""
     letters, shown = dead_letters.c, select(runs.run_key).where(runs.state == RunState.PUBLISHED)
     return and_(
-        letters.state != LetterState.OPEN, letters.changed_at < cutoffs.letters, letters.run_key.in_(shown)
+        letters.state != DeadLetterState.OPEN,
+        letters.changed_at < cutoffs.letters,
+        letters.run_key.in_(shown),
     )
 
 
-async def _sweep(connection: AsyncConnection, doomed: dict[Table, ColumnElement[bool]], most: int) -> Swept:
+async def _delete_batch(
+    connection: AsyncConnection, doomed: dict[Table, ColumnElement[bool]], most: int
+) -> DeletedBatch:
     """Delete up to `most` of these rows, a table after the other."""
     rows: Counter[str] = Counter()
     for table, condition in doomed.items():
@@ -212,5 +218,5 @@ async def _sweep(connection: AsyncConnection, doomed: dict[Table, ColumnElement[
         deleted = await connection.execute(delete(table).where(condition, tuple_(*key).in_(some)))
         rows[table.name] += deleted.rowcount
         if rows.total() >= most:
-            return Swept(False, rows)
-    return Swept(True, rows)
+            return DeletedBatch(False, rows)
+    return DeletedBatch(True, rows)

@@ -10,9 +10,9 @@ from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import IncompleteWindowError
-from sku_velocity.model.dead_letter import LetterState
+from sku_velocity.model.dead_letter import DeadLetterState
 from sku_velocity.model.run import RunState, SyncRun
-from sku_velocity.model.window import Piece, Window
+from sku_velocity.model.window import PublishedSegment, Window
 from sku_velocity.store.chunks import RunRow, count_unlanded, get_run
 from sku_velocity.store.database import lock
 from sku_velocity.store.tables import dead_letters, movements, published_ranges, sync_runs
@@ -21,7 +21,7 @@ Ranges = list[tuple[int, Window]]  # each a run's key and a stretch of time wher
 
 
 def cut_out(whole: Window, hole: Window) -> list[Window]:
-    """What is left of `whole` outside `hole`: itself, one or two pieces, or nothing."""
+    """What is left of `whole` outside `hole`: itself, one or two segments, or nothing."""
     left = (whole.start, min(whole.end, hole.start))
     right = (max(whole.start, hole.end), whole.end)
     return [Window(start, end) for start, end in dict.fromkeys((left, right)) if start < end]
@@ -39,7 +39,7 @@ async def show(connection: AsyncConnection, flow_run_id: str) -> int | None:
         return None
     await _refuse_unfit(connection, key, run)
     overlapped = await _take_overlapped(connection, run)
-    kept = [(other, piece) for other, window in overlapped for piece in cut_out(window, run.window)]
+    kept = [(other, segment) for other, window in overlapped for segment in cut_out(window, run.window)]
     rows = [_range_values(run, owner, window) for owner, window in [*kept, (key, run.window)]]
     await connection.execute(insert(published_ranges), rows)
     await _retire(connection, {other for other, _ in overlapped} - {key})
@@ -92,10 +92,10 @@ def _range_values(run: SyncRun, key: int, window: Window) -> dict[str, Any]:
 
 async def _retire(connection: AsyncConnection, keys: set[int]) -> None:
     """Mark those of these runs that show nowhere any more as superseded."""
-    showing = select(published_ranges.c.run_key)
+    visible = select(published_ranges.c.run_key)
     await connection.execute(
         update(sync_runs)
-        .where(sync_runs.c.run_key.in_(keys), sync_runs.c.run_key.not_in(showing))
+        .where(sync_runs.c.run_key.in_(keys), sync_runs.c.run_key.not_in(visible))
         .values(state=RunState.SUPERSEDED, superseded_at=datetime.now(UTC))
     )
 
@@ -103,11 +103,13 @@ async def _retire(connection: AsyncConnection, keys: set[int]) -> None:
 COLUMNS = ("sku_id", "units_moved", "timestamp_utc", "movement_id", "position")
 
 
-async def pieces_of(connection: AsyncConnection, source: str, warehouse: str, window: Window) -> list[Piece]:
+async def published_segments(
+    connection: AsyncConnection, source: str, warehouse: str, window: Window
+) -> list[PublishedSegment]:
     """Which runs show in a window, by time; there may be none, and they may leave gaps."""
     ranges = published_ranges.c
     replayed = select(func.count()).where(
-        dead_letters.c.run_key == ranges.run_key, dead_letters.c.state == LetterState.REPLAYED
+        dead_letters.c.run_key == ranges.run_key, dead_letters.c.state == DeadLetterState.REPLAYED
     )
     rows = await connection.execute(
         select(published_ranges, sync_runs.c.flow_run_id, replayed.scalar_subquery().label("replayed"))
@@ -121,7 +123,7 @@ async def pieces_of(connection: AsyncConnection, source: str, warehouse: str, wi
         .order_by(ranges.range_start)
     )
     return [
-        Piece(
+        PublishedSegment(
             row.run_key,
             row.flow_run_id,
             Window(max(row.range_start, window.start), min(row.range_end, window.end)),
@@ -131,14 +133,16 @@ async def pieces_of(connection: AsyncConnection, source: str, warehouse: str, wi
     ]
 
 
-async def stream(connection: AsyncConnection, piece: Piece, size: int) -> AsyncIterator[Sequence[Row[Any]]]:
-    """A piece's movements as `COLUMNS`, in the order of their positions, at most `size` at a time."""
+async def stream(
+    connection: AsyncConnection, segment: PublishedSegment, size: int
+) -> AsyncIterator[Sequence[Row[Any]]]:
+    """A segment's movements as `COLUMNS`, in the order of their positions, at most `size` at a time."""
     found = (
         select(*(movements.c[name] for name in COLUMNS))
         .where(
-            movements.c.run_key == piece.run_key,
-            movements.c.timestamp_utc >= piece.window.start,
-            movements.c.timestamp_utc < piece.window.end,
+            movements.c.run_key == segment.run_key,
+            movements.c.timestamp_utc >= segment.window.start,
+            movements.c.timestamp_utc < segment.window.end,
         )
         .order_by(movements.c.position)
         .execution_options(yield_per=size)

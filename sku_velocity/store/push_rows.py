@@ -24,7 +24,7 @@ from sku_velocity.store.tables import chunks, dead_letters, movements, published
 STAGE = "push"  # of the dead letters that an engine's rejections are
 
 
-async def get_shown_run(connection: AsyncConnection, flow_run_id: str) -> int:
+async def get_published_run(connection: AsyncConnection, flow_run_id: str) -> int:
     """The key of a run that shows, or did until a later one came."""
     row = await get_run(connection, flow_run_id)
     if row.run.state not in (RunState.PUBLISHED, RunState.SUPERSEDED):
@@ -37,7 +37,7 @@ async def find_push(
 ) -> Row[Any] | None:
     """A chunk's row with its run and its place in the window, which nobody else changes meanwhile."""
     rows = await connection.execute(
-        select(pushes, sync_runs.c.flow_run_id, sync_runs.c.source, chunks.c.offset_, chunks.c.size)
+        select(pushes, sync_runs.c.flow_run_id, sync_runs.c.source, chunks.c.start_offset, chunks.c.size)
         .join(sync_runs, sync_runs.c.run_key == pushes.c.run_key)
         .join(
             chunks,
@@ -63,7 +63,7 @@ async def get_push(connection: AsyncConnection, flow_run_id: str, index: int, en
 
 async def enter_push(connection: AsyncConnection, key: int, index: int, engine: str) -> None:
     """Enter a chunk that is set about for the first time: its push begins where the chunk does."""
-    start = select(chunks.c.offset_).where(chunks.c.run_key == key, chunks.c.chunk_index == index)
+    start = select(chunks.c.start_offset).where(chunks.c.run_key == key, chunks.c.chunk_index == index)
     await connection.execute(
         insert(pushes).values(
             run_key=key,
@@ -92,7 +92,7 @@ def reopening(positions: Sequence[int]) -> dict[str, Any]:
     return {"state": PushState.BEGUN, "next_position": positions[0], "replayed": json.dumps(positions)}
 
 
-async def read_showing(connection: AsyncConnection, key: int) -> list[Window]:
+async def read_visible_ranges(connection: AsyncConnection, key: int) -> list[Window]:
     """The stretches of time in which a run shows, as it is now."""
     rows = await connection.execute(
         select(published_ranges)
@@ -192,7 +192,12 @@ async def keep_rejects(
             dead_letters.c.position == bindparam("place"),
         )
         values = [
-            {"place": row["position"], "raw": row["raw"], "reasons": row["reasons"], "state": "open"}
+            {
+                "place": row["position"],
+                "record_json": row["record_json"],
+                "reasons": row["reasons"],
+                "state": "open",
+            }
             for row in letter_values(key, again, STAGE)
         ]
         await connection.execute(reopened, values)

@@ -45,12 +45,12 @@ class PushLedger:
                 )
                 .order_by(chunks.c.chunk_index)
             )
-            return [Chunk(r.chunk_index, r.offset_, r.size, r.page_size, r.overlap) for r in rows]
+            return [Chunk(r.chunk_index, r.start_offset, r.size, r.page_size, r.overlap) for r in rows]
 
     async def begin(self, flow_run_id: str, index: int, engine: str) -> None:
         """Count an attempt at a chunk. Raises IncompleteWindowError where its run was never published."""
         async with self._database.writing() as connection:
-            key = await pushing.get_shown_run(connection, flow_run_id)
+            key = await pushing.get_published_run(connection, flow_run_id)
             await lock(connection, "push", flow_run_id, str(index), engine)
             row = await pushing.find_push(connection, flow_run_id, index, engine)
             if row is None:
@@ -68,10 +68,13 @@ class PushLedger:
         async with self._database.writing() as connection:
             row = await pushing.get_push(connection, flow_run_id, index, engine)
             if row.until_position is not None:
-                ranges = pushing.parse_ranges(row.showing)
+                ranges = pushing.parse_ranges(row.visible_ranges)
                 rows = await pushing.read_rows(connection, row, row.until_position, ranges)
                 return pushing.open_batch(row, rows, is_new=False)
-            ranges, end = await pushing.read_showing(connection, row.run_key), row.offset_ + row.size
+            ranges, end = (
+                await pushing.read_visible_ranges(connection, row.run_key),
+                row.start_offset + row.size,
+            )
             rows = await pushing.read_rows(connection, row, end, ranges, size)
             if not rows:
                 await pushing.write_push(connection, row, state=PushState.PUSHED, next_position=end)
@@ -81,7 +84,7 @@ class PushLedger:
                 connection,
                 row,
                 until_position=rows[-1][0] + 1,
-                showing=pushing.write_ranges(ranges),
+                visible_ranges=pushing.write_ranges(ranges),
                 idempotency_key=opened.batch.key,
             )
             return opened
@@ -110,7 +113,7 @@ class PushLedger:
                 next_position=opened.rows[-1][0] + 1,
                 batches=row.batches + 1,
                 until_position=None,
-                showing=None,
+                visible_ranges=None,
                 accepted=row.accepted + len(opened.rows) - len(letters),
                 rejected=row.rejected + len(letters),
                 requests=row.requests + requests,
@@ -121,7 +124,7 @@ class PushLedger:
         async with self._database.writing() as connection:
             row = await pushing.get_push(connection, flow_run_id, index, engine)
             if pushing.waits_for(row, opened):
-                await pushing.write_push(connection, row, until_position=None, showing=None)
+                await pushing.write_push(connection, row, until_position=None, visible_ranges=None)
 
     async def fail(self, flow_run_id: str, index: int, engine: str, error: str) -> None:
         """Enter that a chunk's push failed, and why, unless all of it has been answered."""

@@ -10,7 +10,13 @@ from typing import Any
 from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.model.dead_letter import VALIDATION, Fate, LetterState, Rejudged, Selection
+from sku_velocity.model.dead_letter import (
+    VALIDATION,
+    DeadLetterFilter,
+    DeadLetterState,
+    ReplayOutcome,
+    RevalidatedRecord,
+)
 from sku_velocity.model.movement import DeadLetter, MovementRow
 from sku_velocity.model.push import PushState
 from sku_velocity.model.run import RunState, SyncRun
@@ -18,25 +24,25 @@ from sku_velocity.store import dead_letter_rows as letters
 from sku_velocity.store import pages
 from sku_velocity.store.chunks import to_run
 from sku_velocity.store.publishing import take_turn
-from sku_velocity.store.push_rows import read_showing, reopening, write_push
+from sku_velocity.store.push_rows import read_visible_ranges, reopening, write_push
 from sku_velocity.store.tables import chunks, dead_letters, movements, pushes, sync_runs
 
 # A superseded run has been read again by the one that shows; one that is still read may yet change.
 REPLAYABLE = (RunState.PUBLISHED, RunState.INCOMPLETE)
 
 NOTES = {
-    Fate.LOADED: "valid by the spec as it is now: in the window",
-    Fate.TRIMMED: "valid by the spec as it is now, but outside the window: trimmed",
-    Fate.FILTERED: "no movement by the spec as it is now: filtered",
+    ReplayOutcome.LOADED: "valid by the spec as it is now: in the window",
+    ReplayOutcome.TRIMMED: "valid by the spec as it is now, but outside the window: trimmed",
+    ReplayOutcome.FILTERED: "no movement by the spec as it is now: filtered",
 }
 
 
-async def find_runs(connection: AsyncConnection, wanted: Selection) -> list[SyncRun]:
+async def find_runs(connection: AsyncConnection, wanted: DeadLetterFilter) -> list[SyncRun]:
     """The runs with letters of the selection that may take their places, by window."""
     found = (
         select(sync_runs)
         .join(dead_letters)
-        .where(letters.is_meant(wanted), sync_runs.c.state.in_(REPLAYABLE))
+        .where(letters.matches(wanted), sync_runs.c.state.in_(REPLAYABLE))
         .order_by(sync_runs.c.warehouse_id, sync_runs.c.window_start, sync_runs.c.run_key)
         .distinct()
     )
@@ -44,21 +50,21 @@ async def find_runs(connection: AsyncConnection, wanted: Selection) -> list[Sync
 
 
 async def read_next(
-    connection: AsyncConnection, wanted: Selection, after: int, limit: int
+    connection: AsyncConnection, wanted: DeadLetterFilter, after: int, limit: int
 ) -> list[DeadLetter]:
     """The next letters of one run's selection, those at positions after this one."""
     found = (
         select(dead_letters)
         .join(sync_runs)
-        .where(letters.is_meant(wanted), dead_letters.c.position > after)
+        .where(letters.matches(wanted), dead_letters.c.position > after)
         .order_by(dead_letters.c.position)
         .limit(limit)
     )
     return [pages.to_letter(row) for row in await connection.execute(found)]
 
 
-async def place(
-    connection: AsyncConnection, flow_run_id: str, judged: Sequence[Rejudged], by: str
+async def apply_replay(
+    connection: AsyncConnection, flow_run_id: str, judged: Sequence[RevalidatedRecord], by: str
 ) -> Counter[str]:
     """Give a run's letters their places, those of them that are still open; gives how many came to what.
 
@@ -77,21 +83,23 @@ async def place(
     await _move(connection, run.key, chunk_of, fit, by)
     rows = [each.row for each in fit if each.row]
     late = await _mark_unsent(connection, pushed, chunk_of, rows)
-    showing = await read_showing(connection, run.key)
+    visible = await read_visible_ranges(connection, run.key)
     return Counter(each.fate.value for each in fit) + Counter(
         repeated=len(repeated),
         waiting=len(waiting),
         unsent=late,
-        shown=sum(any(row[5] in window for window in showing) for row in rows),
+        published=sum(any(row[5] in window for window in visible) for row in rows),
     )
 
 
-async def _lock_chunks(connection: AsyncConnection, key: int, judged: Sequence[Rejudged]) -> dict[int, int]:
+async def _lock_chunks(
+    connection: AsyncConnection, key: int, judged: Sequence[RevalidatedRecord]
+) -> dict[int, int]:
     """The index of the chunk of each position; nobody else changes those chunks, or begins to push them."""
     starts = await connection.execute(
-        select(chunks.c.offset_, chunks.c.chunk_index)
+        select(chunks.c.start_offset, chunks.c.chunk_index)
         .where(chunks.c.run_key == key)
-        .order_by(chunks.c.offset_)
+        .order_by(chunks.c.start_offset)
     )
     offsets, indexes = zip(*starts, strict=True)
     chunk_of = {each.position: indexes[bisect_right(offsets, each.position) - 1] for each in judged}
@@ -104,15 +112,17 @@ async def _lock_chunks(connection: AsyncConnection, key: int, judged: Sequence[R
     return chunk_of
 
 
-async def _still_open(connection: AsyncConnection, key: int, judged: Sequence[Rejudged]) -> list[Rejudged]:
+async def _still_open(
+    connection: AsyncConnection, key: int, judged: Sequence[RevalidatedRecord]
+) -> list[RevalidatedRecord]:
     """Those that found a fate and are still open, which nobody else closes until the transaction ends."""
-    fated = [each for each in judged if each.fate is not Fate.REJECTED]
+    fated = [each for each in judged if each.fate is not ReplayOutcome.REJECTED]
     found = await connection.execute(
         select(dead_letters.c.position)
         .where(
             dead_letters.c.run_key == key,
             dead_letters.c.stage == VALIDATION,
-            dead_letters.c.state == LetterState.OPEN,
+            dead_letters.c.state == DeadLetterState.OPEN,
             dead_letters.c.position.in_([each.position for each in fated]),
         )
         .order_by(dead_letters.c.position)
@@ -127,7 +137,7 @@ async def _read_pushes(connection: AsyncConnection, key: int, indexes: set[int])
     return (await connection.execute(found)).all()
 
 
-async def _repeated(connection: AsyncConnection, key: int, left: Sequence[Rejudged]) -> set[int]:
+async def _repeated(connection: AsyncConnection, key: int, left: Sequence[RevalidatedRecord]) -> set[int]:
     """The positions whose record id the run holds already, or an earlier one of these letters bears."""
     ids = {each.position: each.row[1] for each in left if each.row and each.row[1] is not None}
     found = await connection.execute(
@@ -145,7 +155,7 @@ async def _repeated(connection: AsyncConnection, key: int, left: Sequence[Rejudg
 
 
 async def _move(
-    connection: AsyncConnection, key: int, chunk_of: dict[int, int], fit: Sequence[Rejudged], by: str
+    connection: AsyncConnection, key: int, chunk_of: dict[int, int], fit: Sequence[RevalidatedRecord], by: str
 ) -> None:
     """Enter rows, and have letters and counts of the ledger follow: what was fetched stays accounted for."""
     if rows := [each.row for each in fit if each.row]:

@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.push import SkuClass
 from sku_velocity.store.database import Database, lock
-from sku_velocity.store.tables import told_classes
+from sku_velocity.store.tables import sent_classes
 
 UNANSWERED = "sent, and not answered yet"
 
-told = told_classes.c
+told = sent_classes.c
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Changes:
     classes: list[SkuClass]
 
 
-class ToldClasses:
+class SentClasses:
     """What the engines know of SKUs: each method is one transaction. Raises what `Store` raises."""
 
     def __init__(self, database: Database) -> None:
@@ -35,7 +35,7 @@ class ToldClasses:
     async def changed(self, engine: str, source: str, classes: Sequence[SkuClass]) -> Changes:
         """Those of a source's current classes that an engine was not told, or did not take."""
         async with self._database.reading() as connection:
-            rows = (await connection.execute(select(told_classes).where(_of(engine, source)))).all()
+            rows = (await connection.execute(select(sent_classes).where(_of(engine, source)))).all()
         known = {
             SkuClass(row.warehouse_id, row.sku_id, row.abc_lines, row.abc_units, row.xyz)
             for row in rows
@@ -70,12 +70,12 @@ class ToldClasses:
         classes: Sequence[SkuClass],
         reasons: Mapping[str, str],
     ) -> None:
-        key = {"engine": engine, "source": source, "revision": revision, "told_at": datetime.now(UTC)}
+        key = {"engine": engine, "source": source, "revision": revision, "sent_at": datetime.now(UTC)}
         rows = [{**vars(each), **key, "reason": reasons.get(each.id)} for each in classes]
         async with self._database.writing() as connection:
             await lock(connection, "told classes", engine, source)
             await _forget(connection, engine, source, classes)
-            await connection.execute(insert(told_classes), rows)
+            await connection.execute(insert(sent_classes), rows)
 
 
 def _id(sku: SkuClass) -> str:
@@ -88,7 +88,7 @@ async def _forget(connection: AsyncConnection, engine: str, source: str, classes
         by_warehouse.setdefault(each.warehouse_id, []).append(each.sku_id)
     for warehouse, skus in by_warehouse.items():
         place = and_(_of(engine, source), told.warehouse_id == warehouse, told.sku_id.in_(skus))
-        await connection.execute(delete(told_classes).where(place))
+        await connection.execute(delete(sent_classes).where(place))
 
 
 def _of(engine: str, source: str) -> ColumnElement[bool]:

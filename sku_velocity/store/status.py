@@ -11,9 +11,16 @@ from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select, tru
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.chunk import ChunkState
-from sku_velocity.model.dead_letter import LetterState
-from sku_velocity.model.run import Ending, MasterVersion, RunState, Verdict
-from sku_velocity.model.status import Coverage, LastRun, Mapping, OpenRun, PublishedRange, Standing
+from sku_velocity.model.dead_letter import DeadLetterState
+from sku_velocity.model.run import MasterVersion, RunState, RunStatus, Verdict
+from sku_velocity.model.status import (
+    Coverage,
+    LastRun,
+    OpenRun,
+    PublishedRange,
+    SkuMappingPolicy,
+    WarehouseStatus,
+)
 from sku_velocity.model.window import Window
 from sku_velocity.store.database import Database
 from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, sync_runs
@@ -22,9 +29,9 @@ Place = tuple[str, str]  # a source and a warehouse
 OPEN = (RunState.RUNNING, RunState.INCOMPLETE)
 
 
-async def read_standings(
+async def read_statuses(
     connection: AsyncConnection, source: str | None, warehouse: str | None
-) -> list[Standing]:
+) -> list[WarehouseStatus]:
     """Every warehouse that a run was ever planned for, by source and name, or those asked for."""
     last = await _read_last_runs(connection, source, warehouse)
     published = await _read_published(connection, _at(published_ranges, source, warehouse))
@@ -34,7 +41,7 @@ async def read_standings(
     rejects = await _count(connection, _rejected(), source, warehouse)
     began = await _read_began(connection, [ranges[-1].run_key for ranges in published.values()])
     return [
-        Standing(
+        WarehouseStatus(
             coverage=_coverage(place, published[place], open_runs[place]),
             last_run=run,
             rows=rows.get(place, 0) + cut.get(place, 0),
@@ -96,7 +103,7 @@ def _to_last_run(row: Row[Any]) -> LastRun:
     )
 
 
-def _to_mapping(text: str | None) -> Mapping:
+def _to_mapping(text: str | None) -> SkuMappingPolicy:
     if text is None:
         return None
     master = MasterVersion.model_validate_json(text)
@@ -157,7 +164,7 @@ def _to_open_run(row: Row[Any]) -> OpenRun:
         chunks=row.chunks,
         landed=row.landed,
         error=row.error,
-        broken=tuple((check["name"], check["found"]) for check in checks if check["held"] is False),
+        broken=tuple((check["name"], check["detail"]) for check in checks if check["passed"] is False),
         mapping=_to_mapping(row.master),
     )
 
@@ -195,7 +202,7 @@ def _shown_by_cut_runs() -> Select[Any]:
 def _rejected() -> Select[Any]:
     """The open rejects of the runs that show; one may bear no time, so none can be told to be cut off."""
     per_place = _per_place(func.count()).where(
-        sync_runs.c.state == RunState.PUBLISHED, dead_letters.c.state == LetterState.OPEN
+        sync_runs.c.state == RunState.PUBLISHED, dead_letters.c.state == DeadLetterState.OPEN
     )
     return per_place.join(dead_letters, _of_run(dead_letters))
 
@@ -213,19 +220,19 @@ async def _read_began(connection: AsyncConnection, keys: Sequence[int]) -> dict[
 AT_ONCE = 500  # ids in a statement: SQLite binds no more than 999 values
 
 
-class Endings:
+class RunStatuses:
     """Each method is one transaction, and raises what those of `Store` raise."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def of(self, flow_run_ids: Sequence[str]) -> dict[str, Ending]:
+    async def of(self, flow_run_ids: Sequence[str]) -> dict[str, RunStatus]:
         """How these runs stand, by id; those that never were planned are not among them."""
-        found: dict[str, Ending] = {}
+        found: dict[str, RunStatus] = {}
         async with self._database.reading() as connection:
             for first in range(0, len(flow_run_ids), AT_ONCE):
                 rows = await connection.execute(_statement(flow_run_ids[first : first + AT_ONCE]))
-                found |= {row[0]: _to_ending(*row[1:]) for row in rows}
+                found |= {row[0]: _to_run_status(*row[1:]) for row in rows}
         return found
 
 
@@ -240,5 +247,5 @@ def _statement(ids: Sequence[str]) -> Select[Any]:
     )
 
 
-def _to_ending(state: str, verdict: str | None, loaded: int, rejected: int) -> Ending:
-    return Ending(RunState(state), Verdict(verdict) if verdict else None, int(loaded), int(rejected))
+def _to_run_status(state: str, verdict: str | None, loaded: int, rejected: int) -> RunStatus:
+    return RunStatus(RunState(state), Verdict(verdict) if verdict else None, int(loaded), int(rejected))

@@ -12,14 +12,14 @@ from sqlalchemy import Row
 from sku_velocity.errors import ConfigurationError, IncompleteWindowError
 from sku_velocity.model.activity import Activity
 from sku_velocity.model.calendar import Period
-from sku_velocity.model.chunk import BatchResult, Chunk, PageResult
+from sku_velocity.model.chunk import Chunk, ChunkProgress, PageResult
 from sku_velocity.model.master import Master, Names
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.push import SkuClass
 from sku_velocity.model.run import MasterVersion, RunState, SyncRun, Verdict
-from sku_velocity.model.status import Coverage, Standing
+from sku_velocity.model.status import Coverage, WarehouseStatus
 from sku_velocity.model.velocity import EarlierClasses, Refresh
-from sku_velocity.model.window import Piece, Window
+from sku_velocity.model.window import PublishedSegment, Window
 from sku_velocity.store import activity as daily
 from sku_velocity.store import chunks as ledger
 from sku_velocity.store import dead_letter_rows as letters
@@ -28,11 +28,11 @@ from sku_velocity.store import publishing as published
 from sku_velocity.store import status as overview
 from sku_velocity.store import velocity as velocities
 from sku_velocity.store.database import Database
-from sku_velocity.store.dead_letters import LetterLedger
+from sku_velocity.store.dead_letters import DeadLetterLedger
 from sku_velocity.store.pruning import Pruning
 from sku_velocity.store.pushes import PushLedger
-from sku_velocity.store.sent_classes import ToldClasses
-from sku_velocity.store.status import Endings
+from sku_velocity.store.sent_classes import SentClasses
+from sku_velocity.store.status import RunStatuses
 
 
 class Store:
@@ -40,7 +40,7 @@ class Store:
 
     A store belongs to the event loop that opened it. Every method raises StoreUnavailableError where the
     database is away, locked or full, and StoreConfigurationError where it cannot be used as configured
-    or does not know the run. No message shows a password. `pushes` and `told_classes` hold what the slotting
+    or does not know the run. No message shows a password. `pushes` and `sent_classes` hold what the slotting
     engines have been sent, `letters` where each dead letter stands, `pruning` what may go,
     `endings` how runs have ended.
     """
@@ -48,10 +48,10 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.pushes = PushLedger(database)
-        self.told_classes = ToldClasses(database)
-        self.letters = LetterLedger(database)
+        self.sent_classes = SentClasses(database)
+        self.letters = DeadLetterLedger(database)
         self.pruning = Pruning(database)
-        self.endings = Endings(database)
+        self.endings = RunStatuses(database)
 
     def __repr__(self) -> str:
         return f"Store({self._database.where})"
@@ -82,17 +82,17 @@ class Store:
             row = await ledger.find_run(connection, flow_run_id)
         return row.run if row else None
 
-    async def batches(self, flow_run_id: str) -> list[BatchResult]:
+    async def chunks(self, flow_run_id: str) -> list[ChunkProgress]:
         """A run's ledger, by chunk index."""
         async with self._database.reading() as connection:
-            return await ledger.read_batches(connection, flow_run_id)
+            return await ledger.read_chunks(connection, flow_run_id)
 
-    async def batch(self, flow_run_id: str, index: int) -> BatchResult:
+    async def progress(self, flow_run_id: str, index: int) -> ChunkProgress:
         """A chunk's row of the ledger: `next_offset` says where to go on."""
         async with self._database.reading() as connection:
-            return await ledger.read_batch(connection, flow_run_id, index)
+            return await ledger.read_chunk_progress(connection, flow_run_id, index)
 
-    async def land_page(self, flow_run_id: str, index: int, result: PageResult) -> BatchResult:
+    async def land_page(self, flow_run_id: str, index: int, result: PageResult) -> ChunkProgress:
         """Keep a page's rows and dead letters, and advance its chunk; gives the chunk's row.
 
         A page that is not the chunk's next one changes nothing: another worker was faster, it is read for
@@ -100,21 +100,21 @@ class Store:
         by cursor and one fills its chunk, the next chunk is entered too.
         """
         async with self._database.writing() as connection:
-            key, batch = await ledger.lock_batch(connection, flow_run_id, index)
-            if not ledger.is_next(batch, result):
-                return batch
+            key, progress = await ledger.lock_chunk(connection, flow_run_id, index)
+            if not ledger.is_next(progress, result):
+                return progress
             await pages.insert_page(connection, key, result)
-            advanced = ledger.after_page(batch, result)
-            await ledger.write_batch(connection, key, advanced)
-            if following := ledger.chunk_after(advanced, result, batch.chunk.size):
+            advanced = ledger.after_page(progress, result)
+            await ledger.write_chunk(connection, key, advanced)
+            if following := ledger.chunk_after(advanced, result, progress.chunk.size):
                 await ledger.append_chunks(connection, key, [following], result.next_cursor)
         return advanced
 
     async def fail_chunk(self, flow_run_id: str, index: int, error: str) -> None:
         """Enter that a chunk failed, and why, unless it has landed."""
         async with self._database.writing() as connection:
-            key, batch = await ledger.lock_batch(connection, flow_run_id, index)
-            await ledger.write_batch(connection, key, ledger.after_failure(batch, error))
+            key, progress = await ledger.lock_chunk(connection, flow_run_id, index)
+            await ledger.write_chunk(connection, key, ledger.after_failure(progress, error))
 
     async def replan(self, flow_run_id: str, total: int | None, chunks: Sequence[Chunk]) -> SyncRun:
         """Have a window read again by a new plan.
@@ -177,16 +177,16 @@ class Store:
         async with self._database.reading() as connection:
             return await masters.version_before(connection, version)
 
-    async def pieces_of(self, source: str, warehouse: str, window: Window) -> list[Piece]:
+    async def published_segments(self, source: str, warehouse: str, window: Window) -> list[PublishedSegment]:
         """Which runs show in a window, by time."""
         async with self._database.reading() as connection:
-            return await published.pieces_of(connection, source, warehouse, window)
+            return await published.published_segments(connection, source, warehouse, window)
 
-    async def stream(self, piece: Piece, size: int) -> AsyncGenerator[Sequence[Row[Any]], None]:
-        """The movements that show in a piece of a window, as `published.COLUMNS`, `size` at a time."""
+    async def stream(self, segment: PublishedSegment, size: int) -> AsyncGenerator[Sequence[Row[Any]], None]:
+        """The movements that show in a segment of a window, as `published.COLUMNS`, `size` at a time."""
         async with self._database.reading() as connection:
-            async for batch in published.stream(connection, piece, size):
-                yield batch
+            async for progress in published.stream(connection, segment, size):
+                yield progress
 
     async def publish(self, flow_run_id: str, report: str, verdict: Verdict = Verdict.COMPLETE) -> None:
         """Make a proven window visible in one step, in place of whatever showed there.
@@ -239,10 +239,12 @@ class Store:
         async with self._database.writing() as connection:
             await velocities.replace(connection, refresh, rows)
 
-    async def standings(self, source: str | None = None, warehouse: str | None = None) -> list[Standing]:
+    async def statuses(
+        self, source: str | None = None, warehouse: str | None = None
+    ) -> list[WarehouseStatus]:
         """How each warehouse stands that a run was ever planned for, or those asked for, in order."""
         async with self._database.reading() as connection:
-            return await overview.read_standings(connection, source, warehouse)
+            return await overview.read_statuses(connection, source, warehouse)
 
     async def coverage(self, source: str, warehouse: str, span: Window) -> Coverage:
         """What of a span of time is published of a warehouse, and which runs are open in it."""

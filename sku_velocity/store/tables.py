@@ -103,7 +103,7 @@ chunks = Table(
     metadata,
     _run_key(),
     Column("chunk_index", Integer, nullable=False),
-    Column("offset_", BigInteger, nullable=False),
+    Column("start_offset", BigInteger, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("page_size", Integer, nullable=False),
     Column("overlap", Integer, nullable=False, default=0),
@@ -119,10 +119,10 @@ chunks = Table(
     Column("retried", Integer, nullable=False, default=0),
     Column("throttled", Integer, nullable=False, default=0),
     Column("seconds", Float, nullable=False, default=0.0),
-    Column("head", Text),
-    Column("tail", Text),
+    Column("first_fingerprint", Text),
+    Column("last_fingerprint", Text),
     Column("broken_seams", Integer, nullable=False, default=0),
-    Column("cursor_", ForeignText),
+    Column("cursor_token", ForeignText),
     Column("extra_fields", Text, nullable=False, default="{}"),
     Column("unknown_skus", Text, nullable=False, server_default="{}"),
     Column("error", ForeignText),
@@ -176,7 +176,7 @@ dead_letters = Table(
     _run_key(),
     Column("stage", Text, nullable=False, server_default="validation"),
     Column("position", BigInteger, nullable=False),
-    Column("raw", ForeignText, nullable=False),
+    Column("record_json", ForeignText, nullable=False),
     Column("reasons", ForeignText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     # Its state, and the last change of it: by whom, when and why.
@@ -213,7 +213,7 @@ pushes = Table(
     # The batch that was begun and is not answered yet: its last position, not in it, and where the run showed
     # as it was cut. It is sent again as it was, whatever shows by then.
     Column("until_position", BigInteger),
-    Column("showing", Text),
+    Column("visible_ranges", Text),
     Column("idempotency_key", Text),
     # Where all of the chunk had been sent: the positions of rows that came by a replay since, in order.
     Column("replayed", Text),
@@ -227,8 +227,8 @@ pushes = Table(
 )
 
 # What each slotting engine was last told of a SKU, and why it did not take it, where it did not.
-told_classes = Table(
-    "told_classes",
+sent_classes = Table(
+    "sent_classes",
     metadata,
     Column("engine", Text, nullable=False),
     Column("source", Text, nullable=False),
@@ -239,7 +239,7 @@ told_classes = Table(
     Column("xyz", Text),
     Column("reason", ForeignText),
     Column("revision", Integer, nullable=False),
-    Column("told_at", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("engine", "source", "warehouse_id", "sku_id"),
 )
 
@@ -288,9 +288,9 @@ velocity_figures = Table(
     Column("units_per_active_day", Float, nullable=False),
     Column("units_per_calendar_day", Float, nullable=False),
     Column("last_movement", UtcDateTime, nullable=False),
-    Column("days_since", Integer, nullable=False),
+    Column("days_since_last_movement", Integer, nullable=False),
     Column("trend", Float),
-    Column("variation", Float),
+    Column("coefficient_of_variation", Float),
     Column("rank_lines", Integer, nullable=False),
     Column("rank_units", Integer, nullable=False),
     Column("abc_lines", Text, nullable=False),

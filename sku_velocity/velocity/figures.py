@@ -84,10 +84,12 @@ def measure(
     - `units_N`, `lines_N` (int64): over the last N days, N = 7, 28, 91, the day `as_of` included;
     - `active_days` (int64): days with a line; `units_per_active_day`, `units_per_calendar_day` (float64,
       units/day): `units_91` by those days, and by all days published;
-    - `last_movement` (datetime, UTC); `days_since` (int64): local days from it to `as_of`, 0 on that day;
+    - `last_movement` (datetime, UTC); `days_since_last_movement` (int64): local days from it to `as_of`, 0 on
+    that day;
     - `trend` (float64): units/day of the last 7 days over those of the last 28; 1 is steady, NaN where
       nothing moved in 28 days or nothing of the last 7 days is published;
-    - `variation` (float64): coefficient of variation of the daily units, the population's standard deviation
+    - `coefficient_of_variation` (float64): coefficient of variation of the daily units, the population's
+    standard deviation
       by the mean, over the calendar days published in whole or part, days without a line counted as zeros;
       NaN where no units moved;
     - `rank_lines`, `rank_units` (int64): 1 is the most over 91 days; equals stand in the order of `sku_id`;
@@ -102,11 +104,11 @@ def measure(
         pd.to_datetime(columns.last, utc=True).as_unit("us"), index=pd.Index(columns.skus, dtype="object")
     ).reindex(figures.index)
     _add_rates(figures, published)
-    figures["variation"] = _variation(figures, int((published > 0).sum()))
+    figures["coefficient_of_variation"] = _variation(figures, int((published > 0).sum()))
     for what in ("lines", "units"):
         ranks, classes = pareto(figures[f"{what}_{LONGEST}"].to_numpy(), thresholds)
         figures[f"rank_{what}"], figures[f"abc_{what}"] = ranks, classes
-    figures["xyz"] = xyz_classes(figures["variation"].to_numpy(), thresholds)
+    figures["xyz"] = xyz_classes(figures["coefficient_of_variation"].to_numpy(), thresholds)
     _add_changes(figures, earlier)
     for days, share in completeness(shares).items():
         figures[f"completeness_{days}"] = share
@@ -158,7 +160,7 @@ def _sums(daily: pd.DataFrame, days: int) -> Figures:
     grouped = pd.DataFrame(parts).groupby("sku_id", observed=True, sort=False)
     sums = grouped.sum().drop(columns="day")
     sums["active_days"] = grouped.size()
-    sums["days_since"] = days - 1 - grouped["day"].max().astype("int64")
+    sums["days_since_last_movement"] = days - 1 - grouped["day"].max().astype("int64")
     sums.index = pd.Index(sums.index.astype("object"))
     return sums.sort_index()
 

@@ -59,7 +59,7 @@ def _movers(report: VelocityReport) -> str:
             mover.lines_91,
             mover.units_7,
             "" if mover.trend is None else f"{mover.trend:.2f}",
-            mover.days_since,
+            mover.days_since_last_movement,
             mover.abc_lines,
             mover.abc_units,
             mover.xyz,

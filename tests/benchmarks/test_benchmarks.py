@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.chunk import Climb
 from benchmarks.chunk import Cost as ChunkCost
-from benchmarks.chunk import judge as judge_chunk
+from benchmarks.chunk import assess as assess_chunk
 from benchmarks.end_to_end import COLUMNS, aim, readers, rows
 from benchmarks.mapping import Cost as MappingCost
 from benchmarks.mapping import aim as mapping_aim
@@ -17,27 +17,27 @@ from benchmarks.pace import Pace
 from benchmarks.pace import aim as pace_aim
 from benchmarks.reading import Cost, middle
 from benchmarks.report import PREAMBLE, Table, put_section, render_cell, render_table, target
-from benchmarks.traps import judge
+from benchmarks.traps import assess
 
 
 def test_a_row_that_stood_and_is_missing_is_lost_in_silence() -> None:
-    finding = judge(0, Counter({"a": 1}), {"a", "b"})
+    finding = assess(0, Counter({"a": 1}), {"a", "b"})
     assert finding.missing == 1 and finding.verdict == "**1 lost, in silence**"
 
 
 def test_a_row_that_came_while_it_was_read_is_neither_lost_nor_twice() -> None:
-    assert judge(0, Counter({"a": 1, "came": 1}), {"a"}).verdict == "whole"
+    assert assess(0, Counter({"a": 1, "came": 1}), {"a"}).verdict == "whole"
 
 
 def test_lost_and_twice_are_told_side_by_side() -> None:
-    assert judge(0, Counter({"a": 3}), {"a", "b"}).verdict == "**1 lost, 2 twice, in silence**"
+    assert assess(0, Counter({"a": 3}), {"a", "b"}).verdict == "**1 lost, 2 twice, in silence**"
 
 
 @pytest.mark.parametrize(
     ("kept", "verdict"), [({}, "refused aloud, nothing shown"), ({"a": 1}, "failed aloud, 1 rows left")]
 )
 def test_a_failed_reader_is_judged_by_what_it_left(kept: dict[str, int], verdict: str) -> None:
-    assert judge(1, Counter(kept), {"a", "b"}).verdict == verdict
+    assert assess(1, Counter(kept), {"a", "b"}).verdict == verdict
 
 
 def test_a_section_takes_the_place_of_its_forerunner_alone() -> None:
@@ -97,7 +97,7 @@ def test_a_chunks_cost_holds_nothing_of_what_a_process_costs_once() -> None:
     def climb(after: float) -> Climb:
         return Climb(ChunkCost(after, wall=0, server=0), imports=500, cpu=800 + after)
 
-    finding = judge_chunk([climb(100)], [climb(300)], chunks=100)
+    finding = assess_chunk([climb(100)], [climb(300)], chunks=100)
     assert (finding.per_chunk.cpu, finding.imports, finding.once) == (2, 500, 800 + 100 - 500 - 10 * 2)
 
 

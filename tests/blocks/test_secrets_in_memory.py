@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 
 import blocks
 from blocks import VelocityStore, WmsSource
-from flows.runtime.connections import Connections
+from flows.runtime.connections import RunResources
 from sku_velocity.errors import SpecError, VelocityError
 from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient
@@ -58,7 +58,7 @@ def test_no_object_on_the_way_to_a_source_shows_the_secret(auth: dict[str, Any])
             reader = WindowReader.of(client, "WH-01", Window.everything())
             parts = [client, reader, *vars(client).values(), *vars(client._signature).keys()]
             return "".join(
-                f"{part!r}{part}" for part in [*parts, block, block.token, Connections(block, store)]
+                f"{part!r}{part}" for part in [*parts, block, block.token, RunResources(block, store)]
             )
 
     shown = asyncio.run(look())
@@ -82,7 +82,7 @@ def ask(server: ScriptedServer) -> VelocityError:
     async def run() -> None:
         clock = FakeClock()
         async with SourceClient.open(spec, SecretStr(SECRET), clock, clock.sleep) as client:
-            await WindowReader.of(client, "WH-01", Window.everything()).survey()
+            await WindowReader.of(client, "WH-01", Window.everything()).probe()
 
     with pytest.raises(VelocityError) as caught:
         asyncio.run(run())

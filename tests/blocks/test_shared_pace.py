@@ -52,8 +52,8 @@ class Asking:
 
     async def _ask(self) -> None:
         while True:
-            async with self.pacer.turn():
-                await self.pacer.leave()
+            async with self.pacer.slot():
+                await self.pacer.before_send()
                 self.left.append(time.monotonic())
 
     @property
@@ -131,7 +131,7 @@ async def test_who_asks_nothing_holds_nothing() -> None:
     async with shared_pace(shared, pacer, Terms(idle=0.5, reserve=0.5)):
         for _ in range(2):
             assert await slots(shared) == 0
-            async with pacer.turn():
+            async with pacer.slot():
                 assert pacer.requests_per_second > 0
             async with asyncio.timeout(60):
                 while await slots(shared):  # noqa: ASYNC110  # the server tells nobody
@@ -154,7 +154,7 @@ async def test_leases_that_the_server_has_lost_are_taken_anew() -> None:
     shared = pace(20)
     await create_shared_limit(shared)
     pacer = Pacer(shared)
-    pacer.share(0)
+    pacer.set_rate(0)
     async with get_client() as api:
         shares = Shares(api, shared, pacer, Terms(renewal=1))
         keeping, asking = asyncio.create_task(shares.keep()), Asking(pacer)

@@ -38,12 +38,12 @@ class Shell:
 
     @contextmanager
     def running(
-        self, *more: str, chunk_retries: int = 0, **environment: str
+        self, *more: str, task_retries: int = 0, **environment: str
     ) -> Iterator[subprocess.Popen[str]]:
         """The process, which does not outlive the block."""
         words = ["sync", "--source", self.source, "--store", self.store, "--json"]
         words += ["--warehouse", "WH-01", "--token-env", "WMS_TOKEN"]
-        words += ["--chunk-retries", str(chunk_retries), *more]
+        words += ["--chunk-retries", str(task_retries), *more]
         with subprocess.Popen(
             [sys.executable, "-m", "flows", *words],
             cwd=CHECKOUT,

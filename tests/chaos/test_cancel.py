@@ -110,7 +110,7 @@ def test_a_cancelled_run_is_gone_soon_and_retry_goes_on(
 ) -> None:
     with wms(tmp_path, records=3000, latency=0.3) as (server, source):
         request = {"source": source, "store": sqlite_url, "warehouse": "WH-01", "token_env": "WMS_TOKEN"}
-        run = ui.start({**request, "chunk_retries": 0})
+        run = ui.start({**request, "task_retries": 0})
         wait_until(lambda: landed_in(sqlite_url) >= 3)
         assert engines_of(run)
         asked = time.monotonic()

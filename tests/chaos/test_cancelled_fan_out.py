@@ -45,7 +45,7 @@ def test_its_runs_end_too_and_a_retry_goes_on_even_where_one_was_deleted(
         source = spec_file(server, tmp_path, **PARTS)
         request = {"source": source, "store": sqlite_url, "token_env": "WMS_TOKEN", **WEEK}
         deployment = operator.get("/deployments/name/sync-warehouses/sync-warehouses")["id"]
-        parent = operator.start_run(deployment, request | {"at_a_time": 2})
+        parent = operator.start_run(deployment, request | {"max_parallel": 2})
         until(lambda: {page.warehouse for page in server.stats().pages} >= set(WAREHOUSES))
         operator.cancel(parent)
         assert operator.wait_for_end(parent, attempt=1)["state_type"] == "CANCELLED"

@@ -35,7 +35,7 @@ from tests.support.waiting import until
 RATE = 60  # requests/s, of all machines together
 WAREHOUSES = tuple(f"WH-{number:02}" for number in range(1, 13))
 RECORDS = 100_000  # of each
-AT_A_TIME = 6
+MAX_PARALLEL = 6
 ROOM = ("3", "2", "2")  # flow runs on each machine; the first has the fan-out itself too
 WARM_UP = 30.0  # seconds from the start of the last process to the full pace
 UNDISTURBED = 60.0  # seconds at the full pace, before anything happens
@@ -188,7 +188,7 @@ def test_a_machine_dies_and_one_is_cut_off_and_every_row_is_there_once(
         fleet, pace = Fleet(operator, net, tmp_path), Pace(source)
         stack.callback(fleet.end)
         fleet.start_worker(0)
-        request = {"source": "wms", "warehouses": [], "store": store, "at_a_time": AT_A_TIME, **WEEK}
+        request = {"source": "wms", "warehouses": [], "store": store, "max_parallel": MAX_PARALLEL, **WEEK}
         parent = operator.start_run(deployment, request)
         until(lambda: parent in net.machines[0].flow_runs)  # the machine that the fan-out itself is on
         fleet.start_worker(1)
@@ -238,7 +238,7 @@ def prefer_simulator(server: Server) -> None:
 
 def trouble(fleet: Fleet, pace: Pace, parent: str) -> Iterator[tuple[str, float]]:
     """Let all machines read, then have one die, and one cut off; tells what begins when."""
-    until(lambda: sum(fleet.reading(parent)) == AT_A_TIME, PATIENCE)
+    until(lambda: sum(fleet.reading(parent)) == MAX_PARALLEL, PATIENCE)
     time.sleep(WARM_UP)
     yield "all three machines", pace.mark()
     time.sleep(UNDISTURBED)

@@ -91,7 +91,7 @@ def test_a_flow_outlasts_a_database_that_is_away_for_a_while(
 ) -> None:
     with (
         wms(tmp_path, records=3000, latency=0.2) as (server, source),
-        Shell(prefect_server, source, postgresql_url).running(chunk_retries=2) as process,
+        Shell(prefect_server, source, postgresql_url).running(task_retries=2) as process,
     ):
         wait_until(lambda: landed_in(postgresql_url) >= 3)
         stop(postgresql)

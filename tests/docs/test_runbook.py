@@ -24,7 +24,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running
 
 from flows.__main__ import main
-from flows.cli.terminal import told_of
+from flows.cli.terminal import stop_message
 from simulator.faults import Fault
 from simulator.items import make_items
 from simulator.scenario import Scenario
@@ -189,7 +189,7 @@ def test_what_it_says_of_a_database_that_is_away_is_what_one_sees(setting: Setti
 def test_what_it_says_of_a_stop_and_of_a_wrong_clock_is_what_one_sees() -> None:
     stop = TerminationSignal(signal.SIGTERM)
     stop.add_note("go on with --resume …")
-    assert f"error: {told_of(stop)}" in TEXT
+    assert f"error: {stop_message(stop)}" in TEXT
     refused = ssl.SSLCertVerificationError()
     refused.verify_code, refused.verify_message = 9, "not yet valid"
     for told in (refused_certificate(refused), TEXT):

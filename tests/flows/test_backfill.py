@@ -27,7 +27,7 @@ from tests.support.acme_flow import sync
 pytestmark = pytest.mark.usefixtures("prefect_server", "token")
 
 WINDOWED = {"window": {"params": {"start": "start", "end": "end"}}}
-ALL_VALID = {"max_reject_ratio": 1, "chunk_retries": 0}
+ALL_VALID = {"max_reject_ratio": 1, "task_retries": 0}
 
 
 def day(number: int) -> datetime:
@@ -98,7 +98,7 @@ def test_warehouses_are_read_newest_first_and_several_at_once_where_they_share_a
     with wms(tmp_path, warehouses=("WH-01", "WH-02")) as (server, _):
         source = spec_file(server, tmp_path, **WINDOWED, pace=pace)
         asyncio.run(create_shared_limit(PaceSpec.model_validate(pace)))
-        both = {"warehouses": ["WH-02", "WH-01"], "concurrency": 2, "newest_first": True, "start": day(3)}
+        both = {"warehouses": ["WH-02", "WH-01"], "max_parallel": 2, "newest_first": True, "start": day(3)}
         state, report = fill(source, sqlite_url, **both)
         truth = server.ground_truth(None, day(3), day(5))
     read = [(window.warehouse, window.start.day) for window in report.windows]

@@ -45,7 +45,7 @@ def test_the_ui_retry_runs_exactly_the_failed_chunks(
     with wms(tmp_path, faults=(Fault("401", 299), Fault("401", 699))) as (server, _):
         path = spec_file(server, tmp_path)
         operator.run("flows", "save-source", "wms", "--spec", path, "--token-env", "WMS_TOKEN")
-        run = operator.start_run(deployment, {**WHOLE, "warehouse": "WH-01", "chunk_retries": 0})
+        run = operator.start_run(deployment, {**WHOLE, "warehouse": "WH-01", "task_retries": 0})
         first = operator.wait_for_end(run, attempt=1)
         assert (first["state_type"], first["state_name"]) == ("FAILED", "Incomplete")
         assert "2 of 10 chunks failed" in first["state"]["message"] and published(store_file)[0] == 0

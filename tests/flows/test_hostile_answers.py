@@ -33,7 +33,7 @@ BOMB = gzip.compress(b"[" + b" " * 200_000_000 + b"]", compresslevel=1)
 
 
 def read(server: ScriptedServer, warehouse: str = "WH-01", cursor: str | None = None, **parts: Any) -> Any:
-    """The survey of a window or, after a cursor, a page of it."""
+    """The probe of a window or, after a cursor, a page of it."""
     spec = {"name": "acme", "base_url": server.url, "records": {"path": "data"}, **parts}
     spec = {"total": {"from": "body", "path": "total"}, **spec}
 
@@ -41,7 +41,7 @@ def read(server: ScriptedServer, warehouse: str = "WH-01", cursor: str | None = 
         clock = FakeClock()
         async with SourceClient.open(parse_spec(spec, "t"), SecretStr(SECRET), clock, clock.sleep) as client:
             reader = WindowReader.of(client, warehouse, Window.everything())
-            return await (reader.read_from(cursor, 100) if cursor else reader.survey())
+            return await (reader.read_from(cursor, 100) if cursor else reader.probe())
 
     return asyncio.run(run())
 

@@ -15,7 +15,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import get_client
 
 from flows.__main__ import main
-from flows.prune import prune, render_prune, told_space
+from flows.prune import describe_free_space, prune, render_prune
 from flows.tasks.prune_artifacts import FLOWS, prune_artifacts
 from sku_velocity.steps.prune import PruneReport
 from sku_velocity.store import Store
@@ -125,5 +125,5 @@ def test_the_artifacts_of_each_deployed_flow_are_pruned(deployment: dict[str, An
 def test_what_vacuum_would_do_is_told_where_there_is_anything_to_give_back() -> None:
     report = PruneReport(dry_run=True, rows={"movements": 1200}, artifacts=3, free_bytes=3 * 2**20)
     assert "Would be pruned" in render_prune(report) and "| their movements | 1,200 |" in render_prune(report)
-    assert str(told_space(report)).startswith("3.0 MiB of the SQLite file are free")
-    assert told_space(report.model_copy(update={"free_bytes": None})) is None
+    assert str(describe_free_space(report)).startswith("3.0 MiB of the SQLite file are free")
+    assert describe_free_space(report.model_copy(update={"free_bytes": None})) is None

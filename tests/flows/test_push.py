@@ -138,7 +138,7 @@ def test_the_command_line_ends_with_1_where_the_push_failed(
         words += ["--end", WHOLE["end"]]
         assert main([*words, "--json"]) == 1
         report = RunReport.model_validate_json(capsys.readouterr().out.splitlines()[-1])
-        assert report.published and not report.has_arrived
+        assert report.published and not report.is_delivered
         engine.clear()
         assert main([*words, "--resume", report.flow_run_id]) == 0
     assert "pushed to slots: accepted 980, rejected 0" in capsys.readouterr().out

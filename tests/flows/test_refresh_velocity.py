@@ -77,7 +77,9 @@ def test_all_that_is_published_is_refreshed_by_each_warehouses_own_calendar(
     zones = {"WH-02": "Europe/Berlin"}
     state, reports = run(store=store, as_of=AS_OF, time_zones=zones, reports=str(tmp_path / "reports"))
     assert state.is_completed() and [report.warehouse for report in reports] == ["WH-01", "WH-02"]
-    sums = look(store, "SELECT warehouse_id, sku_id, days_since FROM current_velocity ORDER BY 1, 2")
+    sums = look(
+        store, "SELECT warehouse_id, sku_id, days_since_last_movement FROM current_velocity ORDER BY 1, 2"
+    )
     assert sums == [
         ("WH-01", "SKU-1", 0),
         ("WH-01", "SKU-2", 1),
@@ -189,8 +191,8 @@ def test_the_command_ends_with_2_on_a_wrong_setting(
 
 def test_foreign_text_is_shown_as_text() -> None:
     hostile = "[x](javascript:alert(1))<script>|"
-    mover = Mover(sku_id=hostile, units_91=5, lines_91=1, units_7=5, trend=None, days_since=0, abc_lines="A",
-                  abc_units="A", xyz="Z")  # fmt: skip
+    mover = Mover(sku_id=hostile, units_91=5, lines_91=1, units_7=5, trend=None, days_since_last_movement=0,
+                  abc_lines="A", abc_units="A", xyz="Z")  # fmt: skip
     changes = [ClassChange(sku_id=hostile, before="", after="AAZ")]
     report = a_report(source=hostile, warehouse=hostile, movers=[mover], changed=1, changes=changes,
                       compared_with="2026-04-04", files={"html": hostile})  # fmt: skip

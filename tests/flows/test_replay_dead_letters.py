@@ -17,7 +17,7 @@ from flows.replay_dead_letters import replay_dead_letters
 from simulator.scenario import Scenario
 from simulator.server import Server, serve
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.model.dead_letter import KeptLetter, LetterState, Selection
+from sku_velocity.model.dead_letter import DeadLetterFilter, DeadLetterState, StoredDeadLetter
 from sku_velocity.store import Store
 from tests.support.acme import WHOLE, published, spec_file, wms
 from tests.support.acme_flow import sync
@@ -48,10 +48,10 @@ def replay(source: str, store: str, **parameters: Any) -> Any:
     return asyncio.run(run())
 
 
-def letters(url: str, **wanted: Any) -> list[KeptLetter]:
-    async def read() -> list[KeptLetter]:
+def letters(url: str, **wanted: Any) -> list[StoredDeadLetter]:
+    async def read() -> list[StoredDeadLetter]:
         async with Store.open(url) as store:
-            return await store.letters.read(Selection(**wanted))
+            return await store.letters.read(DeadLetterFilter(**wanted))
 
     return asyncio.run(read())
 
@@ -90,7 +90,7 @@ def test_a_mended_spec_publishes_the_rejects_that_it_lets_pass(tmp_path: Path, s
     assert asyncio.run(ledger_of(store_url, report.flow_run_id)) == (
         (1000, truth.valid + more, truth.bad - more, 0, 0)
     )
-    closed = letters(store_url, state=LetterState.REPLAYED)
+    closed = letters(store_url, state=DeadLetterState.REPLAYED)
     run = str(state.state_details.flow_run_id)
     assert len(closed) == more and all(run in each.change.by for each in closed if each.change)
     assert replay(source, store_url)[1].total("loaded") == 0
@@ -104,7 +104,7 @@ def test_a_window_with_too_many_rejects_is_published_by_a_replay_and_a_retry(
         state, report = sync(source, sqlite_url, **WHOLE, max_reject_ratio=0.015)
         assert state.name == "Incomplete"
         source, more = mend(server, tmp_path)
-        state, _ = replay(source, sqlite_url, run=report.flow_run_id, who="jane")
+        state, _ = replay(source, sqlite_url, run=report.flow_run_id, by="jane")
         assert f"{more} loaded (0 of them show)" in state.message and published(sqlite_url)[0] == 0
         server.reset_stats()
         state, _ = sync(source, sqlite_url, **WHOLE, max_reject_ratio=0.015, resume=report.flow_run_id)
@@ -138,7 +138,7 @@ def test_the_command_tells_what_stays_open_and_why(
     with wms(tmp_path) as (server, source):
         sync(source, sqlite_url, **WHOLE)
         source, more = mend(server, tmp_path)
-    words = ["replay", "--source", source, "--store", sqlite_url, "--who", "jane"]
+    words = ["replay", "--source", source, "--store", sqlite_url, "--by", "jane"]
     assert main(words) == 0
     told = capsys.readouterr().out
     assert f"{more} loaded ({more} of them show)" in told and "stay open in WH-01" in told

@@ -57,7 +57,7 @@ def sync_items(source: str, store: str, **parameters: Any) -> Any:
     """Run the flow; give its state and what it ended with: a report or an exception."""
 
     async def run() -> Any:
-        request = {"token_env": "WMS_TOKEN", "chunk_retries": 0} | parameters
+        request = {"token_env": "WMS_TOKEN", "task_retries": 0} | parameters
         state = await sync_sku_master(source=source, store=store, **request, return_state=True)
         return state, await state.aresult(raise_on_failure=False)
 

@@ -9,7 +9,7 @@ import pytest
 
 from simulator.traffic import Ceiling
 from sku_velocity.http.adaptive_rate import AdaptiveRate
-from sku_velocity.http.in_flight import Flight
+from sku_velocity.http.in_flight import InFlightLimit
 from sku_velocity.http.pacing import Pacer
 from sku_velocity.http.spec import PaceSpec
 from tests.support.fake_clock import FakeClock
@@ -29,12 +29,12 @@ class Source:
         """Ask until then. Gives how many requests were let through and how many were refused."""
         passed = refused = 0
         while self.clock.now < end:
-            async with self.pacer.turn() as started:
-                await self.pacer.leave()
+            async with self.pacer.slot() as started:
+                await self.pacer.before_send()
                 wait = self.ceiling.admit(self.clock.now)
                 if wait:
                     self.pacer.refused(started)
-                    self.pacer.hold(wait)
+                    self.pacer.pause(wait)
                     refused += 1
                 else:
                     self.pacer.answered(started)
@@ -112,18 +112,18 @@ def test_what_waits_proves_nothing() -> None:
 def test_refusals_of_one_round_trip_count_once() -> None:
     clock = FakeClock()
     clock.now = 1.0
-    rate, flight = AdaptiveRate(40, clock), Flight(12, clock)
+    rate, flight = AdaptiveRate(40, clock), InFlightLimit(12, clock)
     clock.now = 2.0
     for started in (1.91, 1.93, 1.95):
         rate.refused(started)
-        flight.distressed(started)
+        flight.on_overload(started)
     assert rate.now == 36 and flight.window == 6
 
 
 async def test_no_more_requests_are_under_way_than_the_window_holds() -> None:
     clock = FakeClock()
-    flight, under_way, most = Flight(4, clock), 0, []
-    flight.distressed(0.0)
+    flight, under_way, most = InFlightLimit(4, clock), 0, []
+    flight.on_overload(0.0)
 
     async def request() -> None:
         nonlocal under_way
@@ -138,7 +138,7 @@ async def test_no_more_requests_are_under_way_than_the_window_holds() -> None:
 
 
 async def test_a_cancelled_wait_leaves_its_place_to_others() -> None:
-    flight = Flight(1, FakeClock())
+    flight = InFlightLimit(1, FakeClock())
     async with flight.place():
         waiting = asyncio.create_task(flight.place().__aenter__())
         await asyncio.sleep(0)
@@ -148,7 +148,7 @@ async def test_a_cancelled_wait_leaves_its_place_to_others() -> None:
 
 
 async def test_a_wait_that_is_cancelled_as_it_is_woken_wakes_the_next() -> None:
-    flight = Flight(1, FakeClock())
+    flight = InFlightLimit(1, FakeClock())
     async with AsyncExitStack() as holding:
         await holding.enter_async_context(flight.place())
         first, second = (asyncio.create_task(flight.place().__aenter__()) for _ in range(2))
@@ -161,8 +161,8 @@ async def test_a_wait_that_is_cancelled_as_it_is_woken_wakes_the_next() -> None:
 
 def test_a_window_s_worth_of_answers_widens_it_by_one_up_to_the_most() -> None:
     clock = FakeClock()
-    flight = Flight(8, clock)
-    flight.distressed(0.0)
+    flight = InFlightLimit(8, clock)
+    flight.on_overload(0.0)
     for _ in range(5):
         flight.answered()
     assert flight.window == 5
@@ -173,8 +173,8 @@ def test_a_window_s_worth_of_answers_widens_it_by_one_up_to_the_most() -> None:
 
 def test_distress_never_closes_the_window() -> None:
     clock = FakeClock()
-    flight = Flight(2, clock)
+    flight = InFlightLimit(2, clock)
     for _ in range(5):
         clock.now += 1
-        flight.distressed(clock.now)
+        flight.on_overload(clock.now)
     assert flight.window == 1

@@ -56,7 +56,7 @@ async def test_a_hold_stops_every_start() -> None:
     clock = FakeClock()
     pacer = Pacer(PaceSpec(requests_per_second=10), clock, clock.sleep)
     await pacer.start()
-    pacer.hold(30)
+    pacer.pause(30)
     times = await starts(pacer, clock, 3)
     assert times[0] == 30 and times[1] > 30
 
@@ -72,7 +72,7 @@ async def test_those_already_waiting_are_held_and_then_spaced_again() -> None:
 
     await pacer.start()
     waiting = [asyncio.create_task(one()) for _ in range(4)]
-    pacer.hold(5)
+    pacer.pause(5)
     await asyncio.gather(*waiting)
     assert min(times) >= 5 and len({round(time, 6) for time in times}) == 4
 
@@ -84,7 +84,7 @@ async def test_requests_in_flight_are_bounded() -> None:
 
     async def request() -> None:
         nonlocal in_flight, most
-        async with pacer.turn():
+        async with pacer.slot():
             in_flight += 1
             most = max(most, in_flight)
             await asyncio.sleep(0.001)
@@ -100,6 +100,6 @@ async def test_requests_that_a_busy_loop_has_kept_back_do_not_leave_all_at_once(
     pacer = Pacer(PaceSpec(requests_per_second=rate), clock, clock.sleep)
     times = []
     for _ in range(3 * rate + 1):
-        await pacer.leave()
+        await pacer.before_send()
         times.append(clock.now)
     assert all(later - first >= 1 for first, later in zip(times, times[rate:], strict=False))

@@ -37,8 +37,8 @@ def utc(text: str) -> datetime:
 def hours_of(period: Period) -> list[float]:
     """How long each of the period's days is."""
     hours = [0.0] * period.days
-    for piece in period.pieces(DAY):
-        hours[piece.index] += piece.seconds / HOUR
+    for interval in period.intervals(DAY):
+        hours[interval.index] += interval.seconds / HOUR
     return hours
 
 
@@ -59,7 +59,7 @@ def test_a_day_that_the_zone_skipped_is_empty_and_lacks_nothing() -> None:
 
 def test_a_clock_that_is_set_back_past_midnight_gives_the_evening_twice() -> None:
     period = Period(ZoneInfo("America/St_Johns"), date(2006, 10, 28), 2)
-    assert hours_of(period)[1] == pytest.approx(25 - 1 / 60) and len(list(period.pieces(DAY))) == 3
+    assert hours_of(period)[1] == pytest.approx(25 - 1 / 60) and len(list(period.intervals(DAY))) == 3
     assert period.gaps == [Window(utc("2006-10-29T02:30"), utc("2006-10-29T02:31"))]
 
 
@@ -68,12 +68,12 @@ def test_a_clock_that_is_set_back_past_midnight_gives_the_evening_twice() -> Non
 def test_each_piece_lies_in_its_local_day_and_hour(name: str, as_of: date, step: int) -> None:
     period = Period(ZoneInfo(name), as_of, 14)
     end = period.window.start
-    for piece in period.pieces(step):
-        assert piece.start >= end  # in order, none over another
-        end = piece.end
-        for instant in (piece.start, piece.end - timedelta(microseconds=1)):
+    for interval in period.intervals(step):
+        assert interval.start >= end  # in order, none over another
+        end = interval.end
+        for instant in (interval.start, interval.end - timedelta(microseconds=1)):
             local = instant.astimezone(period.zone).replace(tzinfo=None)
-            assert (local - period.midnight) // timedelta(seconds=step) == piece.index
+            assert (local - period.midnight) // timedelta(seconds=step) == interval.index
     assert end == period.window.end
 
 
@@ -81,9 +81,9 @@ def test_each_piece_lies_in_its_local_day_and_hour(name: str, as_of: date, step:
 @given(st.sampled_from(ODD), st.dates(date(1975, 1, 1), date(2035, 1, 1)))
 def test_pieces_and_gaps_leave_nothing_out(name: str, as_of: date) -> None:
     period = Period(ZoneInfo(name), as_of, 14)
-    pieces = sum(piece.seconds for piece in period.pieces(DAY))
+    intervals = sum(interval.seconds for interval in period.intervals(DAY))
     gaps = sum((gap.end - gap.start).total_seconds() for gap in period.gaps)
-    assert pieces + gaps == (period.window.end - period.window.start).total_seconds()
+    assert intervals + gaps == (period.window.end - period.window.start).total_seconds()
 
 
 def test_a_day_is_covered_by_the_share_of_it_that_is_published() -> None:

@@ -21,20 +21,20 @@ def spec(items: dict[str, Any], **parts: Any) -> SourceSpec:
     return parse_spec({"name": "erp", "base_url": "http://erp.test", "items": items, **parts}, "test")
 
 
-def judge(*records: Any, **items: Any) -> PageResult:
+def validate(*records: Any, **items: Any) -> PageResult:
     reader = PageReader(spec(items), "", Window.everything())
-    return reader.judge(reader.read(json.dumps(records).encode()), Page(0, len(records)))
+    return reader.validate(reader.read(json.dumps(records).encode()), Page(0, len(records)))
 
 
 def item(change: dict[str, Any], **items: Any) -> ItemRow:
     """The one item that a record comes to."""
-    result = judge({**RECORD, **change}, **items)
+    result = validate({**RECORD, **change}, **items)
     assert not result.dead_letters, result.dead_letters
     return result.items[0]
 
 
 def reason(change: dict[str, Any], **items: Any) -> str:
-    result = judge({**RECORD, **change}, **items)
+    result = validate({**RECORD, **change}, **items)
     return "; ".join(map(str, result.dead_letters[0].reasons))
 
 

@@ -20,12 +20,12 @@ MOVEMENT = {"warehouse_id": "WH-01", "units_moved": 1, "timestamp_utc": "2026-03
 NAMES = Names({"A-1": "A-1", "ean 1": "A-1", "17": "A-1"}, {"OLD": "OLD", "old one": "OLD"})
 
 
-def judge(*skus: Any, names: Names = NAMES, unknown: str = "reject", **parts: Any) -> PageResult:
+def validate(*skus: Any, names: Names = NAMES, unknown: str = "reject", **parts: Any) -> PageResult:
     master = Master(MasterVersion(source="erp", version="1", unknown_sku=UnknownSku(unknown)), names)
     spec = parse_spec({"name": "acme", "base_url": "http://wms.test", **parts}, "test")
     reader = PageReader(spec, "WH-01", Window.everything(), master)
     records = [{**MOVEMENT, "sku_id": sku} for sku in skus]
-    return reader.judge(reader.read(json.dumps(records).encode()), Page(100, len(records)))
+    return reader.validate(reader.read(json.dumps(records).encode()), Page(100, len(records)))
 
 
 def skus(result: PageResult) -> list[str]:
@@ -37,36 +37,36 @@ def reasons(result: PageResult) -> list[str]:
 
 
 def test_every_name_of_an_item_comes_to_its_canonical_id() -> None:
-    result = judge("A-1", "ean 1", 17)
+    result = validate("A-1", "ean 1", 17)
     assert skus(result) == ["A-1"] * 3 and not result.dead_letters and not result.unknown_skus
 
 
 def test_an_unknown_and_a_retired_sku_are_rejected_with_the_reason() -> None:
-    result = judge("A-1", "B-2", "old one", "B-2")
+    result = validate("A-1", "B-2", "old one", "B-2")
     assert reasons(result) == [
         "sku_id: is not known to the master erp",
         "sku_id: is retired in the master erp",
         "sku_id: is not known to the master erp",
     ]
     assert [letter.position for letter in result.dead_letters] == [101, 102, 103]
-    assert json.loads(result.dead_letters[1].raw)["sku_id"] == "old one"
+    assert json.loads(result.dead_letters[1].record_json)["sku_id"] == "old one"
     assert result.unknown_skus == {"B-2": 2}
 
 
 def test_an_unknown_and_a_retired_sku_may_be_let_pass() -> None:
-    result = judge("ean 1", "B-2", "old one", unknown="pass")
+    result = validate("ean 1", "B-2", "old one", unknown="pass")
     assert skus(result) == ["A-1", "B-2", "OLD"] and result.unknown_skus == {"B-2": 1}
 
 
 def test_an_unknown_name_that_is_no_sku_passes_nowhere() -> None:
-    result = judge("b 2", unknown="pass")
+    result = validate("b 2", unknown="pass")
     assert reasons(result) == ["sku_id: must be made of A-Z, 0-9 and '-' only, 255 of them at most"]
     assert result.unknown_skus == {"b 2": 1}
 
 
 @pytest.mark.parametrize("sku", ["", " ", None, True, ["A-1"]])
 def test_what_is_no_name_at_all_is_rejected_before_it_is_looked_up(sku: Any) -> None:
-    result = judge(sku)
+    result = validate(sku)
     assert (
         reasons(result) == ["sku_id: must be a text that is not empty, of at most 255 characters"]
         and not result.unknown_skus
@@ -78,12 +78,12 @@ def test_a_record_out_of_scope_is_trimmed_whatever_its_sku() -> None:
     master = Master(MasterVersion(source="erp", version="1"), NAMES)
     reader = PageReader(spec, "WH-02", Window.everything(), master)
     raw = reader.read(json.dumps([{**MOVEMENT, "sku_id": "B-2"}]).encode())
-    result = reader.judge(raw, Page(0, 1))
+    result = reader.validate(raw, Page(0, 1))
     assert (result.trimmed, result.dead_letters, result.unknown_skus) == (1, [], {})
 
 
 def test_a_constant_sku_is_mapped_too() -> None:
-    assert skus(judge("x", "y", fields={"sku_id": {"const": "ean 1"}})) == ["A-1", "A-1"]
+    assert skus(validate("x", "y", fields={"sku_id": {"const": "ean 1"}})) == ["A-1", "A-1"]
 
 
 name = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1).filter(str.strip)
@@ -102,7 +102,7 @@ def test_a_movement_has_the_id_of_its_name_or_is_a_dead_letter(
 ) -> None:
     names = Names({key: sku for key, sku in active.items() if key not in retired}, retired)
     told += chance.sample([*active, *retired], min(3, len({*active, *retired})))
-    result = judge(*told, names=names, unknown=unknown)
+    result = validate(*told, names=names, unknown=unknown)
     may_pass = {**names.active} | (retired if unknown is UnknownSku.PASS else {})
     kept = {row[0]: row[2] for row in result.movements}
     refused = {letter.position for letter in result.dead_letters}

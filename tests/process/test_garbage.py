@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from sku_velocity.process.garbage import rare_collections
+from sku_velocity.process.garbage import relaxed_collection
 
 
 def test_while_pages_are_read_fewer_of_its_looks_go_over_their_records() -> None:
@@ -16,12 +16,12 @@ def test_while_pages_are_read_fewer_of_its_looks_go_over_their_records() -> None
         return after - before
 
     usual = looks()
-    with rare_collections():
+    with relaxed_collection():
         assert looks() < usual / 10
 
 
 def test_an_error_gives_the_collector_its_usual_pace_back() -> None:
     usual = gc.get_threshold()
-    with pytest.raises(RuntimeError), rare_collections():
+    with pytest.raises(RuntimeError), relaxed_collection():
         raise RuntimeError
     assert gc.get_threshold() == usual

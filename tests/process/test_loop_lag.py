@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sku_velocity.process.loop_lag import LoopHealth, LoopWatch
+from sku_velocity.process.loop_lag import LoopHealth, LoopLagSampler
 from tests.support.fake_clock import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -20,7 +20,7 @@ async def watched(*lags: float) -> LoopHealth:
     async def oversleep(seconds: float) -> None:
         await clock.sleep(seconds + next(late))
 
-    watch = LoopWatch(clock, oversleep)
+    watch = LoopLagSampler(clock, oversleep)
     for _ in lags:
         await watch.sample()
     return watch.health
@@ -46,7 +46,7 @@ async def test_without_a_sample_nothing_is_said() -> None:
 
 
 async def test_a_real_loop_that_is_blocked_shows_it_and_its_tasks() -> None:
-    async with LoopWatch.open() as watch:
+    async with LoopLagSampler.open() as watch:
         async with asyncio.TaskGroup() as group:
             for _ in range(5):
                 group.create_task(asyncio.sleep(0.2))

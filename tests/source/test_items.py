@@ -21,7 +21,7 @@ from sku_velocity.model.master import Names
 from sku_velocity.model.run import NO_WAREHOUSE, MasterVersion, Verdict
 from sku_velocity.store import Store, migrate
 from sku_velocity.store.database import Database
-from tests.support.steps_driver import Ending, sync
+from tests.support.steps_driver import RunStatus, sync
 
 CATALOGUE = Scenario(records=0, items=make_items(60, retired_ratio=0.1, bad_ratio=0.05))
 
@@ -40,7 +40,7 @@ def standing_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
-def sync_items(server: Server, url: str, scenario: Scenario, **parts: Any) -> Ending:
+def sync_items(server: Server, url: str, scenario: Scenario, **parts: Any) -> RunStatus:
     server.play(scenario)
     parts = {"paging": {"page_size": 11}, **parts}
     erp = {"name": "erp", "request": {"path": "/items"}, "items": {"aliases": "aliases"}}

@@ -21,7 +21,7 @@ RECORD = {"sku_id": "A-1", "warehouse_id": "WH-01", "units_moved": 6, "timestamp
 AT = datetime(2026, 3, 1, 8, 30, tzinfo=UTC)
 
 
-def judge(*records: Any, fields: dict[str, Any] | None = None, filters: Any = ()) -> PageResult:
+def validate(*records: Any, fields: dict[str, Any] | None = None, filters: Any = ()) -> PageResult:
     spec = {
         "name": "acme",
         "base_url": "https://wms.example.com",
@@ -29,19 +29,19 @@ def judge(*records: Any, fields: dict[str, Any] | None = None, filters: Any = ()
         "filter": list(filters),
     }
     reader = PageReader(parse_spec(spec, "test"), "WH-01", Window.everything())
-    return reader.judge(reader.read(json.dumps(records).encode()), Page(0, len(records)))
+    return reader.validate(reader.read(json.dumps(records).encode()), Page(0, len(records)))
 
 
 def movement(change: dict[str, Any], **fields: Any) -> MovementRow:
     """The one movement that a record comes to."""
-    result = judge({**RECORD, **change}, fields=fields)
+    result = validate({**RECORD, **change}, fields=fields)
     assert not result.dead_letters, result.dead_letters
     return result.movements[0]
 
 
 def reason(change: dict[str, Any], **fields: Any) -> str:
     """Why a record is rejected."""
-    result = judge({**RECORD, **change}, fields=fields)
+    result = validate({**RECORD, **change}, fields=fields)
     return "; ".join(map(str, result.dead_letters[0].reasons))
 
 
@@ -167,21 +167,22 @@ def test_a_time_that_is_none_is_rejected_with_the_reason(
 def test_a_filter_drops_what_clearly_breaks_it(
     rule: dict[str, Any], values: list[Any], kept: list[int]
 ) -> None:
-    result = judge(*({**RECORD, "type": value} for value in values), filters=[{"path": "type", **rule}])
+    result = validate(*({**RECORD, "type": value} for value in values), filters=[{"path": "type", **rule}])
     assert [row[0] for row in result.movements] == kept
     assert result.filtered == len(values) - len(kept) and not result.dead_letters
 
 
 def test_a_filtered_record_is_never_a_reject_and_a_filter_s_field_is_no_drift() -> None:
     broken = {**RECORD, "sku_id": "!", "type": "count"}
-    result = judge(broken, {**RECORD, "type": "pick", "new": 1}, filters=[{"path": "type", "in": ["pick"]}])
+    good = {**RECORD, "type": "pick", "new": 1}
+    result = validate(broken, good, filters=[{"path": "type", "in": ["pick"]}])
     assert (result.filtered, len(result.movements), result.dead_letters) == (1, 1, [])
     assert result.extra_fields == {"new": 1}
 
 
 def test_fields_that_are_joined_or_second_choices_are_no_drift() -> None:
     fields = {"sku_id": ["sku_id", "alt"], "movement_id": {"join": ["doc", "line"]}}
-    assert judge({**RECORD, "alt": "X", "doc": 1, "line": 2}, fields=fields).extra_fields == {}
+    assert validate({**RECORD, "alt": "X", "doc": 1, "line": 2}, fields=fields).extra_fields == {}
 
 
 anything = st.one_of(st.none(), st.integers(-5, 5), st.text(max_size=3), st.just({}), st.just([]))
@@ -207,7 +208,7 @@ def test_every_record_is_accounted_for(page: list[Any]) -> None:
         "timestamp_utc": {"path": "timestamp_utc", "assume_timezone": "Europe/Berlin"},
         "sku_id": ["sku_id", "type"],
     }
-    result = judge(*page, fields=fields, filters=[{"path": "type", "not_in": [1]}])
+    result = validate(*page, fields=fields, filters=[{"path": "type", "not_in": [1]}])
     assert result.fetched == len(page)
     assert result.fetched == sum(
         (len(result.movements), len(result.dead_letters), result.trimmed, result.filtered)

@@ -128,7 +128,7 @@ def write_rows(case: Case, path: Path) -> None:
         for number, (at, warehouse) in enumerate(
             (a, w) for a in sorted(times(case)) for w in case.warehouses
         ):
-            sku, told = str(100 + number % 7), case.system.told_at(at)
+            sku, told = str(100 + number % 7), case.system.sent_at(at)
             rows.writerow([str(number), sku, warehouse, number % 5 + 1, told.isoformat()])
 
 

@@ -33,27 +33,27 @@ def reader(**parts: Any) -> PageReader:
     return PageReader(parse_spec(spec, "test"), "WH-01", WINDOW)
 
 
-def judge(*records: Any, offset: int = 0, **parts: Any) -> PageResult:
+def validate(*records: Any, offset: int = 0, **parts: Any) -> PageResult:
     body = json.dumps(records).encode()
     pages = reader(**parts)
-    return pages.judge(pages.read(body), Page(offset, len(records)))
+    return pages.validate(pages.read(body), Page(offset, len(records)))
 
 
 def faults_of(**changes: Any) -> dict[str, str]:
     """The reasons for which a good record with these changes is rejected, by field."""
-    result = judge({**GOOD, **changes})
+    result = validate({**GOOD, **changes})
     return {r.field: r.message for letter in result.dead_letters for r in letter.reasons}
 
 
 def test_a_good_record_becomes_a_movement_at_its_position() -> None:
-    result = judge(GOOD, offset=700)
+    result = validate(GOOD, offset=700)
     assert result.movements == [(700, "M-1", "85123A", "WH-01", 6, datetime(2026, 3, 1, 8, 30, tzinfo=UTC))]
     assert result.dead_letters == []
 
 
 @pytest.mark.parametrize(("given", "held"), [(0, 0), (6, 6), (6.0, 6), ("6", 6), ("6.00", 6), ("007", 7)])
 def test_whole_units_are_taken_however_they_are_written(given: Any, held: int) -> None:
-    assert judge({**GOOD, "units_moved": given}).movements[0][4] == held
+    assert validate({**GOOD, "units_moved": given}).movements[0][4] == held
 
 
 @pytest.mark.parametrize("units", [-1, 1.5, "1.5", "-3", True, None, "six", "", [], 2**63, float("nan")])
@@ -89,50 +89,53 @@ def test_what_is_no_instant_is_rejected(timestamp: Any, message: str) -> None:
 
 
 def test_another_zone_is_turned_into_utc() -> None:
-    result = judge({**GOOD, "timestamp_utc": "2026-03-01T10:30:00+02:00"})
+    result = validate({**GOOD, "timestamp_utc": "2026-03-01T10:30:00+02:00"})
     assert result.movements[0][5] == datetime(2026, 3, 1, 8, 30, tzinfo=UTC)
     assert result.movements[0][5].tzinfo is UTC
 
 
 @pytest.mark.parametrize("record", [None, 7, "text", []])
 def test_a_record_that_is_no_object_is_rejected(record: Any) -> None:
-    assert len(judge(record).dead_letters) == 1
+    assert len(validate(record).dead_letters) == 1
 
 
 def test_a_dead_letter_keeps_its_json_its_place_and_every_reason() -> None:
     bad = {"sku_id": "bad sku", "units_moved": -1, "timestamp_utc": "2026-02-30T00:00:00Z", "note": "é\x00"}
-    letter = judge(GOOD, bad, GOOD, offset=4000).dead_letters[0]
+    letter = validate(GOOD, bad, GOOD, offset=4000).dead_letters[0]
     assert letter.position == 4001
-    assert json.loads(letter.raw) == bad and "\x00" not in letter.raw
+    assert json.loads(letter.record_json) == bad and "\x00" not in letter.record_json
     assert [r.field for r in letter.reasons] == ["sku_id", "warehouse_id", "units_moved", "timestamp_utc"]
 
 
 def test_a_lone_surrogate_costs_its_record_and_not_its_page() -> None:
-    result = judge(GOOD, {**GOOD, "note": "\ud800"}, GOOD)
+    result = validate(GOOD, {**GOOD, "note": "\ud800"}, GOOD)
     assert [row[0] for row in result.movements] == [0, 2]
-    assert json.loads(result.dead_letters[0].raw)["note"] == "\ud800" and result.dead_letters[0].raw.isascii()
+    assert (
+        json.loads(result.dead_letters[0].record_json)["note"] == "\ud800"
+        and result.dead_letters[0].record_json.isascii()
+    )
 
 
 def test_movement_ids_may_be_numbers_or_absent() -> None:
-    result = judge({**GOOD, "movement_id": 17}, {k: v for k, v in GOOD.items() if k != "movement_id"})
+    result = validate({**GOOD, "movement_id": 17}, {k: v for k, v in GOOD.items() if k != "movement_id"})
     assert [row[1] for row in result.movements] == ["17", None]
 
 
 def test_records_outside_the_window_are_trimmed() -> None:
     stamps = ["2026-02-28T23:59:59Z", "2026-03-01T00:00:00Z", "2026-03-01T23:59:59Z", "2026-03-02T00:00:00Z"]
-    result = judge(*({**GOOD, "timestamp_utc": stamp} for stamp in stamps))
+    result = validate(*({**GOOD, "timestamp_utc": stamp} for stamp in stamps))
     assert ([row[0] for row in result.movements], result.trimmed) == ([1, 2], 2)
 
 
 def test_another_warehouse_is_rejected_where_the_api_was_asked_for_one() -> None:
-    result = judge(GOOD, {**GOOD, "warehouse_id": "WH-02"}, request={"params": {"wh": "{warehouse}"}})
+    result = validate(GOOD, {**GOOD, "warehouse_id": "WH-02"}, request={"params": {"wh": "{warehouse}"}})
     assert [str(reason) for reason in result.dead_letters[0].reasons] == [
         "warehouse_id: is not WH-01, the warehouse that was asked for"
     ]
 
 
 def test_another_warehouse_is_trimmed_where_the_api_gives_them_all() -> None:
-    result = judge(GOOD, {**GOOD, "warehouse_id": "WH-02"})
+    result = validate(GOOD, {**GOOD, "warehouse_id": "WH-02"})
     assert (len(result.movements), len(result.dead_letters), result.trimmed) == (1, 0, 1)
 
 
@@ -145,12 +148,12 @@ def test_dotted_paths_reach_into_records_and_envelopes() -> None:
     record = {**GOOD, "item": {"code": "A-1"}, "qty": 3, "sku_id": "not this"}
     pages = reader(**parts)
     raw = pages.read(json.dumps({"data": {"items": [record]}, "meta": {"count": "41"}}).encode())
-    row = pages.judge(raw, Page(0, 1)).movements[0]
+    row = pages.validate(raw, Page(0, 1)).movements[0]
     assert (raw.total, row[2], row[4]) == (41, "A-1", 3)
 
 
 def test_fields_that_the_spec_does_not_map_are_counted() -> None:
-    result = judge({**GOOD, "colour": "red"}, {**GOOD, "colour": "blue", "bin": 4}, GOOD)
+    result = validate({**GOOD, "colour": "red"}, {**GOOD, "colour": "blue", "bin": 4}, GOOD)
     assert result.extra_fields == {"colour": 2, "bin": 1}
 
 
@@ -191,10 +194,10 @@ records = st.fixed_dictionaries({}, optional={name: json_values | st.just(GOOD[n
 
 @given(st.lists(records | json_values, max_size=12))
 def test_every_record_is_accounted_for_whatever_it_holds(page: list[Any]) -> None:
-    result = judge(*page, offset=100)
+    result = validate(*page, offset=100)
     assert result.fetched == len(page)
     assert result.fetched == len(result.movements) + len(result.dead_letters) + result.trimmed
     positions = [row[0] for row in result.movements] + [letter.position for letter in result.dead_letters]
     assert len(set(positions)) == len(positions) and set(positions) <= set(range(100, 100 + len(page)))
     assert all(letter.reasons for letter in result.dead_letters)
-    assert json.dumps([letter.raw for letter in result.dead_letters], ensure_ascii=False).encode()
+    assert json.dumps([letter.record_json for letter in result.dead_letters], ensure_ascii=False).encode()

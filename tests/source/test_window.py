@@ -19,7 +19,7 @@ from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.paging import plan_chunks
 from sku_velocity.source.spec import parse_spec
-from sku_velocity.source.window import Survey, WindowReader
+from sku_velocity.source.window import WindowProbe, WindowReader
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +54,7 @@ async def reader_of(
 
 async def read_all(reader: WindowReader, page_size: int = 300) -> list[Any]:
     """The movements of a window, read page by page."""
-    chunks = plan_chunks((await reader.survey()).total or 0, page_size, overlap=1)
+    chunks = plan_chunks((await reader.probe()).total or 0, page_size, overlap=1)
     results = [await reader.read(page) for chunk in chunks for page in chunk.pages()]
     return [row for result in results for row in result.movements]
 
@@ -72,7 +72,7 @@ async def test_each_shape_is_read_whole(shape: str) -> None:
 async def test_a_total_that_is_not_told_is_found(records: int) -> None:
     with serve(Scenario(records=records, dialect=DIALECTS["bare"])) as server:
         async with reader_of(server, **SHAPES["bare"]) as reader:
-            assert (await reader.survey()).total == records
+            assert (await reader.probe()).total == records
 
 
 async def test_only_the_window_is_asked_for() -> None:
@@ -83,7 +83,7 @@ async def test_only_the_window_is_asked_for() -> None:
         async with reader_of(
             server, window, window={"params": {"start": "start", "end": "end"}}, **PLAIN
         ) as reader:
-            assert (await reader.survey()).total == truth.records < 2000
+            assert (await reader.probe()).total == truth.records < 2000
             assert len(await read_all(reader)) == truth.valid
 
 
@@ -91,7 +91,7 @@ async def test_only_the_window_is_asked_for() -> None:
 async def test_a_clamped_page_is_seen_before_anything_is_planned(shape: str) -> None:
     with serve(Scenario(records=1000, max_page_size=100, dialect=DIALECTS[shape])) as server:
         async with reader_of(server, **SHAPES[shape]) as reader:
-            assert await reader.survey() == Survey(total=1000, page_size=100)
+            assert await reader.probe() == WindowProbe(total=1000, page_size=100)
 
 
 async def test_a_short_page_says_what_it_holds() -> None:
@@ -104,14 +104,14 @@ async def test_the_address_is_told_to_be_wrong() -> None:
     with serve() as server:
         async with reader_of(server, request={"path": "/moves"}) as reader:
             with pytest.raises(SourceAddressError, match=r"address: HTTP 404"):
-                await reader.survey()
+                await reader.probe()
 
 
 async def test_the_token_is_told_to_be_wrong() -> None:
     with serve(Scenario(token="right")) as server:
         async with reader_of(server, token="wrong") as reader:
             with pytest.raises(SourceAuthError, match=r"token: HTTP 401"):
-                await reader.survey()
+                await reader.probe()
 
 
 @pytest.mark.parametrize(
@@ -127,14 +127,14 @@ async def test_the_mapping_is_told_to_be_wrong(wrong: dict[str, Any], told: str)
     with serve() as server:
         async with reader_of(server, **{**PLAIN, **wrong}) as reader:
             with pytest.raises(SourceMappingError, match="mapping") as caught:
-                await reader.survey()
+                await reader.probe()
     assert told in str(caught.value)
 
 
 async def test_one_bad_record_is_no_wrong_mapping() -> None:
     with serve(Scenario(records=50, bad_ratio=0.5, seed=3)) as server:
         async with reader_of(server) as reader:
-            assert (await reader.survey()).total == 50
+            assert (await reader.probe()).total == 50
 
 
 async def test_a_result_says_what_it_cost() -> None:

@@ -16,7 +16,7 @@ import pytest
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.velocity_report import VelocityReport
 from sku_velocity.model.window import Window
-from sku_velocity.steps.refresh_velocity import Order, Outcome, refresh
+from sku_velocity.steps.refresh_velocity import RefreshRequest, RefreshResult, refresh
 from sku_velocity.store import Store
 from sku_velocity.velocity.figures import Thresholds
 from tests.support.published_store import Moved, publish, table
@@ -41,7 +41,7 @@ calendar AS (
     SELECT sku_id, 91 * sum(units * units) - sum(units) * sum(units) AS squares, sum(units) AS total
     FROM calendar GROUP BY sku_id
 ), sums AS (
-    SELECT sku_id, count(DISTINCT ago) AS active_days, min(ago) AS days_since,
+    SELECT sku_id, count(DISTINCT ago) AS active_days, min(ago) AS days_since_last_movement,
            sum(CASE WHEN ago < 7 THEN units ELSE 0 END) AS units_7,
            sum(CASE WHEN ago < 28 THEN units ELSE 0 END) AS units_28, sum(units) AS units_91,
            count(*) FILTER (ago < 7) AS lines_7, count(*) FILTER (ago < 28) AS lines_28, count(*) AS lines_91
@@ -54,7 +54,7 @@ calendar AS (
                      by_units AS (ORDER BY units_91 DESC, sku_id ROWS UNBOUNDED PRECEDING)
 )
 SELECT sku_id, units_7::BIGINT, units_28::BIGINT, units_91::BIGINT, lines_7, lines_28, lines_91,
-       active_days, days_since, rank_lines, rank_units,
+       active_days, days_since_last_movement, rank_lines, rank_units,
        CASE WHEN 100 * lines_before < 80 * all_lines THEN 'A'
             WHEN 100 * lines_before < 95 * all_lines THEN 'B' ELSE 'C' END,
        CASE WHEN 100 * units_before < 80 * all_units THEN 'A'
@@ -64,7 +64,8 @@ SELECT sku_id, units_7::BIGINT, units_28::BIGINT, units_91::BIGINT, lines_7, lin
 FROM shares JOIN spread USING (sku_id) ORDER BY sku_id
 """
 COMPARED = """
-SELECT sku_id, units_7, units_28, units_91, lines_7, lines_28, lines_91, active_days, days_since, rank_lines,
+SELECT sku_id, units_7, units_28, units_91, lines_7, lines_28, lines_91, active_days,
+days_since_last_movement, rank_lines,
        rank_units, abc_lines, abc_units, xyz FROM current_velocity ORDER BY sku_id
 """
 
@@ -75,8 +76,8 @@ async def store(store_url: str) -> AsyncIterator[Store]:
         yield opened
 
 
-def an_order(reports: Path, as_of: date = AS_OF, zone: str = BERLIN, **options: Any) -> Order:
-    return Order("acme", "WH-01", as_of, zone, directory=reports, **options)
+def an_order(reports: Path, as_of: date = AS_OF, zone: str = BERLIN, **options: Any) -> RefreshRequest:
+    return RefreshRequest("acme", "WH-01", as_of, zone, directory=reports, **options)
 
 
 def independently(rows: Sequence[Moved], as_of: date, zone: str, directory: Path) -> list[tuple[Any, ...]]:
@@ -236,8 +237,8 @@ async def test_foreign_text_names_no_file_elsewhere_and_is_text_in_the_page(tmp_
     hostile = "../<script>alert(1)</script>"
     async with Store.open(f"sqlite:///{tmp_path}/store.db") as store:
         await publish(store, rows_on("2026-04-01", A=9), Window.everything(), warehouse=hostile)
-        order = Order("acme", hostile, AS_OF, directory=tmp_path / "reports")
-        report = (await refresh(store, order)).report
+        request = RefreshRequest("acme", hostile, AS_OF, directory=tmp_path / "reports")
+        report = (await refresh(store, request)).report
     files = [Path(file) for file in report.files.values()]
     assert {file.parent for file in files} == {tmp_path / "reports"}
     page = page_of(report)
@@ -256,8 +257,8 @@ async def test_two_sources_of_one_warehouse_have_files_of_their_own(tmp_path: Pa
     async with Store.open(f"sqlite:///{tmp_path}/store.db") as store:
         for source in ("acme", "erp"):
             await publish(store, rows_on("2026-04-01", A=9), Window.everything(), source=source)
-        outcomes: list[Outcome] = [
-            await refresh(store, Order(source, "WH-01", AS_OF, directory=tmp_path))
+        outcomes: list[RefreshResult] = [
+            await refresh(store, RefreshRequest(source, "WH-01", AS_OF, directory=tmp_path))
             for source in ("acme", "erp")
         ]
     names = [Path(outcome.report.files["html"]).name for outcome in outcomes]

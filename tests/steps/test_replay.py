@@ -11,7 +11,7 @@ import pytest
 
 from sku_velocity.completeness import prove
 from sku_velocity.errors import ConfigurationError, IncompleteWindowError
-from sku_velocity.model.dead_letter import KeptLetter, LetterState, Selection
+from sku_velocity.model.dead_letter import DeadLetterFilter, DeadLetterState, StoredDeadLetter
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.run import MasterVersion, RunState
 from sku_velocity.source.spec import SourceSpec
@@ -32,19 +32,19 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 
 
 async def replay(
-    store: Store, run_id: str, spec: SourceSpec | None = None, wanted: Selection = OPEN
+    store: Store, run_id: str, spec: SourceSpec | None = None, wanted: DeadLetterFilter = OPEN
 ) -> RunReplay:
     run = await store.find_run(run_id)
     assert run
     return await replay_run(store, spec or mended(), run, wanted, "jane")
 
 
-async def states(store: Store) -> dict[int, LetterState]:
-    return {each.letter.position: each.state for each in await store.letters.read(Selection())}
+async def states(store: Store) -> dict[int, DeadLetterState]:
+    return {each.letter.position: each.state for each in await store.letters.read(DeadLetterFilter())}
 
 
-async def the_letter(store: Store, position: int) -> KeptLetter:
-    (found,) = await store.letters.read(Selection(position=position))
+async def the_letter(store: Store, position: int) -> StoredDeadLetter:
+    (found,) = await store.letters.read(DeadLetterFilter(position=position))
     return found
 
 
@@ -54,7 +54,7 @@ async def test_what_a_mended_spec_lets_pass_takes_its_place_and_shows_at_once(
     await land_run(store, "run", BAD)
     assert await shown_positions(store_url) == [n for n in range(20) if n not in BAD]
     report = await replay(store, "run")
-    assert (report.judged, report.loaded, report.shown, report.rejected) == (3, 2, 2, 1)
+    assert (report.validated, report.loaded, report.published, report.rejected) == (3, 2, 2, 1)
     assert [reason.startswith("sku_id: must be made of A-Z") for reason in report.reasons] == [True]
     assert await shown_positions(store_url) == [n for n in range(20) if n != 12]
     assert await ledger_of(store_url, "run") == (20, 19, 1, 0, 0)
@@ -65,19 +65,19 @@ async def test_a_replayed_letter_tells_who_when_and_why_and_keeps_its_record(sto
     before = datetime.now(UTC)
     await replay(store, "run")
     kept = await the_letter(store, 3)
-    assert kept.state is LetterState.REPLAYED and kept.letter == BAD[3] and kept.change
+    assert kept.state is DeadLetterState.REPLAYED and kept.letter == BAD[3] and kept.change
     assert kept.change.by == "jane" and "in the window" in kept.change.note
     assert before - timedelta(seconds=1) < kept.change.at <= datetime.now(UTC)
-    assert (await the_letter(store, 12)).state is LetterState.OPEN
+    assert (await the_letter(store, 12)).state is DeadLetterState.OPEN
 
 
 async def test_a_second_replay_changes_nothing(store: Store, store_url: str) -> None:
     await land_run(store, "run", BAD)
     await replay(store, "run")
-    first = await store.letters.read(Selection())
+    first = await store.letters.read(DeadLetterFilter())
     again = await replay(store, "run")
-    assert (again.judged, again.loaded, again.rejected) == (1, 0, 1)
-    assert await store.letters.read(Selection()) == first
+    assert (again.validated, again.loaded, again.rejected) == (1, 0, 1)
+    assert await store.letters.read(DeadLetterFilter()) == first
     assert await ledger_of(store_url, "run") == (20, 19, 1, 0, 0)
 
 
@@ -108,9 +108,9 @@ async def test_what_is_outside_the_window_or_no_movement_is_closed_with_that_not
     report = await replay(store, "run", mended(filter=[{"path": "kind", "in": ["move", None]}]))
     assert (report.loaded, report.trimmed, report.filtered) == (1, 1, 1)
     assert await ledger_of(store_url, "run") == (20, 18, 0, 1, 1)
-    notes = [each.change.note for each in await store.letters.read(Selection()) if each.change]
+    notes = [each.change.note for each in await store.letters.read(DeadLetterFilter()) if each.change]
     assert ["outside the window" in notes[0], "filtered" in notes[1]] == [True, True]
-    assert set((await states(store)).values()) == {LetterState.REPLAYED}
+    assert set((await states(store)).values()) == {DeadLetterState.REPLAYED}
 
 
 async def test_a_record_id_that_the_run_holds_is_not_doubled(store: Store, store_url: str) -> None:
@@ -126,12 +126,12 @@ async def test_a_record_id_that_the_run_holds_is_not_doubled(store: Store, store
 async def test_an_incomplete_window_shows_its_replayed_rows_once_it_is_published(
     store: Store, store_url: str
 ) -> None:
-    await land_run(store, "run", BAD, shown=False)
+    await land_run(store, "run", BAD, published=False)
     report = await replay(store, "run")
-    assert (report.loaded, report.shown) == (2, 0) and await shown_positions(store_url) == []
+    assert (report.loaded, report.published) == (2, 0) and await shown_positions(store_url) == []
     run = await store.find_run("run")
     assert run and run.state is RunState.INCOMPLETE
-    broken = {check.name for check in prove(run, await store.batches("run"), None, 0.1) if not check.held}
+    broken = {check.name for check in prove(run, await store.chunks("run"), None, 0.1) if not check.passed}
     assert "rejects within the limit" not in broken and not any("fetched =" in name for name in broken)
     await store.publish("run", "{}")
     assert len(await shown_positions(store_url)) == 19
@@ -142,21 +142,21 @@ async def test_a_superseded_run_is_left_alone(store: Store) -> None:
     await land_run(store, "second", {})
     assert await store.letters.runs(OPEN) == []
     assert (await replay(store, "first")).loaded == 0
-    assert set((await states(store)).values()) == {LetterState.OPEN}
+    assert set((await states(store)).values()) == {DeadLetterState.OPEN}
 
 
 async def test_a_run_with_closed_letters_is_not_read_again(store: Store) -> None:
-    await land_run(store, "run", BAD, shown=False)
+    await land_run(store, "run", BAD, published=False)
     await store.letters.discard(replace(OPEN, position=12), "joe", "known fault")
     with pytest.raises(IncompleteWindowError, match="1 dead letters.*start a new run"):
         await store.replan("run", 20, [])
-    assert (await states(store))[12] is LetterState.DISCARDED
+    assert (await states(store))[12] is DeadLetterState.DISCARDED
 
 
 async def test_letters_of_stage_push_are_left_alone(store: Store) -> None:
     await land_run(store, "run", {})
     assert await store.letters.runs(replace(OPEN, stage="push")) == []
-    assert (await replay(store, "run")).judged == 0
+    assert (await replay(store, "run")).validated == 0
 
 
 async def test_only_the_letters_meant_are_replayed(store: Store) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from simulator.server import EngineServer, serve_engine
-from sku_velocity.model.dead_letter import LetterState, Selection
+from sku_velocity.model.dead_letter import DeadLetterFilter, DeadLetterState
 from sku_velocity.model.movement import DeadLetter, Reason
 from sku_velocity.steps.replay import RunReplay, replay_run
 from sku_velocity.store import Store
@@ -64,7 +64,7 @@ async def test_the_next_push_sends_the_replayed_rows_of_a_pushed_chunk_and_those
         (10, 3),
         (10, 4),
     ]
-    assert (await replay(store)).judged == 0
+    assert (await replay(store)).validated == 0
 
 
 async def test_rows_replayed_before_the_first_push_go_with_the_others(
@@ -107,7 +107,7 @@ async def test_what_an_engine_rejects_anew_opens_a_discarded_letter_and_its_hist
         assert opened
         await store.pushes.settle("run", 0, engine, opened, [DeadLetter(2, "{}", (Reason("", engine),))])
         if engine == "slots":
-            assert await store.letters.discard(Selection(stage="push"), "joe", "we know") == 1
-    (kept,) = await store.letters.read(Selection())
-    assert (kept.state, kept.reasons) == (LetterState.OPEN, "slots; others")
+            assert await store.letters.discard(DeadLetterFilter(stage="push"), "joe", "we know") == 1
+    (kept,) = await store.letters.read(DeadLetterFilter())
+    assert (kept.state, kept.reasons) == (DeadLetterState.OPEN, "slots; others")
     assert kept.change and (kept.change.by, kept.change.note) == ("joe", "we know")

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from sku_velocity.model.dead_letter import Fate
+from sku_velocity.model.dead_letter import ReplayOutcome
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.run import SyncRun
-from sku_velocity.steps.revalidation import rejudge
+from sku_velocity.steps.revalidation import revalidate
 from tests.support.dead_letters import mended, record
 from tests.support.engine import seconds
 
@@ -17,11 +17,13 @@ RUN = SyncRun("run", "acme", "WH-01", seconds(0, 20), 20)
 GOOD = json.dumps(record(3))
 
 
-def fate(raw: str) -> Fate:
-    (judged,) = rejudge(mended(filter=[{"path": "kind", "in": ["move", None]}]), RUN, None, [_letter(raw)])
-    assert bool(judged.row) is (judged.fate is Fate.LOADED)
-    assert bool(judged.reasons) is (judged.fate is Fate.REJECTED)
-    return judged.fate
+def fate(raw: str) -> ReplayOutcome:
+    (validated,) = revalidate(
+        mended(filter=[{"path": "kind", "in": ["move", None]}]), RUN, None, [_letter(raw)]
+    )
+    assert bool(validated.row) is (validated.fate is ReplayOutcome.LOADED)
+    assert bool(validated.reasons) is (validated.fate is ReplayOutcome.REJECTED)
+    return validated.fate
 
 
 def _letter(raw: str) -> DeadLetter:
@@ -29,11 +31,11 @@ def _letter(raw: str) -> DeadLetter:
 
 
 def test_a_record_finds_its_fate() -> None:
-    assert fate(GOOD) is Fate.LOADED
-    assert fate(json.dumps(record(30))) is Fate.TRIMMED
-    assert fate(json.dumps(record(3, kind="note"))) is Fate.FILTERED
-    assert fate(json.dumps(record(3, sku_id="no sku!"))) is Fate.REJECTED
-    assert fate(json.dumps(record(3, warehouse_id="WH-02"))) is Fate.REJECTED
+    assert fate(GOOD) is ReplayOutcome.LOADED
+    assert fate(json.dumps(record(30))) is ReplayOutcome.TRIMMED
+    assert fate(json.dumps(record(3, kind="note"))) is ReplayOutcome.FILTERED
+    assert fate(json.dumps(record(3, sku_id="no sku!"))) is ReplayOutcome.REJECTED
+    assert fate(json.dumps(record(3, warehouse_id="WH-02"))) is ReplayOutcome.REJECTED
 
 
 @pytest.mark.parametrize(
@@ -45,4 +47,4 @@ def test_a_record_finds_its_fate() -> None:
     ],
 )
 def test_what_is_no_record_stays_refused(raw: str) -> None:
-    assert fate(raw) is Fate.REJECTED
+    assert fate(raw) is ReplayOutcome.REJECTED

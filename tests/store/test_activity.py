@@ -57,7 +57,7 @@ def cells(activity: Activity) -> dict[tuple[str, int], tuple[int, int]]:
 def random_rows(period: Period, number: int, seed: int) -> list[Moved]:
     """Movements from a day before the period to a day after, thick around midnights, to the microsecond."""
     draw = random.Random(seed)
-    bounds = [piece.start for piece in period.pieces(3600)]
+    bounds = [interval.start for interval in period.intervals(3600)]
     near = [timedelta(microseconds=n) for n in (-1, 0, 1, -400, 999_999)]
     return [
         (

@@ -99,7 +99,7 @@ async def test_another_programs_migrations_in_the_database_are_let_be(store_url:
 
     await inspected(store_url, migrate_another)
     async with Store.open(store_url) as store:
-        assert await store.batches("nobody") == []
+        assert await store.chunks("nobody") == []
 
 
 async def test_a_newer_schema_asks_to_update_the_program(store_url: str) -> None:

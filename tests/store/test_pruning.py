@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sku_velocity.errors import ConfigurationError, StoreConfigurationError
-from sku_velocity.model.dead_letter import Selection
+from sku_velocity.model.dead_letter import DeadLetterFilter
 from sku_velocity.model.run import NO_WAREHOUSE, MasterVersion
 from sku_velocity.steps.prune import Retention, prune_store
 from sku_velocity.store import Store
@@ -151,7 +151,7 @@ async def test_a_letter_of_a_published_run_goes_once_it_has_long_been_closed(
     ids = await filled(store_url, Made(), Made(hour=1), Made(hour=2), Made("refuse", hour=3))
     async with Store.open(store_url) as store:
         for id in (ids[0], ids[1], ids[3]):
-            await store.letters.discard(Selection(run=id), "somebody", "a test order")
+            await store.letters.discard(DeadLetterFilter(run=id), "somebody", "a test order")
         async with writing(store_url) as connection:
             for id, days in ((ids[0], 366), (ids[1], 364), (ids[3], 366)):
                 at = NOW - timedelta(days=days)
@@ -178,8 +178,8 @@ async def test_a_step_deletes_no_more_than_it_may_and_the_next_prune_goes_on(sto
     [id, _] = await filled(store_url, Made(age=31, rows=4), Made())
     async with Store.open(store_url) as store:
         [key] = await store.pruning.find_runs(CUTOFFS)
-        assert await store.pruning.condemn(key, CUTOFFS)
-        swept = await store.pruning.sweep_run(key, 3)
+        assert await store.pruning.mark_for_deletion(key, CUTOFFS)
+        swept = await store.pruning.delete_run_batch(key, 3)
         assert (swept.is_last, swept.rows) == (False, {"movements": 3})
         assert await store.find_run(id) is None  # broken off here, it is nobody's to resume
         assert (await prune_store(store, CUTOFFS, 3)).total() == 5
@@ -191,7 +191,7 @@ async def test_a_run_that_somebody_has_gone_on_with_meanwhile_is_left(store_url:
     async with Store.open(store_url) as store:
         [key] = await store.pruning.find_runs(CUTOFFS)
         await store.publish(id, "{}")
-        assert not await store.pruning.condemn(key, CUTOFFS)
+        assert not await store.pruning.mark_for_deletion(key, CUTOFFS)
     assert await look(store_url, "SELECT count(*) FROM published_movements") == 2
 
 
@@ -199,9 +199,9 @@ async def test_who_still_reads_a_run_as_it_goes_is_told_so(store_url: str) -> No
     [id] = await filled(store_url, Made("leave", age=31))
     async with Store.open(store_url) as store:
         [key] = await store.pruning.find_runs(CUTOFFS)
-        await store.pruning.condemn(key, CUTOFFS)
+        await store.pruning.mark_for_deletion(key, CUTOFFS)
         with pytest.raises(StoreConfigurationError, match="knows no chunk"):
-            await store.batch(id, 0)
+            await store.progress(id, 0)
         with pytest.raises(StoreConfigurationError, match="knows no run"):
             await store.publish(id, "{}")
 

@@ -163,7 +163,7 @@ async def test_what_the_engine_rejects_is_a_dead_letter_of_the_push(
     letters = await store.dead_letters("run")
     assert rejected and {f"m-{each.position}" for each in letters} == set(rejected)
     assert [str(each) for each in letters[0].reasons] == ["slots: unknown SKU SKU-1"]
-    assert f'"id": "m-{letters[0].position}"' in letters[0].raw
+    assert f'"id": "m-{letters[0].position}"' in letters[0].record_json
     pushed = await store.pushes.read("run", "slots")
     assert sum(each.rejected for each in pushed) == len(letters)
     assert sum(each.accepted for each in pushed) == 40 - len(letters)

@@ -34,7 +34,7 @@ ALLOWED = {
     ("sku_velocity/store/velocity.py", "_INSERT"): "the columns are those of the table in tables.py",
     (
         "sku_velocity/store/activity.py",
-        "_by_halves([(piece.start, piece.index) for piece in period.pieces(step)])",
+        "_by_halves([(interval.start, interval.index) for interval in period.intervals(step)])",
     ): "of a calendar: instants that instant_text writes, and whole numbers",
     (
         "sku_velocity/store/database.py",
@@ -152,12 +152,12 @@ async def test_hostile_ids_go_through_the_store_unharmed(store_url: str, text: s
     async with Store.open(store_url) as store:
         await store.begin(run, [Chunk(0, 0, 2, 2)])
         result = PageResult(Page(0, 2), 2, [row], [letter], next_cursor=text, extra_fields={text: 1})
-        batch = await store.land_page(text, 0, result)
+        progress = await store.land_page(text, 0, result)
         await store.publish(text, "{}")
         found = await store.find_run(text)
         assert found and (found.id, found.source, found.warehouse) == (text, text[:500], warehouse)
         assert await store.dead_letters(text) == [letter]
-        assert await store.batches(text) == [batch]
+        assert await store.chunks(text) == [progress]
 
 
 @pytest.mark.anyio
@@ -168,4 +168,4 @@ async def test_an_id_that_no_database_holds_is_refused_and_never_found(store_url
         for run in (SyncRun(text, "s", "w", whole, 1), SyncRun("r", "s", text, whole, 1)):
             with pytest.raises(StoreConfigurationError, match="no store can hold"):
                 await store.begin(run, [Chunk(0, 0, 1, 1)])
-        assert await store.find_run(text) is None and await store.batches(text) == []
+        assert await store.find_run(text) is None and await store.chunks(text) == []

@@ -10,7 +10,7 @@ import pytest
 
 from sku_velocity.model.chunk import Chunk, Page
 from sku_velocity.model.run import RunState, SyncRun, Verdict
-from sku_velocity.model.status import OpenRun, Standing
+from sku_velocity.model.status import OpenRun, WarehouseStatus
 from sku_velocity.model.window import Window
 from sku_velocity.store import Store
 from sku_velocity.store.database import Database
@@ -29,8 +29,8 @@ from tests.support.store_rows import (
 pytestmark = pytest.mark.anyio
 
 REFUSED = (
-    '{"checks": [{"name": "the total stood still", "held": false, "found": "4 before, 5 after"},'
-    ' {"name": "every chunk landed", "held": true, "found": "1 of 1"}]}'
+    '{"checks": [{"name": "the total stood still", "passed": false, "detail": "4 before, 5 after"},'
+    ' {"name": "every chunk landed", "passed": true, "detail": "1 of 1"}]}'
 )
 
 
@@ -40,8 +40,8 @@ async def store(store_url: str) -> AsyncIterator[Store]:
         yield opened
 
 
-async def only(store: Store) -> Standing:
-    [standing] = await store.standings()
+async def only(store: Store) -> WarehouseStatus:
+    [standing] = await store.statuses()
     return standing
 
 
@@ -55,7 +55,7 @@ async def plan_hour(store: Store, start: int, landed: int, chunks: int = 2) -> S
 
 
 async def test_an_empty_store_has_nothing_to_tell(store: Store) -> None:
-    assert await store.standings() == []
+    assert await store.statuses() == []
 
 
 async def test_a_missed_schedule_is_a_gap(store: Store) -> None:
@@ -69,10 +69,10 @@ async def test_a_missed_schedule_is_a_gap(store: Store) -> None:
 async def test_each_warehouse_of_each_source_stands_for_itself(store: Store) -> None:
     for source, warehouse in (("b", "WH-01"), ("a", "WH-02"), ("a", "WH-01")):
         await store.begin(replace(a_run(warehouse=warehouse), source=source), [])
-    told = [(each.coverage.source, each.coverage.warehouse) for each in await store.standings()]
+    told = [(each.coverage.source, each.coverage.warehouse) for each in await store.statuses()]
     assert told == [("a", "WH-01"), ("a", "WH-02"), ("b", "WH-01")]
-    assert len(await store.standings("a")) == 2 and len(await store.standings("a", "WH-02")) == 1
-    assert await store.standings("a", "WH-09") == []
+    assert len(await store.statuses("a")) == 2 and len(await store.statuses("a", "WH-02")) == 1
+    assert await store.statuses("a", "WH-09") == []
 
 
 async def test_rows_of_a_run_that_was_cut_count_where_it_still_shows(store: Store) -> None:
@@ -80,7 +80,7 @@ async def test_rows_of_a_run_that_was_cut_count_where_it_still_shows(store: Stor
     await publish_hourly(store, hours(2, 3))
     whole = await land_hourly(store, hours(4, 5), "WH-02")
     await store.publish(whole.id, "{}")
-    assert [each.rows for each in await store.standings()] == [6, 1]
+    assert [each.rows for each in await store.statuses()] == [6, 1]
 
 
 async def test_rejects_are_those_of_what_is_published(store: Store) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from sku_velocity.errors import IncompleteWindowError, StoreConfigurationError
-from sku_velocity.model.chunk import BatchResult, Chunk, ChunkState, Page
+from sku_velocity.model.chunk import Chunk, ChunkProgress, ChunkState, Page
 from sku_velocity.model.movement import DeadLetter, MovementRow, Reason
 from sku_velocity.model.run import RunState, SyncRun
 from sku_velocity.model.window import Window
@@ -78,13 +78,13 @@ async def test_a_run_and_its_plan_come_back_as_they_were_entered(store: Store) -
     plan = [Chunk(0, 0, 20, 10), Chunk(1, 20, 5, 10)]
     await store.begin(run, plan)
     assert await store.find_run(run.id) == run
-    planned = [BatchResult(chunk, ChunkState.PLANNED, next_offset=chunk.offset) for chunk in plan]
-    assert await store.batches(run.id) == planned
+    planned = [ChunkProgress(chunk, ChunkState.PLANNED, next_offset=chunk.offset) for chunk in plan]
+    assert await store.chunks(run.id) == planned
 
 
 async def test_an_unknown_run_is_nothing(store: Store) -> None:
     assert await store.find_run("nobody") is None
-    assert await store.batches("nobody") == []
+    assert await store.chunks("nobody") == []
     assert await store.dead_letters("nobody") == []
 
 
@@ -93,7 +93,7 @@ async def test_what_cannot_be_done_to_an_unknown_run_names_it(store: Store) -> N
         with pytest.raises(StoreConfigurationError, match="no run nobody"):
             await attempt
     with pytest.raises(StoreConfigurationError, match="no chunk 3 of run nobody"):
-        await store.batch("nobody", 3)
+        await store.progress("nobody", 3)
 
 
 async def test_a_run_that_begins_twice_keeps_its_first_plan(store: Store) -> None:
@@ -101,14 +101,14 @@ async def test_a_run_that_begins_twice_keeps_its_first_plan(store: Store) -> Non
     await store.begin(run, [Chunk(0, 0, 4, 4)])
     await store.begin(replace(run, total=99), [Chunk(0, 0, 50, 50), Chunk(1, 50, 49, 50)])
     assert await store.find_run(run.id) == run
-    assert [batch.chunk.size for batch in await store.batches(run.id)] == [4]
+    assert [progress.chunk.size for progress in await store.chunks(run.id)] == [4]
 
 
 async def test_two_workers_that_begin_one_run_enter_it_once(store: Store, store_url: str) -> None:
     run = a_run()
     async with Store.open(store_url) as other:
         await asyncio.gather(*(one.begin(run, [Chunk(0, 0, 4, 4)]) for one in (store, other) * 3))
-    assert len(await store.batches(run.id)) == 1
+    assert len(await store.chunks(run.id)) == 1
 
 
 async def test_a_run_whose_plan_cannot_be_entered_leaves_no_trace(store: Store) -> None:
@@ -122,9 +122,9 @@ async def test_each_attempt_that_ends_is_counted(store: Store) -> None:
     run = a_run()
     await store.begin(run, [Chunk(0, 0, 4, 2)])
     await store.fail_chunk(run.id, 0, "the source went away")
-    assert (await store.batch(run.id, 0)).attempts == 1
+    assert (await store.progress(run.id, 0)).attempts == 1
     await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0), a_row(1)]))
-    assert (await store.batch(run.id, 0)).attempts == 1
+    assert (await store.progress(run.id, 0)).attempts == 1
     assert (await store.land_page(run.id, 0, a_page(Page(2, 2), [a_row(2), a_row(3)]))).attempts == 2
 
 
@@ -138,7 +138,7 @@ async def test_a_chunk_lands_with_its_last_page(store: Store) -> None:
     assert (last.state, last.next_offset, last.fetched) == (ChunkState.LANDED, 4, 4)
     assert (last.loaded, last.rejected, last.trimmed) == (2, 1, 1)
     assert (last.requests, last.retried, last.throttled, last.seconds) == (4, 2, 1, 1.0)
-    assert await store.batches(run.id) == [last]
+    assert await store.chunks(run.id) == [last]
 
 
 async def test_unmapped_fields_add_up_over_the_pages(store: Store) -> None:
@@ -146,8 +146,8 @@ async def test_unmapped_fields_add_up_over_the_pages(store: Store) -> None:
     await store.begin(run, [Chunk(0, 0, 2, 1)])
     for position, extra in enumerate([{"lot": 1}, {"lot": 1, "bin": 1}]):
         page = replace(a_page(Page(position, 1), [a_row(position)]), extra_fields=extra)
-        batch = await store.land_page(run.id, 0, page)
-    assert batch.extra_fields == {"lot": 2, "bin": 1}
+        progress = await store.land_page(run.id, 0, page)
+    assert progress.extra_fields == {"lot": 2, "bin": 1}
 
 
 async def test_a_page_that_is_landed_twice_counts_once(store: Store, database: Database) -> None:
@@ -186,10 +186,10 @@ async def test_a_page_is_never_written_over_what_stands_at_its_positions(
     await store.begin(run, [Chunk(0, 0, 4, 2)])
     await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0), a_row(1)]))
     await execute(database, "UPDATE movements SET position = position + 2")
-    before = await store.batch(run.id, 0)
+    before = await store.progress(run.id, 0)
     with pytest.raises((IntegrityError, UniqueViolationError)):
         await store.land_page(run.id, 0, a_page(Page(2, 2), [a_row(3, units=7)]))
-    assert await store.batch(run.id, 0) == before
+    assert await store.progress(run.id, 0) == before
 
 
 async def test_no_movement_is_without_its_run(store: Store, database: Database) -> None:
@@ -237,7 +237,7 @@ async def test_many_chunks_land_at_once(store: Store, store_url: str, database: 
                 for n in range(20)
             )
         )
-    assert {batch.state for batch in await store.batches(run.id)} == {ChunkState.LANDED}
+    assert {progress.state for progress in await store.chunks(run.id)} == {ChunkState.LANDED}
     assert [tuple(row) for row in await query(database, "SELECT count(*) FROM movements")] == [(40,)]
 
 
@@ -250,7 +250,7 @@ async def test_a_page_that_breaks_a_constraint_changes_nothing(
     before = await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0), a_row(1)]))
     with pytest.raises((IntegrityError, asyncpg.IntegrityConstraintViolationError)):
         await store.land_page(run.id, 0, a_page(Page(2, 2), [a_row(2), bad]))
-    assert await store.batches(run.id) == [before]
+    assert await store.chunks(run.id) == [before]
     assert [row.position for row in await query(database, "SELECT position FROM movements")] == [0, 1]
 
 
@@ -268,10 +268,10 @@ async def test_a_page_that_is_cancelled_midway_lands_whole_or_not_at_all(
                 await asyncio.sleep(0)
             landing.cancel()
             await asyncio.wait([landing])
-            [batch] = await store.batches(run.id)
+            [progress] = await store.chunks(run.id)
             [(rows,)] = await query(database, "SELECT count(*) FROM movements")
-            assert rows == batch.loaded
-            turns, loaded = turns * 1.5, batch.loaded
+            assert rows == progress.loaded
+            turns, loaded = turns * 1.5, progress.loaded
     assert loaded == 2000
 
 
@@ -279,7 +279,7 @@ async def test_a_failed_chunk_tells_why_until_it_goes_on(store: Store) -> None:
     run = a_run()
     await store.begin(run, [Chunk(0, 0, 4, 2)])
     await store.fail_chunk(run.id, 0, "HTTP 500 from offset 0 on")
-    [failed] = await store.batches(run.id)
+    [failed] = await store.chunks(run.id)
     assert (failed.state, failed.error) == (ChunkState.FAILED, "HTTP 500 from offset 0 on")
     gone_on = await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0), a_row(1)]))
     assert (gone_on.state, gone_on.error) == (ChunkState.PLANNED, None)
@@ -287,9 +287,9 @@ async def test_a_failed_chunk_tells_why_until_it_goes_on(store: Store) -> None:
 
 async def test_a_chunk_that_has_landed_cannot_fail(store: Store, database: Database) -> None:
     run = await land_hourly(store, hours(0, 2))
-    landed = await store.batches(run.id), await query(database, "SELECT landed_at FROM chunks")
+    landed = await store.chunks(run.id), await query(database, "SELECT landed_at FROM chunks")
     await store.fail_chunk(run.id, 0, "too late")
-    assert (await store.batches(run.id), await query(database, "SELECT landed_at FROM chunks")) == landed
+    assert (await store.chunks(run.id), await query(database, "SELECT landed_at FROM chunks")) == landed
 
 
 async def test_a_failure_keeps_what_had_landed_of_its_chunk(store: Store) -> None:
@@ -297,7 +297,7 @@ async def test_a_failure_keeps_what_had_landed_of_its_chunk(store: Store) -> Non
     await store.begin(run, [Chunk(0, 0, 4, 2)])
     await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0), a_row(1)]))
     await store.fail_chunk(run.id, 0, "the source went away")
-    again = await store.batch(run.id, 0)
+    again = await store.progress(run.id, 0)
     assert (again.next_offset, again.loaded) == (2, 2)
 
 
@@ -313,10 +313,10 @@ async def test_dead_letters_come_back_by_position_with_all_their_reasons(store: 
 async def test_text_that_no_database_can_hold_is_kept_escaped(store: Store) -> None:
     run = a_run()
     await store.begin(run, [Chunk(0, 0, 2, 1)])
-    await store.land_page(run.id, 0, a_page(Page(0, 1), [], [a_letter(0, raw="a\x00b\ud800c")]))
+    await store.land_page(run.id, 0, a_page(Page(0, 1), [], [a_letter(0, record_json="a\x00b\ud800c")]))
     await store.fail_chunk(run.id, 0, "body: \x00")
-    assert [letter.raw for letter in await store.dead_letters(run.id)] == [r"a\x00b\ud800c"]
-    assert [batch.error for batch in await store.batches(run.id)] == [r"body: \x00"]
+    assert [letter.record_json for letter in await store.dead_letters(run.id)] == [r"a\x00b\ud800c"]
+    assert [progress.error for progress in await store.chunks(run.id)] == [r"body: \x00"]
 
 
 async def test_a_published_row_is_what_was_landed(store: Store, database: Database) -> None:
@@ -501,7 +501,7 @@ async def test_each_instant_shows_the_latest_window_that_was_published(
 
 @given(whole=a_window, hole=a_window)
 def test_cutting_out_leaves_just_what_lies_outside(whole: tuple[int, int], hole: tuple[int, int]) -> None:
-    pieces = cut_out(hours(*whole), hours(*hole))
-    left = [n / 2 for n in range(2 * HOURS) for piece in pieces if hour(n / 2) in piece]
+    segments = cut_out(hours(*whole), hours(*hole))
+    left = [n / 2 for n in range(2 * HOURS) for segment in segments if hour(n / 2) in segment]
     outside = [n / 2 for n in range(2 * whole[0], 2 * whole[1]) if hour(n / 2) not in hours(*hole)]
     assert left == outside

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import text
 
 from sku_velocity.model.chunk import Chunk, PageResult
-from sku_velocity.model.dead_letter import LetterState, Selection
+from sku_velocity.model.dead_letter import DeadLetterFilter, DeadLetterState
 from sku_velocity.model.movement import DeadLetter, MovementRow, Reason
 from sku_velocity.model.run import MasterVersion, SyncRun
 from sku_velocity.model.window import Window
@@ -18,7 +18,7 @@ from sku_velocity.store import Store
 from sku_velocity.store.database import Database
 from tests.support.engine import seconds, some_rows
 
-OPEN = Selection(source="acme", stage="validation", state=LetterState.OPEN)
+OPEN = DeadLetterFilter(source="acme", stage="validation", state=DeadLetterState.OPEN)
 WHY = (Reason("units_moved", "must be a whole number of units, 0 or more"),)
 LEDGER = text(
     "SELECT sum(fetched), sum(loaded), sum(rejected), sum(trimmed), sum(filtered) FROM chunks c "
@@ -59,7 +59,7 @@ async def land_run(
     run_id: str,
     letters: Mapping[int, DeadLetter],
     window: Window | None = None,
-    shown: bool = True,
+    published: bool = True,
     master: MasterVersion | None = None,
     warehouse: str = "WH-01",
     total: int = 20,
@@ -73,7 +73,7 @@ async def land_run(
         rows = [row for row in _rows(page.offset, warehouse) if row[0] not in letters]
         here = [letters[n] for n in sorted(letters) if page.offset <= n < page.end]
         await store.land_page(run_id, chunk.index, PageResult(page, page.size, rows, here))
-    if shown:
+    if published:
         await store.publish(run_id, "{}")
     else:
         await store.refuse(run_id, "{}")

@@ -30,7 +30,7 @@ _ids = count()
 
 
 @dataclass(frozen=True)
-class Ending:
+class RunStatus:
     """How a sync ended: its verdict, None where it broke off, and what was fetched for it."""
 
     verdict: Verdict | None
@@ -47,7 +47,7 @@ def sync(
     warehouse: str = "WH-01",
     master: Master | None = None,
     **parts: Any,
-) -> Ending:
+) -> RunStatus:
     """One window of everything, as the flow reads it: planned, ingested, proven, read again, published."""
     spec = {
         "name": "acme",
@@ -60,7 +60,7 @@ def sync(
         **parts,
     }
 
-    async def run() -> Ending:
+    async def run() -> RunStatus:
         async with (
             SourceClient.open(parse_spec(spec, "test"), None, sleep=no_sleep) as client,
             Store.open(url) as store,
@@ -73,7 +73,7 @@ def sync(
                     verdict = await read_whole(reader, store, run_id, repairs)
                 except* VelocityError:
                     verdict = None
-            return Ending(verdict, client.tally.requests, server.stats().records, run_id)
+            return RunStatus(verdict, client.tally.requests, server.stats().records, run_id)
 
     return asyncio.run(run())
 
@@ -84,17 +84,17 @@ async def no_sleep(seconds: float) -> None:
 
 async def read_whole(reader: WindowReader, store: Store, run_id: str, repairs: int) -> Verdict:
     run = await store.find_run(run_id) or await steps.plan(reader, store, run_id)
-    plan = Plan(run, await store.batches(run.id))
+    plan = Plan(run, await store.chunks(run.id))
     while True:
         while plan.pending:
             async with asyncio.TaskGroup() as reading:
-                for batch in plan.pending:
-                    reading.create_task(steps.read_chunk(reader, store, plan.run, batch))
-            plan = Plan(plan.run, await store.batches(run.id))
+                for progress in plan.pending:
+                    reading.create_task(steps.read_chunk(reader, store, plan.run, progress))
+            plan = Plan(plan.run, await store.chunks(run.id))
         proof = await steps.prove_window(reader, store, plan.run, max_reject_ratio=1)
-        if plan.run.repairs >= repairs or not proof.calls_for_rereading:
+        if plan.run.repairs >= repairs or not proof.needs_rereading:
             break
-        plan = await steps.plan_again(reader, store, plan.run, proof.batches)
+        plan = await steps.replan_window(reader, store, plan.run, proof.chunks)
     verdict = verdict_of(proof.checks, plan.run.repairs)
     if verdict is not Verdict.INCOMPLETE:
         await store.publish(plan.run.id, "{}", verdict)
@@ -137,7 +137,7 @@ def standing(before: list[Row], after: list[Row]) -> list[Row]:
     return [row for row in before if row.movement_id in left]
 
 
-def play(server: Server, url: str, scenario: Scenario, **parts: Any) -> tuple[Ending, Content, Content]:
+def play(server: Server, url: str, scenario: Scenario, **parts: Any) -> tuple[RunStatus, Content, Content]:
     """Sync a scenario; with what showed before it and what shows after."""
     before = published(url)
     server.play(scenario)

@@ -39,8 +39,8 @@ def a_row(position: int, at: datetime | None = None, units: int = 1, warehouse: 
     return (position, f"m-{position}", "SKU-1", warehouse, units, at or hour(position))
 
 
-def a_letter(position: int, raw: str = "{}") -> DeadLetter:
-    return DeadLetter(position, raw, (Reason("sku_id", "must be made of A-Z, 0-9 and '-' only"),))
+def a_letter(position: int, record_json: str = "{}") -> DeadLetter:
+    return DeadLetter(position, record_json, (Reason("sku_id", "must be made of A-Z, 0-9 and '-' only"),))
 
 
 def a_page(page: Page, rows: Sequence[MovementRow], letters: Sequence[DeadLetter] = ()) -> PageResult:

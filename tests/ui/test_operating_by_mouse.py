@@ -78,7 +78,7 @@ def start_run(ui: PrefectUi, store: str) -> str:
     ui.open_custom_run("sync-velocity")
     ui.fill("warehouse", "WH-02")
     ui.fill("store", store)
-    ui.fill("chunk_retries", "0")
+    ui.fill("task_retries", "0")
     return ui.submit()
 
 

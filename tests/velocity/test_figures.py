@@ -80,7 +80,7 @@ def test_rates_are_by_active_days_and_by_calendar_days() -> None:
 
 def test_the_last_movement_is_told_with_the_local_days_since() -> None:
     figures = figures_of({"A": {LAST_DAY: 1}, "B": {0: 1, 80: 1}})
-    assert of(figures, "days_since") == {"A": 0, "B": 10}
+    assert of(figures, "days_since_last_movement") == {"A": 0, "B": 10}
     assert of(figures, "last_movement")["B"] == datetime(2026, 3, 21, 5, tzinfo=UTC)
 
 
@@ -95,7 +95,7 @@ def test_days_that_are_not_published_are_not_taken_for_days_without_movements() 
     shares = [0.0] * 84 + [1.0] * 7
     figures = figures_of({"A": {day: 2 for day in range(84, 91)}}, shares)
     row = figures.iloc[0]
-    assert (row["trend"], row["units_per_calendar_day"], row["variation"]) == (1, 2, 0)
+    assert (row["trend"], row["units_per_calendar_day"], row["coefficient_of_variation"]) == (1, 2, 0)
     assert [row[f"completeness_{days}"] for days in (7, 28, 91)] == [1, 0.25, 7 / 91]
 
 
@@ -107,8 +107,8 @@ def test_without_any_of_the_last_7_days_there_is_no_trend() -> None:
 def test_variation_is_over_all_calendar_days_with_their_zeros() -> None:
     daily = [5, 0, 3] + [0] * 88
     figures = figures_of({"A": {0: 5, 2: 3}, "ZERO": {1: 0}})
-    assert of(figures, "variation")["A"] == pytest.approx(np.std(daily) / np.mean(daily))
-    assert np.isnan(of(figures, "variation")["ZERO"]) and of(figures, "xyz")["ZERO"] == "Z"
+    assert of(figures, "coefficient_of_variation")["A"] == pytest.approx(np.std(daily) / np.mean(daily))
+    assert np.isnan(of(figures, "coefficient_of_variation")["ZERO"]) and of(figures, "xyz")["ZERO"] == "Z"
 
 
 def test_the_sku_that_crosses_a_threshold_is_of_the_class_it_leaves() -> None:
@@ -148,10 +148,10 @@ def test_xyz_bounds_belong_to_the_steadier_class() -> None:
 def test_a_variation_of_exactly_a_threshold_is_counted_exactly() -> None:
     half = {day: 1 if day % 2 else 3 for day in range(90)} | {LAST_DAY: 2}  # not quite 0.5
     figures = figures_of({"A": half})
-    assert of(figures, "xyz") == {"A": "X"} and of(figures, "variation")["A"] < 0.5
+    assert of(figures, "xyz") == {"A": "X"} and of(figures, "coefficient_of_variation")["A"] < 0.5
     exact = {day: 1 if day % 2 else 3 for day in range(1, 91)}
     figures = figures_of({"A": exact}, [0.0, *WHOLE[1:]])
-    assert (of(figures, "variation"), of(figures, "xyz")) == ({"A": 0.5}, {"A": "X"})
+    assert (of(figures, "coefficient_of_variation"), of(figures, "xyz")) == ({"A": 0.5}, {"A": "X"})
 
 
 def test_a_class_that_differs_from_the_refresh_before_is_told_with_what_came_and_went() -> None:

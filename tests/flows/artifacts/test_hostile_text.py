@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from flows.artifacts.sync_run import render_batch
+from flows.artifacts.sync_run import render_chunk
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
-from sku_velocity.model.chunk import MAX_EXTRA_FIELDS, OTHER_FIELDS, BatchResult, Chunk, Page, PageResult
+from sku_velocity.model.chunk import MAX_EXTRA_FIELDS, OTHER_FIELDS, Chunk, ChunkProgress, Page, PageResult
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
@@ -47,11 +47,11 @@ def spec_of(url: str = "http://wms.test", **parts: Any) -> dict[str, Any]:
     return {"name": "acme", "base_url": url, "auth": {"kind": "none"}, "fields": fields, **parts}
 
 
-def judge(body: bytes, **parts: Any) -> PageResult:
+def validate(body: bytes, **parts: Any) -> PageResult:
     reader = PageReader(parse_spec(spec_of(**parts), "test"), "WH-01", Window.everything())
     raw = reader.read(body)
     assert reader.fingerprint(raw, slice(None))
-    return reader.judge(raw, Page(0, len(raw.records)))
+    return reader.validate(raw, Page(0, len(raw.records)))
 
 
 BROKEN = {
@@ -87,7 +87,7 @@ LANDING = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_hostile_record_costs_itself_alone_and_says_why(name: str) -> None:
     record, reason = BROKEN[name]
-    result = judge(page(GOOD, record, GOOD))
+    result = validate(page(GOOD, record, GOOD))
     assert [row[0] for row in result.movements] == [0, 2]
     assert [letter.position for letter in result.dead_letters] == [1]
     assert reason in "; ".join(map(str, result.dead_letters[0].reasons))
@@ -95,13 +95,13 @@ def test_a_hostile_record_costs_itself_alone_and_says_why(name: str) -> None:
 
 @pytest.mark.parametrize("name", LANDING)
 def test_what_is_hostile_in_a_field_that_nobody_maps_does_not_matter(name: str) -> None:
-    result = judge(page(GOOD, LANDING[name], GOOD))
+    result = validate(page(GOOD, LANDING[name], GOOD))
     assert len(result.movements) == 3 and result.movements[1][1:] == result.movements[0][1:]
 
 
 def test_the_raw_text_of_what_cannot_be_parsed_is_kept_as_it_came() -> None:
     record = good(note=DEEP)
-    assert judge(page(GOOD, record)).dead_letters[0].raw == record.decode()
+    assert validate(page(GOOD, record)).dead_letters[0].record_json == record.decode()
 
 
 @pytest.mark.parametrize("record", [good(note=b'"\\ud800"'), good(note=DEEP), good(note=LONG), b'"\xe9"'])
@@ -124,27 +124,27 @@ def test_what_is_no_cursor_is_an_error_and_never_the_end(told: bytes) -> None:
 )
 def test_a_body_that_is_no_json_is_an_error(body: bytes) -> None:
     with pytest.raises(UnreadableBodyError, match="the answer is not JSON"):
-        judge(body)
+        validate(body)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 def test_another_unicode_encoding_is_read(encoding: str) -> None:
-    assert len(judge(page(GOOD).decode().encode(encoding)).movements) == 1
+    assert len(validate(page(GOOD).decode().encode(encoding)).movements) == 1
 
 
 @pytest.mark.parametrize("sign", ["negate", "abs"])
 def test_a_number_that_would_fill_the_memory_is_a_reject(sign: str) -> None:
     fields = {"units_moved": {"path": "units_moved", "sign": sign}}
-    assert len(judge(page(good(units_moved=b'"1e999999999"')), fields=fields).dead_letters) == 1
+    assert len(validate(page(good(units_moved=b'"1e999999999"')), fields=fields).dead_letters) == 1
 
 
 def test_a_filter_bears_a_number_of_any_length() -> None:
     above = [{"path": "units_moved", "above": 0}]
-    assert len(judge(page(GOOD, good(units_moved=HUGE)), filter=above).dead_letters) == 1
+    assert len(validate(page(GOOD, good(units_moved=HUGE)), filter=above).dead_letters) == 1
 
 
 def test_a_source_that_makes_keys_of_its_data_does_not_fill_the_ledger() -> None:
-    result = judge(page(*(good(**{f"key-{number}" + "x" * 9_000: b"1"}) for number in range(300))))
+    result = validate(page(*(good(**{f"key-{number}" + "x" * 9_000: b"1"}) for number in range(300))))
     assert len(result.extra_fields) == MAX_EXTRA_FIELDS + 1 and max(map(len, result.extra_fields)) <= 255
     assert result.extra_fields[OTHER_FIELDS] == 300 - MAX_EXTRA_FIELDS
 
@@ -181,19 +181,21 @@ def test_every_record_of_any_json_is_accounted_for_and_in_the_store(
     store_url: str, told: list[Any], odd: bytes
 ) -> None:
     size = len(told) + 1
-    result = judge(page(*(json.dumps(record).encode() for record in told), odd), filter=FILTER)
+    result = validate(page(*(json.dumps(record).encode() for record in told), odd), filter=FILTER)
     run = SyncRun(f"run-{next(_numbers)}", "acme", "WH-01", Window.everything(), size)
 
-    async def keep() -> tuple[BatchResult, list[DeadLetter]]:
+    async def keep() -> tuple[ChunkProgress, list[DeadLetter]]:
         async with Store.open(store_url) as store:
             await store.begin(run, [Chunk(0, 0, size, 100)])
-            batch, letters = await store.land_page(run.id, 0, result), await store.dead_letters(run.id)
+            progress, letters = await store.land_page(run.id, 0, result), await store.dead_letters(run.id)
             await store.publish(run.id, "{}")
-            return batch, letters
+            return progress, letters
 
-    batch, letters = asyncio.run(keep())
-    assert asyncio.run(count_published(store_url)) == batch.loaded
-    assert batch.fetched == size == batch.loaded + batch.rejected + batch.trimmed + batch.filtered
+    progress, letters = asyncio.run(keep())
+    assert asyncio.run(count_published(store_url)) == progress.loaded
+    assert (
+        progress.fetched == size == progress.loaded + progress.rejected + progress.trimmed + progress.filtered
+    )
     assert [letter.position for letter in letters] == [letter.position for letter in result.dead_letters]
-    shown = render_batch(batch, letters).partition("rejects**")[2].splitlines()
+    shown = render_chunk(progress, letters).partition("rejects**")[2].splitlines()
     assert all(row.replace("\\|", "").count("|") == 4 and row.isprintable() for row in shown if row)

@@ -17,7 +17,7 @@ from tests.support.prefect_server import PrefectServer
 pytestmark = pytest.mark.usefixtures("token")
 
 KEYED = {
-    "acme-batches": "table",
+    "acme-chunks": "table",
     "acme-summary": "markdown",
     "acme-progress": "progress",
     "acme-rejects": "markdown",
@@ -31,8 +31,8 @@ def test_each_batch_has_an_artifact_and_each_run_a_table_a_summary_and_a_bar(
     with wms(tmp_path) as (_, source):
         report = sync(source, sqlite_url, **WHOLE)[1]
     artifacts = ask(prefect_server, "artifacts", report.flow_run_id)
-    batches = [each for each in artifacts if each["key"] is None]
-    assert len({each["task_run_id"] for each in batches}) == len(batches) == report.chunks
+    chunks = [each for each in artifacts if each["key"] is None]
+    assert len({each["task_run_id"] for each in chunks}) == len(chunks) == report.chunks
     assert {each["key"]: each["type"] for each in artifacts if each["key"]} == KEYED
     assert next(each["data"] for each in artifacts if each["type"] == "progress") == 100.0
 
@@ -46,7 +46,7 @@ def test_a_failed_run_shows_which_batch_failed_and_why(
     assert len([each for each in artifacts if each["key"] is None]) == 9
     shown = {each["key"]: each["data"] for each in artifacts}
     assert shown["acme-progress"] == 90.0 and "nothing published" in shown["acme-summary"]
-    assert '"state": "failed"' in shown["acme-batches"] and "HTTP 401" in shown["acme-batches"]
+    assert '"state": "failed"' in shown["acme-chunks"] and "HTTP 401" in shown["acme-chunks"]
 
 
 def test_text_from_the_api_is_shown_as_text(

@@ -8,15 +8,15 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.artifacts.markdown import escape
 from flows.artifacts.sync_run import (
-    publish_batch,
+    publish_chunk,
     publish_run,
-    render_batch,
+    render_chunk,
     render_push,
     render_report,
     render_table,
 )
 from flows.runtime.progress import Progress
-from sku_velocity.model.chunk import BatchResult, Chunk, ChunkState
+from sku_velocity.model.chunk import Chunk, ChunkProgress, ChunkState
 from sku_velocity.model.movement import DeadLetter, Reason
 from sku_velocity.model.run import MasterVersion, PushReport, SyncRun
 from sku_velocity.model.window import Window
@@ -24,7 +24,7 @@ from sku_velocity.text import shorten
 from tests.support.ports import free_port
 from tests.support.reports import REPORT
 
-BATCH = BatchResult(
+BATCH = ChunkProgress(
     Chunk(12, 12_000, 1000, 1000),
     ChunkState.LANDED,
     next_offset=13_000,
@@ -71,18 +71,18 @@ def test_a_long_text_says_how_long_it_is() -> None:
 
 def test_a_batch_shows_its_counts_and_its_first_rejects_with_their_reasons() -> None:
     letter = DeadLetter(12_034, '{"sku_id": "a|b"}', (Reason("sku_id", "must be"), Reason("", "no object")))
-    shown = render_batch(BATCH, [letter])
+    shown = render_chunk(BATCH, [letter])
     assert "| Rejected | 9 |" in shown and "| Task attempts | 2 |" in shown and "| Throttled | 1 |" in shown
     row = shown.splitlines()[-1]
     assert row.startswith(r"| 12034 | sku\_id\: must be; no object |") and r"a\|b" in row
 
 
 def test_a_batch_without_rejects_has_no_table_of_them() -> None:
-    assert "rejects" not in render_batch(BATCH, [])
+    assert "rejects" not in render_chunk(BATCH, [])
 
 
 def test_a_run_is_a_row_per_batch() -> None:
-    failed = BatchResult(Chunk(1, 0, 5, 5), ChunkState.FAILED, 0, error="HTTP 500 <b>" + "x" * 900)
+    failed = ChunkProgress(Chunk(1, 0, 5, 5), ChunkState.FAILED, 0, error="HTTP 500 <b>" + "x" * 900)
     rows = render_table([BATCH, failed])
     assert [row["positions"] for row in rows] == ["12000-12999", "0-4"]
     assert rows[0]["loaded"] == 990 and rows[0]["error"] == ""
@@ -104,7 +104,7 @@ def test_a_report_tells_which_version_of_the_master_mapped_it() -> None:
 
 
 def test_the_artifacts_keys_are_keys_to_prefect() -> None:
-    for name in ("batches", "summary", "progress"):
+    for name in ("chunks", "summary", "progress"):
         assert ArtifactCreate(key=f"{REPORT.source}-{name}").key
 
 
@@ -121,7 +121,7 @@ def test_a_push_shows_what_was_taken_and_why_chunks_failed() -> None:
 @pytest.mark.filterwarnings("ignore:Artifact creation outside:FutureWarning")  # no run is needed to see it
 def test_what_prefect_does_not_take_to_be_shown_fails_nothing() -> None:
     async def show() -> None:
-        await publish_batch(BATCH, [])
+        await publish_chunk(BATCH, [])
         await publish_run(REPORT, [BATCH])
         bar = await Progress.start("acme", "WH-01", 0, 1)
         await bar.finish(1, 1)

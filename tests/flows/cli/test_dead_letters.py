@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from flows.__main__ import main
-from sku_velocity.model.dead_letter import KeptLetter, Selection
+from sku_velocity.model.dead_letter import DeadLetterFilter, StoredDeadLetter
 from sku_velocity.model.movement import DeadLetter, Reason
 from sku_velocity.steps.dead_letter_export import COLUMNS, Format, defused, lines
 from sku_velocity.store import Store
@@ -49,10 +49,10 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
-def kept(url: str, **wanted: Any) -> list[KeptLetter]:
-    async def run() -> list[KeptLetter]:
+def kept(url: str, **wanted: Any) -> list[StoredDeadLetter]:
+    async def run() -> list[StoredDeadLetter]:
         async with Store.open(url) as store:
-            return await store.letters.read(Selection(**wanted))
+            return await store.letters.read(DeadLetterFilter(**wanted))
 
     return asyncio.run(run())
 
@@ -116,7 +116,7 @@ def test_a_discard_keeps_who_when_and_why_and_the_record_counts_as_rejected(
     assert given_up.state == "discarded" and given_up.change and other.state == "open"
     assert (given_up.change.by, given_up.change.note) == (getpass.getuser(), "test rig")
     assert asyncio.run(ledger_of(store_url, "new")) == (20, 18, 2, 0, 0)
-    assert command(store_url, "discard", "--run", "new", "--note", "again", "--who", HOSTILE[:3]) == 0
+    assert command(store_url, "discard", "--run", "new", "--note", "again", "--by", HOSTILE[:3]) == 0
     assert kept(store_url, run="new")[0] == given_up and kept(store_url, run="new")[1].state == "discarded"
 
 
@@ -156,7 +156,7 @@ def test_one_letter_is_shown_with_its_record_to_the_letter(
     fill(store_url)
     assert command(store_url, "show", "new", "12", "--json") == 0
     told = capsys.readouterr().out
-    assert told.isascii() and json.loads(told)["raw"] == json.dumps([HOSTILE])
+    assert told.isascii() and json.loads(told)["record_json"] == json.dumps([HOSTILE])
 
 
 def exported(url: str, path: Path, form: str) -> list[dict[str, Any]]:
@@ -171,13 +171,13 @@ def test_json_lines_hold_all_letters_exactly(store_url: str, tmp_path: Path) -> 
     again = [
         DeadLetter(
             each["position"],
-            each["raw"],
+            each["record_json"],
             tuple(Reason(why["field"], why["message"]) for why in each["reasons"]),
         )
         for each in found
     ]
     assert again == [each.letter for each in kept(store_url)] and len(again) == 4
-    assert [(each["run"], each["shows"], each["run_state"]) for each in found] == [
+    assert [(each["run"], each["is_published"], each["run_state"]) for each in found] == [
         ("other", False, "incomplete"),
         ("old", False, "superseded"),
         ("new", True, "published"),
@@ -189,7 +189,9 @@ def test_csv_comes_back_whole_once_the_quotes_in_front_are_taken_off(store_url: 
     fill(store_url)
     path = tmp_path / "letters.csv"
     found = exported(store_url, path, "csv")
-    assert [each["raw"].removeprefix("'") for each in found] == [each.letter.raw for each in kept(store_url)]
+    assert [each["record_json"].removeprefix("'") for each in found] == [
+        each.letter.record_json for each in kept(store_url)
+    ]
     assert [each["warehouse"] for each in found] == ["'=WH-02", "WH-01", "WH-01", "WH-01"]
     assert path.read_bytes().startswith(",".join(COLUMNS).encode() + b"\r\n")
     assert not any(cell.startswith(("=", "+", "-", "@")) for each in found for cell in each.values())
@@ -214,6 +216,6 @@ async def test_an_export_holds_one_letter_at_a_time(form: Format, store_url: str
     async with Store.open(store_url) as store:
         await land_run(store, "run", {n: letter(n) for n in range(50)}, total=50)
         written: Sequence[str] = [
-            line async for line in lines(store.letters.stream(Selection(run="run"), 7), form)
+            line async for line in lines(store.letters.stream(DeadLetterFilter(run="run"), 7), form)
         ]
     assert len(written) == 50 + (form is Format.CSV) and all(line.endswith("\n") for line in written)

@@ -61,7 +61,7 @@ def test_the_report_is_readable_on_80_columns(
     with wms(tmp_path) as (_, source):
         assert sync(source, sqlite_url, **WHOLE) == 0
     shown = capsys.readouterr().out
-    assert all(word in shown for word in ("fetched", "rejected", "throttled", "seconds", "held"))
+    assert all(word in shown for word in ("fetched", "rejected", "throttled", "seconds", "passed"))
 
 
 def test_without_bounds_a_source_without_window_parameters_is_read_whole(

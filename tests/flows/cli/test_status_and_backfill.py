@@ -152,7 +152,7 @@ def test_backfill_ends_with_1_while_a_window_is_left_and_with_0_once_none_is(
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--concurrency", "2", "--start", "2026-03-01T00:00:00Z"], "pace.shared_limit"),
+        (["--max-parallel", "2", "--start", "2026-03-01T00:00:00Z"], "pace.shared_limit"),
         (["--window-hours", "0"], "window_hours"),
         (["--start", "2026-03-01T00:00:00"], "timezone"),
         ([], "--start"),

@@ -32,7 +32,7 @@ def test_a_published_window_s_velocity_is_worked_out_where_a_zone_is_named(
     with wms(tmp_path) as (server, source):
         state, report = sync(source, store_url, **WHOLE, velocity_zone="UTC")
         truth = server.ground_truth("WH-01")
-    assert state.name == "Complete" and report.has_arrived
+    assert state.name == "Complete" and report.is_delivered
     skus = len({movement[1] for movement in truth.movements})
     assert [(str(day), *rest) for day, *rest in asyncio.run(table(store_url, CLASSES))] == [
         ("2026-03-07", skus, truth.valid)
@@ -54,7 +54,7 @@ def test_a_refresh_that_fails_is_told_and_takes_nothing_back(tmp_path: Path, sql
     with wms(tmp_path) as (server, source):
         state, report = sync(source, sqlite_url, **WHOLE, velocity_zone="UTC")
         truth = server.ground_truth("WH-01")
-    assert (state.name, state.is_failed()) == ("NotRefreshed", True) and not report.has_arrived
+    assert (state.name, state.is_failed()) == ("NotRefreshed", True) and not report.is_delivered
     assert "reports" in report.refresh_error and published(sqlite_url) == (truth.valid, truth.units, 1)
 
 

@@ -19,7 +19,7 @@ def upgrade() -> None:
         _count("next_position"),
         _count("batches", sa.Integer),
         sa.Column("until_position", sa.BigInteger),
-        sa.Column("showing", sa.Text),
+        sa.Column("visible_ranges", sa.Text),
         sa.Column("idempotency_key", sa.Text),
         _count("accepted"),
         _count("rejected"),
@@ -31,7 +31,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run_key"], ["sync_runs.run_key"], name=op.f("fk_pushes_run_key")),
     )
     op.create_table(
-        "told_classes",
+        "sent_classes",
         _text("engine"),
         _text("source"),
         _text("warehouse_id"),
@@ -41,7 +41,7 @@ def upgrade() -> None:
         sa.Column("xyz", sa.Text),
         sa.Column("reason", sa.Text),
         _count("revision", sa.Integer),
-        sa.Column("told_at", INSTANT, nullable=False),
+        sa.Column("sent_at", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("engine", "source", "warehouse_id", "sku_id", name=op.f("pk_told_classes")),
     )
 
