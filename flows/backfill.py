@@ -25,6 +25,7 @@ from flows.runtime.task_runner import EventLoopTaskRunner, as_they_complete
 from flows.sync_velocity import sync_velocity
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.run import RunReport, UnknownSku
+from sku_velocity.model.settle_lag import SETTLE_MINUTES
 from sku_velocity.model.status import SkuMappingPolicy
 from sku_velocity.model.window import Window
 from sku_velocity.steps.backfill import (
@@ -39,7 +40,6 @@ from sku_velocity.steps.backfill import (
 from sku_velocity.store import Store
 
 NAMED_WINDOWS = 5  # in a state's message; all of them stand in the table
-SETTLE_MINUTES = 10
 OURS = frozenset({"source", "warehouse", "start", "end", "store", "token_env", "resume"})
 WarehouseName = Annotated[str, Field(min_length=1)]
 

@@ -24,6 +24,7 @@ from flows.tasks.window import MAX_REJECT_RATIO, REPAIRS, choose_window, plan_wi
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.calendar import zone_of
 from sku_velocity.model.run import UnknownSku
+from sku_velocity.model.settle_lag import SETTLE_MINUTES
 from sku_velocity.steps.export import Destination
 
 
@@ -40,7 +41,7 @@ async def sync_velocity(
     end: AwareDatetime | None = None,
     store: str | None = None,
     token_env: str | None = None,
-    settle_minutes: Annotated[int, Field(ge=0)] = 10,
+    settle_minutes: Annotated[int, Field(ge=0)] = SETTLE_MINUTES,
     task_retries: Annotated[int, Field(ge=0)] = TASK_RETRIES,
     repairs: Annotated[int, Field(ge=0)] = REPAIRS,
     max_reject_ratio: Annotated[float, Field(ge=0, le=1)] = MAX_REJECT_RATIO,

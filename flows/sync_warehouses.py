@@ -24,6 +24,7 @@ from flows.runtime.task_runner import EventLoopTaskRunner
 from flows.tasks.window import choose_window
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.run import RunStatus, UnknownSku
+from sku_velocity.model.settle_lag import SETTLE_MINUTES
 from sku_velocity.source.warehouses import list_warehouses
 from sku_velocity.steps.export import Destination
 from sku_velocity.steps.fan_out import FanOutReport, Shard, ShardOutcome, check_fan_out, plan_shards
@@ -31,7 +32,6 @@ from sku_velocity.steps.fan_out import FanOutReport, Shard, ShardOutcome, check_
 NAMED_SHARDS = 5  # in a state's message; all of them stand in the table
 MAX_PARALLEL = 4
 DEPLOYMENT = "sync-velocity-child"
-SETTLE_MINUTES = 10
 DELETED = ("Deleted", "its flow run was deleted; Retry begins another")
 
 WarehouseName = Annotated[str, Field(min_length=1)]

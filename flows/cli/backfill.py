@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -18,6 +18,7 @@ from flows.cli.terminal import NOT_PUBLISHED, PUBLISHED, move_password_to_enviro
 from flows.runtime.progress import window_listener
 from flows.tasks.window import MAX_REJECT_RATIO
 from sku_velocity.model.run import UnknownSku
+from sku_velocity.model.settle_lag import SETTLE_LAG
 from sku_velocity.model.window import Window
 from sku_velocity.steps.backfill import BackfillReport, Reading, WindowOutcome, check_backfill, in_order
 from sku_velocity.steps.export import Destination
@@ -134,7 +135,7 @@ def _show_plan(request: dict[str, Any], *, as_json: bool) -> int:
     async def plan() -> list[Reading]:
         spec = (await find_source(request["source"], request["token_env"])).spec
         check_backfill(spec, request["max_parallel"])
-        settled = Window.last_hour(datetime.now(UTC), timedelta(minutes=backfilling.SETTLE_MINUTES)).end
+        settled = Window.last_hour(datetime.now(UTC), SETTLE_LAG).end
         mapping = backfilling.mapping_of(request["options"])
         span = (request["start"], request["end"], settled)
         async with (await find_store(request["store"])).get_store() as opened:

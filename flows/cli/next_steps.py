@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sku_velocity.model.coverage import gaps
+from sku_velocity.model.settle_lag import SETTLE_LAG
 from sku_velocity.model.status import OpenRun, SkuMappingPolicy, WarehouseStatus
 from sku_velocity.model.window import Window, iso
 from sku_velocity.steps.backfill import MAX_WINDOWS
-
-SETTLE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def missing_windows(status: WarehouseStatus, now: datetime) -> list[Window]:
     wanted = [run.window for run in coverage.open_runs if not run.window.is_everything]
     wanted += [status.span] if status.span else []
     if status.span and status.is_late(now):
-        wanted.append(Window(status.span.end, Window.last_hour(now, SETTLE).end))
+        wanted.append(Window(status.span.end, Window.last_hour(now, SETTLE_LAG).end))
     if not wanted:
         return []
     span = Window(min(each.start for each in wanted), max(each.end for each in wanted))

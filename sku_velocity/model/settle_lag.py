@@ -1,0 +1,8 @@
+"""The settle lag: how long after its end a window is left alone, so that late records are in it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+SETTLE_MINUTES = 10
+SETTLE_LAG = timedelta(minutes=SETTLE_MINUTES)
