@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help demo ui test chaos pictures check audit bench lock clean
+.PHONY: help demo ui test real chaos pictures check audit bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -14,23 +14,23 @@ help: ## list the targets
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: .venv/installed ## run the main job against a simulated WMS and a Prefect server of its own
+demo: .venv/installed ## run the main job against a simulated WMS with its own Prefect server
 	@$(BIN)/python -m demo
 
-ui: .venv/installed ## the demo, left standing with its Prefect UI until Ctrl-C
+ui: .venv/installed ## run the demo and leave its Prefect UI up until Ctrl-C
 	@$(BIN)/python -m demo --keep
 
-# Two processes, and no more on more cores: each has a Prefect server and a PostgreSQL of its own to start.
-test: .venv/installed ## the tests
+# Two processes, even on more cores: each starts its own Prefect server and PostgreSQL.
+test: .venv/installed ## run the tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-pictures: .venv/installed ## the pictures of docs/, made anew by the tests of the UI
+pictures: .venv/installed ## renew the pictures in docs/ by running the UI tests
 	@PICTURES=docs $(BIN)/python -m pytest tests/ui
 
-chaos: .venv/installed ## each fault by force, in its long form, and what it cost
+chaos: .venv/installed ## run the long fault tests and report lost rows and recovery times
 	@$(BIN)/python -m pytest tests/chaos --long
 
-check: .venv/installed ## lint, types, known advisories, tests
+check: .venv/installed ## run lint, type checks, the audit and the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -44,13 +44,29 @@ $(PEERS)/installed: benchmarks/requirements.txt
 	$(PEERS)/bin/pip install --quiet --requirement $<
 	@touch $@
 
-bench: .venv/installed $(PEERS)/installed ## measure ours beside dlt, Airbyte CDK and singer-sdk, into benchmarks/RESULTS.md
+REAL := .real
+REAL_SYSTEMS := $(REAL)/web/installed $(REAL)/tryton-7.0/installed $(REAL)/tryton-8.2/installed $(REAL)/node_modules/installed
+
+$(REAL)/node_modules/installed: tests/real/package.json
+	@mkdir -p $(REAL) && cp $< $(REAL)/
+	npm install --prefix $(REAL) --no-audit --no-fund --no-package-lock --silent
+	@touch $@
+
+$(REAL)/%/installed: tests/real/requirements-%.txt
+	$(PYTHON) -m venv $(REAL)/$*
+	$(REAL)/$*/bin/pip install --quiet --requirement $<
+	@touch $@
+
+real: .venv/installed $(REAL_SYSTEMS) ## read real systems by their presets: Tryton, Django REST Framework, Datasette, json-server
+	@$(BIN)/python -m pytest tests/real
+
+bench: .venv/installed $(PEERS)/installed ## compare with dlt, Airbyte CDK and singer-sdk; write benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks
 
-audit: .venv/installed ## the pins against the known advisories, where they can be asked for
+audit: .venv/installed ## check the pins against the known advisories, if OSV is reachable
 	@$(BIN)/python .ci/audit.py
 
-lock: .venv/installed ## pin requirements.txt anew from pyproject.toml
+lock: .venv/installed ## compile requirements.txt from pyproject.toml again
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
 		--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
 		--output-file requirements.txt
@@ -58,5 +74,5 @@ lock: .venv/installed ## pin requirements.txt anew from pyproject.toml
 		--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
 		--output-file benchmarks/requirements.txt
 
-clean: ## remove what the targets made
-	rm -rf .venv .demo $(PEERS)
+clean: ## remove what the targets created
+	rm -rf .venv .demo $(PEERS) $(REAL)

@@ -1,1 +1,1 @@
-"""What we measure, and against whom: `make bench`, and its tables in RESULTS.md."""
+"""The benchmarks, and the peers we compare with: `make bench` writes their tables to RESULTS.md."""

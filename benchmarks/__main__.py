@@ -1,7 +1,7 @@
-"""All benchmarks one after the other, or those that are named: `python -m benchmarks [NAME ...]`.
+"""Run all benchmarks one after the other, or those named: `python -m benchmarks [NAME ...]`.
 
-All of them take about an hour and a half. One that fails keeps none of the others from running; each replaces
-its own section of RESULTS.md when it is done, so what is left can be run later by name.
+All of them take about an hour and a half. A failure does not stop the others; each replaces its own section
+of RESULTS.md when it is done, so the rest can be run later by name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from benchmarks.processes import ROOT
 
-# What each runs, and about how many minutes it takes on two cores that nobody else uses.
+# What each runs, and about how many minutes it takes on two idle cores.
 BENCHMARKS = {
     "traps": (["benchmarks.traps"], 5),
     "chunk": (["benchmarks.chunk"], 9),
@@ -28,37 +28,39 @@ BENCHMARKS = {
     "end_to_end": (["benchmarks.end_to_end"], 15),
     "million": (["benchmarks.end_to_end", "--million"], 30),
 }
-PATIENCE = 3 * 3600.0  # seconds that one benchmark may take
-CLEANING_UP = 60.0  # seconds that it may take to end its processes
+PATIENCE = 3 * 3600.0  # seconds for one benchmark
+CLEANING_UP = 60.0  # seconds for it to end its processes
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all by default"
+        "names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}. Omit for all."
     )
     names = parser.parse_args().names or list(BENCHMARKS)
     if unknown := set(names) - set(BENCHMARKS):
-        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}: {', '.join(BENCHMARKS)}")
+        parser.error(
+            f"unknown benchmark {', '.join(sorted(unknown))}: expected one of {', '.join(BENCHMARKS)}"
+        )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     started, failed = time.monotonic(), []
     for name in names:
         command, minutes = BENCHMARKS[name]
-        tell(f"{name}: about {minutes} minutes")
-        begun = time.monotonic()
+        log(f"{name}: about {minutes} minutes")
+        began = time.monotonic()
         code = run(command)
-        tell(f"{name}: {'done' if code == 0 else f'FAILED, exit code {code}'} {took(begun)}")
+        log(f"{name}: {'done' if code == 0 else f'FAILED, exit code {code}'} {took(began)}")
         failed += [name] * bool(code)
-    tell(f"{len(names) - len(failed)} of {len(names)} benchmarks done {took(started)}")
+    log(f"{len(names) - len(failed)} of {len(names)} benchmarks done {took(started)}")
     if failed:
-        tell(f"again: python -m benchmarks {' '.join(failed)}")
+        log(f"to retry: python -m benchmarks {' '.join(failed)}")
     return int(bool(failed))
 
 
 def run(command: Sequence[str]) -> int:
-    """Run one to its end; gives its exit code. One that must stop has time to end its own processes."""
-    # A session of its own: Ctrl-C would strike it, and its processes, twice.
+    """Run one benchmark and return its exit code. When interrupted, give it time to end its processes."""
+    # In its own session: otherwise Ctrl-C would interrupt it, and its processes, twice.
     process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, start_new_session=True)
     try:
         return process.wait(PATIENCE)
@@ -75,11 +77,11 @@ def run(command: Sequence[str]) -> int:
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
     for stopping in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stopping, signal.SIG_IGN)  # it is stopping
+        signal.signal(stopping, signal.SIG_IGN)  # already stopping
     sys.exit(128 + number)
 
 
-def tell(text: str) -> None:
+def log(text: str) -> None:
     print(f"== {text}", file=sys.stderr, flush=True)
 
 

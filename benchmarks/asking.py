@@ -1,6 +1,6 @@
-"""Asks a source for its first page, again and again, as often as its pace allows: one process of `pace`.
+"""Request a source's first page repeatedly at the pace it allows: one process of `pace`.
 
-Its last line tells what share of a core that took, and how late its loop woke (ms, 99th percentile).
+The last line holds the share of a core used, and the lag of the event loop (ms, 99th percentile).
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ SPEC = {
 async def ask(
     url: str, seconds: float, rate: float, in_flight: int, shared_limit: str | None = None
 ) -> dict[str, float]:
-    """Ask for `seconds` with `in_flight` askers."""
+    """Send requests for `seconds` from `in_flight` concurrent tasks."""
     pace = {"requests_per_second": rate, "max_concurrency": in_flight, "shared_limit": shared_limit}
     spec = parse_spec({**SPEC, "base_url": url, "pace": pace, "paging": {"page_size": PAGE}}, "pace")
     async with WmsSource(spec=spec).get_client() as client, LoopLagSampler.open() as watch:
         reader = WindowReader.of(client, "WH-01", Window.everything())
         cpu, end = time.process_time(), time.monotonic() + seconds
 
-        async def go_on() -> None:
+        async def keep_asking() -> None:
             while time.monotonic() < end:
                 await reader.read(Page(0, PAGE))
 
         async with asyncio.TaskGroup() as group:
             for _ in range(in_flight):
-                group.create_task(go_on())
+                group.create_task(keep_asking())
         return {"cores": (time.process_time() - cpu) / seconds, "lag_ms": watch.health.lag_p99_ms}
 
 

@@ -29,15 +29,15 @@ from benchmarks.rungs import WARM_UP
 from benchmarks.server_cost import QUIET_LOOKS, Meter
 from benchmarks.tools import Job
 
-CHUNKS, REPEATS = 180, 3  # with the warm-up, fewer than a window has before its chunks grow: a page each
-PAGE = 999  # new records of a page of 1,000: one is that of the page before
+CHUNKS, REPEATS = 180, 3  # with the warm-up, few enough that a chunk is one page
+PAGE = 999  # new records of a page of 1,000: one overlaps with the previous page
 COLUMNS = ("step", "CPU ms", "of the chunk's", "wall ms", "server's CPU ms")
-ONCE = ("process", "CPU ms", "as much as so many chunks")
+ONCE = ("process", "CPU ms", "equal to, chunks")
 
 
 @dataclass(frozen=True)
 class Rung:
-    """The way of a chunk from its fetch up to some step, as a process of its own takes it."""
+    """The processing of a chunk up to some step, in a separate process."""
 
     name: str
     module: Literal["rungs", "task_rungs", "flows"] = "rungs"
@@ -64,7 +64,7 @@ RUNGS = (FETCH, READ, WRITE, WRITE_POSTGRESQL, TASK, ARTIFACT, FLOW)
 
 @dataclass(frozen=True)
 class Cost:
-    """Milliseconds: CPU and wall of the client; CPU of the server beside it, Prefect's or PostgreSQL's."""
+    """Milliseconds: CPU and wall time of the client; CPU of the server, Prefect's or PostgreSQL's."""
 
     cpu: float
     wall: float
@@ -76,7 +76,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Climb:
-    """One process: its cost once it was warm, up to its end, and CPU ms until its imports were done."""
+    """One process: its cost from the warm-up to its end, and its CPU ms until the imports were done."""
 
     cost: Cost
     imports: float
@@ -85,7 +85,7 @@ class Climb:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a chunk costs up to a rung, and the imports and all else that a process costs once, in CPU ms."""
+    """The cost of a chunk up to a rung, and the imports and other costs once per process, in CPU ms."""
 
     per_chunk: Cost
     imports: float
@@ -93,7 +93,7 @@ class Finding:
 
 
 def assess(without: Sequence[Climb], with_chunks: Sequence[Climb], chunks: int) -> Finding:
-    """From some runs that end after the warm-up and some that take so many chunks further: the medians."""
+    """Compare the medians of runs that end after the warm-up with runs that read `chunks` more."""
     none, all_ = middle(without), middle(with_chunks)
     more = all_ - none
     per_chunk = Cost(more.cpu / chunks, more.wall / chunks, more.server / chunks)
@@ -103,13 +103,13 @@ def assess(without: Sequence[Climb], with_chunks: Sequence[Climb], chunks: int) 
 
 
 def middle(climbs: Sequence[Climb]) -> Cost:
-    """The median of each figure."""
+    """Return the median of each figure."""
     costs = [climb.cost for climb in climbs]
     return Cost(*(median(getattr(cost, name) for cost in costs) for name in ("cpu", "wall", "server")))
 
 
 class Bench:
-    """The servers that the processes share, and a new home and database for each of them."""
+    """The servers shared by the processes, and a new home and database for each process."""
 
     def __init__(self, stack: ExitStack, chunks: int) -> None:
         self._chunks = chunks
@@ -122,7 +122,7 @@ class Bench:
             for number in (0, chunks)
         }
         self._databases = (f"chunk_{number}" for number in count())
-        self._climb(TASK, 0)  # a server's first flow run costs it more
+        self._climb(TASK, 0)  # a server's first flow run costs more
 
     def measure(self, rung: Rung, repeats: int) -> Finding:
         climbs: dict[int, list[Climb]] = {number: [] for number in self._sources}
@@ -154,11 +154,11 @@ class Bench:
             server = self._meter.stop().cpu
         if ran.exit_code:
             raise RuntimeError(f"{rung}: {job.errors.read_text()[-2000:]}")
-        told = {"imported": 0.0, "begun": 0.0, "wall": ran.wall}
+        reported = {"imported": 0.0, "begun": 0.0, "wall": ran.wall}
         if rung is not FLOW:
-            told = json.loads(job.output.read_text().splitlines()[-1])
-        cost = Cost(1000 * (ran.cpu - told["begun"]), 1000 * told["wall"], 1000 * server)
-        return Climb(cost, 1000 * told["imported"], 1000 * ran.cpu)
+            reported = json.loads(job.output.read_text().splitlines()[-1])
+        cost = Cost(1000 * (ran.cpu - reported["begun"]), 1000 * reported["wall"], 1000 * server)
+        return Climb(cost, 1000 * reported["imported"], 1000 * ran.cpu)
 
     def _database_cpu(self, rung: Rung) -> float:
         pid = self._postgresql.get_pid() if rung.database == "PostgreSQL" else None
@@ -166,7 +166,7 @@ class Bench:
 
 
 def steps_of(found: Mapping[Rung, Finding]) -> list[list[Cell]]:
-    """The table's rows: each step by the difference between two rungs, and what they come to."""
+    """Return the table's rows: each step as the difference between two rungs, and their sum."""
     cost = {rung: finding.per_chunk for rung, finding in found.items()}
     chunk = cost[ARTIFACT]
     parts = {
@@ -186,7 +186,7 @@ def steps_of(found: Mapping[Rung, Finding]) -> list[list[Cell]]:
 
 
 def once_of(found: Mapping[Rung, Finding]) -> list[list[Cell]]:
-    """The table's rows: what a process costs once, and how many chunks cost as much."""
+    """Return the table's rows: the cost once per process, and the number of chunks that cost as much."""
     rows: list[list[Cell]] = []
     for name, rung in {"without Prefect": WRITE, "under Prefect": ARTIFACT}.items():
         finding = found[rung]
@@ -197,7 +197,9 @@ def once_of(found: Mapping[Rung, Finding]) -> list[list[Cell]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chunk", description=__doc__)
-    parser.add_argument("--repeats", type=int, default=REPEATS, help=f"runs of each kind ({REPEATS})")
+    parser.add_argument(
+        "--repeats", type=int, default=REPEATS, help=f"runs of each kind. Default: {REPEATS}."
+    )
     repeats = parser.parse_args().repeats
     with ExitStack() as stack:
         bench = Bench(stack, CHUNKS)
@@ -205,7 +207,7 @@ def main() -> None:
     options = "" if repeats == REPEATS else f" --repeats {repeats}"
     tables = [
         Table("One chunk: a page of 1,000 records, 999 of them new.", COLUMNS, steps_of(found)),
-        Table("Once in a process, whatever it reads.", ONCE, once_of(found)),
+        Table("Once per process, independent of what it reads.", ONCE, once_of(found)),
     ]
     publish(
         Section(
@@ -227,7 +229,7 @@ def notes(repeats: int) -> list[str]:
         f"Of a process, the CPU after {WARM_UP} chunks is counted up to its exit, and that of one that ends "
         f"there is taken off; {CHUNKS} chunks, medians of {repeats} runs. A step much cheaper than the ones "
         "before it is the less exact.",
-        "*Server's CPU* is PostgreSQL's where it is written to, and otherwise that of the Prefect server "
+        "*Server's CPU* is PostgreSQL's when writing to it, otherwise that of the Prefect server "
         f"until it has been quiet for {QUIET_LOOKS} s, less what it takes when idle. *The whole flow* is "
         "`python -m flows sync`, a long window less a short one: also plan, proof, publication and bar, "
         "with chunks side by side.",

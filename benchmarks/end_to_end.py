@@ -1,6 +1,6 @@
-"""From the source into a durable store: what each reader costs, in seconds of wall and of CPU.
+"""The cost of each reader from the source into a durable store, in wall and CPU seconds.
 
-`python -m benchmarks.end_to_end`, about 15 minutes; with `--million`, about 30, and 3 GB of disk meanwhile.
+`python -m benchmarks.end_to_end`, about 15 minutes; with `--million`, about 30 and 3 GB of disk space.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ONE_PAGE = 1000
 REPEATS = 3
 BARE, DLT, SLOW, SCRIPT = "bare httpx", "dlt, replace", "dlt, default format", "httpx script"
 FLOW, STEPS, STORES = "sku-velocity, the flow", "sku-velocity, its steps", ("SQLite", "PostgreSQL")
-TIMES_DLT, OF_BARE, TIMES_SCRIPT = 10, 0.5, 8  # what ours is to reach
+TIMES_DLT, OF_BARE, TIMES_SCRIPT = 10, 0.5, 8  # our targets
 COLUMNS = (
     "reader",
     "into",
@@ -38,7 +38,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is read, at which latencies in milliseconds, how often, and by which readers not."""
+    """The number of records, latencies in milliseconds, repeats, and the readers to leave out."""
 
     name: str
     records: int
@@ -73,7 +73,7 @@ def readers() -> list[Tool]:
 
 
 def rows(costs: Mapping[Tool, Cost], starts: Mapping[Tool, Cost]) -> list[list[Cell]]:
-    """The table's rows: each reader's figures, and their ratios to those of three others."""
+    """Return the table's rows: each reader's figures, and their ratios to those of three others."""
     by_name = {(tool.name, tool.destination): cost for tool, cost in costs.items()}
     bare = by_name[BARE, "nothing"].records_per_cpu_second
     dlt, script = by_name[DLT, "DuckDB"].records_per_cpu_second, by_name[SCRIPT, "SQLite"].wall
@@ -98,7 +98,9 @@ def rows(costs: Mapping[Tool, Cost], starts: Mapping[Tool, Cost]) -> list[list[C
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.end_to_end")
-    parser.add_argument("--million", action="store_true", help="1,000,000 records, not 100,000; once")
+    parser.add_argument(
+        "--million", action="store_true", help="Read 1,000,000 records once. Default: 100,000."
+    )
     plan = MILLION if parser.parse_args().million else SHORT
     with ExitStack() as stack:
         bench = Bench(stack)
@@ -110,7 +112,7 @@ def main() -> None:
             costs = bench.measure(compared, plan.records, latency, plan.repeats)
             tables.append(table(plan, latency, costs, starts))
             notes += aims(plan, latency, costs)
-            publish(section(plan, tables, notes))  # each as it comes: the next one takes its time
+            publish(section(plan, tables, notes))  # at once: the next one takes long
 
 
 def table(plan: Plan, latency: int, costs: Mapping[Tool, Cost], starts: Mapping[Tool, Cost]) -> Table:
@@ -119,7 +121,7 @@ def table(plan: Plan, latency: int, costs: Mapping[Tool, Cost], starts: Mapping[
 
 
 def aims(plan: Plan, latency: int, costs: Mapping[Tool, Cost]) -> list[str]:
-    """What ours is to reach at this latency, into both databases, and whether it does."""
+    """Return our targets at this latency, for both databases, and whether they are met."""
     by_name = {(tool.name, tool.destination): cost for tool, cost in costs.items()}
     dlt, bare = by_name[DLT, "DuckDB"], by_name[BARE, "nothing"]
     notes = []
@@ -140,9 +142,9 @@ def aims(plan: Plan, latency: int, costs: Mapping[Tool, Cost]) -> list[str]:
     return notes
 
 
-def aim(wanted: str, found: Mapping[str, float], least: float) -> str:
-    told = ", ".join(f"{value:.3g} ({into})" for into, value in found.items())
-    return target(wanted, told, min(found.values()) >= least)
+def aim(goal: str, found: Mapping[str, float], least: float) -> str:
+    values = ", ".join(f"{value:.3g} ({into})" for into, value in found.items())
+    return target(goal, values, min(found.values()) >= least)
 
 
 def section(plan: Plan, tables: Sequence[Table], notes: Sequence[str]) -> Section:
@@ -158,32 +160,32 @@ def section(plan: Plan, tables: Sequence[Table], notes: Sequence[str]) -> Sectio
 
 NOTES = (
     "Wall and CPU seconds are of the reader's whole process, Python's start and its imports included; "
-    "*of it start* is the CPU of the same command for a single page of records. Every run was seen to "
-    "leave each record in its destination, once.",
+    "*of it start* is the CPU of the same command for a single page of records. Every run was checked to "
+    "leave each record in its destination exactly once.",
     "*Bare httpx* reads with 12 requests in flight and keeps nothing: the ceiling. *Its steps* are the "
     "pipeline without Prefect; *the flow* is `python -m flows sync` under a Prefect server, whose CPU "
-    "stands apart. Ours reads with at most 12 requests in flight and no ceiling of requests/s, "
+    "is listed separately. Ours reads with at most 12 requests in flight and no ceiling of requests/s, "
     "validates each record, keeps a ledger and proves the window whole; no other does any of these "
     "three.",
     "*dlt, replace* writes Parquet for DuckDB and CSV for PostgreSQL, the quickest of its formats for "
-    "each; *times dlt's* is by its DuckDB row. *Default format* is what it does for DuckDB when told "
-    "nothing, `insert_values`. Airbyte CDK and singer-sdk write JSON lines to a file and leave the "
+    "each; *times dlt's* is by its DuckDB row. *Default format* is what it uses for DuckDB by itself, "
+    "`insert_values`. Airbyte CDK and singer-sdk write JSON lines to a file and leave the "
     "loading to another process, which is not measured. The httpx script reads one page after the other"
     " and writes without any check.",
     "The WMS is a process of its own on the same machine: *busy* is its CPU by the reader's wall time. "
-    "PostgreSQL works in a process of its own, too, and stands apart; SQLite and DuckDB work in the reader's."
-    " The Prefect server's CPU counts until it has caught up. Loopback has no latency but the one that is "
-    "told, and no TLS.",
+    "PostgreSQL runs in its own process, too, and is listed separately; SQLite and DuckDB run in the "
+    "reader's. The Prefect server's CPU counts until it has caught up. Loopback has no latency except the "
+    "given one, and no TLS.",
     "Why the targets are missed, by the figures of 2026-11-26 for 1,000,000 records: ten times dlt's "
     "records per CPU second would be 2.0 ms for a page of 1,000, half of the bare reader's 2.8, and the "
     "steps with PostgreSQL take some 7. One page after the other (*Where a chunk's time goes*), fetching "
     "it takes 0.7 ms, parsing and validating 2.1, `COPY` and its transaction 2.4; the flow adds 7.8 for "
     "each task run, 1.9 for each artifact, and 2.7 s to start. At 80 ms ours are bound by a core, not by "
-    "the source. On a slower machine, on 2026-11-25, the steps with PostgreSQL came to 3.0 times dlt's, "
+    "the source. On a slower machine, on 2026-11-25, the steps with PostgreSQL reached 3.0 times dlt's, "
     "0.27 of the bare reader's and 7.4 times the script's speed. With 100,000 records the start weighs "
     "most.",
     "Left out: 20 ms at 1,000,000 records; a ceiling of requests/s, under which all readers that reach it "
-    "take the same time; memory; time slices read side by side, which Airbyte CDK can do where the API "
+    "take the same time; memory; time slices read side by side, which Airbyte CDK can do if the API "
     "filters by time.",
 )
 

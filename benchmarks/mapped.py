@@ -1,4 +1,4 @@
-"""Maps tiny tasks in one way: one process of `mapping`; its last line tells what it took."""
+"""Map tiny tasks in one way: one process of `mapping`; its last line holds the cost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from benchmarks.processes import high_water
 from flows.runtime.task_runner import EventLoopTaskRunner
 
-AT_ONCE = 64  # the tasks that the pipeline's runner admits by default, and the semaphore too
+MAX_PARALLEL = 64  # the default of the pipeline's runner, and of the semaphore
 WORKERS = 16
 WAYS = ("gather", "event-loop", "thread-pool", "thread-pool-16")
 
@@ -30,7 +30,7 @@ async def tiny(number: int) -> int:
 
 
 async def gathered(tasks: int) -> tuple[UUID, list[int]]:
-    places = asyncio.Semaphore(AT_ONCE)
+    places = asyncio.Semaphore(MAX_PARALLEL)
 
     async def bounded(number: int) -> int:
         async with places:
@@ -45,11 +45,11 @@ async def mapped(tasks: int) -> tuple[UUID, list[int]]:
 
 
 def flow_of(way: str) -> Flow[[int], object]:
-    """The flow that maps in this way."""
+    """Return the flow that maps in this way."""
     if way == "gather":
         return flow(name=way, persist_result=False)(gathered)
     runner: TaskRunner = {
-        "event-loop": lambda: EventLoopTaskRunner(AT_ONCE),
+        "event-loop": lambda: EventLoopTaskRunner(MAX_PARALLEL),
         "thread-pool": lambda: ThreadPoolTaskRunner(),
         "thread-pool-16": lambda: ThreadPoolTaskRunner(max_workers=WORKERS),
     }[way]()
@@ -62,9 +62,14 @@ def main(arguments: Sequence[str]) -> None:
     cpu, wall = time.process_time(), time.monotonic()
     flow_run_id, numbers = asyncio.run(run(tasks))
     wall = time.monotonic() - wall
-    assert numbers == list(range(tasks)), "a task's result is missing or in another's place"
-    told = {"flow_run_id": str(flow_run_id), "cpu_before": cpu, "wall": wall, "peak": high_water(os.getpid())}
-    print(json.dumps(told))
+    assert numbers == list(range(tasks)), "a task's result is missing or out of order"
+    report = {
+        "flow_run_id": str(flow_run_id),
+        "cpu_before": cpu,
+        "wall": wall,
+        "peak": high_water(os.getpid()),
+    }
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

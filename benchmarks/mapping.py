@@ -1,4 +1,4 @@
-"""What a mapped task costs by each way of mapping: `python -m benchmarks.mapping`, about 10 minutes."""
+"""The cost of a mapped task by way of mapping: `python -m benchmarks.mapping`, about 10 minutes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.mapped import AT_ONCE, WAYS, WORKERS
+from benchmarks.mapped import MAX_PARALLEL, WAYS, WORKERS
 from benchmarks.processes import Service, prefect_server, quiet_environment, run
 from benchmarks.report import Cell, Section, Table, publish, target
 from benchmarks.server_cost import QUIET_LOOKS, Meter
 
 SIZES = (100, 500, 2000)  # tasks
 EVENTS = 3  # of a task run: Pending, Running, Completed
-LEAST = 10.0  # times the client CPU of ours that ThreadPoolTaskRunner is to take
+LEAST = 10.0  # target: ThreadPoolTaskRunner takes this many times our client CPU
 OURS, PEER = "event-loop", "thread-pool"
 NAMES = {
     "gather": "`asyncio.gather` under a semaphore, no `.map`",
@@ -43,7 +43,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Cost:
-    """So many tasks: CPU and wall seconds of the client, CPU of the server and how long it was behind."""
+    """The cost of `tasks`: CPU and wall seconds of the client, CPU and lag of the server."""
 
     tasks: int
     cpu: float
@@ -54,12 +54,12 @@ class Cost:
 
     @property
     def cpu_per_task(self) -> float:
-        """Of the client, in milliseconds."""
+        """Return the client's CPU milliseconds per task."""
         return 1000 * self.cpu / self.tasks
 
 
 def measure(way: str, tasks: int, server: Service, meter: Meter) -> Cost:
-    """Map so many tasks in one way, in a process of its own. Raises RuntimeError where it fails."""
+    """Map `tasks` tasks in one way, in a separate process. Raises RuntimeError if it fails."""
     with tempfile.TemporaryDirectory(prefix="mapping-", ignore_cleanup_errors=True) as directory:
         home = Path(directory)
         meter.start()
@@ -67,17 +67,17 @@ def measure(way: str, tasks: int, server: Service, meter: Meter) -> Cost:
         ran = run(command, home, quiet_environment(home, PREFECT_API_URL=server.url))
         if ran.exit_code:
             raise RuntimeError(f"{way}, {tasks} tasks: {(home / 'run.err').read_text()[-2000:]}")
-        told = json.loads((home / "run.out").read_text().splitlines()[-1])
+        reported = json.loads((home / "run.out").read_text().splitlines()[-1])
     with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as api:
-        cost = meter.stop(lambda: knows_all(api, told["flow_run_id"], tasks))
-    cpu = ran.cpu - told["cpu_before"]
-    found = Cost(tasks, cpu, cost.cpu, told["wall"], cost.behind, told["peak"])
+        cost = meter.stop(lambda: knows_all(api, reported["flow_run_id"], tasks))
+    cpu = ran.cpu - reported["cpu_before"]
+    found = Cost(tasks, cpu, cost.cpu, reported["wall"], cost.behind, reported["peak"])
     print(way, found, file=sys.stderr)
     return found
 
 
 def knows_all(api: httpx.Client, flow_run_id: str, tasks: int) -> bool:
-    """Whether every task run stands as completed in the server's database, and all of their events."""
+    """Return True if every task run is completed in the server's database, with all of its events."""
     of_run = {"id": {"any_": [flow_run_id]}}
     completed = {"state": {"type": {"any_": ["COMPLETED"]}}}
     counted = api.post("/task_runs/count", json={"flow_runs": of_run, "task_runs": completed})
@@ -92,7 +92,7 @@ def knows_all(api: httpx.Client, flow_run_id: str, tasks: int) -> bool:
 
 
 def beyond_first(cost: Cost, first: Cost) -> float:
-    """Client CPU, in milliseconds, of each task but the first: without what a flow run costs once."""
+    """Return the client's CPU milliseconds per task after the first, without the fixed cost of a flow run."""
     return 1000 * (cost.cpu - first.cpu) / (cost.tasks - first.tasks)
 
 
@@ -116,7 +116,7 @@ def rows(costs: Mapping[str, Cost], firsts: Mapping[str, Cost]) -> list[list[Cel
 
 
 def aim(costs: Mapping[str, Cost]) -> str:
-    """Whether the thread pool takes as many times our client CPU as it is to take."""
+    """Return whether the thread pool takes at least `LEAST` times our client CPU."""
     ratio = costs[PEER].cpu_per_task / costs[OURS].cpu_per_task
     return target(
         f"of {costs[OURS].tasks:,} tasks, `EventLoopTaskRunner` takes at most 1/{LEAST:.0f} of the client "
@@ -128,7 +128,7 @@ def aim(costs: Mapping[str, Cost]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mapping", description=__doc__)
-    parser.add_argument("--tasks", type=int, nargs="+", default=SIZES, help="how many are mapped at once")
+    parser.add_argument("--tasks", type=int, nargs="+", default=SIZES, help="Numbers of tasks to map.")
     sizes = tuple(parser.parse_args().tasks)
     with (
         tempfile.TemporaryDirectory(prefix="mapping-", ignore_cleanup_errors=True) as home,
@@ -155,18 +155,18 @@ def section(
 def notes(idle: float) -> list[str]:
     return [
         "One flow run each, in a process of its own, under one Prefect server with the settings of the "
-        "checkout's `prefect.toml`. The task is the same: async, it yields to its loop once and gives back "
-        "its number; every result was seen to be there.",
-        f"`EventLoopTaskRunner` admits {AT_ONCE} tasks at once, as in the pipeline, and so does the "
+        "checkout's `prefect.toml`. The task is the same: async, it yields to its loop once and returns "
+        "its number; every result was checked.",
+        f"`EventLoopTaskRunner` admits {MAX_PARALLEL} tasks at once, as in the pipeline, and so does the "
         "semaphore; `ThreadPoolTaskRunner` by itself starts as many threads as there are tasks waiting.",
         "*Client CPU* is of the whole process from the call of the flow to its exit, with what a flow run "
         "costs once, and without Python's start and the imports. *Of each but the first*: less that of a "
         "flow run with a single task.",
-        "*Server CPU* counts until the server has caught up: every task run stands as completed in its "
-        f"database, so do {EVENTS} events for each, and for {QUIET_LOOKS} s it has used no more than when "
-        f"idle, which is {idle:.1%} of a core and is taken off. *Behind* is how long that took after the "
-        "client's end.",
-        "Left out: tasks that do something, of which the runner's share is smaller; sync tasks; Dask; Ray.",
+        "*Server CPU* counts until the server has caught up: every task run is completed in its "
+        f"database, there are {EVENTS} events for each, and for {QUIET_LOOKS} s it has used no "
+        f"more than when idle, which is {idle:.1%} of a core and is taken off. *Behind* is how long that "
+        "took after the client's end.",
+        "Left out: tasks that do real work, of which the runner's share is smaller; sync tasks; Dask; Ray.",
     ]
 
 

@@ -1,6 +1,6 @@
 """Memory and cost per record as a window grows: `python -m benchmarks.memory`, about 10 minutes.
 
-Needs 8 GB of memory, for the simulated WMS holds its records there, and 2 GB of disk, which it gives back.
+Needs 8 GB of memory, as the simulated WMS holds its records in memory, and 2 GB of temporary disk space.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from benchmarks.report import Cell, Section, Table, publish, target
 from benchmarks.tools import Job
 
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)  # records
-BASE = 100_000  # the window whose peak the others' are held against
+BASE = 100_000  # the window whose peak the others are compared with
 MOST_MEMORY = 1.25  # times that peak
-MOST_COST = 1.05  # times the CPU per record of the window before: flat
+MOST_COST = 1.05  # times the CPU per record of the next smaller window
 BAD_RATIO = 0.01
-PATIENCE = 1800.0  # seconds that one run may take
-LOOKS = 0.1  # seconds between two
+PATIENCE = 1800.0  # seconds for one run
+INTERVAL = 0.1  # seconds between two samples
 COLUMNS = (
     "records",
     "peak MiB",
@@ -47,7 +47,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Cost:
-    """A sync of so many records: MiB of peak resident memory, CPU and wall seconds, and chunks."""
+    """The cost of a sync of `records`: MiB of peak resident memory, CPU and wall seconds, and chunks."""
 
     records: int
     peak: float
@@ -57,12 +57,12 @@ class Cost:
 
     @property
     def cpu_per_record(self) -> float:
-        """In microseconds, Python's start included."""
+        """Return CPU microseconds per record, Python's start included."""
         return 1e6 * self.cpu / self.records
 
 
 def measure(records: int, api_url: str, home: Path) -> Cost:
-    """A sync of so many records into a new SQLite store, of which nothing is left."""
+    """Measure a sync of `records` into a new SQLite store, and delete it."""
     home.mkdir()
     with simulator("--records", str(records), "--bad-ratio", str(BAD_RATIO)) as wms:
         job = Job(wms.url, home)
@@ -75,9 +75,9 @@ def measure(records: int, api_url: str, home: Path) -> Cost:
 
 
 def watch(command: Sequence[str], job: Job, api_url: str) -> tuple[float, float, float]:
-    """Run a command to its end: MiB of its peak resident memory, CPU seconds, wall seconds.
+    """Run a command. Return MiB of peak resident memory, CPU seconds and wall seconds.
 
-    Raises RuntimeError where it fails, or has not ended in time.
+    Raises RuntimeError if it fails or times out.
     """
     started, peak = time.monotonic(), 0.0
     environment = quiet_environment(job.home, PREFECT_API_URL=api_url)
@@ -88,7 +88,7 @@ def watch(command: Sequence[str], job: Job, api_url: str) -> tuple[float, float,
                 if time.monotonic() - started > PATIENCE:
                     raise RuntimeError(f"{' '.join(command)} has not ended after {PATIENCE:.0f} s")
                 peak = max(peak, high_water(process.pid))
-                time.sleep(LOOKS)
+                time.sleep(INTERVAL)
             process.returncode = os.waitstatus_to_exitcode(ended[1])
         finally:
             process.kill()
@@ -125,7 +125,7 @@ def base_of(costs: Sequence[Cost]) -> Cost:
 
 
 def targets(costs: Sequence[Cost]) -> list[str]:
-    """Whether memory stayed flat from the base on, and the cost per record fell or stayed so."""
+    """Return whether memory stayed flat from the base on, and whether the cost per record did not grow."""
     base, largest = base_of(costs), costs[-1]
     grown = largest.peak / base.peak
     steepest = max(
@@ -147,7 +147,7 @@ def targets(costs: Sequence[Cost]) -> list[str]:
 
 def main() -> None:
     parser = ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
-    parser.add_argument("--largest", type=int, default=SIZES[-1], help="leave out windows of more records")
+    parser.add_argument("--largest", type=int, default=SIZES[-1], help="Leave out windows with more records.")
     largest = parser.parse_args().largest
     with tempfile.TemporaryDirectory(prefix="memory-", ignore_cleanup_errors=True) as directory:
         home, costs = Path(directory), []
@@ -169,10 +169,10 @@ def main() -> None:
 
 
 NOTES = (
-    f"{BAD_RATIO:.0%} of the records are bad and end as dead letters; all others were seen to be published. "
-    "A window has at most 200 chunks: beyond 200,000 records, a chunk is of several pages.",
+    f"{BAD_RATIO:.0%} of the records are bad and end as dead letters; all others were checked to be "
+    "published. A window has at most 200 chunks: beyond 200,000 records, a chunk is of several pages.",
     "Memory and CPU are of the whole process: Python and its start, Prefect, and what the tasks of the run "
-    "leave behind. The simulated WMS and the Prefect server are processes of their own. One run each.",
+    "leave behind. The simulated WMS and the Prefect server run in their own processes. One run each.",
 )
 
 if __name__ == "__main__":

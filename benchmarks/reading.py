@@ -1,4 +1,4 @@
-"""One reader after the other on one source: what each reading costs, and that all records came."""
+"""Run readers in turn on one source: the cost of each reading, with a check that all records arrived."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from benchmarks.tools import Job, Tool
 
 @dataclass(frozen=True)
 class Cost:
-    """One reading of `records`, in seconds: wall and CPU of the reader, CPU of the servers beside it."""
+    """The cost of one reading of `records` in seconds: wall and CPU of the reader, CPU of the servers."""
 
     records: int
     wall: float
@@ -42,14 +42,14 @@ class Cost:
 
 
 def middle(costs: Sequence[Cost]) -> Cost:
-    """The median of each figure over some readings of the same records."""
+    """Return the median of each figure over several readings of the same records."""
     figures = ("wall", "cpu", "source_cpu", "prefect_cpu", "postgresql_cpu")
     medians = {name: median(getattr(cost, name) for cost in costs) for name in figures}
     return Cost(costs[0].records, **medians)
 
 
 class Bench:
-    """The servers that all readers share, and a new home and database for each reading."""
+    """The servers shared by all readers, and a new home and database for each reading."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="end-to-end-")))
@@ -59,7 +59,7 @@ class Bench:
         self._databases = (f"bench_{number}" for number in count())
 
     def measure(self, readers: Sequence[Tool], records: int, latency: int, repeats: int) -> dict[Tool, Cost]:
-        """The median cost of each reader; they take turns, so that a noisy minute strikes them all."""
+        """Measure the median cost of each reader; they take turns, so that noise affects all of them."""
         costs: dict[Tool, list[Cost]] = {tool: [] for tool in readers}
         with simulator("--records", str(records), "--latency-ms", str(latency)) as source:
             for _ in range(repeats):
@@ -75,9 +75,9 @@ class Bench:
         cost = self._cost_of(tool, job, source, records)
         if (found := found_by(tool, job)) != (records, records):
             raise RuntimeError(
-                f"{tool.name}: of {records} records, {found[0]} were kept, {found[1]} of them once"
+                f"{tool.name}: of {records} records, {found[0]} were stored, {found[1]} of them distinct"
             )
-        # Nothing is left that the next reader would wait for, such as an autovacuum.
+        # Leave nothing that would slow down the next reader, such as an autovacuum.
         self._postgresql.psql(f"DROP DATABASE {database} WITH (FORCE);")
         rmtree(job.home)
         return cost
@@ -105,6 +105,6 @@ class Bench:
 
 
 def found_by(tool: Tool, job: Job) -> tuple[int, int]:
-    """How many records stand in the destination, and how many different ones; a bare reader only counts."""
-    kept = tool.kept(job)
-    return kept.total(), kept.total() if tool.destination == "nothing" else len(kept)
+    """Return the records in the destination, and the distinct ones; a bare reader only counts."""
+    stored = tool.stored(job)
+    return stored.total(), stored.total() if tool.destination == "nothing" else len(stored)

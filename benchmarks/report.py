@@ -1,4 +1,4 @@
-"""What a benchmark found, as a section of RESULTS.md and as JSON, with date, command and machine."""
+"""The results of a benchmark as a section of RESULTS.md and as JSON, with date, command and machine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of figures under `columns`; the first column names what a row is about."""
+    """Rows of figures under `columns`; the first column names the row."""
 
     title: str
     columns: Sequence[str]
@@ -37,7 +37,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One benchmark's results. `notes` say how it was done and what it leaves out."""
+    """The results of one benchmark. `notes` describe its method and what it leaves out."""
 
     name: str
     title: str
@@ -47,26 +47,26 @@ class Section:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def target(wanted: str, found: str, held: bool) -> str:
-    """A note on what a benchmark is to show, and whether it did."""
-    return f"Target: {wanted}. Found: {found}: {'held' if held else '**missed**'}."
+def target(goal: str, found: str, held: bool) -> str:
+    """Return a note on a benchmark's target, and whether it was met."""
+    return f"Target: {goal}. Found: {found}: {'held' if held else '**missed**'}."
 
 
 def publish(section: Section) -> None:
-    """Print a section, put it into RESULTS.md in the place of its forerunner, and write it as JSON."""
+    """Print a section, replace it in RESULTS.md, and write it as JSON."""
     moment, machine = datetime.now(UTC).replace(microsecond=0), describe_machine()
     text = render(section, moment, machine)
     print(text)
     document = RESULTS.read_text() if RESULTS.exists() else PREAMBLE
     RESULTS.write_text(put_section(document, section.name, text))
-    told = {"date": moment.isoformat(), "machine": machine, **asdict(section)}
+    report = {"date": moment.isoformat(), "machine": machine, **asdict(section)}
     directory = HERE / "results"
     directory.mkdir(exist_ok=True)
-    (directory / f"{section.name}.json").write_text(json.dumps(told, indent=1) + "\n")
+    (directory / f"{section.name}.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
 def render(section: Section, moment: datetime, machine: str) -> str:
-    """A section as Markdown."""
+    """Render a section as Markdown."""
     versions = "".join(f", {name} {number}" for name, number in section.versions.items())
     parts = [f"## {section.title}"]
     parts += [f"{table.title}\n\n{render_table(table)}" for table in section.tables]
@@ -76,14 +76,14 @@ def render(section: Section, moment: datetime, machine: str) -> str:
 
 
 def render_table(table: Table) -> str:
-    """A table as Markdown: text to the left, figures to the right."""
+    """Render a table as Markdown: text left-aligned, figures right-aligned."""
     marks = [":--" if _is_text(column) else "--:" for column in zip(*table.rows, strict=True)]
     lines = [list(table.columns), marks, *([render_cell(cell) for cell in row] for row in table.rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def render_cell(cell: Cell) -> str:
-    """A figure with its thousands set apart, a fraction to three digits; `-` where there is none."""
+    """Format a figure with thousands separators, a fraction to three digits; None is `-`."""
     if cell is None:
         return "-"
     if isinstance(cell, str):
@@ -94,7 +94,7 @@ def render_cell(cell: Cell) -> str:
 
 
 def put_section(document: str, name: str, text: str) -> str:
-    """The document with a section put in the place of the one of that name, or at the end."""
+    """Replace the section of that name in a document, or append it."""
     start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     block = f"{start}\n{text}{end}\n"
     found = re.compile(f"{re.escape(start)}\n.*?{re.escape(end)}\n", re.DOTALL)
@@ -104,7 +104,7 @@ def put_section(document: str, name: str, text: str) -> str:
 
 
 def describe_machine() -> str:
-    """Cores, memory, how busy it is (load average of five minutes), Python, and what the pipeline runs on."""
+    """Describe cores, memory, load average (five minutes), Python, and our main dependencies."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     packages = ", ".join(f"{name} {version(name)}" for name in OURS)

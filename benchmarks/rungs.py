@@ -1,6 +1,6 @@
-"""Takes chunks through the first steps of a sync, one after the other: one process of `chunk`, no Prefect.
+"""Take chunks through the first steps of a sync, one after the other: one process of `chunk`, no Prefect.
 
-Its last line tells the CPU seconds when its imports were done and when the measured chunks began, and the
+The last line holds the CPU seconds when the imports were done and when the measured chunks began, and the
 wall seconds that these took.
 """
 
@@ -21,20 +21,20 @@ from sku_velocity.source.client import SourceClient
 from sku_velocity.source.requests import Requests
 from sku_velocity.source.spec import load_spec
 from sku_velocity.source.window import WindowReader
-from sku_velocity.steps import sync as steps
+from sku_velocity.steps.sync import plan, read_chunk
 from sku_velocity.store import Store
 
 WAREHOUSE = "WH-01"
-WARM_UP = 10  # chunks before those that are measured
+WARM_UP = 10  # chunks before the measured ones
 IMPORTED = time.process_time()
 
 Step = Callable[[int], Awaitable[object]]
 
 
-def step_of(rung: str, reader: WindowReader, store: Store, plan: Plan) -> Step:
-    """What is done with the n-th chunk of a plan, up to this rung."""
+def step_of(rung: str, reader: WindowReader, store: Store, planned: Plan) -> Step:
+    """Return what is done with the n-th chunk of a plan, up to this rung."""
     requests = Requests(reader.client.spec, reader.warehouse, reader.window)
-    chunks, pending = [progress.chunk for progress in plan.chunks], plan.pending
+    chunks, pending = [progress.chunk for progress in planned.chunks], planned.pending
 
     async def fetch(number: int) -> None:
         for page in chunks[number].pages():
@@ -46,7 +46,7 @@ def step_of(rung: str, reader: WindowReader, store: Store, plan: Plan) -> Step:
             await reader.read(page)
 
     async def write(number: int) -> None:
-        await steps.read_chunk(reader, store, plan.run, pending[number])
+        await read_chunk(reader, store, planned.run, pending[number])
 
     return {"fetch": fetch, "read": read, "write": write}[rung]
 
@@ -54,7 +54,7 @@ def step_of(rung: str, reader: WindowReader, store: Store, plan: Plan) -> Step:
 async def climb(rung: str, spec: Path, store_url: str, chunks: int) -> dict[str, float]:
     async with SourceClient.open(load_spec(spec), None) as client, Store.open(store_url) as store:
         reader = WindowReader.of(client, WAREHOUSE, Window.everything())
-        run = await steps.plan(reader, store, str(uuid.uuid4()))
+        run = await plan(reader, store, str(uuid.uuid4()))
         step = step_of(rung, reader, store, Plan(run, await store.chunks(run.id)))
         for number in range(WARM_UP):
             await step(number)
@@ -67,8 +67,8 @@ async def climb(rung: str, spec: Path, store_url: str, chunks: int) -> dict[str,
 def main(arguments: Sequence[str]) -> None:
     rung, spec, store_url, chunks = arguments
     with relaxed_collection():  # as in every run of the pipeline
-        told = asyncio.run(climb(rung, Path(spec), store_url, int(chunks)))
-    print(json.dumps(told))
+        report = asyncio.run(climb(rung, Path(spec), store_url, int(chunks)))
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

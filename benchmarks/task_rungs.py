@@ -1,6 +1,6 @@
-"""Takes chunks through the task that ingests them, one after the other: a process of `chunk`, under Prefect.
+"""Take chunks through the ingest task, one after the other: one process of `chunk`, under Prefect.
 
-Its last line tells what that of `rungs` tells.
+The last line is like that of `rungs`.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import load_spec
-from sku_velocity.steps import sync as steps
+from sku_velocity.steps.sync import read_chunk
 
 IMPORTED = time.process_time()
 
 
 @task(task_run_name="ingest {run.label}", **TASK_RETRY)
-async def ingest_unseen(connections: RunResources, run: SyncRun, planned: Any) -> ChunkProgress:
-    """What `ingest_chunk` does with a chunk that is planned, without the artifact."""
+async def ingest_without_artifact(connections: RunResources, run: SyncRun, planned: Any) -> ChunkProgress:
+    """Do what `ingest_chunk` does with a planned chunk, without the artifact."""
     async with connections.store() as store, connections.reader_of(run) as reader:
-        progress, _ = await steps.read_chunk(reader, store, run, planned)
+        progress, _ = await read_chunk(reader, store, run, planned)
     return progress
 
 
-RUNGS = {"task": ingest_unseen, "artifact": ingest_chunk}
+RUNGS = {"task": ingest_without_artifact, "artifact": ingest_chunk}
 
 
 def climb(rung: str, spec: Path, store_url: str, chunks: int) -> dict[str, float]:

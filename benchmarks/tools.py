@@ -1,4 +1,4 @@
-"""The readers that are set side by side: how each is run, and what a reader of its destination then finds."""
+"""The readers to compare: how to run each, and what its destination then holds."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from benchmarks.processes import PEERS, ROOT
 READERS = ROOT / "benchmarks" / "readers"
 PACKAGES = ("dlt", "airbyte-cdk", "singer-sdk", "duckdb")
 PUBLISHED = "SELECT movement_id FROM published_movements"
-UNPACED = {"requests_per_second": 10_000}  # the readers beside ours keep no pace
+UNPACED = {"requests_per_second": 10_000}  # the other readers have no pace
 
 
 @dataclass(frozen=True)
 class Job:
-    """One reading of the source at `url`. `home` is the tool's own directory, kept from attempt to attempt.
+    """One reading of the source at `url`. `home` is the tool's own directory, shared by all attempts.
 
-    `postgresql` is the address of an empty database, where one is needed.
+    `postgresql` is the URL of an empty database, if one is needed.
     """
 
     url: str
@@ -38,7 +38,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Of the files that hold what this attempt printed."""
+        """Return the name of the files that hold this attempt's output."""
         return f"run-{self.attempt}"
 
     @property
@@ -50,30 +50,30 @@ class Job:
         return self.home / f"{self.name}.err"
 
     def before(self) -> Job:
-        """The attempt before this one."""
+        """Return the previous attempt."""
         return Job(self.url, self.home, self.attempt - 1, self.postgresql)
 
 
 @dataclass(frozen=True)
 class Tool:
-    """A reader: its command for a job, and the ids, with how often each, that then stand in its destination.
+    """A reader: its command for a job, and the ids in its destination afterwards, with counts.
 
-    `uses_prefect` says whether it runs under a Prefect server.
+    `uses_prefect` is true if it runs under a Prefect server.
     """
 
     name: str
     destination: str
     command: Callable[[Job], list[str]]
-    kept: Callable[[Job], Counter[str]]
+    stored: Callable[[Job], Counter[str]]
     uses_prefect: bool = False
 
 
 def flow(store: str = "SQLite") -> Tool:
-    """Ours, as an operator runs it: `python -m flows sync`; again with `--resume`."""
+    """Return ours, as an operator runs it: `python -m flows sync`, then with `--resume`."""
 
     def command(job: Job) -> list[str]:
         line = [sys.executable, "-m", "flows", "sync", "--source", spec(job), "--warehouse", "WH-01"]
-        line += ["--store", _store(store, job), "--chunk-retries", "0", "--json"]
+        line += ["--store", _store(store, job), "--task-retries", "0", "--json"]
         if job.attempt > 1:
             line += ["--resume", json.loads(_last_line(job.before().output))["flow_run_id"]]
         return line
@@ -82,7 +82,7 @@ def flow(store: str = "SQLite") -> Tool:
 
 
 def steps(store: str = "SQLite") -> Tool:
-    """Ours without Prefect: the same steps on one event loop."""
+    """Return ours without Prefect: the same steps on one event loop."""
 
     def command(job: Job) -> list[str]:
         line = [sys.executable, "-m", "benchmarks.readers.steps"]
@@ -92,26 +92,26 @@ def steps(store: str = "SQLite") -> Tool:
 
 
 def dlt(destination: str = "DuckDB", disposition: str = "replace", tuned: bool = True) -> Tool:
-    """dlt's `rest_api` source; `disposition` is `replace`, or `merge` on the record's id.
+    """Return dlt's `rest_api` source; `disposition` is `replace`, or `merge` on the record's id.
 
-    `tuned` has it write the files that are quickest for the destination, not those that it takes by itself.
+    `tuned` writes the fastest file format for the destination instead of dlt's default.
     """
     kind, file_format = {"DuckDB": ("duckdb", "parquet"), "PostgreSQL": ("postgres", "csv")}[destination]
 
     def command(job: Job) -> list[str]:
-        # It insists on a host; libpq then takes the one of the query, a socket.
+        # dlt requires a host; libpq then takes the one of the query, a socket.
         address = job.postgresql.replace("@/", "@localhost/")
         address = str(job.home / "movements.duckdb") if kind == "duckdb" else address
         line = [str(PEERS), str(READERS / "dlt_reader.py"), "--url", job.url, "--disposition", disposition]
         line += ["--destination", kind, "--address", address, "--state", str(job.home / "state")]
         return [*line, "--format", file_format] if tuned else line
 
-    kept = _in_duckdb if kind == "duckdb" else _in_postgresql("SELECT movement_id FROM wms.movements")
-    return Tool(f"dlt, {disposition if tuned else 'default format'}", destination, command, kept)
+    stored = _in_duckdb if kind == "duckdb" else _in_postgresql("SELECT movement_id FROM wms.movements")
+    return Tool(f"dlt, {disposition if tuned else 'default format'}", destination, command, stored)
 
 
 def airbyte(stop: str = "empty-page") -> Tool:
-    """The Airbyte CDK's declarative stream; `stop` says which page it takes for the last one."""
+    """Return the Airbyte CDK's declarative stream; `stop` says which page counts as the last one."""
 
     def command(job: Job) -> list[str]:
         line = [str(PEERS), str(READERS / "airbyte_reader.py"), "--url", job.url, "--stop", stop]
@@ -123,7 +123,7 @@ def airbyte(stop: str = "empty-page") -> Tool:
 
 
 def singer() -> Tool:
-    """singer-sdk's RESTStream."""
+    """Return singer-sdk's RESTStream."""
 
     def command(job: Job) -> list[str]:
         config = _write(job.home / "config.json", {"url": job.url})
@@ -135,7 +135,7 @@ def singer() -> Tool:
 
 
 def sequential() -> Tool:
-    """The httpx and tenacity script."""
+    """Return the httpx and tenacity script."""
 
     def command(job: Job) -> list[str]:
         line = [sys.executable, str(READERS / "sequential.py"), "--url", job.url]
@@ -150,7 +150,7 @@ def sequential() -> Tool:
 
 
 def bare(parse: bool) -> Tool:
-    """A concurrent httpx reader that keeps nothing."""
+    """Return a concurrent httpx reader that stores nothing."""
 
     def command(job: Job) -> list[str]:
         line = [sys.executable, str(READERS / "bare.py"), "--url", job.url]
@@ -161,7 +161,7 @@ def bare(parse: bool) -> Tool:
 
 
 def spec(job: Job) -> str:
-    """The path of the source's description, as ours is told it."""
+    """Write the spec of the source for ours, and return its path."""
     described = {
         "name": "wms",
         "base_url": job.url,
@@ -179,7 +179,7 @@ def spec(job: Job) -> str:
 
 
 def peer_versions() -> dict[str, str]:
-    """The versions of the packages in the peers' own environment."""
+    """Return the versions of the packages in the peers' own environment."""
     program = f"from importlib.metadata import version; print(*map(version, {PACKAGES!r}))"
     printed = subprocess.run([str(PEERS), "-c", program], capture_output=True, text=True, check=True).stdout
     return dict(zip(PACKAGES, printed.split(), strict=True))
@@ -216,7 +216,7 @@ def _in_duckdb(job: Job) -> Counter[str]:
 
 
 def _in_postgresql(query: str) -> Callable[[Job], Counter[str]]:
-    def kept(job: Job) -> Counter[str]:
+    def stored(job: Job) -> Counter[str]:
         import asyncio
 
         import asyncpg
@@ -230,11 +230,11 @@ def _in_postgresql(query: str) -> Callable[[Job], Counter[str]]:
 
         return asyncio.run(fetch())
 
-    return kept
+    return stored
 
 
 def _airbyte_records(job: Job) -> Counter[str]:
-    """What the attempt emitted; a destination with a primary key would merge what is there twice."""
+    """Return what the attempt emitted; a destination with a primary key would merge duplicates."""
     messages = (message for message in _messages(job) if message["type"] == "RECORD")
     return Counter(message["record"]["data"]["movement_id"] for message in messages)
 

@@ -1,4 +1,4 @@
-"""The traps of a source that one pages through: which reader loses rows, and which of them says so.
+"""The traps of paging through a source: which reader loses rows, and which of them reports it.
 
 `python -m benchmarks.traps`, about 5 minutes.
 """
@@ -26,13 +26,13 @@ LONG = 400  # requests, more than any of the readers makes
 TWELFTH = (
     12 * PAGE,
     12 * (PAGE - 1) - 1,
-)  # offsets of the page that fails: the peers', and ours with its overlap
+)  # offsets of the failing page: the peers', and ours with its overlap
 COLUMNS = ("movement_id", "sku_id", "warehouse_id", "units_moved", "timestamp_utc")
 
 
 @dataclass(frozen=True)
 class Trap:
-    """A source that misbehaves, and what that is called in the table."""
+    """A misbehaving source, and its name in the table."""
 
     name: str
     scenario: Scenario
@@ -40,17 +40,19 @@ class Trap:
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one reading: rows that stood in the source throughout and are missing, rows kept twice."""
+    """The result of one reading: rows that stayed in the source but are missing, and duplicate rows."""
 
     exit_code: int
-    kept: int
+    stored: int
     missing: int
     twice: int
 
     @property
     def verdict(self) -> str:
         if self.exit_code:
-            return f"failed aloud, {self.kept:,} rows left" if self.kept else "refused aloud, nothing shown"
+            return (
+                f"failed aloud, {self.stored:,} rows left" if self.stored else "refused aloud, nothing shown"
+            )
         faults = [f"{self.missing:,} lost"] * bool(self.missing) + [f"{self.twice:,} twice"] * bool(
             self.twice
         )
@@ -59,7 +61,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Rerun:
-    """A page that fails for good, and the run after it was mended, with that run's requests and records."""
+    """A run with a failing page, and the rerun after it was fixed, with the rerun's requests and records."""
 
     first: Finding
     second: Finding
@@ -67,11 +69,11 @@ class Rerun:
     records: int
 
 
-def assess(exit_code: int, kept: Counter[str], stood: Collection[str]) -> Finding:
-    """Hold what a reader kept against the rows that stood in the source all the while."""
-    missing = sum(1 for row in stood if row not in kept)
-    twice = sum(count - 1 for count in kept.values() if count > 1)
-    return Finding(exit_code, kept.total(), missing, twice)
+def assess(exit_code: int, stored: Counter[str], expected: Collection[str]) -> Finding:
+    """Compare what a reader stored with the rows that stayed in the source during the reading."""
+    missing = sum(1 for row in expected if row not in stored)
+    twice = sum(count - 1 for count in stored.values() if count > 1)
+    return Finding(exit_code, stored.total(), missing, twice)
 
 
 def readers() -> list[Tool]:
@@ -104,34 +106,34 @@ def traps(directory: Path) -> list[Trap]:
 
 
 def _newest_first(scenario: Scenario, path: Path) -> Path:
-    """The scenario's rows as a CSV file, the newest at the head."""
+    """Write the scenario's rows as a CSV file, newest first."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for row in reversed(load_rows(scenario)["WH-01"]):
-            told = (row.movement_id, row.sku_id, row.warehouse_id, row.units_moved)
-            writer.writerow((*told, f"{row.at:%Y-%m-%dT%H:%M:%SZ}"))
+            values = (row.movement_id, row.sku_id, row.warehouse_id, row.units_moved)
+            writer.writerow((*values, f"{row.at:%Y-%m-%dT%H:%M:%SZ}"))
     return path
 
 
 def spring(tool: Tool, trap: Trap, server: Server, home: Path, prefect: str) -> Finding:
-    """Have a reader read a source that misbehaves, into an empty destination."""
+    """Run a reader on a misbehaving source, into an empty destination."""
     server.play(trap.scenario)
     before = _ids(server)
     job = Job(server.url, home)
     ran = _run(tool, job, prefect)
-    return assess(ran.exit_code, tool.kept(job), before & _ids(server))
+    return assess(ran.exit_code, tool.stored(job), before & _ids(server))
 
 
-def fail_and_mend(tool: Tool, server: Server, home: Path, prefect: str) -> Rerun:
-    """Have a page fail for good; then mend it, and run the reader again as its operator would."""
+def fail_and_fix(tool: Tool, server: Server, home: Path, prefect: str) -> Rerun:
+    """Let a page fail permanently; then fix it, and run the reader again as its operator would."""
     server.play(Scenario(records=RECORDS, faults=tuple(Fault("500", offset) for offset in TWELFTH)))
-    job, stood = Job(server.url, home), _ids(server)
-    first = assess(_run(tool, job, prefect).exit_code, tool.kept(job), stood)
+    job, expected = Job(server.url, home), _ids(server)
+    first = assess(_run(tool, job, prefect).exit_code, tool.stored(job), expected)
     server.clear()
     server.reset_stats()
     job = replace(job, attempt=2)
-    second = assess(_run(tool, job, prefect).exit_code, tool.kept(job), stood)
+    second = assess(_run(tool, job, prefect).exit_code, tool.stored(job), expected)
     stats = server.stats()
     return Rerun(first, second, stats.requests, stats.records)
 
@@ -160,21 +162,21 @@ def main() -> None:
                     if trap.name == CONTROL and finding.verdict != "whole":
                         raise RuntimeError(f"{tool.name} does not read a clean source: {finding}")
                     found[tool].append(finding)
-            mended = {tool: fail_and_mend(tool, server, _new(work), prefect.url) for tool in found}
-            publish(section([trap.name for trap in traps(work)], found, mended))
+            reruns = {tool: fail_and_fix(tool, server, _new(work), prefect.url) for tool in found}
+            publish(section([trap.name for trap in traps(work)], found, reruns))
 
 
 def _new(work: Path, name: str | None = None) -> Path:
     return Path(tempfile.mkdtemp(dir=work, prefix=name))
 
 
-def section(names: Sequence[str], found: dict[Tool, list[Finding]], mended: dict[Tool, Rerun]) -> Section:
+def section(names: Sequence[str], found: dict[Tool, list[Finding]], reruns: dict[Tool, Rerun]) -> Section:
     verdicts: list[list[Cell]] = [
         [tool.name, *(finding.verdict for finding in findings)] for tool, findings in found.items()
     ]
-    reruns: list[list[Cell]] = [
+    rerun_rows: list[list[Cell]] = [
         [tool.name, rerun.first.verdict, rerun.requests, rerun.records, rerun.second.verdict]
-        for tool, rerun in mended.items()
+        for tool, rerun in reruns.items()
     ]
     after = ("reader", "a page fails for good", "requests of the rerun", "records of the rerun", "after it")
     return Section(
@@ -183,15 +185,15 @@ def section(names: Sequence[str], found: dict[Tool, list[Finding]], mended: dict
         "python -m benchmarks.traps",
         [
             Table(
-                f"{RECORDS:,} rows in pages of {PAGE:,}. *Lost* are rows that stood in the source throughout "
-                "and are missing from what the reader kept; *in silence* is exit code 0.",
+                f"{RECORDS:,} rows in pages of {PAGE:,}. *Lost* are rows that were in the source throughout "
+                "and are missing from the destination; *in silence* is exit code 0.",
                 ("reader", *names),
                 verdicts,
             ),
             Table(
-                "One page in the middle answers 500 until it is mended; then the reader is run again.",
+                "One page in the middle answers 500 until it is fixed; then the reader is run again.",
                 after,
-                reruns,
+                rerun_rows,
             ),
         ],
         NOTES,
@@ -200,26 +202,26 @@ def section(names: Sequence[str], found: dict[Tool, list[Finding]], mended: dict
 
 
 NOTES = (
-    "Each reader is a program that a good user would write from its documentation, in a process of its "
-    "own, against one simulated WMS on loopback. Ours is `python -m flows sync` under a Prefect server,"
-    " into SQLite, with `--chunk-retries 0`; its rerun is `--resume`, which reads what a Retry in the "
+    "Each reader is a program that a careful user would write from its documentation, in its own "
+    "process, against one simulated WMS on loopback. Ours is `python -m flows sync` under a Prefect server,"
+    " into SQLite, with `--task-retries 0`; its rerun is `--resume`, which reads what a Retry in the "
     "Prefect UI reads.",
-    "What moves does so before each page that is read: *per request* lasts as long as any reader reads,"
-    " *first 20 requests* ends then. A source that never stands still is refused by ours, and was read "
-    "three times for it; one that comes to rest is read again and published.",
+    "Changes happen before each page that is read: *per request* lasts as long as any reader reads,"
+    " *first 20 requests* ends then. Ours refuses a source that never stops changing, after reading it "
+    "three times; one that stops changing is read again and published.",
     "dlt: `rest_api`, paginator `offset` with `total_path`, into DuckDB; `merge` on the record's id, "
-    "its documented means against rows read twice, and `replace`, which is left where a source has no "
+    "its documented protection against rows read twice, and `replace`, the only choice if a source has no "
     "ids.",
     "Airbyte CDK: declarative stream, `OffsetIncrement`: with `page_size` set, as in the "
     "documentation's examples (a short page ends the reading), and without, the limit as a plain "
-    "parameter (an empty page ends it, and while rows come at the head there is none: this source "
+    "parameter (an empty page ends it, and while rows are inserted at the head there is none: this source "
     "stopped after 400 requests). singer-sdk: `RESTStream`, `OffsetPaginator`, its end by the total. "
-    "What these two emit is counted: a destination with a primary key would merge the rows that are "
-    "there twice, and bring back none that is lost. Their rerun gets the state that the first run gave.",
-    "The httpx script steps by the rows that came, upserts by id and commits once, at the end: as "
-    "careful as sixty lines are.",
-    "Left out: reading by cursor or by an incremental time field, which these readers can do where the "
-    "API can; a rerun of Airbyte CDK or singer-sdk then goes on from the time that was reached. Sources"
+    "What these two emit is counted: a destination with a primary key would merge the "
+    "duplicates, and restore no lost row. Their rerun gets the state of the first run.",
+    "The httpx script steps by the received rows, upserts by id and commits once, at the end: as "
+    "careful as sixty lines can be.",
+    "Left out: reading by cursor or by an incremental time field, which these readers can do if the "
+    "API can; a rerun of Airbyte CDK or singer-sdk then resumes from the time that was reached. Sources"
     " without record ids, rows that change in place, and more than one warehouse.",
 )
 

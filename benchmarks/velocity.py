@@ -1,4 +1,4 @@
-"""What a refresh of velocity costs, on each database: `python -m benchmarks.velocity`, about 5 minutes."""
+"""The cost of a refresh of velocity on each database: `python -m benchmarks.velocity`, about 5 minutes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sku_velocity.store import Store
 
 MOVEMENTS, SKUS, DAYS = 1_000_000, 50_000, 91
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
-AS_OF = date(2026, 4, 1)  # the last of 91 days, with the start of summer time among them
+AS_OF = date(2026, 4, 1)  # the last of 91 days, which include the start of summer time
 MOST_SECONDS, MOST_MEGABYTES = 10.0, 1024
 ROUNDS = 3
 FIGURES = ("skus", "lines", "seconds", "cpu", "megabytes")
@@ -39,7 +39,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="velocity-") as home:
             asyncio.run(fill(url))
             for number in range(1, ROUNDS + 1):
-                cost = in_a_process(url, home)
+                cost = in_process(url, home)
                 print(name, cost, file=sys.stderr)
                 rows.append([name, number, *(cost[figure] for figure in FIGURES)])
     publish(
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def targets(rows: Sequence[Sequence[Cell]]) -> list[str]:
-    """Whether the slowest and the largest refresh kept within what one may take."""
+    """Return whether the slowest and the largest refresh stayed within the limits."""
     seconds, megabytes = (
         max(float(row[COLUMNS.index(column)] or 0) for row in rows) for column in ("wall s", "peak MiB")
     )
@@ -66,7 +66,7 @@ def targets(rows: Sequence[Sequence[Cell]]) -> list[str]:
 
 
 def stores() -> Iterator[tuple[str, str]]:
-    """The name and the address of an empty store on each database."""
+    """Yield the name and URL of an empty store on each database."""
     with tempfile.TemporaryDirectory(prefix="velocity-") as home:
         yield "SQLite", f"sqlite:///{home}/store.db"
     with postgresql() as server:
@@ -74,27 +74,27 @@ def stores() -> Iterator[tuple[str, str]]:
 
 
 async def fill(url: str) -> None:
-    """Publish the movements in one window a day: half of them of few SKUs, half of any."""
+    """Publish the movements in one window per day: half of them of few SKUs, half of any."""
     draw = random.Random(91)
     async with Store.open(url) as store:
         for day in range(DAYS):
             window = Window(FIRST + timedelta(days=day), FIRST + timedelta(days=day + 1))
             number = MOVEMENTS // DAYS + (day < MOVEMENTS % DAYS)
-            rows = [a_row(draw, position, window) for position in range(number)]
+            rows = [random_row(draw, position, window) for position in range(number)]
             run = SyncRun(f"day-{day}", "benchmark", "WH-01", window, number)
             await store.begin(run, [Chunk(0, 0, number, number)])
             await store.land_page(run.id, 0, PageResult(Page(0, number), number, rows, []))
             await store.publish(run.id, "{}")
 
 
-def a_row(draw: random.Random, position: int, window: Window) -> MovementRow:
+def random_row(draw: random.Random, position: int, window: Window) -> MovementRow:
     frequent = draw.random() < 0.5
     sku = min(int(draw.paretovariate(0.3)), SKUS) - 1 if frequent else draw.randrange(SKUS)
     at = window.start + timedelta(microseconds=draw.randrange(86_400_000_000))
-    return (position, None, f"SKU-{sku:05}", "WH-01", draw.randrange(1, 50), at)
+    return MovementRow(position, None, f"SKU-{sku:05}", "WH-01", draw.randrange(1, 50), at)
 
 
-def in_a_process(url: str, home: str) -> dict[str, float]:
+def in_process(url: str, home: str) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.velocity", "--refresh", url, home]
     ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=PATIENCE)
     cost: dict[str, float] = json.loads(ran.stdout)
@@ -102,7 +102,7 @@ def in_a_process(url: str, home: str) -> dict[str, float]:
 
 
 async def measure(url: str, home: str) -> dict[str, float]:
-    """Refresh once; gives seconds, peak memory, and how much there was."""
+    """Refresh once. Return seconds, peak memory, and the counts of SKUs and lines."""
     async with Store.open(url) as store:
         started = time.monotonic(), time.process_time()
         request = RefreshRequest(
@@ -115,11 +115,11 @@ async def measure(url: str, home: str) -> dict[str, float]:
 
 
 NOTES = (
-    "Each refresh runs in a process of its own, so that its peak memory is its own; on PostgreSQL that, and "
-    "the CPU, is the client's, without the server. Seconds are of the refresh, from an open store to its "
+    "Each refresh runs in its own process, to measure its own peak memory; on PostgreSQL memory and "
+    "CPU are the client's, without the server. Seconds are of the refresh, from an open store to its "
     "rows, its files and its report, without Python's start.",
-    "Half of the movements are of few SKUs, half of any; one window a day, with the start of summer time "
-    "among them; the day ends as in Berlin.",
+    "Half of the movements are of few SKUs, half of any; one window per day, including the start of "
+    "summer time; the day ends as in Berlin.",
 )
 
 if __name__ == "__main__":

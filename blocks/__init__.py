@@ -1,4 +1,4 @@
-"""Whom the pipeline talks to, and with which secret: block types for the Prefect UI."""
+"""Prefect block types: the systems that the pipeline connects to, and their credentials."""
 
 from blocks.slotting import SlottingEngine
 from blocks.store import VelocityStore

@@ -1,4 +1,4 @@
-"""The log that operators read, and what it warns of."""
+"""The log that operators read, and its warning about unverified certificates."""
 
 import logging
 
@@ -9,13 +9,13 @@ from pydantic import AnyHttpUrl
 from sku_velocity.http.spec import TlsSpec
 
 UNVERIFIED = (
-    "The certificate of %s is not verified (tls.verify: false): whoever answers in its place gets the token, "
-    "and may answer what they like. Name its authority as tls.ca_file instead."
+    "The certificate of %s is not verified (tls.verify: false): anyone who answers in its place gets the "
+    "token and can send any data. Set tls.ca_file to its certificate authority instead."
 )
 
 
 def run_logger(name: str) -> logging.Logger | LoggingAdapter:
-    """That of the run, which the UI shows; outside of one, Prefect's of this name."""
+    """Return the run's logger, which the UI shows; outside a run, Prefect's logger of this name."""
     try:
         return get_run_logger()
     except MissingContextError:
@@ -23,6 +23,6 @@ def run_logger(name: str) -> logging.Logger | LoggingAdapter:
 
 
 def warn_if_unverified(tls: TlsSpec, base_url: AnyHttpUrl) -> None:
-    """Say aloud that whoever answers is trusted, where that is so."""
+    """Log a warning if the certificate of this address is not verified."""
     if not tls.verify:
         run_logger("tls").warning(UNVERIFIED, base_url)

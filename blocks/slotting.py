@@ -18,10 +18,10 @@ ENGINE_TOKEN_VARIABLE = "SKU_VELOCITY_ENGINE_TOKEN"
 
 
 class SlottingEngine(CredentialsBlock):
-    """One slotting engine: where it takes movements and classes, how many at a time, and its token.
+    """One slotting engine: where it accepts movements and classes, how many per request, and its token.
 
     Example:
-        Load a stored engine and tell it of a SKU's classes:
+        Load a stored engine and send it a SKU's classes:
         ```python
         from blocks import SlottingEngine
         from sku_velocity.slotting.batches import SkuClass, class_batch
@@ -39,19 +39,19 @@ class SlottingEngine(CredentialsBlock):
     _block_type_slug = "slotting-engine"
     _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
-    model_config = ConfigDict(hide_input_in_errors=True)  # which a log would show
+    model_config = ConfigDict(hide_input_in_errors=True)  # logs would show the input
 
     spec: EngineSpec = Field(description="The engine's address, its paths, batch size, header and pace.")
     token: SecretStr | None = Field(
-        default=None, description="The bearer token that the engine asks for; empty where it asks for none."
+        default=None, description="The engine's bearer token. Omit for an engine that requires none."
     )
 
     @asynccontextmanager
     async def get_client(self) -> AsyncIterator[SlottingClient]:
-        """A client for the event loop that enters it, at the pace that it shares, where it shares one.
+        """Open a client for the running event loop, at the shared pace if there is one.
 
-        It warns where certificates are not verified. Raises ConfigurationError where no header holds the
-        token, or without the limit that `pace.shared_limit` names.
+        Warns if certificates are not verified. Raises ConfigurationError if no header can hold the token, or
+        if the limit that `pace.shared_limit` names does not exist.
         """
         warn_if_unverified(self.spec.tls, self.spec.base_url)
         async with SlottingClient.open(self.spec, self.token) as client:
@@ -63,10 +63,10 @@ class SlottingEngine(CredentialsBlock):
 
 
 async def find_engine(name: str, variable: str = ENGINE_TOKEN_VARIABLE) -> SlottingEngine:
-    """The engine of this name: a file where it ends in .yaml or .yml, otherwise a stored block.
+    """Return the engine of this name: a file if it ends in .yaml or .yml, otherwise a stored block.
 
-    A file takes its token from the environment variable `variable`, where that is set. Raises
-    ConfigurationError where there is no such file or block, and where its spec breaks a rule.
+    A file takes its token from the environment variable `variable`, if that is set. Raises
+    ConfigurationError if there is no such file or block, or if its spec is invalid.
     """
     if name.endswith((".yaml", ".yml")):
         token = os.environ.get(variable)
@@ -75,5 +75,5 @@ async def find_engine(name: str, variable: str = ENGINE_TOKEN_VARIABLE) -> Slott
         SlottingEngine,
         name,
         f"save-engine {name} --spec FILE",
-        "the path of an engine's file that ends in .yaml",
+        "the path of an engine file that ends in .yaml",
     )

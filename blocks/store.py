@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 from blocks.stored import load_stored
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.store import Store
-from sku_velocity.store.database import holds_password
+from sku_velocity.store.database import holds_password, parse_url
 
 STORE_VARIABLE = "SKU_VELOCITY_STORE"
 EMBEDDED_STORE = "sqlite:///sku-velocity.db"
@@ -33,22 +33,22 @@ class VelocityStore(Block):
     _block_type_slug = "velocity-store"
     _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
-    model_config = ConfigDict(hide_input_in_errors=True)  # which a log would show
+    model_config = ConfigDict(hide_input_in_errors=True)  # logs would show the input
 
     url: SecretStr = Field(
-        description="sqlite:///file.db or postgresql://user:password@host/database; the driver is ours."
+        description="sqlite:///file.db or postgresql://user:password@host/database, without a driver."
     )
 
     def get_store(self) -> AbstractAsyncContextManager[Store]:
-        """The store for the event loop that enters it. Raises what `Store.open` raises."""
+        """Open the store for the running event loop. Raises what `Store.open` raises."""
         return Store.open(self.url.get_secret_value())
 
 
 async def find_store(name: str | None, variable: str = STORE_VARIABLE) -> VelocityStore:
-    """The store of this name: a URL or a stored block; without a name, the URL that `variable` holds.
+    """Return the store of this name: a URL or a stored block; without a name, the URL in `variable`.
 
-    Without that, too, it is one SQLite file in the working directory. Raises ConfigurationError where
-    there is no such block, and where a URL carries a password: Prefect keeps parameters in clear.
+    If that is not set either, it is one SQLite file in the working directory. Raises ConfigurationError if
+    there is no such block, or if a URL contains a password: Prefect stores parameters in clear text.
     """
     if name is None:
         return VelocityStore(url=SecretStr(os.environ.get(variable, EMBEDDED_STORE)))
@@ -56,9 +56,10 @@ async def find_store(name: str | None, variable: str = STORE_VARIABLE) -> Veloci
         return await load_stored(
             VelocityStore, name, f"save-store {name}", "a URL such as sqlite:///sku-velocity.db"
         )
+    parse_url(name)  # an unparsable URL counts as one with a password
     if holds_password(name):
         raise ConfigurationError(
-            "the store's URL carries a password, and Prefect keeps parameters in clear: "
-            f"put it into a velocity-store block, or into {variable} where the flow runs"
+            "the store's URL contains a password, and Prefect stores parameters in clear text: put the URL "
+            f"into a velocity-store block, or into {variable} in the environment of the flow run"
         )
     return VelocityStore(url=SecretStr(name))

@@ -1,4 +1,4 @@
-"""Blocks by their name, and what to do where there is none or it does not hold what it should."""
+"""Loading blocks by name, with errors that say what to do about a missing or invalid block."""
 
 from typing import TypeVar
 
@@ -12,22 +12,22 @@ B = TypeVar("B", bound=Block)
 
 
 async def load_stored(kind: type[B], name: str, command: str, instead: str) -> B:
-    """The stored block of this kind and name.
+    """Load the block of this kind and name.
 
-    Raises ConfigurationError where there is none, naming what can be given `instead`, and where its values
-    break a rule of the kind, naming each and the `command` that saves it anew.
+    Raises ConfigurationError if there is none, naming what can be given `instead`, or if its values are
+    invalid, naming each and the `command` that saves the block again.
     """
     block = f"{kind.get_block_type_slug()}/{name}"
     try:
         return await kind.aload(name)
     except ValueError as error:
         raise ConfigurationError(
-            f"no block {block}: make one in the Prefect UI (Blocks), or give {instead}"
+            f"no block {block}: create it in the Prefect UI (Blocks), or give {instead}"
         ) from error
     except RuntimeError as error:
         if not isinstance(error.__cause__, ValidationError):
             raise
         raise ConfigurationError(
-            f"the block {block} cannot be used: {format_errors(error.__cause__)}; mend it in the Prefect UI "
-            f"(Blocks), or save it anew with `python -m flows {command}`"
-        ) from None  # for Prefect's own words advise to load it unchecked
+            f"the block {block} cannot be used: {format_errors(error.__cause__)}; fix it in the Prefect UI "
+            f"(Blocks), or save it again with `python -m flows {command}`"
+        ) from None  # since Prefect's message advises to load it without validation

@@ -17,19 +17,19 @@ from sku_velocity.source.spec import SourceSpec, load_spec
 
 
 class WmsSource(CredentialsBlock):
-    """One API of one WMS or ERP: how it pages, counts, names and throttles, and the token it asks for.
+    """One API of a WMS or ERP: its paging, total, field names and rate limits, and the token it requires.
 
     Example:
-        Load a stored source and count the records it holds:
+        Load a stored source and count its records:
         ```python
         from blocks import WmsSource
-        from sku_velocity.models import Window
+        from sku_velocity.model.window import Window
         from sku_velocity.source.window import WindowReader
 
         source = WmsSource.load("BLOCK_NAME")
         async with source.get_client() as client:
-            survey = await WindowReader.of(client, "WH-01", Window.everything()).survey()
-            print(survey.total)
+            probe = await WindowReader.of(client, "WH-01", Window.everything()).probe()
+            print(probe.total)
         ```
     """
 
@@ -37,19 +37,19 @@ class WmsSource(CredentialsBlock):
     _block_type_slug = "wms-source"
     _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
-    model_config = ConfigDict(hide_input_in_errors=True)  # which a log would show
+    model_config = ConfigDict(hide_input_in_errors=True)  # logs would show the input
 
     spec: SourceSpec = Field(description="The API's dialect: address, paging, total, fields and pace.")
     token: SecretStr | None = Field(
-        default=None, description="The secret that the API asks for; empty where auth.kind is none."
+        default=None, description="The secret that the API requires. Omit for auth.kind: none."
     )
 
     @asynccontextmanager
     async def get_client(self) -> AsyncIterator[SourceClient]:
-        """A client for the event loop that enters it, at the pace that it shares, where it shares one.
+        """Open a client for the running event loop, at the shared pace if there is one.
 
-        It warns where certificates are not verified. Raises ConfigurationError without a token, or without
-        the limit that `pace.shared_limit` names.
+        Warns if certificates are not verified. Raises ConfigurationError without a token, or if the limit
+        that `pace.shared_limit` names does not exist.
         """
         warn_if_unverified(self.spec.tls, self.spec.base_url)
         async with SourceClient.open(self.spec, self.token) as client:
@@ -61,10 +61,10 @@ class WmsSource(CredentialsBlock):
 
 
 async def find_source(name: str, token_env: str | None = None) -> WmsSource:
-    """The source of this name: a spec file where it ends in .yaml or .yml, otherwise a stored block.
+    """Return the source of this name: a spec file if it ends in .yaml or .yml, otherwise a stored block.
 
-    A spec file takes its token from the environment variable `token_env`. Raises ConfigurationError where
-    there is no such file, block or variable, and where the spec breaks a rule.
+    The token comes from the environment variable `token_env`, if one is named, or else from the block.
+    Raises ConfigurationError if there is no such file, block or variable, or if the spec is invalid.
     """
     if name.endswith((".yaml", ".yml")):
         return WmsSource(spec=load_spec(Path(name)), token=_token(token_env))
@@ -81,5 +81,5 @@ def _token(variable: str | None) -> SecretStr | None:
         return SecretStr(os.environ[variable])
     except KeyError as error:
         raise ConfigurationError(
-            f"token: the environment variable {variable} is not set where the flow runs"
+            f"token: the environment variable {variable} is not set in the environment of the flow run"
         ) from error

@@ -1,1 +1,1 @@
-"""The main job against simulated systems, a Prefect server and a worker of its own: `make demo`."""
+"""`make demo`: the main job against simulated systems, with its own Prefect server and worker."""

@@ -27,8 +27,9 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".demo"
 RECORDS = 50_000
+SYNC, REFRESH = "sku-velocity-sync/sync-velocity", "sku-velocity-refresh/refresh-velocity"  # deployments
 CEILING = 50  # requests/s that the simulated WMS allows
-PAGE = 1000  # records that a page asks for; one of them was in the page before
+PAGE = 1000  # records per page; one of them was in the page before
 FAILING_OFFSET = 12 * (PAGE - 1) - 1
 SPEC = """\
 name: demo-wms
@@ -52,11 +53,11 @@ console = Console(highlight=False)
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the message says why and where to look."""
+    """The demo cannot continue; the message says why and where to look."""
 
 
 def main() -> int:
-    """Run the demo; with `--keep`, leave it standing until Ctrl-C. Gives the exit code."""
+    """Run the demo; with `--keep`, leave it running until Ctrl-C. Return the exit code."""
     shutil.rmtree(STATE, ignore_errors=True)
     (STATE / "logs").mkdir(parents=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -72,7 +73,7 @@ def main() -> int:
 
 
 class Demo:
-    """The parts of the demo, each a process of its own under `processes`, with its log in .demo/logs."""
+    """The parts of the demo, each a separate process in `processes`, with its log in .demo/logs."""
 
     def __init__(self, processes: ExitStack) -> None:
         self._processes = processes
@@ -85,14 +86,14 @@ class Demo:
             "PREFECT_API_URL": f"{self._ui}/api",
             "PREFECT_HOME": str(STATE / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_WORKER_QUERY_SECONDS": "2",  # by itself a worker asks every 10 s, and who watches waits
+            "PREFECT_WORKER_QUERY_SECONDS": "2",  # the default of 10 s would keep viewers waiting
             "SKU_VELOCITY_STORE": f"sqlite:///{STATE / 'velocity.db'}",
             "WMS_TOKEN": "demo-token",
             "ENGINE_TOKEN": "demo-engine-token",
         }
 
     def run(self, *, keep: bool) -> None:
-        """Play the whole piece, from an empty directory to the classes of two warehouses' SKUs."""
+        """Run the whole demo, from an empty directory to the classes of two warehouses' SKUs."""
         with console.status("starting a simulated WMS, a slotting engine and a Prefect server"):
             wms, engine = self._start_wms(), self._start_engine()
             self._start_server()
@@ -106,7 +107,7 @@ class Demo:
         self._show("First run", first)
         _expect(first["WH-01"]["state_name"] == "Incomplete", "WH-01 should have failed at one page")
         _expect(first["WH-02"]["state_name"] == "Complete", "WH-02 should have been published")
-        with console.status("mending the WMS, and what the Retry button does"):
+        with console.status("fixing the WMS, then pressing Retry"):
             httpx.post(f"{wms}/_control/clear").raise_for_status()
             self._retry(runs["WH-01"])
             second = {"WH-01": self._wait_for(runs["WH-01"], run_count=2)}
@@ -116,11 +117,11 @@ class Demo:
         _expect(read_again == 1, f"the Retry should have read one page, not {read_again}")
         console.print(f"The Retry read {read_again} of 51 pages: the one that had failed.")
         self._show_published()
-        with console.status("working out velocity, and telling the slotting engine of the classes"):
+        with console.status("computing velocity and pushing the classes to the slotting engine"):
             refresh = {"as_of": "2026-03-07", "reports": str(STATE / "reports"), "push": "slots"}
-            runs["velocity"] = self._start_run("refresh-velocity", refresh)
+            runs["velocity"] = self._start_run(REFRESH, refresh)
             refreshed = self._wait_for(runs["velocity"])
-        _expect(refreshed["state_type"] == "COMPLETED", "velocity should have been worked out")
+        _expect(refreshed["state_type"] == "COMPLETED", "velocity should have been computed")
         self._show_velocity(engine)
         if keep:
             self._keep(runs)
@@ -137,7 +138,7 @@ class Demo:
         return self._read_url("wms", command)
 
     def _read_url(self, name: str, command: list[str]) -> str:
-        """Start a simulator, whose first line tells its address."""
+        """Start a simulator and return its address, from its first line of output."""
         process = self._spawn(name, [sys.executable, *command], stdout=subprocess.PIPE)
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -169,20 +170,18 @@ class Demo:
         self._do([*flows, "save-store", "velocity"])
         self._do(_prefect("work-pool", "create", "sku-velocity", "--type", "process"))
         self._do(_prefect("--no-prompt", "deploy", "--all"))
-        for name in ("sync-velocity", "refresh-velocity"):
-            # Nothing but the demo's own runs: their schedules may come due while it plays.
+        for name in (SYNC, REFRESH):
+            # Their schedules may be due during the demo, which needs only its own runs.
             paused = self._api.patch(f"/deployments/{self._deployment(name)}", json={"paused": True})
             paused.raise_for_status()
         self._spawn("worker", _prefect("worker", "start", "--pool", "sku-velocity", "--type", "process"))
 
     def _deployment(self, name: str) -> str:
-        identifier: str = self._get(f"/deployments/name/{name}/{name}")["id"]
+        identifier: str = self._get(f"/deployments/name/{name}")["id"]
         return identifier
 
     def _start_sync(self, warehouse: str) -> str:
-        return self._start_run(
-            "sync-velocity", {"warehouse": warehouse, "task_retries": 0, "push": "slots", **WEEK}
-        )
+        return self._start_run(SYNC, {"warehouse": warehouse, "task_retries": 0, "push": "slots", **WEEK})
 
     def _start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
         path = f"/deployments/{self._deployment(deployment)}/create_flow_run"
@@ -199,7 +198,7 @@ class Demo:
         return _until(ended, 240, f"flow run {run} did not end: see .demo/logs/worker.log")
 
     def _retry(self, run: str) -> None:
-        """The very call behind the UI's Retry button."""
+        """Make the API call of the UI's Retry button."""
         state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
         response = self._api.post(f"/flow_runs/{run}/set_state", json={"state": state, "force": True})
         response.raise_for_status()
@@ -238,26 +237,26 @@ class Demo:
                 table.add_row(warehouse, name, *(f"{number:,}" for number in numbers))
         console.print(table)
         headers = {"Authorization": f"Bearer {self._environment['ENGINE_TOKEN']}"}
-        told = httpx.get(f"{engine}/stats", headers=headers).raise_for_status().json()
-        movements, classes = told["movements"], told["classes"]
-        _expect(not movements["more_than_once"], "the engine should have taken each movement once")
+        stats = httpx.get(f"{engine}/stats", headers=headers).raise_for_status().json()
+        movements, classes = stats["movements"], stats["classes"]
+        _expect(not movements["more_than_once"], "the engine should have accepted each movement once")
         console.print(
-            f"The slotting engine took {movements['accepted']:,} movements, each once, rejected "
-            f"{movements['rejected']}, and knows the classes of {classes['accepted']:,} SKUs."
+            f"The slotting engine accepted {movements['accepted']:,} movements, each once, rejected "
+            f"{movements['rejected']}, and has the classes of {classes['accepted']:,} SKUs."
         )
         for warehouse in ("WH-01", "WH-02"):
-            report = STATE / "reports" / f"velocity-{warehouse}.html"
+            report = STATE / "reports" / f"velocity.demo-wms.{warehouse}.html"
             _expect(report.is_file(), f"there should be a report {report}")
             console.print(f"Report with pictures: {report.relative_to(ROOT)}")
 
     def _keep(self, runs: dict[str, str]) -> None:
-        console.print("Left standing until Ctrl-C. The runs:")
+        console.print("Running until Ctrl-C. The runs:")
         for name, run in runs.items():
             console.print(f"  {name}: {page_of_run(self._ui, run)}", soft_wrap=True)
         signal.pause()
 
     def _pages(self, wms: str) -> int:
-        """Whole pages that the WMS has served so far; a small look at the first records is none."""
+        """Return the number of full pages that the WMS has served so far; probes do not count."""
         stats = httpx.get(f"{wms}/stats").raise_for_status().json()
         return sum(page["count"] for page in stats["pages"] if page["limit"] == PAGE)
 
@@ -266,7 +265,7 @@ class Demo:
         return found
 
     def _spawn(self, name: str, command: list[str], stdout: int | None = None) -> subprocess.Popen[bytes]:
-        """A process that ends with the demo: asked to, and after 20 s made to."""
+        """Start a process that ends with the demo: by SIGTERM, and after 20 s by SIGKILL."""
         log = self._processes.enter_context((STATE / "logs" / f"{name}.log").open("wb"))
         process = subprocess.Popen(
             command,
@@ -274,7 +273,7 @@ class Demo:
             env=self._environment,
             stdout=stdout or log,
             stderr=log,
-            start_new_session=True,  # Ctrl-C is the demo's to hear
+            start_new_session=True,  # only the demo itself handles Ctrl-C
         )
         self._processes.callback(_end, process)
         return process
@@ -285,7 +284,7 @@ class Demo:
 
 
 def page_of_run(ui: str, run: str) -> str:
-    """The address of a flow run's page, in that version of the UI which the server at `ui` leads to."""
+    """Return the address of a flow run's page, in the default version of the UI of the server at `ui`."""
     settings = httpx.get(f"{ui}/ui-settings").raise_for_status().json()
     base: str = settings[f"{settings['default_ui']}_base_url"]
     return f"{ui}{base.rstrip('/')}/runs/flow-run/{run}"
@@ -296,7 +295,7 @@ def _prefect(*arguments: str) -> list[str]:
 
 
 def _clean_environment() -> dict[str, str]:
-    """This process's environment without the settings of another Prefect."""
+    """Return this process's environment without its Prefect settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
 
 
@@ -307,18 +306,18 @@ def _free_port() -> int:
         return port
 
 
-def _until(look: Callable[[], T | None], seconds: float, otherwise: str) -> T:
-    """What `look` gives as soon as it gives something, asked twice a second."""
+def _until(find: Callable[[], T | None], seconds: float, otherwise: str) -> T:
+    """Call `find` twice a second and return its first result that is not empty."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if found := look():
+        if found := find():
             return found
         time.sleep(0.5)
     raise DemoError(otherwise)
 
 
-def _expect(held: bool, otherwise: str) -> None:
-    if not held:
+def _expect(condition: bool, otherwise: str) -> None:
+    if not condition:
         raise DemoError(otherwise)
 
 

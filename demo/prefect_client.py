@@ -1,4 +1,4 @@
-"""A client of a Prefect server that may be busy."""
+"""An HTTP client of a Prefect server that may be busy."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import time
 
 import httpx
 
-PATIENCE = 180.0  # seconds that a server on SQLite is waited for
-TIMEOUT = 120.0  # seconds for one answer; the server itself waits 60 s for its SQLite before it says 503
+RETRY_SECONDS = 180.0  # how long a 503 from a server on SQLite is retried
+TIMEOUT = 120.0  # seconds for one response; the server itself waits 60 s for its SQLite before a 503
 
 
 def prefect_client(api_url: str) -> httpx.Client:
-    """A client whose calls outlast a locked SQLite, which the server tells by 503 and has then done nothing.
+    """Return a client that retries while the server's SQLite is locked: a 503, without any effect.
 
-    After 180 s the 503 is the caller's to see.
+    After 180 s the caller gets the 503.
     """
-    return httpx.Client(base_url=api_url, timeout=TIMEOUT, trust_env=False, transport=_Patient())
+    return httpx.Client(base_url=api_url, timeout=TIMEOUT, trust_env=False, transport=_RetryingTransport())
 
 
-class _Patient(httpx.HTTPTransport):
+class _RetryingTransport(httpx.HTTPTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + RETRY_SECONDS
         while True:
             response = super().handle_request(request)
             if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:

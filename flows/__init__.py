@@ -1,1 +1,1 @@
-"""When, in what order, shown how: the flows, and the one door to them, `python -m flows`."""
+"""The Prefect flows, and their command line, `python -m flows`."""

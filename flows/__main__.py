@@ -1,4 +1,4 @@
-"""The one door for people and cron: `python -m flows`, from the root of the checkout."""
+"""The command line for people and cron: `python -m flows`, from the root of the checkout."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from blocks.slotting import ENGINE_TOKEN_VARIABLE, SlottingEngine, find_engine
 from blocks.store import STORE_VARIABLE, VelocityStore, find_store
 from blocks.wms import WmsSource, find_source
 from flows.cli.backfill import backfill
-from flows.cli.check_source import SourceCheck, print_check
 from flows.cli.check_source import check_source as try_source
 from flows.cli.dead_letters import app as dead_letters
 from flows.cli.prune import prune
@@ -37,9 +36,10 @@ from flows.cli.terminal import (
     move_password_to_environment,
     run_and_report,
     signal_of,
-    silence_prefect,
     stop_message,
 )
+from flows.runtime.ownership import our_runs
+from flows.runtime.prefect_internals import silence_prefect
 from flows.runtime.retries import TASK_RETRIES
 from flows.runtime.shutdown import flush_and_exit
 from flows.sync_velocity import sync_velocity
@@ -55,7 +55,7 @@ B = TypeVar("B", WmsSource, SlottingEngine)
 
 app = App(
     name="python -m flows",
-    help="Read SKU movements from a WMS or ERP window by window, prove each whole, publish it.",
+    help="Read SKU movements from a WMS or ERP window by window, prove each whole, and publish it.",
     console=Console(),
     error_console=errors,
     result_action="return_value",
@@ -69,11 +69,11 @@ app.command(dead_letters)
 app.command(replay)
 app.command(prune)
 app.command(
-    "flows.cli.refresh_velocity:refresh",  # imported where it is asked for: the others need no pandas
+    "flows.cli.refresh_velocity:refresh",  # imported on use: the other commands need no pandas
     name="refresh-velocity",
-    help="""Work out velocity and its ABC and XYZ classes from what is published, and write the reports.
+    help="""Compute velocity and its ABC and XYZ classes from the published movements, and write the reports.
 
-    Ends with 0 where all warehouses were refreshed, 1 where one was not, 2 on bad usage or configuration.""",
+    Exit code: 0 if all warehouses were refreshed, 1 if one was not, 2 for bad usage or configuration.""",
 )
 
 
@@ -89,6 +89,8 @@ def sync(
     task_retries: int = TASK_RETRIES,
     resume: str | None = None,
     max_reject_ratio: float = MAX_REJECT_RATIO,
+    accept_shrunk: Annotated[bool, Parameter(negative="")] = False,
+    require_proof: Annotated[bool, Parameter(negative="")] = False,
     master: str | None = None,
     unknown_sku: UnknownSku = UnknownSku.REJECT,
     export_to: str | None = None,
@@ -97,10 +99,10 @@ def sync(
     report_as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Read one window of one warehouse, prove it whole and publish it; push it, where asked to.
+    """Read one window of one warehouse, prove it whole, and publish it; optionally export and push it.
 
-    Ends with 0 where it was published (and pushed), 1 where it was not, 2 on bad usage or configuration,
-    130 or 143 where SIGINT or SIGTERM stopped it.
+    Exit code: 0 if the window was published (and pushed), 1 if not, 2 for bad usage or configuration,
+    130 or 143 if stopped by SIGINT or SIGTERM.
 
     Parameters
     ----------
@@ -113,46 +115,52 @@ def sync(
     store
         A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
     start
-        The window's start in ISO 8601 with its zone. Default: an hour before its end.
+        The window's start, in ISO 8601 with a time zone. Default: one hour before its end.
     end
-        The window's end, not in it. Default: the last whole hour that has settled.
+        The window's end (exclusive). Default: the end of the last full hour that has settled.
     task_retries
-        How often a task is run again whose other side was away.
+        Retries per task after a temporary failure of the source or the store.
     resume
-        The id of an earlier run: read only what it has not landed.
+        The id of an earlier run to resume: read only the chunks that have not landed.
     max_reject_ratio
-        Publish nothing where a larger share of the records is rejected.
+        Do not publish if a larger share of the records is rejected. The spec's limits take precedence.
+    accept_shrunk
+        Publish the window even if it loses more than half of the rows published there.
+    require_proof
+        Do not publish what cannot be proven whole: the verdict is then incomplete instead of unproven.
     master
-        The name of the master's source, by whose published items SKUs are mapped. Default: none.
+        The name of the master's source, whose published items map the SKUs. Omit for no mapping.
     unknown_sku
-        What becomes of a movement whose SKU the master does not know, or has retired.
+        How to handle a movement whose SKU is unknown to the master, or retired.
     export_to
-        A directory or a URL such as s3://bucket/path, for the window as Parquet. Default: none.
+        A directory or a URL such as s3://bucket/path to export the window to, as Parquet. Omit for no export.
     push
         A slotting-engine block's name, or the path of an engine's file (.yaml), whose token is in
-        $SKU_VELOCITY_ENGINE_TOKEN. Default: none.
+        $SKU_VELOCITY_ENGINE_TOKEN. Omit for no push.
     velocity_zone
-        The warehouse's time zone, such as Europe/Berlin: once the window is published, its velocity is
-        worked out anew. Default: it is not.
+        The warehouse's time zone, such as Europe/Berlin: refresh its velocity once the window is published.
+        Omit for no refresh.
     report_as_json
-        Print the report as JSON, in the last line of standard output.
+        Print the report as JSON on the last line of standard output.
     verbose
-        Show Prefect's log as well.
+        Also show Prefect's log.
     """
     if not verbose:
         silence_prefect()
     if export_to:
-        Destination(export_to)  # before Prefect keeps it
+        Destination(export_to)  # checked before Prefect stores it
     request = {
         "source": source,
         "warehouse": warehouse,
         "token_env": token_env,
-        "store": move_password_to_environment(store),  # Prefect keeps parameters in clear
+        "store": move_password_to_environment(store),  # Prefect stores parameters in plain text
         "start": start,
         "end": end,
         "task_retries": task_retries,
         "resume": resume,
         "max_reject_ratio": max_reject_ratio,
+        "require_proof": require_proof,
+        "accept_shrunk": accept_shrunk,
         "master": master,
         "unknown_sku": unknown_sku,
         "export_to": export_to,
@@ -171,43 +179,43 @@ def check_source(
     start: datetime | None = None,
     end: datetime | None = None,
 ) -> int:
-    """Read one page of a source, and show what each field comes to, and what would make reading it surer.
+    """Read one page of a source, show how each field is mapped, and advise on a more reliable spec.
 
     Parameters
     ----------
     source
         A wms-source block's name, or the path of a spec file (.yaml).
     warehouse
-        The warehouse, as the API names it; none for a master's items.
+        The warehouse, as the API names it. Omit for a master's items.
     token_env
         The environment variable that holds the source's token.
     start
-        The window's start in ISO 8601 with its zone. Default: an hour before its end.
+        The window's start, in ISO 8601 with a time zone. Default: one hour before its end.
     end
-        The window's end, not in it. Default: the last whole hour that has settled.
+        The window's end (exclusive). Default: the end of the last full hour that has settled.
     """
 
-    async def run() -> SourceCheck:
+    async def run() -> None:
         block = await find_source(source, token_env)
         if block.spec.items is None and not warehouse:
-            raise ConfigurationError("--warehouse is missing: which warehouse's movements?")
+            raise ConfigurationError("--warehouse is missing: name the warehouse whose movements to read")
         window = choose_window(block.spec, start, end, timedelta(minutes=10))
-        return await try_source(block, warehouse or NO_WAREHOUSE, window)
+        await try_source(block, warehouse or NO_WAREHOUSE, window, Console())
 
-    print_check(asyncio.run(run()), Console())
+    asyncio.run(run())
     return 0
 
 
 @app.command
 def presets() -> int:
-    """List the systems whose description a spec file can start from (`preset: NAME`)."""
+    """List the presets that a spec file can start from (`preset: NAME`)."""
     print("\n".join(preset_names()))
     return 0
 
 
 @app.command
 def save_source(name: str, *, spec: Path, token_env: str | None = None) -> int:
-    """Store a source as a wms-source block, for deployments to name, and make the limit it shares.
+    """Save a source as a wms-source block for deployments, and create its shared limit if it names one.
 
     Parameters
     ----------
@@ -224,7 +232,7 @@ def save_source(name: str, *, spec: Path, token_env: str | None = None) -> int:
 
 @app.command
 def save_store(name: str, *, url_env: str = STORE_VARIABLE) -> int:
-    """Store a database's address as a velocity-store block, for deployments to name.
+    """Save a database's address as a velocity-store block for deployments.
 
     Parameters
     ----------
@@ -240,7 +248,7 @@ def save_store(name: str, *, url_env: str = STORE_VARIABLE) -> int:
 
 @app.command
 def save_engine(name: str, *, spec: Path, token_env: str = ENGINE_TOKEN_VARIABLE) -> int:
-    """Store a slotting engine as a slotting-engine block, for deployments to name.
+    """Save a slotting engine as a slotting-engine block for deployments.
 
     Parameters
     ----------
@@ -249,14 +257,14 @@ def save_engine(name: str, *, spec: Path, token_env: str = ENGINE_TOKEN_VARIABLE
     spec
         The path of an engine's file (.yaml).
     token_env
-        The environment variable that holds the engine's token, where it asks for one.
+        The environment variable that holds the engine's token, if it requires one.
     """
     return _save(_with_limit(find_engine(str(spec), token_env)), name)
 
 
 @app.command(name="migrate")
 def migrate_store(*, store: str | None = None) -> int:
-    """Bring a store's schema up to date.
+    """Migrate a store's schema to the latest version.
 
     Parameters
     ----------
@@ -272,7 +280,7 @@ def migrate_store(*, store: str | None = None) -> int:
 
 
 async def _with_limit(found: Coroutine[Any, Any, B]) -> B:
-    """A block, once the limit is there that its pace names, where it names one."""
+    """Return a block after creating the shared limit that its pace names, if any."""
     block = await found
     if block.spec.pace.shared_limit:
         await create_shared_limit(block.spec.pace)
@@ -284,7 +292,7 @@ def _save(block: Coroutine[Any, Any, WmsSource | VelocityStore | SlottingEngine]
         try:
             await (await block).asave(name, overwrite=True)
         except ValidationError as error:
-            raise ConfigurationError(f"{name} is no name for a block: {_reason(error)}") from error
+            raise ConfigurationError(f"invalid block name {name}: {_reason(error)}") from error
 
     silence_prefect()
     asyncio.run(run())
@@ -293,20 +301,21 @@ def _save(block: Coroutine[Any, Any, WmsSource | VelocityStore | SlottingEngine]
 
 
 def _reason(error: ValidationError) -> str:
-    return "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
+    return "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Gives its exit code; says what is wrong on one line of standard error."""
+    """Run a command and return its exit code. Print an error as one line on standard error."""
     try:
-        return int(app(arguments, exit_on_error=False, print_error=False) or 0)
+        with our_runs():
+            return int(app(arguments, exit_on_error=False, print_error=False) or 0)
     except (CycloptsError, ConfigurationError, ParameterTypeError) as error:
         return _fail(str(error), WRONG_USAGE)
-    except httpx.TransportError as error:  # the source's are all explained, and the store has none
+    except httpx.TransportError as error:  # only Prefect's: the source's are wrapped, and the store has none
         return _fail(f"the Prefect API at {PREFECT_API_URL.value()}: {error}", NOT_PUBLISHED)
     except STOPS as stop:
         return _fail(stop_message(stop), 128 + signal_of(stop))
-    except Exception as error:  # the last line of defence: cron reads one line, not a traceback
+    except Exception as error:  # the last resort: cron gets one line, not a traceback
         return _fail(f"{type(error).__name__}: {error}", NOT_PUBLISHED)
 
 

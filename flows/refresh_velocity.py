@@ -1,4 +1,4 @@
-"""Velocity as of a day: for each warehouse that is published, measured, kept, exported and shown."""
+"""The refresh-velocity flow: compute, store, export and show each published warehouse's velocity."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pydantic import Field
 from blocks.slotting import find_engine
 from blocks.store import find_store
 from flows.runtime.connections import PushResources
+from flows.runtime.ownership import REFRESH
 from flows.runtime.retries import TASK_RETRY
 from flows.tasks.refresh_velocity import DEFAULTS, REPORTS, push_classes, refresh_warehouse
 from sku_velocity.errors import ConfigurationError
@@ -27,11 +28,11 @@ _refresh = task(task_run_name="refresh {warehouse} from {source}", **TASK_RETRY)
 
 
 def run_name() -> str:
-    """The name of a run in the UI."""
+    """Return the name of a run in the UI."""
     return f"velocity as of {runtime.flow_run.parameters.get('as_of') or 'the day before'}"
 
 
-@flow(name="refresh-velocity", flow_run_name=run_name, persist_result=False)
+@flow(name=REFRESH, flow_run_name=run_name, persist_result=False)
 async def refresh_velocity(
     warehouses: list[str] | None = None,
     source: str | None = None,
@@ -46,47 +47,46 @@ async def refresh_velocity(
     xyz_y: Variation = DEFAULTS.y,
     push: str | None = None,
 ) -> Any:
-    """Work out units, lines, trend and ABC and XYZ classes of each SKU from the published movements.
+    """Compute units, lines, trend, ABC and XYZ classes of each SKU from the published movements.
 
-    A warehouse that fails does not keep the others from being refreshed. A second run of the same day takes
-    the place of the first.
+    A warehouse that fails does not stop the others. A second run for the same day replaces the first.
 
     Args:
-        warehouses: The warehouses to refresh. Empty: all of which something is published.
-        source: The name of the source that they were read from. Empty: all of them.
-        as_of: The last day that counts. Empty: the day before the scheduled start, by each warehouse's clock.
+        warehouses: The warehouses to refresh. Omit for all that have published movements.
+        source: The name of the source that they were read from. Omit for all sources.
+        as_of: The last day to include. Omit for the day before the scheduled start, in each warehouse's zone.
         time_zone: The time zone of the warehouses that time_zones does not name, such as Europe/Berlin.
-        time_zones: The time zone of each warehouse that has another one.
-        store: A velocity-store block's name, or a URL without password. Empty: $SKU_VELOCITY_STORE.
-        reports: The directory, where the flow runs, for the Parquet, CSV and HTML files.
+        time_zones: The time zone of each warehouse that differs from time_zone.
+        store: A velocity-store block's name, or a URL without password. Omit for $SKU_VELOCITY_STORE.
+        reports: The directory for the Parquet, CSV and HTML files, on the machine that runs the flow.
         abc_a: The cumulative share of lines, and of units, at which class A ends.
         abc_b: The cumulative share at which class B ends.
         xyz_x: The largest coefficient of variation of class X.
         xyz_y: The largest coefficient of variation of class Y.
-        push: A slotting-engine block's name, or the path of an engine's file, to tell of the classes that
-            changed. Empty: none is told.
+        push: A slotting-engine block's name, or the path of an engine's file, to send changed classes to.
+            Omit to send none.
     """
     thresholds = Thresholds(abc_a, abc_b, xyz_x, xyz_y)
     velocity_store = await find_store(store)
-    outlet = PushResources(await find_engine(push), velocity_store) if push else None
+    target = PushResources(await find_engine(push), velocity_store) if push else None
     async with velocity_store.get_store() as opened:
         published = await opened.published_warehouses()
         chosen = choose_warehouses(published, warehouses or [], source)
         zones = choose_zones(published, chosen, time_zone, time_zones or {})
-        # One by one: so memory holds one warehouse.
+        # One by one, so that memory holds only one warehouse.
         states: list[State[VelocityReport]] = []
         for name, warehouse in chosen:
             request = (opened, name, warehouse, as_of, zones[warehouse], thresholds, reports)
             states.append(await cast(Any, _refresh(*request, return_state=True)))
-            if outlet and states[-1].is_completed():
-                await push_classes(outlet, name, warehouse)
+            if target and states[-1].is_completed():
+                await push_classes(target, name, warehouse)
     return await final_state(chosen, states)
 
 
 def choose_warehouses(
     published: Sequence[tuple[str, str]], warehouses: Sequence[str], source: str | None
 ) -> list[tuple[str, str]]:
-    """The (source, warehouse) pairs to refresh. Raises ConfigurationError where one asked for has none."""
+    """Return the (source, warehouse) pairs to refresh. Raises ConfigurationError for an unpublished name."""
     chosen = [
         (name, warehouse)
         for name, warehouse in published
@@ -96,8 +96,8 @@ def choose_warehouses(
     if missing or (source and not chosen):
         what = ", ".join(missing) or "any warehouse"
         raise ConfigurationError(
-            f"nothing is published of {what}{f' from {source}' if source else ''}: correct the name, or sync "
-            f"a window first; published are {', '.join(sorted({pair[1] for pair in published})) or 'none'}"
+            f"nothing is published for {what}{f' from {source}' if source else ''}: correct the name, or "
+            f"sync a window first; published: {', '.join(sorted({pair[1] for pair in published})) or 'none'}"
         )
     return chosen
 
@@ -108,18 +108,18 @@ def choose_zones(
     default: str,
     zones: Mapping[str, str],
 ) -> dict[str, str]:
-    """Each chosen warehouse's time zone; a name in `zones` that nothing is published of is logged."""
+    """Return each chosen warehouse's time zone. Log the names in `zones` that have nothing published."""
     for name in [default, *zones.values()]:
         zone_of(name)
-    if strangers := sorted(set(zones) - {warehouse for _, warehouse in published}):
-        get_run_logger().warning("time_zones: nothing is published of %s", ", ".join(strangers))
+    if unknown := sorted(set(zones) - {warehouse for _, warehouse in published}):
+        get_run_logger().warning("time_zones: nothing is published for %s", ", ".join(unknown))
     return {warehouse: zones.get(warehouse, default) for _, warehouse in chosen}
 
 
 async def final_state(
     chosen: Sequence[tuple[str, str]], states: Sequence[State[VelocityReport]]
 ) -> State[list[VelocityReport]]:
-    """The run's last state: what was refreshed, and which warehouses failed, and why."""
+    """Return the run's final state: what was refreshed, and which warehouses failed and why."""
     reports = [await state.aresult() for state in states if state.is_completed()]
     failed = [
         f"{warehouse} from {source}: {state.message}"
@@ -134,7 +134,7 @@ async def final_state(
         return Completed(message="Nothing is published yet, so there is no velocity.", data=reports)
     incomplete = sum(bool(report.incomplete_days) for report in reports)
     return Completed(
-        message=f"{len(reports)} of {len(chosen)} warehouses refreshed; {incomplete} with days that are not "
-        "published whole.",
+        message=f"{len(reports)} of {len(chosen)} warehouses refreshed; {incomplete} of them have days "
+        "that are not published whole.",
         data=reports,
     )

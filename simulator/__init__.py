@@ -1,4 +1,4 @@
-"""A WMS and a slotting engine that one can run: for the demo, the tests and the benchmarks."""
+"""A simulated WMS and slotting engine, for the demo, the tests and the benchmarks."""
 
 from simulator.dialect import DIALECTS, Dialect, JsonAnswer, OffsetQuery
 from simulator.faults import Fault

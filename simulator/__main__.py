@@ -1,4 +1,4 @@
-"""`python -m simulator [engine]`: a simulated WMS or slotting engine, whose first line tells its address."""
+"""`python -m simulator [engine]`: run a simulated WMS or slotting engine; the first line holds its URL."""
 
 from __future__ import annotations
 
@@ -51,58 +51,58 @@ def main(
     fault: Texts = None,
     fault_ratio: Texts = None,
 ) -> None:
-    """Serve SKU movements as a WMS would, well or badly, until SIGINT or SIGTERM.
+    """Serve SKU movements like a WMS, with or without faults, until SIGINT or SIGTERM.
 
     Parameters
     ----------
     port
-        Port on 127.0.0.1; 0 is a free one.
+        Port on 127.0.0.1. Default: a free port.
     records
-        Records that each warehouse gets (default 1000).
+        Records per warehouse. Default: 1000.
     csv
-        Serve the lines of this file instead, which may be gzipped.
+        Serve the lines of this file instead; it may be gzipped.
     seed
-        The same seed, the same records and faults.
+        The same seed yields the same records and faults.
     warehouse
-        A warehouse to serve (default WH-01); may be repeated.
+        A warehouse to serve; may be repeated. Default: WH-01.
     bad_ratio
-        Share of records that break a rule, of eight kinds.
+        Share of records that are invalid, in eight ways.
     aliased_ratio
-        Share of records that name their SKU by an alias.
+        Share of records that refer to their SKU by an alias.
     extra_field
-        Name of one more field in each record; may be repeated.
+        Name of an additional field in each record; may be repeated.
     items
-        Items of an ERP's master at the path /items: the first SKUs, 2% of them retired, and as many bad as
-        of the records.
+        Number of items of an ERP's master at the path /items: the first SKUs, 2% of them retired, and a
+        share of `bad_ratio` invalid.
     shape
-        What an answer looks like: plain, envelope, nested, header or bare; or a whole system, by the name of
-        the preset that describes it (`python -m flows presets`).
+        Shape of the answers: plain, envelope, nested, header or bare; or a whole system, by the name of its
+        preset (`python -m flows presets`).
     page_size
-        Records that a call gets which names no limit.
+        Records per page for requests without a limit.
     max_page_size
-        Never give more records than this, without a word.
+        Silently limit pages to this many records.
     total_delta
-        Tell a total that is wrong by so many records.
+        Report a total that is off by this many records.
     token
-        Ask for this token.
+        Require this token.
     token_header
-        Ask for the token in this header, not as a bearer token.
+        Require the token in this header. Omit for a bearer token.
     requests_per_second
-        Answer what goes beyond this in any second with 429.
+        Answer requests beyond this rate with 429.
     retry_after_header
-        Header that tells the whole seconds to wait.
+        Header with the whole seconds to wait.
     latency_ms
-        Milliseconds that every answer takes.
+        Milliseconds before each answer.
     fault
-        KIND[:SECONDS]@[WAREHOUSE/]OFFSET[xTIMES], OFFSET * for any, until cleared without TIMES; may be
+        KIND[:SECONDS]@[WAREHOUSE/]OFFSET[xTIMES]; OFFSET * is any; without TIMES, until cleared; may be
         repeated. Kinds: 500, 502, 503, 429, 401, cut, reset, hangup, html, redirect, slow, drip, blackhole.
     fault_ratio
-        KIND[:SECONDS]@[WAREHOUSE/]RATIO[xTIMES], once per offset without TIMES; may be repeated.
+        KIND[:SECONDS]@[WAREHOUSE/]RATIO[xTIMES]; without TIMES, once per offset; may be repeated.
     """
     if csv is not None and (records is not None or warehouse):
-        raise ValueError("--csv brings its own records and warehouses: drop --records and --warehouse")
+        raise ValueError("--csv defines the records and warehouses: omit --records and --warehouse")
     if shape not in (*SHAPES, *SYSTEMS):
-        raise ValueError(f"unknown shape {shape}: known are {', '.join((*SHAPES, *SYSTEMS))}")
+        raise ValueError(f"unknown shape {shape}: expected one of {', '.join((*SHAPES, *SYSTEMS))}")
     _run(
         Scenario(
             records=1000 if records is None else records,
@@ -141,27 +141,27 @@ def engine(
     fault: Texts = None,
     fault_ratio: Texts = None,
 ) -> None:
-    """Take movements and velocity classes as a slotting engine would, until SIGINT or SIGTERM.
+    """Accept movements and velocity classes like a slotting engine, until SIGINT or SIGTERM.
 
     Parameters
     ----------
     port
-        Port on 127.0.0.1; 0 is a free one.
+        Port on 127.0.0.1. Default: a free port.
     seed
-        The same seed, the same rejections and faults.
+        The same seed yields the same rejections and faults.
     token
-        Ask for this bearer token.
+        Require this bearer token.
     reject_ratio
-        Share of records that are rejected.
+        Share of records to reject.
     requests_per_second
-        Answer what goes beyond this in any second with 429.
+        Answer requests beyond this rate with 429.
     latency_ms
         Milliseconds from taking a batch to answering it.
     fault
-        KIND[:SECONDS]@NUMBER[xTIMES], NUMBER counts new keys from 0, * is any; until cleared without TIMES;
+        KIND[:SECONDS]@NUMBER[xTIMES]; NUMBER counts new keys from 0, * is any; without TIMES, until cleared;
         may be repeated.
     fault_ratio
-        KIND[:SECONDS]@RATIO[xTIMES], once per key without TIMES; may be repeated.
+        KIND[:SECONDS]@RATIO[xTIMES]; without TIMES, once per key; may be repeated.
     """
     scenario = EngineScenario(
         seed=seed,
@@ -181,14 +181,14 @@ def _run(scenario: Scenario, port: int) -> None:
 
 
 def _serve(server: Server | EngineServer, describe: Callable[[], dict[str, Any]]) -> None:
-    # uvicorn, when it has closed, raises the signal that ended it once more: that, too, is a clean end.
+    # After closing, uvicorn raises the signal again: that is a clean exit, too.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
     server.run(on_ready=lambda: print(json.dumps(describe()), flush=True))
 
 
 def _describe(server: Server) -> dict[str, Any]:
-    """Where the simulator is, and what a reader must find in each warehouse."""
+    """Return the simulator's URL, and what a reader must find in each warehouse."""
     return {
         "url": server.url,
         "warehouses": {name: _count(server, name) for name in server.simulator.dataset.warehouses},

@@ -1,4 +1,4 @@
-"""How a simulated API is asked for rows, and how it tells them: one small class for each way."""
+"""The query and answer formats of simulated APIs, one small class per format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 @dataclass(frozen=True)
 class Call:
-    """A request as it came in; the names of its headers are in lower case."""
+    """A received request; header names are in lower case."""
 
     method: str
     path: str
@@ -23,9 +23,9 @@ class Call:
 
 @dataclass(frozen=True)
 class Question:
-    """Which rows a call asks for: `limit` of them from `offset` (0 is the first) on, of [start, end).
+    """The rows that a call asks for: `limit` of them from `offset` (0 is the first), within [start, end).
 
-    `limit` is None where the call does not say; so are `warehouse`, `start` and `end`, which then mean all.
+    `limit` is None if the call does not set it; None in `warehouse`, `start` or `end` means all.
     """
 
     offset: int
@@ -37,7 +37,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Page:
-    """The rows that answer a question, as JSON texts, and how many there are to page through."""
+    """The rows that answer a question, as JSON texts, and the total to page through."""
 
     question: Question
     bodies: Sequence[bytes]
@@ -55,18 +55,18 @@ class Reply:
 
 
 class BadQuestionError(ValueError):
-    """A call that cannot be understood; the message says why."""
+    """An invalid call; the message says why."""
 
 
-class Asking(Protocol):
-    """How a call says which rows it wants."""
+class QueryFormat(Protocol):
+    """How a call says which rows it asks for."""
 
     def read(self, call: Call) -> Question:
-        """The question in a call. Raises BadQuestionError."""
+        """Parse the question of a call. Raises BadQuestionError."""
 
 
-class Telling(Protocol):
-    """What answers look like."""
+class AnswerFormat(Protocol):
+    """The format of answers."""
 
     def page(self, page: Page) -> Reply: ...
 
@@ -75,7 +75,7 @@ class Telling(Protocol):
 
 @dataclass(frozen=True)
 class OffsetQuery:
-    """Rows are asked for by parameters of the query. `first` is what the API calls the first row."""
+    """Query parameters for offset and limit. `first` is the API's offset of the first row."""
 
     offset_param: str = "offset"
     limit_param: str = "limit"
@@ -97,7 +97,7 @@ class OffsetQuery:
 
 @dataclass(frozen=True)
 class PageQuery(OffsetQuery):
-    """Pages are asked for by number; the API's first page is number 1."""
+    """A page number in the query; the first page is number 1."""
 
     offset_param: str = "page"
     first: int = 1
@@ -109,7 +109,7 @@ class PageQuery(OffsetQuery):
 
 @dataclass(frozen=True)
 class CursorQuery(OffsetQuery):
-    """Only the first page can be asked for outright; the others by the cursor of the one before."""
+    """A cursor from the previous page; only the first page needs none."""
 
     def read(self, call: Call) -> Question:
         params = dict(call.params)
@@ -123,34 +123,34 @@ class CursorQuery(OffsetQuery):
 
 @dataclass(frozen=True)
 class RangeHeader(OffsetQuery):
-    """Rows are asked for by first and last position in the header `Range`."""
+    """First and last position in the header `Range`."""
 
     def read(self, call: Call) -> Question:
         first, dash, last = call.headers.get("range", "").partition("-")
         if not (dash and first.isdecimal() and last.isdecimal()):
-            raise BadQuestionError("a header Range is needed, as in 0-24")
+            raise BadQuestionError("a Range header is required, such as 0-24")
         params = {**call.params, "offset": first, "limit": str(int(last) - int(first) + 1)}
         return super().read(replace(call, params=params))
 
 
 @dataclass(frozen=True)
 class BodyOffset(OffsetQuery):
-    """Rows are asked for by a JSON body with the same names."""
+    """A JSON body with the same parameter names."""
 
     def read(self, call: Call) -> Question:
         try:
             params = {str(name): str(value) for name, value in json.loads(call.body).items()}
         except (ValueError, AttributeError) as error:
-            raise BadQuestionError("a JSON object is needed as body") from error
+            raise BadQuestionError("the body must be a JSON object") from error
         return super().read(replace(call, params=params))
 
 
 @dataclass(frozen=True)
 class JsonAnswer:
-    """Rows at a dotted path of the body, or, with an empty path, a body that is the array itself.
+    """Rows at a dotted path of the body; with an empty path the body is the array itself.
 
-    The total stands at a dotted path of the body, in a header, behind the slash of `Content-Range`, or
-    nowhere. Where to go on stands as a cursor or as a link at a dotted path, or in the header `Link`.
+    The total is at a dotted path of the body, in a header, after the slash of `Content-Range`, or missing.
+    The next page is given by a cursor or a link at a dotted path, or by the header `Link`.
     """
 
     records_path: str = ""
@@ -164,7 +164,7 @@ class JsonAnswer:
 
     def page(self, page: Page) -> Reply:
         if self.missing_past_the_end and page.question.offset > 0 and not page.bodies:
-            return self.refusal(404, "there is no such page", {})
+            return self.refusal(404, "no such page", {})
         array = b"[" + b",".join(page.bodies) + b"]"
         headers = self._headers(page)
         return Reply(200, self._wrap(array, page) if self.records_path else array, headers)
@@ -182,7 +182,7 @@ class JsonAnswer:
         return Reply(status, json.dumps({"detail": detail}).encode(), headers)
 
     def _wrap(self, array: bytes, page: Page) -> bytes:
-        """The body around the array. The rows are JSON already: a mark holds their place meanwhile."""
+        """Wrap the array in its body. The rows are JSON already, so a placeholder marks their position."""
         body: dict[str, Any] = {}
         if self.total_path:
             put(body, self.total_path, page.total)
@@ -197,10 +197,10 @@ class JsonAnswer:
 
 @dataclass(frozen=True)
 class Dialect:
-    """One API's manners. `fields` gives a field's dotted path in a record, where it is not its name."""
+    """The formats of one API. `fields` maps a field to its dotted path in a record, if it is not its name."""
 
-    asking: Asking = OffsetQuery()
-    telling: Telling = JsonAnswer("records", "total")
+    query: QueryFormat = OffsetQuery()
+    answer: AnswerFormat = JsonAnswer("records", "total")
     method: str = "GET"
     path: str = "/movements"
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -215,21 +215,21 @@ NESTED_FIELDS = {
 }
 DIALECTS: Mapping[str, Dialect] = {
     "plain": Dialect(),
-    "envelope": Dialect(telling=JsonAnswer("data", "total")),
-    "nested": Dialect(telling=JsonAnswer("data.movements", "meta.page.total"), fields=NESTED_FIELDS),
-    "header": Dialect(telling=JsonAnswer(total_header="X-Total-Count")),
-    "bare": Dialect(telling=JsonAnswer()),
-    "page": Dialect(asking=PageQuery(), telling=JsonAnswer("records", "total", missing_past_the_end=True)),
-    "range": Dialect(asking=RangeHeader(), telling=JsonAnswer(content_range=True)),
-    "json-body": Dialect(asking=BodyOffset(), telling=JsonAnswer("records", "total"), method="POST"),
-    "cursor": Dialect(asking=CursorQuery(), telling=JsonAnswer("records", cursor_path="next")),
-    "next-link": Dialect(asking=CursorQuery(), telling=JsonAnswer("records", "total", link_path="next")),
-    "link-header": Dialect(asking=CursorQuery(), telling=JsonAnswer(link_header=True)),
+    "envelope": Dialect(answer=JsonAnswer("data", "total")),
+    "nested": Dialect(answer=JsonAnswer("data.movements", "meta.page.total"), fields=NESTED_FIELDS),
+    "header": Dialect(answer=JsonAnswer(total_header="X-Total-Count")),
+    "bare": Dialect(answer=JsonAnswer()),
+    "page": Dialect(query=PageQuery(), answer=JsonAnswer("records", "total", missing_past_the_end=True)),
+    "range": Dialect(query=RangeHeader(), answer=JsonAnswer(content_range=True)),
+    "json-body": Dialect(query=BodyOffset(), answer=JsonAnswer("records", "total"), method="POST"),
+    "cursor": Dialect(query=CursorQuery(), answer=JsonAnswer("records", cursor_path="next")),
+    "next-link": Dialect(query=CursorQuery(), answer=JsonAnswer("records", "total", link_path="next")),
+    "link-header": Dialect(query=CursorQuery(), answer=JsonAnswer(link_header=True)),
 }
 
 
 def _cursor(page: Page) -> str | None:
-    """Where the next page begins, as a client should not read it; None after the last one."""
+    """Return an opaque cursor to the next page, or None after the last one."""
     end = page.question.offset + len(page.bodies)
     return f"after-{end:x}" if page.bodies and end < page.total else None
 
@@ -243,7 +243,7 @@ def _link(page: Page) -> str | None:
 
 
 def put(tree: dict[str, Any], path: str, value: Any) -> None:
-    """Set the value at a dotted path, growing the tree as needed."""
+    """Set the value at a dotted path, creating parents as needed."""
     *parents, leaf = path.split(".")
     for parent in parents:
         tree = tree.setdefault(parent, {})

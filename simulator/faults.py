@@ -1,4 +1,4 @@
-"""What can go wrong with a page request, when it does, and what the answer then looks like."""
+"""The faults of page requests: when they occur, and what the answer then looks like."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ NOTATION = re.compile(
 
 @dataclass(frozen=True)
 class Fault:
-    """A page request that goes wrong.
+    """A fault of page requests.
 
-    It strikes requests for exactly `offset` (None: any) of `warehouse` (None: any); of these a share of
-    `ratio`, chosen by the scenario's seed; each such offset its first `times` times (None: until cleared).
-    `seconds` is the time of `slow` and `drip`, and the wait that `429` and `503` ask for (0: none is named).
+    It affects requests for exactly `offset` (None: any) of `warehouse` (None: any); of these a share of
+    `ratio`, chosen by the scenario's seed; each such offset the first `times` times (None: until cleared).
+    `seconds` is the duration of `slow` and `drip`, and the wait of `429` and `503` (0: no wait given).
     """
 
     kind: str
@@ -36,41 +36,41 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"unknown fault {self.kind!r}: known are {', '.join(sorted(KINDS))}")
+            raise ValueError(f"unknown fault {self.kind!r}: expected one of {', '.join(sorted(KINDS))}")
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """A fault in short, `KIND[:SECONDS]@[WAREHOUSE/]OFFSET[xTIMES]`.
+        """Parse a fault in short notation, `KIND[:SECONDS]@[WAREHOUSE/]OFFSET[xTIMES]`.
 
         Without TIMES it lasts until cleared; `*` is any offset. Raises ValueError.
         """
-        match = _match(text, "KIND[:SECONDS]@[WAREHOUSE/]OFFSET[xTIMES], as in 503:2@WH-01/3000x2")
+        match = _match(text, "KIND[:SECONDS]@[WAREHOUSE/]OFFSET[xTIMES], such as 503:2@WH-01/3000x2")
         offset = None if match["place"] == "*" else int(match["place"])
         return cls(match["kind"], offset, match["warehouse"], 1.0, *_extent(match, None))
 
     @classmethod
     def parse_ratio(cls, text: str) -> Self:
-        """A fault of a share of all offsets, in short: `KIND[:SECONDS]@[WAREHOUSE/]RATIO[xTIMES]`.
+        """Parse a fault of a share of all offsets, `KIND[:SECONDS]@[WAREHOUSE/]RATIO[xTIMES]`.
 
-        Without TIMES it strikes an offset once. Raises ValueError.
+        Without TIMES it affects each offset once. Raises ValueError.
         """
-        match = _match(text, "KIND[:SECONDS]@[WAREHOUSE/]RATIO[xTIMES], as in 500@0.01")
+        match = _match(text, "KIND[:SECONDS]@[WAREHOUSE/]RATIO[xTIMES], such as 500@0.01")
         return cls(match["kind"], None, match["warehouse"], float(match["place"]), *_extent(match, 1))
 
 
 def _match(text: str, notation: str) -> re.Match[str]:
     if match := NOTATION.fullmatch(text):
         return match
-    raise ValueError(f"not a fault: {text!r}; it is written {notation}")
+    raise ValueError(f"not a fault: {text!r}: expected {notation}")
 
 
 def _extent(match: re.Match[str], default_times: int | None) -> tuple[int | None, float]:
-    """How many times, and how many seconds."""
+    """Return the times and the seconds."""
     return int(match["times"]) if match["times"] else default_times, float(match["seconds"] or 1)
 
 
 class FaultBook:
-    """Which faults are still to come: it remembers how often each has struck at each place."""
+    """The remaining faults: it counts how often each has occurred at each place."""
 
     def __init__(self, faults: Iterable[Fault], seed: int) -> None:
         self._faults = list(faults)
@@ -78,13 +78,13 @@ class FaultBook:
         self._struck: Counter[tuple[int, str | None, int]] = Counter()
 
     def clear(self) -> None:
-        """Mend what is broken until cleared."""
+        """Fix the faults that last until cleared."""
         self._faults = [
             fault if fault.times is not None else replace(fault, times=0) for fault in self._faults
         ]
 
     def strike(self, question: Question) -> Fault | None:
-        """The fault that this request meets, if any; it is then one time fewer to come."""
+        """Return the fault of this request, if any, and count it."""
         for number, fault in enumerate(self._faults):
             place = (number, question.warehouse, question.offset)
             if self._hits(fault, place) and (fault.times is None or self._struck[place] < fault.times):
@@ -109,7 +109,7 @@ Spoil = Callable[[Answer, Fault, str], Reply]
 
 
 def spoil(fault: Fault, answer: Answer, retry_after_header: str) -> Reply:
-    """What is sent instead of the answer; some faults strike the answer itself on its way."""
+    """Return the reply to send instead of the answer; some faults affect only the delivery of the answer."""
     return KINDS[fault.kind](answer, fault, retry_after_header)
 
 

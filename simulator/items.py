@@ -1,4 +1,4 @@
-"""The items that a simulated ERP holds: a master of the SKUs that the simulated movements bear."""
+"""The items of a simulated ERP: a master of the SKUs in the simulated movements."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from simulator.records import alias_of, sku_of
 from simulator.row import Row
 
-ITEMS = "/items"  # the path they are asked at, and the name under which they are kept: no warehouse bears it
+ITEMS = "/items"  # their path, and their key beside the warehouses: no warehouse has this name
 WAREHOUSES = "/warehouses"  # likewise, the list of the warehouses
 
 
 def make_items(
     count: int, seed: int = 1, retired_ratio: float = 0.0, bad_ratio: float = 0.0
 ) -> tuple[Mapping[str, Any], ...]:
-    """Items of the first `count` SKUs, a share of them retired, another share broken in one of four ways."""
+    """Make items of the first `count` SKUs, a share of them retired, another share invalid in four ways."""
     rng = random.Random(f"{seed}/items")
     marked = rng.sample(range(count), round(count * (retired_ratio + bad_ratio)))
     bad = {place: n for n, place in enumerate(marked[: round(count * bad_ratio)])}
@@ -29,12 +29,12 @@ def make_items(
 
 
 def item_rows(items: Sequence[Mapping[str, Any]], at: datetime) -> list[Row]:
-    """Items as they are served. Those that `make_items` broke count as bad."""
+    """Convert items to rows as they are served. Those that `make_items` made invalid count as bad."""
     return [_row(item, at) for item in items]
 
 
 def make_new_items(serial: int, count: int, at: datetime) -> list[Row]:
-    """`count` items that are new to the master, numbered from `serial` on."""
+    """Make `count` items that are new to the master, numbered from `serial`."""
     return item_rows([_item(900_000 + serial + n, "active") for n in range(count)], at)
 
 
@@ -48,7 +48,7 @@ def _item(rank: int, status: str) -> Mapping[str, Any]:
     }
 
 
-# Each breaks a sound item in one way, so that no reader may take it for one.
+# Each makes a valid item invalid in one way, so that every reader must reject it.
 DEFECTS: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
     "lower_case_sku": lambda item: {**item, "sku_id": item["sku_id"].lower()},
     "no_status": lambda item: {name: value for name, value in item.items() if name != "status"},

@@ -1,4 +1,4 @@
-"""The records that a simulated WMS holds: generated from a seed or read from a CSV file, some of them bad."""
+"""The records of a simulated WMS: generated from a seed or read from a CSV file, some of them bad."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ MEAN_UNITS = 6
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """What a reader must find in some rows: counts of records, and the sum of units over the valid ones.
+    """What a reader must find in some rows: counts of records, and the sum of units of the valid ones.
 
     `movements` holds (movement_id, sku_id, warehouse_id, units_moved, timestamp in UTC) of each valid row in
-    order; `bad_positions` the positions of the others, `defects` how many of them there are of each kind.
+    order; `bad_positions` holds the positions of the others, `defects` their count by kind.
     """
 
     records: int
@@ -42,17 +42,17 @@ class GroundTruth:
 
 
 def sku_of(rank: int) -> str:
-    """The SKU that moves the n-th most often."""
+    """Return the SKU with the n-th most movements."""
     return f"SKU-{rank:05d}"
 
 
 def alias_of(rank: int) -> str:
-    """By what name a scanner may call that SKU: a text that no SKU itself could be."""
+    """Return the alias that a scanner uses for that SKU: a text that is not a valid SKU."""
     return f"ean:{4_000_000_000_000 + rank}"
 
 
 def ground_truth(rows: Sequence[Row]) -> GroundTruth:
-    """What a reader of these rows must find."""
+    """Return what a reader of these rows must find."""
     valid = [row for row in rows if row.defect is None]
     return GroundTruth(
         records=len(rows),
@@ -66,14 +66,14 @@ def ground_truth(rows: Sequence[Row]) -> GroundTruth:
 
 
 def load_rows(scenario: Scenario) -> dict[str, list[Row]]:
-    """The scenario's rows by warehouse, in the order in which they are served."""
+    """Return the scenario's rows by warehouse, in serving order."""
     if scenario.csv is not None:
         return _read_csv(scenario.csv, scenario.dialect.fields)
     return {warehouse: _generate(scenario, warehouse) for warehouse in scenario.warehouses}
 
 
-def make_newcomers(scenario: Scenario, warehouse: str, serial: int, count: int, at: datetime) -> list[Row]:
-    """`count` valid rows that are new to the warehouse, all of one instant, numbered from `serial` on."""
+def make_new_rows(scenario: Scenario, warehouse: str, serial: int, count: int, at: datetime) -> list[Row]:
+    """Make `count` valid rows that are new to the warehouse, all of one instant, numbered from `serial`."""
     fields = scenario.dialect.fields
     return [
         _row(f"{warehouse}-new-{serial + n:06d}", f"NEW-{serial + n:06d}", warehouse, 1, at, {}, fields)
@@ -82,7 +82,7 @@ def make_newcomers(scenario: Scenario, warehouse: str, serial: int, count: int, 
 
 
 def _generate(scenario: Scenario, warehouse: str) -> list[Row]:
-    """Movements in ascending order of time, by Zipf's law: the n-th SKU moves 1/n times as often."""
+    """Generate movements in ascending order of time, by Zipf's law: the n-th SKU moves 1/n times as often."""
     rng = random.Random(f"{scenario.seed}/{warehouse}")
     count, span = scenario.records, int(scenario.period.total_seconds())
     seconds = sorted(rng.randrange(span) for _ in range(count))
@@ -108,7 +108,7 @@ def _generate(scenario: Scenario, warehouse: str) -> list[Row]:
 
 
 def _choose_defects(rng: random.Random, count: int, ratio: float) -> dict[int, str]:
-    """Which positions are bad, and how: exactly `count * ratio`, rounded, of all kinds in equal parts."""
+    """Choose bad positions and their defects: exactly `count * ratio`, rounded, of all kinds equally."""
     bad = rng.sample(range(count), round(count * ratio))
     kinds = list(DEFECTS)
     return {position: kinds[n % len(kinds)] for n, position in enumerate(bad)}
@@ -132,11 +132,11 @@ def _row(
         "timestamp_utc": f"{at:%Y-%m-%dT%H:%M:%SZ}",
         **extra,
     }
-    told = DEFECTS[defect](record) if defect else record
-    return Row(_encode(told, fields), movement_id, sku_id, warehouse_id, units_moved, at, defect)
+    served = DEFECTS[defect](record) if defect else record
+    return Row(_encode(served, fields), movement_id, sku_id, warehouse_id, units_moved, at, defect)
 
 
-# Each breaks a sound record in one way, so that no reader may take it for a movement.
+# Each makes a valid record invalid in one way, so that every reader must reject it.
 DEFECTS: Mapping[str, Callable[[dict[str, Any]], Any]] = {
     "lower_case_sku": lambda record: record | {"sku_id": record["sku_id"].lower()},
     "missing_field": lambda record: {name: value for name, value in record.items() if name != "units_moved"},
@@ -158,25 +158,25 @@ def _encode(record: Any, fields: Mapping[str, str]) -> bytes:
 
 
 def _lay_out(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
-    """The record with each field at its dotted path; a field that has none keeps its name."""
+    """Move each field of a record to its dotted path; a field without one keeps its name."""
     if not fields:
         return record
-    told: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
     for name, value in record.items():
-        put(told, fields.get(name, name), value)
-    return told
+        put(nested, fields.get(name, name), value)
+    return nested
 
 
 def _read_csv(path: Path, fields: Mapping[str, str]) -> dict[str, list[Row]]:
-    """Each line as a record, by warehouse. A time that cannot be read counts as that of the line before."""
+    """Read each line as a record, by warehouse. An invalid time counts as that of the previous line."""
     rows: dict[str, list[Row]] = {}
     at = datetime.min.replace(tzinfo=UTC)
     for line in _csv_lines(path):
         at = _instant(line["timestamp_utc"]) or at
         units = _whole(line["units_moved"])
-        told = line | ({} if units is None else {"units_moved": units})
+        record = line | ({} if units is None else {"units_moved": units})
         row = Row(
-            body=_encode(told, fields),
+            body=_encode(record, fields),
             movement_id=line.get("movement_id", ""),
             sku_id=line["sku_id"],
             warehouse_id=line["warehouse_id"],
@@ -200,14 +200,14 @@ def _open_text(path: Path) -> IO[str]:
 
 
 def _find_defect(line: Mapping[str, str]) -> str | None:
-    """What is wrong with a line of a CSV file, which nobody broke on purpose."""
+    """Return what is wrong with a line of a real CSV file, if anything."""
     findings: Iterable[tuple[str, bool]] = (
         ("sku_id", bool(line["sku_id"]) and set(line["sku_id"]) <= SKU_LETTERS),
         ("warehouse_id", bool(line["warehouse_id"].strip())),
         ("units_moved", 0 <= _number(line["units_moved"]) < inf and _number(line["units_moved"]) % 1 == 0),
         ("timestamp_utc", _instant(line["timestamp_utc"]) is not None),
     )
-    return next((name for name, is_sound in findings if not is_sound), None)
+    return next((name for name, is_valid in findings if not is_valid), None)
 
 
 def _number(text: str) -> Decimal:

@@ -8,9 +8,9 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record: its JSON `body`, and what it says, or said before it was broken.
+    """One record: its JSON `body`, and its values before any defect.
 
-    `at` is the instant, in UTC, by which a window selects it; `defect` names what is wrong with it.
+    `at` is the instant in UTC by which windows select it; `defect` names what is wrong with it.
     """
 
     body: bytes

@@ -1,4 +1,4 @@
-"""All that a simulated WMS does, as one value."""
+"""The behavior of a simulated WMS as one value."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Change:
-    """What happens to a warehouse's rows just before the n-th page is read (`request`, counted from 1).
+    """A change of a warehouse's rows just before the n-th page is read (`request`, counted from 1).
 
-    `delete` rows go from `position` on, and `insert` new, valid ones come in their place. A request counts
-    when rows are read for it: one that was throttled, refused or answered with an error does not.
+    `delete` rows from `position` are replaced by `insert` new, valid ones. A request counts if rows are read
+    for it: one that was throttled, refused or answered with an error does not.
     """
 
     request: int
@@ -32,22 +32,23 @@ class Change:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What a simulated WMS holds, how it speaks and how well it behaves. The same value, the same rows.
+    """The rows, formats and faults of a simulated WMS. The same value yields the same rows.
 
-    Rows: each of `warehouses` gets `records` movements of `skus` SKUs, spread over `period` from `start` on,
-    a share of `bad_ratio` of them bad, with `extra_fields` beside the known ones; or those of the `csv` file,
-    which then says which warehouses there are. A share of `aliased_ratio` names its SKU by an alias. At the
-    path /items it holds `items`, where there are any, as an ERP would. `changes` are made to all of these
-    while they are read; to the items where their warehouse is "/items".
+    Rows: each of `warehouses` has `records` movements of `skus` SKUs, spread over `period` from `start`, a
+    share of `bad_ratio` of them bad, with additional `extra_fields`; or those of the `csv` file, which then
+    defines the warehouses. A share of `aliased_ratio` refers to its SKU by an alias. The path /items serves
+    `items`, if any, like an ERP. `changes` are made to all of these while they are read; to the items if
+    their warehouse is "/items".
 
-    Answers: `page_size` rows where the call names no limit, never more than `max_page_size` (in silence),
-    with a total that is wrong by `total_delta`; with `shuffled`, in another order each time. Or those of a
-    whole `system`, which tells sound rows only, and the rows as they were at first: of what else is here it
-    heeds `token`, `requests_per_second` and `latency`.
+    Answers: `page_size` rows if the call sets no limit, never more than `max_page_size` (silently), with a
+    total that is off by `total_delta`; with `shuffled`, in another order each time. Or those of a whole
+    `system`, which serves only valid rows and ignores changes: of the other options it supports `token`,
+    `requests_per_second` and `latency`.
 
-    Traffic: `token` is asked for as a bearer token, or in `token_header`; more than `requests_per_second`
+    Traffic: `token` is required as a bearer token, or in `token_header`; more than `requests_per_second`
     in the last second are answered with 429 and the whole seconds to wait in `retry_after_header`; every
-    answer but a refusal takes `latency` seconds; `faults` strike page requests, the first that matches.
+    answer but a refusal takes `latency` seconds; the first matching fault of `faults` applies to a page
+    request.
     """
 
     records: int = 1000
@@ -78,8 +79,8 @@ class Scenario:
     faults: tuple[Fault, ...] = ()
 
     def __post_init__(self) -> None:
-        unheeded = (self.bad_ratio, self.extra_fields, self.changes, self.max_page_size, self.total_delta)
-        if self.system and any((*unheeded, self.shuffled, self.faults, self.token_header)):
+        unsupported = (self.bad_ratio, self.extra_fields, self.changes, self.max_page_size, self.total_delta)
+        if self.system and any((*unsupported, self.shuffled, self.faults, self.token_header)):
             raise ValueError(
-                "a system heeds token, requests_per_second and latency, and no other fault or trick"
+                "a system supports token, requests_per_second and latency, and no other fault or change"
             )

@@ -1,4 +1,4 @@
-"""Runs a simulated WMS or slotting engine on a loopback port: in a thread for tests, or as a process."""
+"""The server of a simulated WMS or slotting engine on a loopback port, in a thread or as a process."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from simulator.records import GroundTruth, ground_truth
 from simulator.scenario import Scenario
 from simulator.slotting import EngineScenario, SlottingEngine
 from simulator.stats import Recorder, Stats
-from simulator.traffic import Patience
+from simulator.traffic import Delays
 
 HOST = "127.0.0.1"
-KEEP_ALIVE = 75  # seconds, as nginx: no client should find that we hung up first
+KEEP_ALIVE = 75  # seconds, like nginx, so that clients close idle connections first
 
 
 class Player(Protocol):
-    """What plays a scenario: an ASGI application that waits with patience."""
+    """An ASGI application that runs a scenario."""
 
     recorder: Recorder
     faults: FaultBook
-    patience: Patience
+    delays: Delays
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
@@ -41,7 +41,7 @@ P = TypeVar("P", bound=Player)
 
 
 class LoopbackServer(Generic[P]):
-    """A server at `url`. `simulator` is the scenario being played, with its state."""
+    """A server at `url`. `simulator` is the running scenario with its state."""
 
     def __init__(self, simulator: P, port: int = 0, host: str = HOST) -> None:
         self.simulator = simulator
@@ -55,16 +55,16 @@ class LoopbackServer(Generic[P]):
         self.simulator.recorder.reset()
 
     def clear(self) -> None:
-        """Mend what is broken until cleared."""
+        """Fix the faults that last until cleared."""
         self.simulator.faults.clear()
 
     def run(self, on_ready: Callable[[], None]) -> None:
-        """Serve until SIGINT or SIGTERM, in the main thread; `on_ready` is called when it answers."""
+        """Serve in the main thread until SIGINT or SIGTERM; call `on_ready` once it answers."""
         self._uvicorn(on_ready).run([self._socket])
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Serve from a thread while the block runs. Raises RuntimeError where the server does not start."""
+        """Serve from a thread while the block runs. Raises RuntimeError if the server does not start."""
         ready = threading.Event()
         uvicorn_server = self._uvicorn(ready.set)
 
@@ -104,7 +104,7 @@ class LoopbackServer(Generic[P]):
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=2,
         )
-        return _Uvicorn(config, on_ready, lambda: self.simulator.patience.end())
+        return _Uvicorn(config, on_ready, lambda: self.simulator.delays.end())
 
 
 class Server(LoopbackServer[Simulator]):
@@ -114,13 +114,13 @@ class Server(LoopbackServer[Simulator]):
         super().__init__(Simulator(scenario), port, host)
 
     def play(self, scenario: Scenario) -> None:
-        """Start anew with another scenario, at the same address and on the same connections."""
+        """Restart with another scenario, at the same address and on the same connections."""
         self.simulator = Simulator(scenario)
 
     def ground_truth(
         self, warehouse: str | None = None, start: datetime | None = None, end: datetime | None = None
     ) -> GroundTruth:
-        """What a reader of a warehouse (None: of all) must find within [start, end), as things are now."""
+        """Return what a reader of a warehouse (None: all) must find within [start, end) now."""
         return ground_truth(self.simulator.dataset.rows(warehouse, start, end))
 
 
@@ -131,20 +131,20 @@ class EngineServer(LoopbackServer[SlottingEngine]):
         super().__init__(SlottingEngine(scenario), port)
 
     def play(self, scenario: EngineScenario) -> None:
-        """Start anew with another scenario, knowing of no record, at the same address."""
+        """Restart with another scenario, without records, at the same address."""
         self.simulator = SlottingEngine(scenario)
 
     @property
     def accepted(self) -> Counter[str]:
-        """How often each movement was accepted, by its id."""
+        """Return how often each movement was accepted, by id."""
         return self.simulator.movements.accepted.copy()
 
 
 @contextmanager
 def serve(scenario: Scenario | None = None, port: int = 0, host: str = HOST) -> Iterator[Server]:
-    """A simulated WMS on a free loopback port, answering for as long as the block runs.
+    """Serve a simulated WMS on a free loopback port while the block runs.
 
-    `host` is another address of this machine, for those that have a network of their own on it.
+    `host` is another address of this machine, for clients with their own network on it.
     """
     server = Server(scenario or Scenario(), port, host)
     with server.running():
@@ -153,14 +153,14 @@ def serve(scenario: Scenario | None = None, port: int = 0, host: str = HOST) -> 
 
 @contextmanager
 def serve_engine(scenario: EngineScenario | None = None, port: int = 0) -> Iterator[EngineServer]:
-    """A simulated slotting engine on a free loopback port, answering for as long as the block runs."""
+    """Serve a simulated slotting engine on a free loopback port while the block runs."""
     server = EngineServer(scenario or EngineScenario(), port)
     with server.running():
         yield server
 
 
 def _listen(port: int, host: str) -> socket.socket:
-    # asyncio sets TCP_NODELAY only where the protocol is named; without it each answer takes 40 ms more.
+    # asyncio sets TCP_NODELAY only if the protocol is given; without it each answer takes 40 ms more.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -172,7 +172,7 @@ def _listen(port: int, host: str) -> socket.socket:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Tells when it answers, and wakes who waits when it closes."""
+    """A server that calls back when it is ready and when it closes."""
 
     def __init__(
         self, config: uvicorn.Config, on_ready: Callable[[], None], on_close: Callable[[], None]
@@ -191,7 +191,7 @@ class _Uvicorn(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """Hands its transport to the application, which ASGI does not, so that it can reset the connection."""
+    """A protocol that gives the application its transport, unlike ASGI, so that it can reset connections."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         self.app_state = {"transport": transport, "lost": asyncio.Event()}

@@ -1,4 +1,4 @@
-"""The simulated slotting engine: it takes each key once, answers of each record, and counts what it took."""
+"""The simulated slotting engine: accepts each key once, answers for each record, and counts them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from simulator.delivery import Delivery, deliver, read_call, send_whole
 from simulator.dialect import BadQuestionError, Call, Question, Reply
 from simulator.faults import Fault, FaultBook, spoil
 from simulator.stats import Recorder
-from simulator.traffic import Ceiling, Door, Patience
+from simulator.traffic import Ceiling, Delays, Door
 
-# These strike when the batch has been taken, so that only the answer is lost; the others before.
-AFTERWARDS = {"502", "cut", "reset", "html", "slow", "drip"}
+# These occur after the batch was accepted, so that only the answer is lost; the others before.
+AFTER_ACCEPTING = {"502", "cut", "reset", "html", "slow", "drip"}
 
 
 @dataclass(frozen=True)
 class EngineScenario:
-    """How a simulated slotting engine behaves. The same value, the same rejections and faults.
+    """The behavior of a simulated slotting engine. The same value yields the same rejections and faults.
 
-    A share of `reject_ratio` of the records is rejected, chosen by id and `seed`. `token` is asked for as a
+    A share of `reject_ratio` of the records is rejected, chosen by id and `seed`. `token` is required as a
     bearer token; more than `requests_per_second` in the last second are answered with 429 and the whole
-    seconds to wait; from taking a batch to answering it `latency` seconds pass, in which the same key gets a
-    409. `faults` strike by the number of the request's key, in the order in which keys were first seen.
+    seconds to wait; a batch takes `latency` seconds, during which the same key gets a 409. `faults` apply by
+    the number of the request's key, in the order in which keys were first seen.
     """
 
     seed: int = 1
@@ -43,14 +43,14 @@ class EngineScenario:
 
 @dataclass
 class Shelf:
-    """What was told of one kind of record: how often each id was accepted and rejected, and its last form."""
+    """The records of one kind: how often each id was accepted and rejected, and its latest content."""
 
     accepted: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     current: dict[str, Any] = field(default_factory=dict)
 
     def count(self) -> dict[str, int]:
-        """Records accepted, those of them that were accepted more than once, and records rejected."""
+        """Count the records accepted, accepted more than once, and rejected."""
         times = self.accepted.copy()
         return {
             "accepted": len(times),
@@ -60,15 +60,15 @@ class Shelf:
 
 
 @dataclass
-class Taken:
-    """What was sent under a key, and the answer, None while it is being worked on."""
+class KeyState:
+    """The content sent under a key, and its answer, or None while in progress."""
 
     content: tuple[str, bytes]
     reply: Reply | None = None
 
 
 class SlottingEngine:
-    """One scenario being played. Its state is open: `movements`, `classes`, and `replayed` answers."""
+    """A running scenario. Its state is public: `movements`, `classes`, and `replayed` answers."""
 
     def __init__(self, scenario: EngineScenario, clock: Callable[[], float] = time.monotonic) -> None:
         self.scenario = scenario
@@ -77,12 +77,12 @@ class SlottingEngine:
         self.faults = FaultBook(scenario.faults, scenario.seed)
         self.ceiling = Ceiling(scenario.requests_per_second)
         self.recorder = Recorder(clock)
-        self.patience = Patience()
+        self.delays = Delays()
         self._clock = clock
         self._door = Door(scenario.token, None)
         self._shelves = {"/movements": self.movements, "/classes": self.classes}
-        self._keys: dict[str, int] = {}
-        self._taken: dict[str, Taken] = {}
+        self._key_numbers: dict[str, int] = {}
+        self._states: dict[str, KeyState] = {}
         self._controls: dict[tuple[str, str], Callable[[], Any]] = {
             ("GET", "/stats"): self.report,
             ("GET", "/accepted"): lambda: {path: shelf.accepted for path, shelf in self._shelves.items()},
@@ -91,7 +91,7 @@ class SlottingEngine:
         }
 
     def report(self) -> dict[str, Any]:
-        """The traffic, and what became of the records."""
+        """Return the traffic, and the counts of records."""
         counts = {path.strip("/"): shelf.count() for path, shelf in self._shelves.items()}
         return asdict(self.recorder.report()) | counts | {"replayed": self.replayed}
 
@@ -102,7 +102,7 @@ class SlottingEngine:
         with self.recorder.request(scope["client"]):
             delivery = await self._answer(await read_call(scope, receive))
             self.recorder.answered(delivery.reply.status)
-            await deliver(delivery, scope, send, self.patience)
+            await deliver(delivery, scope, send, self.delays)
 
     async def _answer(self, call: Call) -> Delivery:
         if refusal := self._refuse(call):
@@ -112,10 +112,10 @@ class SlottingEngine:
         except BadQuestionError as error:
             return Delivery(_refusal(400, str(error)))
         key = call.headers[self.scenario.idempotency_header.lower()]
-        number = self._keys.setdefault(key, len(self._keys))
+        number = self._key_numbers.setdefault(key, len(self._key_numbers))
         if fault := self.faults.strike(Question(number, None)):
             return await self._fail(key, call, records, fault)
-        return Delivery(await self._take(key, call, records))
+        return Delivery(await self._accept(key, call, records))
 
     def _refuse(self, call: Call) -> Reply | None:
         if call.path not in self._shelves:
@@ -123,37 +123,37 @@ class SlottingEngine:
         if call.method != "POST":
             return _refusal(405, "use POST")
         if not self._door.lets_in(call):
-            return _refusal(401, "a valid token is needed")
+            return _refusal(401, "a valid token is required")
         if wait := self.ceiling.admit(self._clock()):
             return Reply(429, b'{"detail": "too many requests"}', {"Retry-After": str(wait)})
         if self.scenario.idempotency_header.lower() not in call.headers:
-            return _refusal(400, f"the header {self.scenario.idempotency_header} is needed")
+            return _refusal(400, f"the header {self.scenario.idempotency_header} is required")
         return None
 
     async def _fail(self, key: str, call: Call, records: list[Any], fault: Fault) -> Delivery:
         self.recorder.struck(fault.kind)
         reply = Reply(500, b"")
-        if fault.kind in AFTERWARDS:
-            reply = await self._take(key, call, records)
+        if fault.kind in AFTER_ACCEPTING:
+            reply = await self._accept(key, call, records)
         if fault.kind == "slow":
-            await self.patience.wait(fault.seconds)
+            await self.delays.wait(fault.seconds)
         return Delivery(spoil(fault, lambda: reply, "Retry-After"), fault)
 
-    async def _take(self, key: str, call: Call, records: list[Any]) -> Reply:
-        """The answer to a batch: as it was the first time, where its key is known."""
+    async def _accept(self, key: str, call: Call, records: list[Any]) -> Reply:
+        """Answer a batch; for a known key, repeat the first answer."""
         content = (call.path, call.body)
-        taken = self._taken.get(key)
-        if taken and taken.content != content:
-            return _refusal(422, f"the key {key} was sent with other content before")
-        if taken and taken.reply is None:
-            return _refusal(409, f"the key {key} is being worked on")
-        if taken and taken.reply:
+        state = self._states.get(key)
+        if state and state.content != content:
+            return _refusal(422, f"the key {key} was used with other content before")
+        if state and state.reply is None:
+            return _refusal(409, f"the key {key} is in progress")
+        if state and state.reply:
             self.replayed += 1
-            return taken.reply
-        self._taken[key] = taken = Taken(content)
+            return state.reply
+        self._states[key] = state = KeyState(content)
         reply = self._sort(self._shelves[call.path], records)
-        await self.patience.wait(self.scenario.latency)
-        taken.reply = reply
+        await self.delays.wait(self.scenario.latency)
+        state.reply = reply
         return reply
 
     def _sort(self, shelf: Shelf, records: list[Any]) -> Reply:
@@ -179,7 +179,7 @@ def _read_records(body: bytes) -> list[Any]:
             return list(records)
     except (ValueError, LookupError, TypeError):
         pass
-    raise BadQuestionError("a JSON object is needed with a list `records`, each with an id")
+    raise BadQuestionError("the body must be a JSON object with a list `records`, each with an id")
 
 
 def _refusal(status: int, detail: str) -> Reply:

@@ -1,4 +1,4 @@
-"""What a simulated WMS was asked, and how it answered."""
+"""Statistics of the requests to a simulated WMS and its answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from simulator.dialect import Question
 
 @dataclass(frozen=True)
 class PageCount:
-    """How often one page was served whole. `limit` is what was asked for (the default where nothing was)."""
+    """How often one page was served whole. `limit` is the requested one, or the default."""
 
     warehouse: str | None
     offset: int
@@ -23,13 +23,13 @@ class PageCount:
 
 @dataclass(frozen=True)
 class Stats:
-    """All requests since the start or the last reset, those to /stats and /_control excepted.
+    """All requests since the start or the last reset, except those to /stats and /_control.
 
     `windows` counts the pages served whole of each window, START/END in ISO 8601; `records` the rows in pages
     served whole; `throttled` answers with status 429; `faults` the faults that
-    struck, by kind; `max_per_second` the requests in the busiest second, wherever it begins; `max_in_flight`
-    the requests under way at once; `connections` TCP connections; the two times are seconds on the
-    monotonic clock at which the first and last request came in.
+    occurred, by kind; `max_per_second` the requests in the busiest second, starting at any time;
+    `max_in_flight` the concurrent requests; `connections` TCP connections; the two times are seconds on the
+    monotonic clock at which the first and last request arrived.
     """
 
     requests: int
@@ -47,12 +47,12 @@ class Stats:
 
     @property
     def read_again(self) -> list[PageCount]:
-        """The pages that were served whole more than once."""
+        """Return the pages that were served whole more than once."""
         return [page for page in self.pages if page.count > 1]
 
 
 class Recorder:
-    """Takes down each request as it comes in, and each answer before its last byte leaves."""
+    """Records each request on arrival, and each answer before its last byte is sent."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -60,7 +60,7 @@ class Recorder:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything but the requests that are under way."""
+        """Reset everything but the requests in flight."""
         self.arrivals: list[float] = []
         self._by_status: Counter[str] = Counter()
         self._pages: Counter[tuple[str | None, int, int]] = Counter()
@@ -72,7 +72,7 @@ class Recorder:
 
     @contextmanager
     def request(self, connection: object) -> Iterator[None]:
-        """A request is under way. `connection` tells the client's end of its TCP connection."""
+        """Record a request in flight. `connection` is the client's end of its TCP connection."""
         self.arrivals.append(self._clock())
         self._connections.add(connection)
         self._in_flight += 1
@@ -86,7 +86,7 @@ class Recorder:
         self._by_status[str(status)] += 1
 
     def served(self, question: Question, limit: int, records: int) -> None:
-        """A page goes out whole."""
+        """Record a page that is served whole."""
         self._pages[question.warehouse, question.offset, limit] += 1
         self._records += records
         if question.start and question.end:
@@ -115,7 +115,7 @@ class Recorder:
 
 
 def count_busiest_second(times: Sequence[float]) -> int:
-    """The most of these ascending times, in seconds, that any half-open second holds."""
+    """Return the maximum number of these ascending times, in seconds, within any half-open second."""
     most = first = 0
     for last, moment in enumerate(times):
         while moment - times[first] >= 1:

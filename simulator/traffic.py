@@ -1,4 +1,4 @@
-"""Who may ask, how often, and how long an answer takes."""
+"""Access control, rate limit and delays of a simulated service."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from simulator.dialect import Call
 
 
 class Door:
-    """Asks for a token: a bearer token, or in a header of its own. Without a token it stands open."""
+    """Checks the token: a bearer token, or in another header. Without a token everyone is admitted."""
 
     def __init__(self, token: str | None, header: str | None) -> None:
         self._header = (header or "Authorization").lower()
-        self._wanted = None if token is None else token if header else f"Bearer {token}"
+        self._expected = None if token is None else token if header else f"Bearer {token}"
 
     def lets_in(self, call: Call) -> bool:
-        if self._wanted is None:
+        if self._expected is None:
             return True
-        return hmac.compare_digest(call.headers.get(self._header, "").encode(), self._wanted.encode())
+        return hmac.compare_digest(call.headers.get(self._header, "").encode(), self._expected.encode())
 
 
 class Ceiling:
-    """At most `limit` requests in any second that ends now; None is no limit.
+    """At most `limit` requests in the last second; None is no limit.
 
-    A request that is turned away does not count. `limit` may change while requests come in.
+    A refused request does not count. `limit` may change at any time.
     """
 
     def __init__(self, limit: int | None) -> None:
@@ -34,11 +34,11 @@ class Ceiling:
         self._admitted: deque[float] = deque()
 
     def halve(self) -> None:
-        """Allow half as many from now on."""
+        """Halve the limit from now on."""
         self.limit = None if self.limit is None else max(1, self.limit // 2)
 
     def admit(self, now: float) -> int:
-        """0, and the request counts; or the whole seconds to wait until it would. `now` is in seconds."""
+        """Count a request and return 0, or return the whole seconds to wait. `now` is in seconds."""
         if self.limit is None:
             return 0
         while self._admitted and now - self._admitted[0] >= 1:
@@ -49,8 +49,8 @@ class Ceiling:
         return max(1, ceil(self._admitted[-self.limit] + 1 - now)) if self.limit else 1
 
 
-class Patience:
-    """Waits, in seconds, that all end at once when the server closes."""
+class Delays:
+    """Delays in seconds, all of which end when the server closes."""
 
     def __init__(self) -> None:
         self._closing = asyncio.Event()

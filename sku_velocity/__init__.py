@@ -1,1 +1,1 @@
-"""SKU movements from WMS and ERP APIs, proved whole, for warehouse slotting."""
+"""SKU movements from WMS and ERP APIs, proven whole, for warehouse slotting."""

@@ -1,39 +1,44 @@
-"""What can go wrong, sorted by what to do next.
+"""All errors, sorted by what to do next.
 
 VelocityError
 ├── ConfigurationError            change a setting, then run again
-│   ├── SpecError                   the source's description
+│   ├── SpecError                   the source's spec
 │   ├── StoreConfigurationError     the store's address, rights or schema version
-│   ├── SourceAddressError          base_url or path: nothing that answers, not found, a redirect
-│   │   └── NoSuchPageError             there is nothing at this place: past the end, or a wrong path
+│   ├── SourceAddressError          base_url or path: no such host, not found, a redirect
+│   │   └── NoSuchPageError             no such page: past the end, or a wrong path
 │   ├── SourceAuthError             the token: refused with 401 or 403
-│   ├── SourceMappingError          records, total or fields: the answer is not what the spec describes
-│   ├── EngineRefusalError          the slotting engine refused a batch as a whole, as too large or wrong
+│   ├── SourceMappingError          records, total or fields: the response does not match the spec
+│   ├── EngineRefusalError          the slotting engine refused a whole batch, as too large or invalid
 │   │   ├── EngineAddressError          base_url or paths: not found, a redirect
 │   │   └── EngineAuthError             the token: refused with 401 or 403
-│   └── EngineContractError         it took a batch, and did not tell of each record
+│   └── EngineContractError         it took a batch, but its response does not cover each record
 ├── IncompleteWindowError         the window was not proven whole: nothing was published
-└── RetriableError                wait, then run again: nothing needs to change
-    ├── SourceUnavailableError      a request's attempts are spent
-    │   └── UnreadableBodyError       the answer stayed something else than JSON
-    ├── SourceThrottledError        the source asks for more patience than one request has
-    ├── EngineUnavailableError      a batch's attempts are spent: the slotting engine is away
-    ├── EngineThrottledError        the slotting engine asks for more patience than one batch has
-    ├── StoreUnavailableError       the store is away, locked or full
-    └── ExportError                 a published window could not be written out
+└── RetriableError                wait, then run again: no change is needed
+    ├── SourceUnavailableError      all attempts of a request failed
+    │   └── UnreadableBodyError       the response was never JSON
+    ├── SourceThrottledError        the source asks to wait longer than one request may
+    ├── EngineUnavailableError      all attempts of a batch failed: the slotting engine is unavailable
+    ├── EngineThrottledError        the slotting engine asks to wait longer than one batch may
+    ├── StoreUnavailableError       the store is unavailable, locked or full
+    └── ExportError                 a published window could not be exported
 """
+
+from sku_velocity.masking import hide_distinctive
 
 
 class VelocityError(Exception):
-    """Something the operator should read: what happened, where, and what to do next."""
+    """An error for the operator: what happened, where, and what to do next. Its message holds no secret."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(hide_distinctive(message))
 
 
 class ConfigurationError(VelocityError):
-    """A setting is wrong. The same run fails the same way until somebody changes it."""
+    """A setting is wrong. The same run fails the same way until it is changed."""
 
 
 class SpecError(ConfigurationError):
-    """A source's description cannot be read or contradicts itself."""
+    """A spec cannot be read, is invalid or contradicts itself."""
 
 
 class StoreConfigurationError(ConfigurationError):
@@ -41,11 +46,11 @@ class StoreConfigurationError(ConfigurationError):
 
 
 class SourceAddressError(ConfigurationError):
-    """Nothing at this address speaks for the source: not found, a redirect, or no such host."""
+    """The source is not at this address: not found, a redirect, or no such host."""
 
 
 class NoSuchPageError(SourceAddressError):
-    """The source has nothing at this place: a page past the end, or a path that is wrong."""
+    """The source has no such page: it is past the end, or the path is wrong."""
 
 
 class SourceAuthError(ConfigurationError):
@@ -53,21 +58,21 @@ class SourceAuthError(ConfigurationError):
 
 
 class SourceMappingError(ConfigurationError):
-    """The source answered, but not in the shape that its spec describes."""
+    """The response of the source does not have the shape that its spec describes."""
 
 
 class EngineRefusalError(ConfigurationError):
-    """The slotting engine refused a batch as a whole.
+    """The slotting engine refused a whole batch.
 
-    `took_nothing` is whether that is certain: no earlier attempt may have been taken before its answer was
-    lost.
+    `took_nothing` is True if the engine certainly took no record: no earlier attempt may have been taken and
+    its response lost.
     """
 
     took_nothing = False
 
 
 class EngineAddressError(EngineRefusalError):
-    """Nothing at this address speaks for the slotting engine: not found, or a redirect."""
+    """The slotting engine is not at this address: not found, or a redirect."""
 
 
 class EngineAuthError(EngineRefusalError):
@@ -75,17 +80,17 @@ class EngineAuthError(EngineRefusalError):
 
 
 class EngineContractError(ConfigurationError):
-    """The slotting engine took a batch, but its answer does not tell of each record."""
+    """The slotting engine took a batch, but its response does not cover each record."""
 
 
 class IncompleteWindowError(VelocityError):
-    """The window was not proven whole, so nothing of it was published."""
+    """The window was not proven whole, so none of it was published."""
 
 
 class RetriableError(VelocityError):
-    """The other side is away for now. The same run may well succeed later.
+    """A temporary failure of the source, the engine or the store. The same run may succeed later.
 
-    `wait` is the seconds that the other side asked for, 0 where it did not say.
+    `wait` is the number of seconds that the server asked to wait, 0 if it did not say.
     """
 
     def __init__(self, message: str, wait: float = 0.0) -> None:
@@ -98,24 +103,24 @@ class SourceUnavailableError(RetriableError):
 
 
 class UnreadableBodyError(SourceUnavailableError):
-    """The body of an answer is not JSON: cut short, or a page meant for people."""
+    """The body of a response is not JSON: truncated, or an HTML page."""
 
 
 class SourceThrottledError(RetriableError):
-    """The source asked one request to wait longer than the run is ready to."""
+    """The source asked one request to wait longer than the limit."""
 
 
 class EngineUnavailableError(RetriableError):
-    """A batch found no readable answer on any attempt that its retry policy allows."""
+    """A batch got no readable response on any attempt that its retry policy allows."""
 
 
 class EngineThrottledError(RetriableError):
-    """The slotting engine asked one batch to wait longer than the run is ready to."""
+    """The slotting engine asked one batch to wait longer than the limit."""
 
 
 class StoreUnavailableError(RetriableError):
-    """The store is away, locked by another writer, or full."""
+    """The store is unavailable, locked by another writer, or full."""
 
 
 class ExportError(RetriableError):
-    """A published window could not be written out. It stays published."""
+    """A published window could not be exported. It stays published."""

@@ -1,22 +1,29 @@
-"""Text from outside, made fit to show."""
+"""Untrusted text, made safe to display and to store: without secrets, then shortened."""
 
 from __future__ import annotations
 
+import json
+
+from sku_velocity.masking import hide
+
 SHOWN_CHARACTERS = 300  # of a reject's raw record
+QUOTED_CHARACTERS = 200
+QUOTED_BYTES = 64 * 1024  # of a body, of which the first few characters are quoted
 
 
 def one_line(text: str) -> str:
-    """Text that came from outside, on one line and without what steers a terminal."""
+    """Return untrusted text on one line, without control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def shorten(text: str, characters: int = SHOWN_CHARACTERS) -> str:
-    """The beginning of a text, with its full length where some is left out."""
+    """Return the beginning of a text without secrets, with its full length if it is cut."""
+    text = hide(text)
     return text if len(text) <= characters else f"{text[:characters]}… ({len(text)} characters)"
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text holds no lone surrogate, so that it can be sent and stored."""
+    """Return True if a text contains no lone surrogate, so it can be sent and stored."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -24,15 +31,17 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-QUOTED_CHARACTERS = 200
+def quote(body: bytes, is_cut: bool = False) -> str:
+    """Return the first 200 characters of a body on one line and without secrets, safe to quote in a message.
 
-
-def quote(body: bytes) -> str:
-    """The first 200 characters of a body, fit to stand in a message on one line."""
-    text = body[: QUOTED_CHARACTERS * 4].decode("utf-8", errors="replace")
-    return printable(" ".join(text[:QUOTED_CHARACTERS].split()))
+    With `is_cut`, the body is the beginning of a longer one, which may end within a secret.
+    """
+    start = body[:QUOTED_BYTES]
+    text = start.decode(json.detect_encoding(start), errors="replace")
+    text = hide(text, is_cut or len(body) > len(start))
+    return printable(" ".join(text.split())[:QUOTED_CHARACTERS])
 
 
 def printable(text: str) -> str:
-    """A line of text on which no terminal acts: what is not printable shows as a replacement character."""
+    """Return a line of text with a replacement character for each character that is not printable."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

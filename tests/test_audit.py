@@ -1,4 +1,4 @@
-"""`make audit`: a finding fails it; that nobody can be asked does not, and is said."""
+"""`make audit`: a finding fails it; an unavailable service does not, but is reported."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def audit(url: str, directory: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_a_finding_fails_it(tmp_path: Path) -> None:
+def test_a_finding_fails_the_audit(tmp_path: Path) -> None:
     with scripted(FOUND) as service:
         done = audit(service.url, tmp_path)
     assert done.returncode == 1 and "GHSA-0000" in done.stdout
@@ -49,13 +49,13 @@ def test_pins_without_a_finding_pass(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reply", [None, Reply(404), Reply(body=b"<html>"), NOTHING, Reply(body=b"[]")])
-def test_a_service_that_cannot_be_asked_is_told_on_one_line(tmp_path: Path, reply: Reply | None) -> None:
+def test_an_unavailable_service_is_reported_on_one_line(tmp_path: Path, reply: Reply | None) -> None:
     with scripted(reply or NOTHING) as service:
         done = audit(service.url if reply else f"http://127.0.0.1:{free_port()}", tmp_path)
-    assert done.returncode == 0 and done.stdout.startswith("audit: not done, for http://127.0.0.1")
+    assert done.returncode == 0 and done.stdout.startswith("audit: skipped, http://127.0.0.1")
     assert done.stdout.count("\n") == 1 and not done.stderr
 
 
-def test_a_service_that_breaks_off_is_no_pass(tmp_path: Path) -> None:
+def test_a_service_that_fails_midway_fails_the_audit(tmp_path: Path) -> None:
     with scripted(FOUND, Reply(500)) as service:
         assert audit(service.url, tmp_path).returncode != 0

@@ -1,4 +1,4 @@
-"""A window is whole when no check is broken; each check can break alone."""
+"""A window is whole if no check fails; each check can fail on its own."""
 
 from dataclasses import replace
 
@@ -12,6 +12,7 @@ from sku_velocity.completeness import (
     PAGES,
     SEAMS,
     TOTAL,
+    Limits,
     needs_rereading,
     prove,
     suspects,
@@ -23,7 +24,7 @@ from sku_velocity.model.window import Window
 from sku_velocity.source.paging import plan_chunks
 
 RUN = SyncRun("r1", "acme", "WH-01", Window.everything(), total=2_500)
-QUIET = FinalCheck(total=2_500, ends_agree=True, repeated_ids=0)
+UNCHANGED = FinalCheck(total=2_500, ends_agree=True, repeated_ids=0)
 
 
 def landed(chunk: Chunk) -> ChunkProgress:
@@ -49,15 +50,15 @@ def changed(index: int, **changes: object) -> list[ChunkProgress]:
 
 
 def check(
-    chunks: list[ChunkProgress], look: FinalCheck | None = QUIET, total: int | None = 2_500
+    chunks: list[ChunkProgress], final: FinalCheck | None = UNCHANGED, total: int | None = 2_500
 ) -> list[Check]:
-    return prove(replace(RUN, total=total), chunks, look, max_reject_ratio=0.05)
+    return prove(replace(RUN, total=total), chunks, final, Limits(0.05))
 
 
-def broken(
-    chunks: list[ChunkProgress], look: FinalCheck | None = QUIET, total: int | None = 2_500
+def failed_checks(
+    chunks: list[ChunkProgress], final: FinalCheck | None = UNCHANGED, total: int | None = 2_500
 ) -> list[str]:
-    return [each.name for each in check(chunks, look, total) if each.passed is False]
+    return [each.name for each in check(chunks, final, total) if each.passed is False]
 
 
 def test_a_whole_window_is_complete() -> None:
@@ -80,44 +81,44 @@ def test_an_empty_window_is_complete() -> None:
         (changed(1, loaded=796, rejected=202), REJECTS),
     ],
 )
-def test_a_chunk_can_break_one_check_alone(chunks: list[ChunkProgress], name: str) -> None:
-    assert broken(chunks) == [name]
+def test_a_chunk_can_fail_a_single_check(chunks: list[ChunkProgress], name: str) -> None:
+    assert failed_checks(chunks) == [name]
 
 
 @pytest.mark.parametrize(
-    ("look", "name"),
+    ("final", "name"),
     [
-        (replace(QUIET, total=2_501), TOTAL),
-        (replace(QUIET, ends_agree=False), ENDS),
-        (replace(QUIET, repeated_ids=1), IDS),
+        (replace(UNCHANGED, total=2_501), TOTAL),
+        (replace(UNCHANGED, ends_agree=False), ENDS),
+        (replace(UNCHANGED, repeated_ids=1), IDS),
     ],
 )
-def test_the_last_look_can_break_one_check_alone(look: FinalCheck, name: str) -> None:
-    assert broken(WHOLE, look) == [name] and needs_rereading(check(WHOLE, look))
+def test_the_final_check_can_fail_a_single_check(final: FinalCheck, name: str) -> None:
+    assert failed_checks(WHOLE, final) == [name] and needs_rereading(check(WHOLE, final))
 
 
-def test_a_gap_between_chunks_breaks_what_the_total_promises() -> None:
-    assert PAGES in broken([WHOLE[0], WHOLE[2]])
+def test_a_gap_between_chunks_fails_the_total() -> None:
+    assert PAGES in failed_checks([WHOLE[0], WHOLE[2]])
 
 
 def test_a_chunk_that_failed_is_read_by_a_retry_and_not_by_rereading() -> None:
     failed = changed(1, state=ChunkState.FAILED, fetched=0, loaded=0, rejected=0, trimmed=0, filtered=0)
-    assert LANDED in broken(failed, None) and not needs_rereading(check(failed, None))
+    assert LANDED in failed_checks(failed, None) and not needs_rereading(check(failed, None))
     assert check(failed, None)[0].detail == "2 of 3 chunks landed"
 
 
-def test_too_many_rejects_are_not_mended_by_rereading() -> None:
+def test_too_many_rejects_are_not_fixed_by_rereading() -> None:
     assert not needs_rereading(check(changed(1, loaded=796, rejected=202)))
 
 
-def test_what_the_source_does_not_allow_is_not_held_against_it() -> None:
+def test_a_check_that_the_source_does_not_allow_is_not_a_failure() -> None:
     cursor = [replace(progress, chunk=replace(progress.chunk, overlap=0)) for progress in WHOLE]
     checks = check(cursor, FinalCheck(), total=None)
     assert verdict_of(checks) is Verdict.COMPLETE
     assert [each.name for each in checks if each.passed is None] == [PAGES, SEAMS, ENDS, TOTAL, IDS]
 
 
-def test_the_chunks_at_a_torn_seam_are_the_suspects() -> None:
+def test_the_chunks_at_a_broken_seam_are_the_suspects() -> None:
     assert suspects(WHOLE) == set()
     assert suspects(changed(1, first_fingerprint="another")) == {0, 1000}
     assert suspects(changed(2, fetched=1)) == {2000}

@@ -11,20 +11,22 @@ from graphlib import TopologicalSorter
 from tests.support.checkout import CHECKOUT
 
 PRODUCT = ("sku_velocity", "blocks", "flows", "simulator", "demo")
-BASE = {"errors", "text", "process", "spec_file"}
+BASE = {"errors", "masking", "text", "process", "spec_file"}
 MAY_IMPORT = {
-    "errors": set[str](),
-    "text": set[str](),
-    "spec_file": {"errors"},
+    "masking": set[str](),
+    "errors": {"masking"},
+    "text": {"masking"},
+    "spec_file": {"errors", "text"},
     "process": set[str](),
-    "model": {"errors", "text", "process"},
+    "output": set[str](),
+    "model": {"errors", "masking", "text", "process"},
     "completeness": {"model"},
     "http": BASE | {"model"},
     "store": BASE | {"model"},
-    "velocity": BASE | {"model", "store"},
+    "velocity": BASE | {"model", "output", "store"},
     "source": BASE | {"model", "http"},
     "slotting": BASE | {"model", "http"},
-    "steps": BASE | {"model", "http", "store", "velocity", "source", "slotting", "completeness"},
+    "steps": BASE | {"model", "output", "http", "store", "velocity", "source", "slotting", "completeness"},
 }
 PATHS = [path for top in PRODUCT for path in (CHECKOUT / top).rglob("*.py")]
 MODULES = {

@@ -1,7 +1,7 @@
 """The Airbyte CDK reader: a declarative (low-code) stream by offset, its messages to standard output.
 
-`--stop short-page` tells the paginator its page size, as the documentation's examples do: a page that holds
-less ends the reading. `--stop empty-page` sends the limit as a plain parameter: an empty page ends it.
+`--stop short-page` gives the paginator its page size, like the documentation's examples: a shorter page ends
+the reading. `--stop empty-page` sends the limit as a plain parameter: an empty page ends it.
 """
 
 import argparse
@@ -78,9 +78,9 @@ CATALOG = {
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
-    parser.add_argument("--work", type=Path, required=True, help="directory for the connector's files")
+    parser.add_argument("--work", type=Path, required=True, help="Directory for the connector's files.")
     parser.add_argument("--stop", choices=STOPS, required=True)
-    parser.add_argument("--state", type=Path, help="the state messages of the run before")
+    parser.add_argument("--state", type=Path, help="State messages of the previous run.")
     options = parser.parse_args()
     manifest = _write(options.work / "manifest.yaml", MANIFEST.format(url=options.url, **STOPS[options.stop]))
     config = _write(options.work / "config.json", "{}")

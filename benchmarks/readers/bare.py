@@ -1,4 +1,4 @@
-"""The ceiling: a bare concurrent httpx reader that keeps nothing, with or without parsing the JSON."""
+"""The upper bound: a bare concurrent httpx reader that stores nothing, with or without parsing JSON."""
 
 import argparse
 import asyncio
@@ -7,7 +7,7 @@ import json
 import httpx
 
 PAGE = 1000
-IN_FLIGHT = 12  # as many as the pipeline has by default
+IN_FLIGHT = 12  # the default of the pipeline
 
 
 async def read(url: str, parse: bool) -> int:

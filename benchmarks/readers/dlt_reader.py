@@ -1,7 +1,7 @@
 """The dlt reader: the `rest_api` source with its offset paginator, into DuckDB or PostgreSQL.
 
-As dlt's documentation advises: the end by the total that the API tells, and a primary key with `merge` where
-rows may be read twice. Without `--format`, its intermediate files are of the kind that it takes by itself.
+As dlt's documentation advises, it ends at the API's total, and uses a primary key with `merge` if rows may be
+read twice. Without `--format`, its intermediate files have dlt's default format.
 """
 
 import argparse
@@ -15,8 +15,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
     parser.add_argument("--destination", choices=["duckdb", "postgres"], required=True)
-    parser.add_argument("--address", required=True, help="a DuckDB file, or a PostgreSQL URL")
-    parser.add_argument("--state", type=Path, required=True, help="directory of the pipeline's state")
+    parser.add_argument("--address", required=True, help="A DuckDB file, or a PostgreSQL URL.")
+    parser.add_argument("--state", type=Path, required=True, help="Directory of the pipeline's state.")
     parser.add_argument("--disposition", choices=["replace", "merge"], required=True)
     parser.add_argument("--format", choices=["parquet", "csv"])
     options = parser.parse_args()

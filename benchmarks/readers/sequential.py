@@ -1,4 +1,4 @@
-"""The script that one would write instead: httpx and tenacity, a page after the other, into SQLite."""
+"""The simple alternative: a script with httpx and tenacity, one page after the other, into SQLite."""
 
 import argparse
 import sqlite3
@@ -36,7 +36,7 @@ def fetch(client: httpx.Client, offset: int) -> dict[str, Any]:
 
 
 def pages(client: httpx.Client) -> Iterator[list[dict[str, Any]]]:
-    """Each page; the next one begins after the rows that came, so that a smaller page loses none."""
+    """Yield each page; the next one begins after the received rows, so that a smaller page loses none."""
     offset = 0
     while True:
         body = fetch(client, offset)
@@ -55,7 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     with httpx.Client(base_url=options.url, timeout=30) as client, sqlite3.connect(options.database) as store:
         store.execute(TABLE)
-        for records in pages(client):  # one transaction: nothing shows unless all pages came
+        for records in pages(client):  # one transaction: all pages or nothing
             store.executemany(UPSERT, records)
 
 

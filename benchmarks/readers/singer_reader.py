@@ -1,6 +1,6 @@
 """The singer-sdk reader: a tap with one RESTStream and the SDK's offset paginator, to standard output.
 
-The paginator ends at the total that the API tells, by `has_more`, the SDK's hook for that.
+The paginator ends at the API's total by `has_more`, the SDK's hook for that.
 """
 
 from singer_sdk import RESTStream, Tap

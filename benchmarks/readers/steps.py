@@ -13,27 +13,27 @@ from sku_velocity.process.garbage import relaxed_collection
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import load_spec
 from sku_velocity.source.window import WindowReader
-from sku_velocity.steps import sync as steps
+from sku_velocity.steps.sync import plan, prove_window, read_chunk
 from sku_velocity.store import Store
 
-ADMITTED = 64  # chunks at once, as the flow's task runner has it: each may want a connection to the store
+ADMITTED = 64  # parallel chunks, like the flow's task runner: each may need a connection to the store
 
 
 async def sync(spec: Path, store_url: str) -> Verdict:
     async with SourceClient.open(load_spec(spec), None) as client, Store.open(store_url) as store:
         reader = WindowReader.of(client, "WH-01", Window.everything())
-        run = await steps.plan(reader, store, str(uuid.uuid4()))
-        plan = Plan(run, await store.chunks(run.id))
+        run = await plan(reader, store, str(uuid.uuid4()))
+        pending = Plan(run, await store.chunks(run.id)).pending
         places = asyncio.Semaphore(ADMITTED)
 
         async def ingest(progress: ChunkProgress) -> None:
             async with places:
-                await steps.read_chunk(reader, store, run, progress)
+                await read_chunk(reader, store, run, progress)
 
         async with asyncio.TaskGroup() as reading:
-            for progress in plan.pending:
+            for progress in pending:
                 reading.create_task(ingest(progress))
-        proof = await steps.prove_window(reader, store, run, max_reject_ratio=0.05)
+        proof = await prove_window(reader, store, run, max_reject_ratio=0.05)
         verdict = verdict_of(proof.checks, run.repairs)
         if verdict is not Verdict.INCOMPLETE:
             await store.publish(run.id, "{}", verdict)

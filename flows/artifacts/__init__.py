@@ -1,1 +1,1 @@
-"""What operators see in the Prefect UI: one module per artifact."""
+"""The artifacts that operators see in the Prefect UI: one module each."""

@@ -1,4 +1,4 @@
-"""The events by which automations learn how a window ended."""
+"""The events that report a window's result to automations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHOWN_NAME = 80  # characters of a warehouse's name
 
 
 def emit_window_events(report: RunReport) -> None:
-    """Tell of a window that was not proven whole, and of one with rejects; of both, where it is both."""
+    """Emit an event for a window that was not proven whole, and one for a window with rejects."""
     broken = [check.name for check in report.checks if check.passed is False]
     if broken:
         _emit(INCOMPLETE_EVENT, report, failed_chunks=len(report.failed_chunks), broken=broken)
@@ -23,7 +23,7 @@ def emit_window_events(report: RunReport) -> None:
 
 def _emit(event: str, report: RunReport, **more: object) -> None:
     label = shorten(one_line(report.label), SHOWN_NAME)
-    told = {
+    payload = {
         "run": report.flow_run_id,
         "source": report.source,
         "warehouse": label,
@@ -39,4 +39,4 @@ def _emit(event: str, report: RunReport, **more: object) -> None:
         "sku-velocity.source": report.source,
         "sku-velocity.warehouse": label,
     }
-    emit_event(event, resource, payload=told | more)
+    emit_event(event, resource, payload=payload | more)

@@ -1,4 +1,4 @@
-"""What operators see of a fan-out in the Prefect UI."""
+"""The artifact of a fan-out: a table of its runs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from prefect.utilities.urls import url_for
 
 from flows.artifacts.markdown import escape, ignoring_artifact_errors
 from sku_velocity.model.window import Window
+from sku_velocity.output.names import artifact_key
 from sku_velocity.steps.fan_out import FanOutReport
 from sku_velocity.text import shorten
 
 
 def render_fan_out(report: FanOutReport) -> list[dict[str, Any]]:
-    """A fan-out as a table: one row per warehouse and shard, with a link to its flow run."""
+    """Render a fan-out as a table: one row per warehouse and shard, with a link to its flow run."""
     return [
         {
             "warehouse": escape(shard.warehouse),
@@ -32,15 +33,15 @@ def render_fan_out(report: FanOutReport) -> list[dict[str, Any]]:
 
 
 def _link_to_run(run: str | None) -> str:
-    """A link to a flow run in the UI; its bare id where nobody knows where the UI is."""
+    """Return a link to a flow run in the UI, or its bare id if the UI's address is unknown."""
     url = run and url_for("flow-run", obj_id=run)
     return f"[{run}]({url})" if url else run or ""
 
 
 async def publish_fan_out(report: FanOutReport) -> None:
-    """Show a fan-out under its source's stable key: a table with a row per warehouse and shard."""
+    """Publish the table of a fan-out under its source's stable key."""
     left = f"{len(report.left)} of {len(report.shards)} are not published"
     with ignoring_artifact_errors():
         await acreate_table_artifact(
-            render_fan_out(report), key=f"{report.source}-warehouses", description=left
+            render_fan_out(report), key=artifact_key("warehouses", report.source), description=left
         )

@@ -1,4 +1,4 @@
-"""Text from outside as Markdown, and what happens when Prefect does not take an artifact."""
+"""Escapes external text for Markdown, and handles artifacts that Prefect does not accept."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:@])")
 
 
 def escape(text: str) -> str:
-    """Text that came from outside, made to show as itself in Markdown: no markup, no link, one line."""
+    """Escape external text so that Markdown shows it literally: no markup, no link, one line."""
     return _MARKDOWN.sub(r"\\\1", one_line(text)).replace(r"\<", "&lt;").replace(r"\&", "&amp;")
 
 
 @contextmanager
 def ignoring_artifact_errors() -> Iterator[None]:
-    """What Prefect does not take to be shown fails nothing: the store holds all of it."""
+    """Log an artifact that Prefect does not accept, and continue: the store holds all of it."""
     try:
         yield
     except httpx.HTTPError as error:
-        _logger.warning("Prefect did not take an artifact: %s", str(error) or type(error).__name__)
+        _logger.warning(
+            "Prefect did not accept an artifact, continuing without it: %s",
+            str(error) or type(error).__name__,
+        )

@@ -1,4 +1,4 @@
-"""Where a master and the movements drift apart: pure rendering, and the artifact and event that tell it."""
+"""Drift between a master and the movements: pure rendering, and the artifact and event that report it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from flows.artifacts.markdown import escape
 from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.master import MasterChanges
 from sku_velocity.model.run import RunReport, unknown_skus
+from sku_velocity.output.names import artifact_key
 from sku_velocity.text import shorten
 
 DRIFT_EVENT = "sku-velocity.master.drift"
 SHOWN = 50  # rows of a kind on an artifact
-TOLD = 20  # names of a kind in an event
-SHOWN_CHARACTERS = 80  # of a name, which came from outside and may be a megabyte
+IN_EVENT = 20  # names of a kind in an event
+SHOWN_CHARACTERS = 80  # of a name, which is external and may be a megabyte long
 
 
 def render_unknown(report: RunReport, unknown: Counter[str]) -> str:
-    """The SKUs of a window that its master does not know, those with most movements first, as Markdown."""
+    """Render the SKUs of a window that its master does not know as Markdown, most movements first."""
     assert report.master is not None
-    fate = "rejected" if report.master.unknown_sku == "reject" else "let pass"
+    result = "rejected" if report.master.unknown_sku == "reject" else "passed through"
     lines = [
         f"# {len(unknown)} SKUs of {escape(report.label)} are not in the master {report.master.source}",
         "",
         f"Run `{report.flow_run_id}`, master version `{report.master.version}`. "
-        f"Their {unknown.total()} movements were {fate}.",
+        f"Their {unknown.total()} movements were {result}.",
         "",
         "| SKU | Movements |",
         "| --- | ---: |",
@@ -39,11 +40,11 @@ def render_unknown(report: RunReport, unknown: Counter[str]) -> str:
 
 
 def render_changes(source: str, version: str, changes: MasterChanges) -> str:
-    """What changed in a master since the version before, as Markdown."""
+    """Render what changed in a master since the previous version as Markdown."""
     lines = [f"# The master {source} has changed", "", f"Version `{version}`; {changes.added} new names."]
-    lines += _section("Names that mean another item now", ("Name", "Before", "Now"), changes.moved)
-    lines += _section("Names that mean no item any more", ("Name", "Before"), changes.gone)
-    lines += _section("Items that were retired", ("SKU",), [(sku,) for sku in changes.retired])
+    lines += _section("Names that now mean another item", ("Name", "Before", "Now"), changes.moved)
+    lines += _section("Names that no longer mean an item", ("Name", "Before"), changes.gone)
+    lines += _section("Retired items", ("SKU",), [(sku,) for sku in changes.retired])
     return "\n".join(lines)
 
 
@@ -68,40 +69,40 @@ def _shortened(names: Iterable[str]) -> list[str]:
 
 
 async def publish_window_drift(report: RunReport, chunks: Sequence[ChunkProgress]) -> None:
-    """Tell of the SKUs of a window that its master does not know, where there are any."""
+    """Report the SKUs of a window that its master does not know, if there are any."""
     unknown = unknown_skus(chunks)
     if report.master is None or not unknown:
         return
-    told = {
+    payload = {
         "warehouse": report.warehouse,
         "run": report.flow_run_id,
         "unknown_skus": len(unknown),
         "movements": unknown.total(),
-        "most": {shorten(sku, SHOWN_CHARACTERS): count for sku, count in unknown.most_common(TOLD)},
+        "most": {shorten(sku, SHOWN_CHARACTERS): count for sku, count in unknown.most_common(IN_EVENT)},
     }
     await _publish(
         report.master.source,
-        f"{report.source}-unknown-skus",
+        artifact_key("unknown-skus", report.source, report.warehouse),
         render_unknown(report, unknown),
-        {"version": report.master.version, **told},
+        {"version": report.master.version, **payload},
     )
 
 
 async def publish_master_drift(source: str, version: str, changes: MasterChanges) -> None:
-    """Tell of what a new version of a master maps otherwise than the one before, where there is any."""
+    """Report what a new master version maps differently from the previous one, if anything."""
     if not changes.is_drift:
         return
-    told = {
-        "moved": [_shortened(row) for row in changes.moved[:TOLD]],
-        "gone": [_shortened(row) for row in changes.gone[:TOLD]],
-        "retired": _shortened(changes.retired[:TOLD]),
+    payload = {
+        "moved": [_shortened(row) for row in changes.moved[:IN_EVENT]],
+        "gone": [_shortened(row) for row in changes.gone[:IN_EVENT]],
+        "retired": _shortened(changes.retired[:IN_EVENT]),
         "counts": {name: len(getattr(changes, name)) for name in ("moved", "gone", "retired")},
     }
     await _publish(
         source,
-        f"{source}-master-changes",
+        artifact_key("master-changes", source),
         render_changes(source, version, changes),
-        {"version": version, **told},
+        {"version": version, **payload},
     )
 
 

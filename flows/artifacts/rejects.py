@@ -1,4 +1,4 @@
-"""The artifact of rejects by reason, each with a sample and its place."""
+"""The artifact of rejects by reason, each with a sample and its location."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from flows.artifacts.markdown import escape
 from sku_velocity.model.dead_letter import VALIDATION, DeadLetterFilter, DeadLetterState, RejectGroup
+from sku_velocity.output.names import artifact_key
 from sku_velocity.store import Store
 from sku_velocity.text import shorten
 
@@ -16,14 +17,14 @@ SHOWN_NAME = 80  # characters of a warehouse's name
 
 
 def render_rejects(title: str, total: int, groups: Sequence[RejectGroup]) -> str:
-    """Rejects by reason as Markdown, those with most records first; each record counts once."""
+    """Render rejects by reason as Markdown, most records first. Each record counts once."""
     lines = [
         f"# {total} {title}",
         "",
         "`python -m flows dead-letters` lists, exports and discards them; `python -m flows replay` publishes "
-        "those that a mended spec lets pass.",
+        "those that are valid under a fixed spec.",
         "",
-        "| Records | Reasons | A sample | Its place |",
+        "| Records | Reasons | Sample | Location |",
         "| ---: | --- | --- | --- |",
         *map(_row, groups),
     ]
@@ -33,22 +34,26 @@ def render_rejects(title: str, total: int, groups: Sequence[RejectGroup]) -> str
 
 
 def _row(group: RejectGroup) -> str:
-    kept = group.sample
-    place = f"{escape(shorten(kept.warehouse, SHOWN_NAME))} from {escape(kept.source)}, {kept.window}, "
-    place += f"position {kept.letter.position}, run `{kept.run}`"
-    reasons, record = escape(shorten(kept.reasons)), escape(shorten(kept.letter.record_json))
+    sample = group.sample
+    place = f"{escape(shorten(sample.warehouse, SHOWN_NAME))} from {escape(sample.source)}, {sample.window}, "
+    place += f"position {sample.letter.position}, run `{sample.run}`"
+    reasons, record = escape(shorten(sample.reasons)), escape(shorten(sample.letter.record_json))
     return f"| {group.count} | {reasons} | {record} | {place} |"
 
 
-async def publish_rejects(store: Store, source: str, title: str, wanted: DeadLetterFilter) -> None:
-    """Show these letters under their source's stable key."""
-    groups, total = await store.letters.by_reason(wanted, SHOWN_GROUPS), await store.letters.count(wanted)
+async def publish_rejects(store: Store, source: str, title: str, criteria: DeadLetterFilter) -> None:
+    """Publish an artifact of the matching letters under their source's stable key."""
+    groups, total = await store.letters.by_reason(criteria, SHOWN_GROUPS), await store.letters.count(criteria)
     await acreate_markdown_artifact(
-        render_rejects(title, total, groups), key=f"{source}-rejects", description="Rejects by reason"
+        render_rejects(title, total, groups),
+        key=artifact_key("rejects", source),
+        description="Rejects by reason",
     )
 
 
 async def publish_open_rejects(store: Store, source: str) -> None:
-    """Show what is left to do of a source: the open letters of what shows."""
-    wanted = DeadLetterFilter(source=source, stage=VALIDATION, state=DeadLetterState.OPEN, is_published=True)
-    await publish_rejects(store, source, f"open dead letters of {source}", wanted)
+    """Publish an artifact of the work left for a source: the open letters of published windows."""
+    criteria = DeadLetterFilter(
+        source=source, stage=VALIDATION, state=DeadLetterState.OPEN, is_published=True
+    )
+    await publish_rejects(store, source, f"open dead letters of {source}", criteria)

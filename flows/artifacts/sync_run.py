@@ -1,4 +1,4 @@
-"""What operators see in the Prefect UI: pure rendering of results, and the calls that publish them."""
+"""The artifacts of a sync, a push and a backfill: pure rendering, and the calls that publish them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from prefect.artifacts import (
 from flows.artifacts.markdown import escape, ignoring_artifact_errors
 from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.movement import DeadLetter
-from sku_velocity.model.run import PushReport, RunReport, SyncRun
+from sku_velocity.model.run import Check, PushReport, RunReport, SyncRun
 from sku_velocity.model.window import Window
+from sku_velocity.output.names import artifact_key
 from sku_velocity.steps.backfill import BackfillReport
 from sku_velocity.text import shorten
 
 PASSED = {True: "yes", False: "**no**", None: "not checked"}
-SHOWN_REJECTS = 5  # on a chunk's artifact; all of them stand in the store
+GAP = "**not provable**"
+SHOWN_REJECTS = 5  # on a chunk's artifact; the store has all of them
 SHOWN_ERRORS = 20  # of failed pushes
 
 
 def render_chunk(progress: ChunkProgress, rejects: Sequence[DeadLetter]) -> str:
-    """A chunk as Markdown: its counts and its first rejects, each with its place and its reasons."""
+    """Render a chunk as Markdown: its counts and its first rejects, with positions and reasons."""
     counts = [
         ("Positions", progress.chunk.label),
         ("Fetched", progress.fetched),
@@ -34,7 +36,7 @@ def render_chunk(progress: ChunkProgress, rejects: Sequence[DeadLetter]) -> str:
         ("Seconds", f"{progress.seconds:.2f}"),
         ("Task attempts", progress.attempts),
         ("Requests", progress.requests),
-        ("Sent again", progress.retried),
+        ("Retried", progress.retried),
         ("Throttled", progress.throttled),
     ]
     lines = ["| Chunk | |", "| --- | ---: |", *(f"| {name} | {value} |" for name, value in counts)]
@@ -51,7 +53,7 @@ def _reject_row(letter: DeadLetter) -> str:
 
 
 def render_table(chunks: Iterable[ChunkProgress]) -> list[dict[str, Any]]:
-    """A run as a table: one row per chunk, in the order of the window."""
+    """Render a run as a table: one row per chunk, in the order of the window."""
     return [
         {
             "chunk": progress.chunk.index,
@@ -72,7 +74,7 @@ def render_table(chunks: Iterable[ChunkProgress]) -> list[dict[str, Any]]:
 
 
 def render_report(report: RunReport) -> str:
-    """A run as Markdown: the verdict, the counts, and each check of the proof with what it found."""
+    """Render a run as Markdown: the verdict, the counts, and each check of the proof with its detail."""
     window = _window_of(report)
     outcome = "published" if report.published else "nothing published"
     lines = [
@@ -82,8 +84,8 @@ def render_report(report: RunReport) -> str:
         "",
         "| Records | | Requests | |",
         "| --- | ---: | --- | ---: |",
-        f"| Promised by the source | {report.total} | Sent | {report.requests} |",
-        f"| Fetched | {report.fetched} | Sent again | {report.retried} |",
+        f"| Reported by the source | {report.total} | Sent | {report.requests} |",
+        f"| Fetched | {report.fetched} | Retried | {report.retried} |",
         f"| Loaded | {report.loaded} | Throttled | {report.throttled} |",
         f"| Rejected | {report.rejected} | Chunks | {report.chunks} |",
         f"| Trimmed | {report.trimmed} | Seconds | {report.seconds:.1f} |",
@@ -91,12 +93,17 @@ def render_report(report: RunReport) -> str:
         "",
         "| Check | Passed | Detail |",
         "| --- | --- | --- |",
-        *(f"| {check.name} | {PASSED[check.passed]} | {check.detail} |" for check in report.checks),
+        *(f"| {check.name} | {_result_of(check)} | {escape(check.detail)} |" for check in report.checks),
     ]
+    lines += [line for warning in report.warnings for line in ("", f"Warning: {escape(warning)}")]
     if report.extra_fields:
         lines += ["", "Fields that the spec does not map (schema drift):", ""]
         lines += [f"- {escape(shorten(name))}: {count}" for name, count in report.extra_fields.items()]
     return "\n".join(lines)
+
+
+def _result_of(check: Check) -> str:
+    return GAP if check.is_gap and check.passed is None else PASSED[check.passed]
 
 
 def _mapped_by(report: RunReport) -> str:
@@ -113,7 +120,7 @@ def _window_of(report: RunReport) -> str:
 
 
 def render_push(run: SyncRun, report: PushReport) -> str:
-    """A push as Markdown: what the engine took, and of each failed chunk why."""
+    """Render a push as Markdown: what the engine accepted, and why chunks failed."""
     pushed = report.chunks - len(report.failed_chunks)
     lines = [
         f"# {escape(run.warehouse)} from {run.source} to {report.engine}: {pushed} of {report.chunks} chunks",
@@ -132,17 +139,17 @@ def render_push(run: SyncRun, report: PushReport) -> str:
 
 
 async def publish_push(run: SyncRun, report: PushReport) -> None:
-    """Show a push under its source's stable key."""
+    """Publish an artifact of a push under the stable key of its source and warehouse."""
     with ignoring_artifact_errors():
         await acreate_markdown_artifact(
             render_push(run, report),
-            key=f"{run.source}-push",
+            key=artifact_key("push", run.source, run.warehouse),
             description=f"{escape(run.warehouse)}: the push",
         )
 
 
 async def publish_chunk(progress: ChunkProgress, rejects: Sequence[DeadLetter]) -> None:
-    """Show a chunk on its own task run, unkeyed: a key a chunk would fill the Artifacts page for ever."""
+    """Publish a chunk on its own task run, unkeyed: a key per chunk would fill the Artifacts page forever."""
     with ignoring_artifact_errors():
         await acreate_markdown_artifact(
             render_chunk(progress, rejects[:SHOWN_REJECTS]), description=f"Chunk {progress.chunk.label}"
@@ -150,21 +157,23 @@ async def publish_chunk(progress: ChunkProgress, rejects: Sequence[DeadLetter]) 
 
 
 async def publish_run(report: RunReport, chunks: Sequence[ChunkProgress]) -> None:
-    """Show a run under its source's stable keys: a table with a row per chunk, and a summary."""
+    """Publish a table with a row per chunk and a summary, under the keys of the source and warehouse."""
     with ignoring_artifact_errors():
         await acreate_table_artifact(
             render_table(chunks),
-            key=f"{report.source}-chunks",
+            key=artifact_key("chunks", report.source, report.warehouse),
             description=f"{escape(report.label)}: a row per chunk",
         )
     with ignoring_artifact_errors():
         await acreate_markdown_artifact(
-            render_report(report), key=f"{report.source}-summary", description=f"{escape(report.label)}"
+            render_report(report),
+            key=artifact_key("summary", report.source, report.warehouse),
+            description=f"{escape(report.label)}",
         )
 
 
 def render_backfill(report: BackfillReport) -> list[dict[str, Any]]:
-    """A backfill as a table: one row per window, in the order of reading."""
+    """Render a backfill as a table: one row per window, in the order of reading."""
     return [
         {
             "warehouse": escape(outcome.warehouse),
@@ -178,9 +187,9 @@ def render_backfill(report: BackfillReport) -> list[dict[str, Any]]:
 
 
 async def publish_backfill(report: BackfillReport) -> None:
-    """Show a backfill under its source's stable key: a table with a row per window."""
-    left = f"{len(report.left)} of {len(report.windows)} windows are left"
+    """Publish a backfill under its source's stable key: a table with a row per window."""
+    left = f"{len(report.left)} of {len(report.windows)} windows are still missing"
     with ignoring_artifact_errors():
         await acreate_table_artifact(
-            render_backfill(report), key=f"{report.source}-backfill", description=left
+            render_backfill(report), key=artifact_key("backfill", report.source), description=left
         )

@@ -1,4 +1,4 @@
-"""What operators see of a refresh in the Prefect UI: one Markdown artifact for each source and warehouse."""
+"""The artifact of a velocity refresh: Markdown, one for each source and warehouse."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from flows.artifacts.markdown import escape
 from sku_velocity.model.velocity_report import ClassChange, Mover, VelocityReport, ranges_of_days
+from sku_velocity.output.names import artifact_key
 from sku_velocity.steps.refresh_velocity import RefreshResult
 from sku_velocity.velocity.charts import as_png
-from sku_velocity.velocity.files import slug
 
 TOP_MOVERS = 10
 SHOWN_CHANGES = 20
 
 
 def render_velocity(report: VelocityReport, pictures: Mapping[str, bytes]) -> str:
-    """A refresh as Markdown: what is missing, the pictures, the top movers, the class changes, the files."""
+    """Render a refresh as Markdown: missing days, pictures, top movers, class changes and files."""
     lines = [
         f"# Velocity of {escape(report.warehouse)}, {report.as_of}",
         "",
@@ -45,21 +45,20 @@ def render_velocity(report: VelocityReport, pictures: Mapping[str, bytes]) -> st
     return "\n".join(lines)
 
 
-async def publish_velocity(outcome: RefreshResult) -> None:
-    """Show a refresh under the stable key of its source and warehouse."""
-    report = outcome.report
-    words = (slug(word.lower(), "a-z0-9") for word in (report.source, report.warehouse))
-    pictures = {title: await asyncio.to_thread(as_png, draw) for title, draw in outcome.pictures.items()}
+async def publish_velocity(result: RefreshResult) -> None:
+    """Publish a refresh under the stable key of its source and warehouse."""
+    report = result.report
+    pictures = {title: await asyncio.to_thread(as_png, draw) for title, draw in result.pictures.items()}
     await acreate_markdown_artifact(
         render_velocity(report, pictures),
-        key="-".join([*words, "velocity"]),
+        key=artifact_key("velocity", report.source, report.warehouse),
         description=f"{escape(report.warehouse)}: velocity as of {report.as_of}",
     )
 
 
 def _picture(title: str, png: bytes) -> str:
-    # The one form that both of Prefect's UIs show: they drop SVG elements, and an image artifact shows the
-    # whole of its data URL as text below the picture.
+    # The only form that both of Prefect's UIs show: they drop SVG elements, and an image artifact shows its
+    # whole data URL as text below the picture.
     return f"![{title}](data:image/png;base64,{b64encode(png).decode()})"
 
 
@@ -74,11 +73,11 @@ def _mover_row(mover: Mover) -> str:
 def _changes(report: VelocityReport) -> list[str]:
     if report.compared_with is None:
         return ["The first refresh: nothing to compare with."]
-    told = f"{report.changed} SKUs changed class since {report.compared_with}."
+    summary = f"{report.changed} SKUs changed class since {report.compared_with}."
     if not report.changes:
-        return [told]
+        return [summary]
     rows = [_change_row(change) for change in report.changes[:SHOWN_CHANGES]]
-    return [told, "", "| SKU | Before | Now |", "| --- | --- | --- |", *rows]
+    return [summary, "", "| SKU | Before | Now |", "| --- | --- | --- |", *rows]
 
 
 def _change_row(change: ClassChange) -> str:

@@ -14,13 +14,15 @@ from rich.console import Console
 from blocks.store import find_store
 from blocks.wms import find_source
 from flows import backfill as backfilling
-from flows.cli.terminal import NOT_PUBLISHED, PUBLISHED, move_password_to_environment, silence_prefect
+from flows.cli.terminal import NOT_PUBLISHED, PUBLISHED, move_password_to_environment
+from flows.runtime.prefect_internals import silence_prefect
 from flows.runtime.progress import window_listener
 from flows.tasks.window import MAX_REJECT_RATIO
 from sku_velocity.model.run import UnknownSku
 from sku_velocity.model.settle_lag import SETTLE_LAG
 from sku_velocity.model.window import Window
-from sku_velocity.steps.backfill import BackfillReport, Reading, WindowOutcome, check_backfill, in_order
+from sku_velocity.source.digest import mapping_digest
+from sku_velocity.steps.backfill import BackfillReport, Reading, WindowOutcome, check_backfill, sort_readings
 from sku_velocity.steps.export import Destination
 
 
@@ -34,8 +36,11 @@ def backfill(
     store: str | None = None,
     window_hours: int = 1,
     newest_first: Annotated[bool, Parameter(negative="")] = False,
+    older_spec: Annotated[bool, Parameter(negative="")] = False,
     max_parallel: int = 1,
     max_reject_ratio: float = MAX_REJECT_RATIO,
+    accept_shrunk: Annotated[bool, Parameter(negative="")] = False,
+    require_proof: Annotated[bool, Parameter(negative="")] = False,
     master: str | None = None,
     unknown_sku: UnknownSku = UnknownSku.REJECT,
     export_to: str | None = None,
@@ -44,52 +49,58 @@ def backfill(
     report_as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Read every window between two instants that is not published whole; go on where one fails.
+    """Read all windows between two instants that are not completely published. Continue after a failure.
 
-    Ends with 0 where nothing is left, 1 where a window is, 2 on bad usage or configuration.
+    Exit code: 0 if no window is missing any more, 1 if one still is, 2 for bad usage or configuration.
 
     Parameters
     ----------
     source
         A wms-source block's name, or the path of a spec file (.yaml).
     warehouse
-        A warehouse, as the API names it; may be given more than once.
+        A warehouse, as the API names it. Repeat the option for more.
     start
-        Since when, in ISO 8601 with its zone. Default: since the warehouse was first read.
+        The start, in ISO 8601 with a time zone. Default: the start of each warehouse's first run.
     end
-        Until when, not in it. Default, or where it is later: the last whole hour that has settled.
+        The end (exclusive). Default and upper limit: the end of the last full hour that has settled.
     token_env
         The environment variable that holds the source's token.
     store
         A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
     window_hours
-        How long a window is; a gap that is shorter is read as it is.
+        The length of a window in hours. A shorter gap is read as one window.
     newest_first
-        Read the newest windows first, rather than the oldest.
+        Read the newest windows first. Default: the oldest first.
+    older_spec
+        Also read windows again that were read by another spec: other fields, filters or request.
     max_parallel
-        How many windows are read at once; more than one only where the source has pace.shared_limit.
+        Windows to read in parallel, at most. More than 1 requires pace.shared_limit in the source's spec.
     max_reject_ratio
-        Publish nothing of a window where a larger share of its records is rejected.
+        Do not publish a window if a larger share of its records is rejected. The limits in the spec go first.
+    accept_shrunk
+        Publish a window even if it loses more than half of the rows published there.
+    require_proof
+        Do not publish what cannot be proven whole: the verdict is then incomplete instead of unproven.
     master
-        The name of the master's source, by whose published items SKUs are mapped. Default: none.
+        The name of the master's source, whose published items map the SKUs. Omit for no mapping.
     unknown_sku
-        What becomes of a movement whose SKU the master does not know, or has retired.
+        How to handle a movement whose SKU is unknown to the master, or retired.
     export_to
-        A directory or a URL such as s3://bucket/path, for each window as Parquet. Default: none.
+        A directory or a URL such as s3://bucket/path to export windows to, as Parquet. Omit for no export.
     push
         A slotting-engine block's name, or the path of an engine's file (.yaml), whose token is in
-        $SKU_VELOCITY_ENGINE_TOKEN.
+        $SKU_VELOCITY_ENGINE_TOKEN. Omit for no push.
     dry_run
-        List what would be read, and read nothing.
+        List the windows to read without reading them.
     report_as_json
-        Print the report as JSON, in the last line of standard output.
+        Print the report as JSON on the last line of standard output.
     verbose
-        Show Prefect's log as well.
+        Also show Prefect's log.
     """
     if not verbose:
         silence_prefect()
     if export_to:
-        Destination(export_to)  # before Prefect keeps it
+        Destination(export_to)  # checked before Prefect stores it
     request = {
         "source": source,
         "warehouses": warehouse,
@@ -99,9 +110,12 @@ def backfill(
         "store": move_password_to_environment(store),
         "window_hours": window_hours,
         "newest_first": newest_first,
+        "older_spec": older_spec,
         "max_parallel": max_parallel,
         "options": {
             "max_reject_ratio": max_reject_ratio,
+            "accept_shrunk": accept_shrunk,
+            "require_proof": require_proof,
             "master": master,
             "unknown_sku": unknown_sku,
             "export_to": export_to,
@@ -112,19 +126,19 @@ def backfill(
         return _show_plan(backfilling.backfill.validate_parameters(request), as_json=report_as_json)
     if not report_as_json:
         window_listener.set(_print_window)
-    state, ended = asyncio.run(_run(request))
-    if isinstance(ended, BaseException):
-        raise ended
-    print(ended.model_dump_json() if report_as_json else state.message)
+    state, result = asyncio.run(_run(request))
+    if isinstance(result, BaseException):
+        raise result
+    print(result.model_dump_json() if report_as_json else state.message)
     return PUBLISHED if state.is_completed() else NOT_PUBLISHED
 
 
 async def _run(request: dict[str, Any]) -> tuple[State[Any], BackfillReport | BaseException]:
     state: State[Any] = await backfilling.backfill(**request, return_state=True)
-    ended = await state.aresult(raise_on_failure=False)
-    if isinstance(ended, BackfillReport | BaseException):
-        return state, ended
-    return state, RuntimeError(f"the flow ended {state.name}: {state.message}")
+    result = await state.aresult(raise_on_failure=False)
+    if isinstance(result, BackfillReport | BaseException):
+        return state, result
+    return state, RuntimeError(f"the flow ended as {state.name}: {state.message}")
 
 
 def _print_window(outcome: WindowOutcome) -> None:
@@ -138,20 +152,21 @@ def _show_plan(request: dict[str, Any], *, as_json: bool) -> int:
         settled = Window.last_hour(datetime.now(UTC), SETTLE_LAG).end
         mapping = backfilling.mapping_of(request["options"])
         span = (request["start"], request["end"], settled)
+        digest = mapping_digest(spec) if request["older_spec"] else None
         async with (await find_store(request["store"])).get_store() as opened:
-            found = await backfilling.plan(
-                opened, spec.name, request["warehouses"], span, request["window_hours"], mapping
+            missing = await backfilling.plan(
+                opened, spec.name, request["warehouses"], span, request["window_hours"], mapping, digest
             )
-        return in_order(found, request["newest_first"])
+        return sort_readings(missing, request["newest_first"])
 
     readings = asyncio.run(plan())
     if as_json:
         print(json.dumps([_reading_as_json(reading) for reading in readings]))
         return 0
     for reading in readings:
-        told = reading.read_by and f"run {reading.read_by} is reading it"
-        resumed = reading.resume and f"the rest of run {reading.resume}"
-        print(f"{reading}: {told or resumed or 'all of it'}")
+        reader = reading.read_by and f"being read by run {reading.read_by}"
+        resumed = reading.resume and f"resumes run {reading.resume}"
+        print(f"{reading}: {reader or resumed or 'read in full'}")
     print(f"{len(readings)} windows are missing")
     return 0
 

@@ -1,4 +1,4 @@
-"""One page of a source through its whole mapping, laid out for the person who writes its description."""
+"""A check of one page of a source through its whole mapping, for the author of its spec."""
 
 from __future__ import annotations
 
@@ -13,118 +13,151 @@ from rich.table import Table
 from rich.text import Text
 
 from blocks import WmsSource
+from sku_velocity.masking import hide
 from sku_velocity.model.chunk import Page, PageResult
+from sku_velocity.model.movement import ItemRow, MovementRow
 from sku_velocity.model.window import Window
-from sku_velocity.source.mapping import look_up
+from sku_velocity.source.mapping import label_of, look_up
 from sku_velocity.source.spec import SourceSpec
+from sku_velocity.source.warehouses import list_warehouses
 from sku_velocity.source.window import WindowProbe, WindowReader
-from sku_velocity.text import printable
+from sku_velocity.text import printable, shorten
 
 PACING_HEADER = re.compile(r"rate|limit|retry|throttl|remaining", re.IGNORECASE)
 SHOWN_CHARACTERS = 60
-MOVEMENT = ("position", "movement_id", "sku_id", "warehouse_id", "units_moved", "timestamp_utc")
-ITEM = ("position", "sku_id", "status", "description", "unit_volume", "aliases")
 
 
 @dataclass(frozen=True)
 class SourceCheck:
-    """What the first page of a window showed."""
+    """The result of reading the first page of a window.
+
+    `listed` are the warehouses that the source lists; None if they were not read.
+    """
 
     spec: SourceSpec
+    warehouse: str
     probe: WindowProbe
     records: list[Any]
     headers: Mapping[str, str]
     page: PageResult
+    listed: Sequence[str] | None = None
 
     @property
-    def _rows(self) -> Sequence[tuple[Any, ...]]:
+    def _rows(self) -> Sequence[MovementRow | ItemRow]:
         return self.page.items or self.page.movements
 
     @property
     def shown(self) -> int:
-        """The place of the record to look at: the first that is neither filtered nor trimmed, if any is."""
-        kept = [row[0] for row in self._rows] + [each.position for each in self.page.dead_letters]
-        return min(kept, default=0)
+        """Return the position of the record to print: the first neither filtered nor trimmed, else 0."""
+        positions = [row.position for row in self._rows] + [each.position for each in self.page.dead_letters]
+        return min(positions, default=0)
 
     def fields(self) -> Iterator[tuple[str, str, str, str]]:
-        """Of that record: each field's name, where it is looked for, what is told, what it comes to."""
+        """Yield each field of that record: its name, path, raw value and mapped value."""
         record = self.records[self.shown] if self.records else None
-        columns = ITEM if self.spec.items else MOVEMENT
-        row = next((row for row in self._rows if row[0] == self.shown), None)
+        row = next((row for row in self._rows if row.position == self.shown), None)
         letter = next((each for each in self.page.dead_letters if each.position == self.shown), None)
         for name, field in self.spec.record.mapped():
-            told = " | ".join(_short(look_up(record, path)) for path in field.paths)
-            value = "filtered or trimmed" if row is None else _short(row[columns.index(name)])
+            raw = " | ".join(_short(look_up(record, path)) for path in field.paths)
+            value = "filtered or trimmed" if row is None else _short(getattr(row, name))
             if letter is not None:
-                wrong = [why.message for why in letter.reasons if why.field.startswith(field.paths or ("",))]
-                value = f"rejected: {'; '.join(wrong)}"
-            yield name, str(field), told, value
+                errors = [each.message for each in letter.reasons if each.field == label_of(name, field)]
+                value = f"rejected: {'; '.join(errors)}"
+            yield name, str(field), raw, value
 
     def pacing_headers(self) -> dict[str, str]:
-        """The headers that may tell of limits."""
+        """Return the headers that may describe rate limits."""
         return {name: value for name, value in self.headers.items() if PACING_HEADER.search(name)}
 
     def advice(self) -> Iterator[str]:
-        """What would make reading this source surer or cheaper."""
-        spec, asked = self.spec, self.spec.paging.effective_page_size
+        """Yield what would make reading this source more reliable or cheaper."""
+        spec, requested = self.spec, self.spec.paging.effective_page_size
         if not spec.tls.verify:
-            yield "its certificate is not verified (tls.verify: false): name its authority as tls.ca_file"
+            yield "its certificate is not verified (tls.verify: false): set tls.ca_file to its authority"
         if spec.base_url.scheme == "http":
-            yield "base_url is http: the token and the records can be read on their way"
-        if self.probe.page_size < asked:
+            sent = "the records travel" if spec.auth.kind == "none" else "the token and the records travel"
+            yield f"base_url is http: {sent} unencrypted; use https"
+        yield from self._why_empty()
+        if self.probe.page_size < requested:
             size = self.probe.page_size
-            yield f"the source gives at most {size} records a page: set paging.max_page_size: {size}"
+            yield f"the source returns at most {size} records per page: set paging.max_page_size: {size}"
         if spec.total.source == "none" and not spec.paging.is_sequential:
-            yield "no total is mapped, so the end is searched for: set total, where the API tells one"
-        if not spec.order.params and not spec.paging.is_sequential:
-            yield "no order is asked for: set order.params to an ascending one, where the API has it"
+            yield "no total is mapped, so each run searches for the end: set total if the API reports one"
+        if not spec.order.is_declared and not spec.paging.is_sequential:
+            yield (
+                "no order is declared: set order.params to an ascending order if the API supports it, or "
+                "order.stable: true if its order is fixed without parameters"
+            )
         if spec.items is None and spec.fields.movement_id is None:
-            yield "no movement_id is mapped: an order that is not fixed would not show"
+            yield "no movement_id is mapped: an unstable order would not be detected"
         if spec.items is None and not spec.has_window:
-            yield "the source is not asked for a window: every run reads all it has (window.params)"
+            yield "requests do not name the window: every run reads all records; set window.params"
         if spec.items is None and not spec.request.names_warehouse:
-            yield "the source is not asked for one warehouse: the records of others are read and trimmed"
+            yield "requests do not name the warehouse: records of other warehouses are read and trimmed"
         if letter := next(iter(self.page.dead_letters), None):
             share = f"{len(self.page.dead_letters)} of {len(self.records)}"
-            why = "; ".join(map(str, letter.reasons))
-            yield f"{share} records are rejected; position {letter.position}: {why}"
+            reasons = "; ".join(map(str, letter.reasons))
+            yield f"{share} records are rejected; position {letter.position}: {reasons}"
         if self.page.filtered:
-            yield f"{self.page.filtered} of {len(self.records)} records are filtered, and so no movements"
+            yield f"{self.page.filtered} of {len(self.records)} records are filtered: they are not movements"
         if self.page.extra_fields:
             yield f"fields that the spec does not map: {', '.join(sorted(self.page.extra_fields))}"
 
+    def _why_empty(self) -> Iterator[str]:
+        """Yield why no record may be in scope."""
+        spec = self.spec
+        if not self.records and self.listed is not None and self.warehouse not in self.listed:
+            listed = shorten(", ".join(self.listed))
+            yield f"WARNING: the source does not list the warehouse {self.warehouse}; it lists {listed}"
+        elif not self.records and spec.items is None:
+            name = f"of the warehouse {self.warehouse} " if spec.request.names_warehouse else ""
+            yield (
+                f"WARNING: the source returned no record {name}in this window: check that the warehouse is "
+                "named as in the source, the window (--start, --end), and the permissions of the token"
+            )
+        if self.records and self.page.trimmed == len(self.records):
+            yield (
+                f"WARNING: all {self.page.trimmed} records are of another warehouse or outside the window: "
+                "check fields.warehouse_id and fields.timestamp_utc (its format and assume_timezone), and "
+                "window.format and window.timezone"
+            )
 
-async def check_source(source: WmsSource, warehouse: str, window: Window) -> SourceCheck:
-    """Count a window and read its first page. Raises what `WindowReader.probe` raises."""
+
+async def check_source(source: WmsSource, warehouse: str, window: Window, console: Console) -> None:
+    """Count a window, read its first page and print what it shows. Raise what `WindowReader.probe` raises."""
     async with source.get_client() as client:
         reader = WindowReader.of(client, warehouse, window)
         probe, answer = await reader.peek()
         page = reader.reader.validate(answer.content, Page(0, len(answer.content.records)))
         records = reader.reader.records_as_received(answer.content)
-        return SourceCheck(source.spec, probe, records, answer.headers, page)
+        is_listed = source.spec.warehouses is not None and source.spec.items is None
+        listed = await list_warehouses(client) if is_listed and not records else None
+        check = SourceCheck(source.spec, warehouse, probe, records, answer.headers, page, listed)
+        print_check(check, console)  # while the client's secrets are known, and so hidden
 
 
 def print_check(check: SourceCheck, console: Console) -> None:
-    """Lay a check out on a terminal."""
+    """Print a check on a terminal."""
     place = "the first record" if check.shown == 0 else f"record {check.shown + 1}"
     table = Table(title=f"{check.spec.name}: {place} of {len(check.records)}", title_justify="left")
-    for column in ("field", "looked for at", "told", "comes to"):
+    for column in ("field", "path", "raw value", "mapped value"):
         table.add_column(column, overflow="fold")
-    for row in check.fields():
-        table.add_row(*(Text(printable(cell)) for cell in row))  # of which rich reads no markup
+    for row in check.fields():  # as Text: rich must not interpret markup in it
+        table.add_row(*(Text(printable(hide(cell))) for cell in row))
     console.print(table)
     if check.records:
-        console.print("As told:", style="bold")
-        told = json.dumps(check.records[check.shown], indent=2, ensure_ascii=False)[:2000]
-        console.print("\n".join(map(printable, told.splitlines())), markup=False)
-    total = "not told" if check.probe.total is None else f"{check.probe.total} records"
+        console.print("Raw record:", style="bold")
+        record = hide(json.dumps(check.records[check.shown], indent=2, ensure_ascii=False))[:2000]
+        console.print("\n".join(map(printable, record.splitlines())), markup=False)
+    total = "not reported" if check.probe.total is None else f"{check.probe.total} records"
     console.print(f"total: {total}; page size: {check.probe.page_size}", markup=False)
     for name, value in check.pacing_headers().items():
-        console.print(printable(f"header {name}: {value}"), markup=False)
+        console.print(printable(hide(f"header {name}: {value}")), markup=False)
     for line in check.advice():
-        console.print(f"- {printable(line)}", markup=False)
+        console.print(f"- {printable(hide(line))}", markup=False)
 
 
 def _short(value: object) -> str:
     text = value if isinstance(value, str) else str(value) if value is not None else "(none)"
+    text = hide(text)
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"

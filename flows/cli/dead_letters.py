@@ -1,4 +1,4 @@
-"""`python -m flows dead-letters list|show|export|discard`."""
+"""The commands `python -m flows dead-letters list|show|export|discard`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 from blocks.store import find_store
-from flows.cli.terminal import move_password_to_environment, silence_prefect
+from flows.cli.terminal import move_password_to_environment
 from flows.replay_dead_letters import window_of
+from flows.runtime.prefect_internals import silence_prefect
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.dead_letter import VALIDATION, DeadLetterFilter, DeadLetterState, StoredDeadLetter
 from sku_velocity.steps.dead_letter_export import Format, as_record, lines
@@ -31,34 +32,34 @@ from sku_velocity.text import one_line, shorten
 R = TypeVar("R")
 
 DONE = 0
-SHOWN = 50  # letters of a list, unless told otherwise
-BATCH = 1000  # letters in memory at a time
+SHOWN = 50  # dead letters of a list, by default
+BATCH = 1000  # dead letters in memory at a time
 FLAG = Parameter(negative="")
 
-app = App(name="dead-letters", help="List, show, export and discard the records that may not pass.")
+app = App(name="dead-letters", help="List, show, export and discard dead letters: rejected records and rows.")
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class FilterOptions:
-    """Which letters are meant: those that fit all that is given."""
+    """The filter options. All given criteria must match."""
 
     source: str | None = None
-    """The source's name, as its spec says it."""
+    """Only this source, by the name in its spec. Omit for all."""
     warehouse: str | None = None
-    """The warehouse."""
+    """Only this warehouse. Omit for all."""
     run: str | None = None
-    """The id of the sync run."""
+    """Only the sync run with this id. Omit for all."""
     reason: str | None = None
-    """A text within the reasons, such as units_moved, in any case."""
+    """Only reasons with this text, such as units_moved, in any case. Omit for all."""
     stage: str | None = None
-    """validation (a record that may not pass) or push (a row that a slotting engine refused)."""
+    """validation (a rejected record) or push (a row that a slotting engine refused). Omit for both."""
     start: datetime | None = None
-    """Only of windows that end after this, in ISO 8601 with its zone."""
+    """Only windows that end after this, in ISO 8601 with a time zone. Omit for no limit."""
     end: datetime | None = None
-    """Only of windows that start before this."""
+    """Only windows that start before this. Omit for no limit."""
 
-    def selection(self, **more: Any) -> DeadLetterFilter:
+    def to_filter(self, **more: Any) -> DeadLetterFilter:
         return DeadLetterFilter(
             source=self.source,
             warehouse=self.warehouse,
@@ -79,48 +80,46 @@ def list_letters(
     which: FilterOptions = ALL,
     state: DeadLetterState | None = DeadLetterState.OPEN,
     every_state: Annotated[bool, FLAG] = False,
-    limit: Annotated[int, Parameter(help="How many of each kind are listed at most.")] = SHOWN,
+    limit: Annotated[int, Parameter(help="Dead letters to list of each kind, at most.")] = SHOWN,
     store: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
-    """List dead letters: first those of what shows, which are work to do, then those of other runs.
+    """List dead letters: first those of published windows, which need work, then those of other runs.
 
-    Of other runs are those of windows that were superseded, whose records were read again, and those
-    of windows that are not published.
+    Other runs are superseded runs, whose records were read again, and runs that are not published.
 
     Parameters
     ----------
     state
-        Where they stand: open, replayed or discarded.
+        Only this state: open, replayed or discarded.
     every_state
-        List them wherever they stand.
+        List dead letters in every state.
     store
         A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
     as_json
-        Print them as JSON.
+        Print the dead letters as JSON.
     """
-    wanted = which.selection(state=None if every_state else state)
-    kinds = {True: "of windows that show", False: "of runs that do not show"}
+    criteria = which.to_filter(state=None if every_state else state)
+    kinds = {True: "in published windows", False: "in superseded or unpublished runs"}
 
     async def read(opened: Store) -> dict[bool, tuple[int, list[StoredDeadLetter]]]:
         found = {}
         for is_published in kinds:
-            these = replace(wanted, is_published=is_published)
-            found[is_published] = await opened.letters.count(these), await opened.letters.read(these, limit)
+            chosen = replace(criteria, is_published=is_published)
+            found[is_published] = await opened.letters.count(chosen), await opened.letters.read(chosen, limit)
         return found
 
     found = _on_store(store, read)
     if as_json:
-        told = {
+        report = {
             "published" if is_published else "unpublished": _as_json(*found[is_published])
             for is_published in kinds
         }
-        print(json.dumps(told))
+        print(json.dumps(report))
         return DONE
     for is_published, kind in kinds.items():
-        print_list(
-            f"{found[is_published][0]} {'' if every_state else f'{state} '}{kind}", *found[is_published]
-        )
+        total, letters = found[is_published]
+        print_list(f"{total} {'' if every_state else f'{state} '}dead letters {kind}", total, letters)
     return DONE
 
 
@@ -133,7 +132,7 @@ def show(
     store: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
-    """Show one dead letter: its place, every reason, its record, and what became of it.
+    """Show one dead letter: its place, all reasons, its record, and its state.
 
     Parameters
     ----------
@@ -146,10 +145,10 @@ def show(
     store
         A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
     as_json
-        Print it as JSON, its record to the letter.
+        Print the dead letter as JSON, with its exact record.
     """
-    wanted = DeadLetterFilter(run=run, position=position, stage=stage)
-    found = _on_store(store, lambda opened: opened.letters.read(wanted))
+    criteria = DeadLetterFilter(run=run, position=position, stage=stage)
+    found = _on_store(store, lambda opened: opened.letters.read(criteria))
     if not found:
         raise ConfigurationError(f"run {run} has no dead letter of stage {stage} at position {position}")
     if as_json:
@@ -168,15 +167,15 @@ def export(
     to: Path | None = None,
     store: str | None = None,
 ) -> int:
-    """Write dead letters out, one by one: as CSV for a spreadsheet, or as JSON lines with the exact record.
+    """Export dead letters, as CSV for a spreadsheet or as JSON lines with the exact record.
 
-    In CSV, a cell that a spreadsheet would take for a formula (it begins with = + - @, a tab or a carriage
-    return), or that begins with ', gets a ' in front.
+    In CSV, a ' is put in front of each cell that a spreadsheet would take for a formula (it begins with
+    = + - @, a tab or a carriage return) or that begins with '.
 
     Parameters
     ----------
     state
-        Where they stand: open, replayed or discarded. Default: all.
+        Only this state: open, replayed or discarded. Omit for all.
     form
         csv or jsonl.
     to
@@ -184,10 +183,10 @@ def export(
     store
         A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
     """
-    wanted = which.selection(state=state)
+    criteria = which.to_filter(state=state)
 
     async def write(opened: Store, file: TextIO) -> None:
-        async with aclosing(opened.letters.stream(wanted, BATCH)) as letters:
+        async with aclosing(opened.letters.stream(criteria, BATCH)) as letters:
             async for line in lines(letters, form):
                 file.write(line)
 
@@ -211,25 +210,27 @@ def discard(
     by: str | None = None,
     store: str | None = None,
 ) -> int:
-    """Give up open dead letters: they stay, with who did it, when and why, and count as rejected.
+    """Discard open dead letters. They stay stored, with who did it, when and why, and count as rejected.
 
     Parameters
     ----------
     note
-        Why, for those who will ask.
+        The reason, stored with the dead letters.
     position
-        Only the letter at this position.
+        Only the dead letter at this position. Omit for all.
     by
-        Who gives them up. Default: the login name.
+        The user who discards them. Default: the login name.
     store
         A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
     """
     if not note.strip():
-        raise ConfigurationError("--note is empty: say why they are given up")
+        raise ConfigurationError("--note is empty: state why the dead letters are discarded")
     if which == ALL:
-        raise ConfigurationError("say which: give --run, --source, --warehouse, --reason, --start or --end")
-    wanted, by = which.selection(position=position), by or getpass.getuser()
-    count = _on_store(store, lambda opened: opened.letters.discard(wanted, by, note))
+        raise ConfigurationError(
+            "no filter is given: pass --run, --source, --warehouse, --reason, --stage, --start or --end"
+        )
+    criteria, by = which.to_filter(position=position), by or getpass.getuser()
+    count = _on_store(store, lambda opened: opened.letters.discard(criteria, by, note))
     print(f"{count} discarded")
     return DONE
 
@@ -252,14 +253,14 @@ SHOWN_CHARACTERS = 120  # of a cell
 
 
 def print_list(title: str, total: int, letters: list[StoredDeadLetter]) -> None:
-    """A table of letters for each run, and how many are left out of `total`."""
+    """Print a table of dead letters per run, and how many of `total` are left out."""
     console = Console()
     console.print(title, style="bold", markup=False, highlight=False)
-    for run, of_run in groupby(letters, lambda kept: kept.run):
-        some = list(of_run)
-        place = f"{_cell(some[0].warehouse)} from {_cell(some[0].source)}, {some[0].window}, run {run}"
-        console.print(Text(f"{place}, {some[0].run_state}"), soft_wrap=True)
-        console.print(_table(some))
+    for run, of_run in groupby(letters, lambda stored: stored.run):
+        group = list(of_run)
+        place = f"{_cell(group[0].warehouse)} from {_cell(group[0].source)}, {group[0].window}, run {run}"
+        console.print(Text(f"{place}, {group[0].run_state}"), soft_wrap=True)
+        console.print(_table(group))
     if total > len(letters):
         console.print(f"and {total - len(letters)} more: see --limit, or `dead-letters export`")
 
@@ -268,17 +269,17 @@ def _table(letters: list[StoredDeadLetter]) -> Table:
     table = Table()
     for name in ("position", "stage", "state", "reasons"):
         table.add_column(name, no_wrap=name != "reasons", justify="right" if name == "position" else "left")
-    for kept in letters:
-        cells = (str(kept.letter.position), kept.stage, kept.state, _cell(kept.reasons))
+    for stored in letters:
+        cells = (str(stored.letter.position), stored.stage, stored.state, _cell(stored.reasons))
         table.add_row(*map(Text, cells))
     return table
 
 
-def print_letter(kept: StoredDeadLetter) -> None:
-    """All that is known of a letter, a line for each field."""
-    told = as_record(kept) | {"reasons": kept.reasons}
+def print_letter(stored: StoredDeadLetter) -> None:
+    """Print everything known about a dead letter, one line per field."""
+    fields = as_record(stored) | {"reasons": stored.reasons}
     console = Console()
-    for name, value in told.items():
+    for name, value in fields.items():
         if value is not None:
             line = f"{name:12}  {one_line(str(value))}"
             console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)

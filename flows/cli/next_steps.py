@@ -1,4 +1,4 @@
-"""What to do next about a warehouse, as commands that can be pasted into a shell."""
+"""The next steps for a warehouse, as commands to paste into a shell."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sku_velocity.steps.backfill import MAX_WINDOWS
 
 @dataclass(frozen=True)
 class CommandContext:
-    """How the commands name what the operator has named: the source, its token and the store."""
+    """The operator's names for the source, its token and the store, to use in the commands."""
 
     source: str | None = None
     token_env: str | None = None
     store: str | None = None
 
     def command(self, verb: str, status: WarehouseStatus, **options: str) -> str:
-        """A command about a warehouse, quoted for a shell."""
+        """Return a command for a warehouse, quoted for a shell."""
         coverage = status.coverage
         named = {
             "source": self.source or coverage.source,
             "token-env": self.token_env,
-            "warehouse": coverage.warehouse,  # none, for a master's items
+            "warehouse": coverage.warehouse,  # empty for a master's items
             "store": self.store if verb != "check-source" else None,
             **options,
         }
@@ -35,58 +35,58 @@ class CommandContext:
         return shlex.join(["python", "-m", "flows", verb, *words])
 
 
-def next_steps(status: WarehouseStatus, now: datetime, words: CommandContext) -> list[str]:
-    """The commands that bring a warehouse back, in their order; none where all is well.
+def next_steps(status: WarehouseStatus, now: datetime, context: CommandContext) -> list[str]:
+    """Return the commands that fix a warehouse, in order; none if it needs nothing.
 
-    Where the last open run could not read the source, or rejected too much of it, the source is looked at
-    first. Then whatever is missing is read, or where nothing is, the newest window that was to be read again.
+    If the last open run could not read the source, or rejected too much of it, the first step checks it.
+    The next step reads what is missing or, if nothing is, the newest window that was to be read again.
     """
     open_runs = [run for run in status.coverage.open_runs if not run.is_being_read(now)]
     steps = []
     if open_runs and open_runs[-1].blames_the_source:
-        steps.append(words.command("check-source", status, **_bounds(open_runs[-1].window)))
+        steps.append(context.command("check-source", status, **_bounds(open_runs[-1].window)))
     missing = missing_windows(status, now)
-    alone = [run for run in open_runs if run.window == missing[0]] if len(missing) == 1 else []
-    if alone or (open_runs and not missing):
-        steps.append(_sync(status, (alone or open_runs)[-1], words))
+    single = [run for run in open_runs if run.window == missing[0]] if len(missing) == 1 else []
+    if single or (open_runs and not missing):
+        steps.append(_sync(status, (single or open_runs)[-1], context))
     elif missing:
-        options = _mapped(status.last_run.mapping) | _backfill_of(missing)
-        steps.append(words.command("backfill", status, **options))
+        options = _mapping_options(status.last_run.mapping) | _backfill_options(missing)
+        steps.append(context.command("backfill", status, **options))
     return steps
 
 
 def missing_windows(status: WarehouseStatus, now: datetime) -> list[Window]:
-    """What is not published, though it was due or somebody has tried, and what nobody is reading now.
+    """Return the windows that are due or were attempted, but are neither published nor being read.
 
-    A source that is read whole, and not by windows, misses none.
+    A source that is read as a whole, not by windows, has none missing.
     """
     coverage = status.coverage
-    wanted = [run.window for run in coverage.open_runs if not run.window.is_everything]
-    wanted += [status.span] if status.span else []
+    expected = [run.window for run in coverage.open_runs if not run.window.is_everything]
+    expected += [status.span] if status.span else []
     if status.span and status.is_late(now):
-        wanted.append(Window(status.span.end, Window.last_hour(now, SETTLE_LAG).end))
-    if not wanted:
+        expected.append(Window(status.span.end, Window.last_hour(now, SETTLE_LAG).end))
+    if not expected:
         return []
-    span = Window(min(each.start for each in wanted), max(each.end for each in wanted))
+    span = Window(min(each.start for each in expected), max(each.end for each in expected))
     being_read = [run.window for run in coverage.open_runs if run.is_being_read(now)]
     return gaps(span, [*(each.window for each in coverage.published), *being_read])
 
 
-def _sync(status: WarehouseStatus, run: OpenRun, words: CommandContext) -> str:
+def _sync(status: WarehouseStatus, run: OpenRun, context: CommandContext) -> str:
     verb = "sync" if status.coverage.warehouse else "sync-master"
     how = {"resume": run.id} if run.is_resumable else _bounds(run.window)
-    return words.command(verb, status, **_mapped(run.mapping), **how)
+    return context.command(verb, status, **_mapping_options(run.mapping), **how)
 
 
-def _backfill_of(missing: list[Window]) -> dict[str, str]:
-    """The options of a backfill that reads these stretches: by days, where they hold too many hours."""
+def _backfill_options(missing: list[Window]) -> dict[str, str]:
+    """Return the backfill options for these windows: by days if they hold too many hours."""
     hours = sum((each.end - each.start for each in missing), timedelta()) / timedelta(hours=1)
     longer = {"window-hours": "24"} if hours > MAX_WINDOWS else {}
     return _bounds(Window(missing[0].start, missing[-1].end)) | longer
 
 
-def _mapped(mapping: SkuMappingPolicy) -> dict[str, str]:
-    """The options that map SKUs as a run did."""
+def _mapping_options(mapping: SkuMappingPolicy) -> dict[str, str]:
+    """Return the options that map SKUs as a run did."""
     return {"master": mapping[0], "unknown-sku": mapping[1]} if mapping else {}
 
 

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import prune as pruning
-from flows.cli.terminal import move_password_to_environment, silence_prefect
+from flows.cli.terminal import move_password_to_environment
+from flows.runtime.prefect_internals import silence_prefect
 from sku_velocity.steps.prune import PruneReport
 
 
@@ -27,30 +28,30 @@ def prune(
     report_as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Let go of what nobody sees any more: superseded and abandoned runs, old velocity, old artifacts.
+    """Delete superseded and abandoned runs, old velocity and old artifacts.
 
-    Ends with 0 where all of it went, 1 where it broke off (run it again), 2 on bad usage or configuration.
+    Exit code: 0 if all was deleted, 1 if interrupted (run it again), 2 for bad usage or configuration.
 
     Parameters
     ----------
     superseded_days
-        For how many days a run is kept after a later one has superseded it.
+        Days to keep a run after a later run has superseded it.
     unpublished_days
-        For how many days a run is kept that was never published and has come to a stop.
+        Days to keep a run that was never published and has stopped.
     letter_days
-        For how many days a replayed or discarded dead letter of a published run is kept.
+        Days to keep a replayed or discarded dead letter of a published run.
     velocity_days
-        For how many days velocity is kept; the newest of a warehouse always is.
+        Days to keep velocity. The newest of each warehouse is always kept.
     artifact_days
-        For how many days artifacts of ended runs are kept; the latest of each key always is.
+        Days to keep artifacts of ended runs. The latest of each key is always kept.
     store
         A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
     dry_run
-        Count what would go, and let nothing go.
+        Count what would be deleted without deleting it.
     report_as_json
-        Print the report as JSON, in the last line of standard output.
+        Print the report as JSON on the last line of standard output.
     verbose
-        Show Prefect's log as well.
+        Also show Prefect's log.
     """
     if not verbose:
         silence_prefect()
@@ -63,29 +64,29 @@ def prune(
         "store": move_password_to_environment(store),
         "dry_run": dry_run,
     }
-    state, ended = asyncio.run(_run(request))
-    if isinstance(ended, BaseException):
-        raise ended
-    print(ended.model_dump_json()) if report_as_json else print_pruned(ended, state, Console())
+    state, result = asyncio.run(_run(request))
+    if isinstance(result, BaseException):
+        raise result
+    print(result.model_dump_json()) if report_as_json else print_pruned(result, state, Console())
     return 0
 
 
 async def _run(request: dict[str, Any]) -> tuple[State[Any], PruneReport | BaseException]:
     state: State[Any] = await pruning.prune(**request, return_state=True)
-    ended = await state.aresult(raise_on_failure=False)
-    if isinstance(ended, PruneReport | BaseException):
-        return state, ended
-    return state, RuntimeError(f"the flow ended {state.name}: {state.message}")
+    result = await state.aresult(raise_on_failure=False)
+    if isinstance(result, PruneReport | BaseException):
+        return state, result
+    return state, RuntimeError(f"the flow ended as {state.name}: {state.message}")
 
 
 def print_pruned(report: PruneReport, state: State[Any], console: Console) -> None:
-    """A row for each kind, and the sum."""
+    """Print a row per kind, then the summary."""
     table = Table()
     table.add_column("would be pruned" if report.dry_run else "pruned")
     table.add_column("count", justify="right")
-    for name, count in pruning.counted(report):
+    for name, count in pruning.count_by_kind(report):
         table.add_row(name, f"{count:,}")
     console.print(table)
-    for told in (state.message, pruning.describe_free_space(report)):
-        if told:
-            console.print(told, markup=False, highlight=False, soft_wrap=True)
+    for line in (state.message, pruning.describe_free_space(report)):
+        if line:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)

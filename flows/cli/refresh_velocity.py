@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.terminal import move_password_to_environment, silence_prefect
+from flows.cli.terminal import move_password_to_environment
 from flows.refresh_velocity import refresh_velocity
+from flows.runtime.prefect_internals import silence_prefect
 from flows.tasks.refresh_velocity import DEFAULTS, REPORTS
 from sku_velocity.model.velocity_report import VelocityReport, percent
 from sku_velocity.text import printable
@@ -35,16 +36,16 @@ def refresh(
     xyz_y: float = DEFAULTS.y,
     verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Run the flow `refresh-velocity`, and print what it came to. Gives the exit code.
+    """Run the flow `refresh-velocity` and print its result. Return the exit code.
 
     Parameters
     ----------
     warehouse
-        A warehouse to refresh; may be given more than once. Default: all of which something is published.
+        A warehouse to refresh. Repeat the option for more. Default: all with published movements.
     source
-        The name of the source that they were read from. Default: all of them.
+        The name of the source that the warehouses were read from. Default: all sources.
     as_of
-        The last day that counts, as 2026-03-01. Default: yesterday, by the warehouse's clock.
+        The last day to include, such as 2026-03-01. Default: yesterday in the warehouses' time zone.
     time_zone
         The warehouses' time zone, such as Europe/Berlin.
     store
@@ -52,7 +53,7 @@ def refresh(
     reports
         The directory for the Parquet, CSV and HTML files.
     abc_a
-        The cumulative share of lines, and of units, at which class A ends.
+        The cumulative share of lines and of units at which class A ends.
     abc_b
         The cumulative share at which class B ends.
     xyz_x
@@ -60,7 +61,7 @@ def refresh(
     xyz_y
         The largest coefficient of variation of class Y.
     verbose
-        Show Prefect's log as well.
+        Also show Prefect's log.
     """
     if not verbose:
         silence_prefect()
@@ -90,7 +91,7 @@ async def _run(request: dict[str, Any]) -> tuple[State[Any], Any]:
 
 
 def print_reports(reports: list[VelocityReport], console: Console) -> None:
-    """A row for each warehouse, and where its report stands."""
+    """Print a row per warehouse, then the paths of the reports."""
     table = Table()
     for name in ("warehouse", "as of", "SKUs", "A", "B", "C", "changed", "published"):
         table.add_column(name)

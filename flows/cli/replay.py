@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from prefect.client.schemas.objects import State
 
-from flows.cli.terminal import move_password_to_environment, silence_prefect
+from flows.cli.terminal import move_password_to_environment
 from flows.replay_dead_letters import replay_dead_letters
+from flows.runtime.prefect_internals import silence_prefect
 from sku_velocity.steps.replay import ReplayReport
 from sku_velocity.text import one_line, shorten
 
@@ -31,32 +32,32 @@ def replay(
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Judge open dead letters anew by the source's spec as it is now, and publish those that are valid.
+    """Revalidate open dead letters against the source's current spec, and publish those that are now valid.
 
-    Ends with 0, or 1 where a run could not be validated, 2 on bad usage or configuration.
+    Exit code: 0, or 1 if a run could not be validated, 2 for bad usage or configuration.
 
     Parameters
     ----------
     source
-        A wms-source block's name, or the path of a spec file (.yaml): the one that was mended.
+        A wms-source block's name, or the path of a spec file (.yaml), with the corrected spec.
     warehouse
-        Only this warehouse's letters.
+        Only dead letters of this warehouse. Omit for all.
     start
-        Only of windows that end after this, in ISO 8601 with its zone.
+        Only windows that end after this, in ISO 8601 with a time zone. Omit for no limit.
     end
-        Only of windows that start before this.
+        Only windows that start before this. Omit for no limit.
     reason
-        Only letters whose reasons hold this text, such as units_moved.
+        Only dead letters whose reasons contain this text, such as units_moved. Omit for all.
     run
-        Only letters of the sync run with this id.
+        Only dead letters of the sync run with this id. Omit for all.
     store
         A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
     by
-        Who asks for it. Default: the login name.
+        The user who requests the replay. Default: the login name.
     as_json
-        Print the report as JSON, in the last line of standard output.
+        Print the report as JSON on the last line of standard output.
     verbose
-        Show Prefect's log as well.
+        Also show Prefect's log.
     """
     if not verbose:
         silence_prefect()
@@ -67,7 +68,7 @@ def replay(
         "end": end,
         "reason": reason,
         "run": run,
-        "store": move_password_to_environment(store),  # Prefect keeps parameters in clear
+        "store": move_password_to_environment(store),  # Prefect stores parameters in plain text
         "by": by or getpass.getuser(),
     }
 
@@ -75,18 +76,18 @@ def replay(
         state: State[Any] = await replay_dead_letters(**request, return_state=True)
         return state, await state.aresult(raise_on_failure=False)
 
-    state, ended = asyncio.run(run_flow())
-    if not isinstance(ended, ReplayReport):
-        raise ended
+    state, result = asyncio.run(run_flow())
+    if not isinstance(result, ReplayReport):
+        raise result
     if as_json:
-        print(ended.model_dump_json())
+        print(result.model_dump_json())
     else:
-        print_replay(ended, state.message or "")
+        print_replay(result, state.message or "")
     return DONE if state.is_completed() else NOT_DONE
 
 
 def print_replay(report: ReplayReport, message: str) -> None:
-    """What a replay came to, and why letters stay open."""
+    """Print the result of a replay, and why dead letters stay open."""
     for run in report.runs:
         for reason, count in run.reasons.items():
             print(shorten(one_line(f"{count} stay open in {run.warehouse} {run.window}: {reason}")))

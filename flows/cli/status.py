@@ -1,4 +1,4 @@
-"""How warehouses stand, for people and for machines."""
+"""The command `python -m flows status`: the status of warehouses, as text or JSON."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from sku_velocity.model.status import LastRun, OpenRun, WarehouseStatus
 from sku_velocity.model.window import Window, iso
 from sku_velocity.text import printable
 
-SHOWN_GAPS = 5  # of a warehouse, the newest; all of them are in the JSON
+SHOWN_GAPS = 5  # the newest of a warehouse; the JSON lists all
 SHOWN_RUNS = 3
 SHOWN_CHARACTERS = 200  # of a reason
 COLUMNS = ("source", "warehouse", "last run", "rows", "rejects", "behind", "gaps")
 EMPTY = (
-    "No run was ever planned here. See that the source answers with `python -m flows check-source`, "
+    "The store holds no runs yet. Check the source with `python -m flows check-source`, "
     "then read its last hour with `python -m flows sync`."
 )
 
 
 def print_statuses(
-    statuses: Sequence[WarehouseStatus], now: datetime, words: CommandContext, console: Console
+    statuses: Sequence[WarehouseStatus], now: datetime, context: CommandContext, console: Console
 ) -> None:
-    """A row for each warehouse; then, for each that needs somebody, what is amiss and what to run."""
+    """Print a row per warehouse, then each one's problems and the commands to run."""
     if not statuses:
         console.print(EMPTY, markup=False, highlight=False)
         return
@@ -46,7 +46,7 @@ def print_statuses(
         table.add_row(*(Text(printable(cell)) for cell in _row(status, now)))
     console.print(table)
     for status in statuses:
-        for line in _story(status, now, words):
+        for line in _details(status, now, context):
             console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -55,33 +55,42 @@ def _row(status: WarehouseStatus, now: datetime) -> list[str]:
     return [
         coverage.source,
         coverage.label,
-        _ended(status.last_run),
+        _last_result(status.last_run),
         str(status.rows),
         str(status.rejects),
-        "nothing yet" if lag is None else duration(lag),
+        "unpublished" if lag is None else duration(lag),
         _summary(status.gaps),
     ]
 
 
-def _ended(run: LastRun) -> str:
-    is_over = run.state in (RunState.PUBLISHED, RunState.INCOMPLETE)  # one that is resumed has a verdict, too
+def _last_result(run: LastRun) -> str:
+    is_over = run.state in (RunState.PUBLISHED, RunState.INCOMPLETE)  # a resumed run also has a verdict
     return str(run.verdict if is_over and run.verdict else run.state)
 
 
 def _summary(gaps: Sequence[Window]) -> str:
-    return f"{len(gaps)}: {duration(_sum(gaps))}" if gaps else "none"
+    return f"{len(gaps)}: {duration(_total(gaps))}" if gaps else "none"
 
 
-def _story(status: WarehouseStatus, now: datetime, words: CommandContext) -> list[str]:
-    """What is amiss with a warehouse, and the commands to run next; nothing where all is well."""
+def _details(status: WarehouseStatus, now: datetime, context: CommandContext) -> list[str]:
+    """Return a warehouse's problems and the commands to run next; nothing if there is no problem."""
     gaps, runs = status.gaps, status.coverage.open_runs
-    steps = next_steps(status, now, words)
+    steps = next_steps(status, now, context)
     lines = [f"  gap: {gap} ({duration(gap.end - gap.start)})" for gap in gaps[-SHOWN_GAPS:]]
     if earlier := gaps[:-SHOWN_GAPS]:
-        lines.append(f"  and {len(earlier)} gaps before them, {duration(_sum(earlier))} in all")
-    lines += [f"  {_told(run, now)}" for run in runs[-SHOWN_RUNS:]]
+        lines.append(f"  and {len(earlier)} earlier gaps, {duration(_total(earlier))} in total")
+    if older := status.older_spec:
+        lines.append(
+            f"  {len(older)} published stretches were read by an older spec, the first is {older[0]}: "
+            "`python -m flows backfill --older-spec` reads them again"
+        )
+    lines += [f"  {_describe(run, now)}" for run in runs[-SHOWN_RUNS:]]
     if len(runs) > SHOWN_RUNS:
-        lines.append(f"  and {len(runs) - SHOWN_RUNS} earlier runs that were not published")
+        lines.append(f"  and {len(runs) - SHOWN_RUNS} earlier unpublished runs")
+    if status.unproven:
+        lines.append(
+            f"  published, but not proven whole: {_summary(status.unproven)}, last {status.unproven[-1]}"
+        )
     if status.is_late(now) and status.complete_until:
         lines.append(f"  late: nothing is published after {iso(status.complete_until)}")
     if not lines and not steps:
@@ -90,13 +99,13 @@ def _story(status: WarehouseStatus, now: datetime, words: CommandContext) -> lis
     return ["", title, *lines, *(["  Next:"] if steps else []), *steps]
 
 
-def _told(run: OpenRun, now: datetime) -> str:
+def _describe(run: OpenRun, now: datetime) -> str:
     landed = f"{run.landed} of {run.chunks} chunks landed"
     age = duration(now - run.active_at)
     if run.state is not RunState.RUNNING:
         what = "incomplete"
     else:
-        what = f"being read, last seen {age} ago" if run.is_being_read(now) else f"stands still for {age}"
+        what = f"being read, last seen {age} ago" if run.is_being_read(now) else f"stalled for {age}"
     reason = f": {_short(run.reason)}" if run.reason else ""
     return f"run {run.id} of {run.window}: {what}, {landed}{reason}"
 
@@ -105,12 +114,12 @@ def _short(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 
-def _sum(windows: Sequence[Window]) -> timedelta:
+def _total(windows: Sequence[Window]) -> timedelta:
     return sum((window.end - window.start for window in windows), timedelta())
 
 
 def duration(length: timedelta) -> str:
-    """A length of time in its two greatest units, down to minutes."""
+    """Format a length of time in its two largest units, down to minutes."""
     minutes = max(0, int(length.total_seconds()) // 60)
     days, hours = minutes // 1440, minutes // 60 % 24
     if days:
@@ -120,8 +129,8 @@ def duration(length: timedelta) -> str:
     return f"{minutes} min"
 
 
-def status_as_json(status: WarehouseStatus, now: datetime, words: CommandContext) -> dict[str, Any]:
-    """All that is told about a warehouse; lengths of time are seconds, instants are ISO 8601 in UTC."""
+def status_as_json(status: WarehouseStatus, now: datetime, context: CommandContext) -> dict[str, Any]:
+    """Return a warehouse's status as JSON; lengths of time are seconds, instants are ISO 8601 in UTC."""
     lag, run = status.lag(now), status.last_run
     return {
         "source": status.coverage.source,
@@ -139,8 +148,10 @@ def status_as_json(status: WarehouseStatus, now: datetime, words: CommandContext
         "lag_seconds": None if lag is None else round(lag.total_seconds()),
         "late": status.is_late(now),
         "gaps": [_window(gap) for gap in status.gaps],
+        "unproven": [_window(each) for each in status.unproven],
+        "older_spec": [_window(each) for each in status.older_spec],
         "open_runs": [_open_run(each, now) for each in status.coverage.open_runs],
-        "next_steps": next_steps(status, now, words),
+        "next_steps": next_steps(status, now, context),
     }
 
 
@@ -158,7 +169,7 @@ def _open_run(run: OpenRun, now: datetime) -> dict[str, Any]:
 
 
 def _window(window: Window) -> dict[str, str] | None:
-    """A window's bounds, or None for all there is."""
+    """Return a window's bounds, or None for a window of everything."""
     return None if window.is_everything else {"start": iso(window.start), "end": iso(window.end)}
 
 
@@ -170,34 +181,34 @@ def status(
     store: str | None = None,
     report_as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
-    """Show how each warehouse stands: its last run, rows, rejects, lag, gaps, open runs, and what to do next.
+    """Show the status of each warehouse: last run, rows, rejects, lag, gaps, open runs, and next steps.
 
-    It reads the store alone and ends with 0, however things stand.
+    It reads only the store. The exit code is 0 for every status.
 
     Parameters
     ----------
     source
-        Only this one: a wms-source block's name, or the path of a spec file (.yaml); the commands to run next
-        name it so. Default: all, and the commands expect a block of the source's own name.
+        Only this source: a wms-source block's name, or the path of a spec file (.yaml), which the commands to
+        run next also use. Default: all sources; the commands expect a block with the source's own name.
     warehouse
-        Only this one. Default: all.
+        Only this warehouse. Default: all.
     token_env
-        The environment variable that the commands to run next take the token from.
+        The environment variable that holds the source's token, for the commands to run next.
     store
         A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
     report_as_json
-        Print it as JSON, in one line.
+        Print the status as JSON on one line.
     """
-    words = CommandContext(source, token_env, move_password_to_environment(store))
+    context = CommandContext(source, token_env, move_password_to_environment(store))
 
     async def read() -> list[WarehouseStatus]:
         name = (await find_source(source)).spec.name if source else None
-        async with (await find_store(words.store)).get_store() as opened:
+        async with (await find_store(context.store)).get_store() as opened:
             return await opened.statuses(name, warehouse)
 
     statuses, now = asyncio.run(read()), datetime.now(UTC)
     if report_as_json:
-        print(json.dumps([status_as_json(each, now, words) for each in statuses]))
+        print(json.dumps([status_as_json(each, now, context) for each in statuses]))
     else:
-        print_statuses(statuses, now, words, Console())
+        print_statuses(statuses, now, context, Console())
     return 0

@@ -10,7 +10,8 @@ from cyclopts import Parameter
 from prefect.client.schemas.objects import FlowRun, State
 from rich.console import Console
 
-from flows.cli.terminal import NOT_PUBLISHED, PUBLISHED, move_password_to_environment, silence_prefect
+from flows.cli.terminal import NOT_PUBLISHED, PUBLISHED, move_password_to_environment
+from flows.runtime.prefect_internals import silence_prefect
 from flows.runtime.progress import shard_listener
 from flows.sync_warehouses import DEPLOYMENT, MAX_PARALLEL, sync_warehouses
 from sku_velocity.model.run import UnknownSku
@@ -29,6 +30,7 @@ def sync_many(
     max_parallel: int = MAX_PARALLEL,
     window_hours: int | None = None,
     max_reject_ratio: float | None = None,
+    require_proof: Annotated[bool | None, Parameter(negative="")] = None,
     master: str | None = None,
     unknown_sku: UnknownSku | None = None,
     export_to: str | None = None,
@@ -37,50 +39,52 @@ def sync_many(
     report_as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Read one window of many warehouses, each by a deployment's run in whichever worker takes it.
+    """Read one window of many warehouses, each in a deployment run of its own on any worker.
 
-    Ends with 0 where all were published, 1 where one was not, 2 on bad usage or configuration. Stopped, it
-    leaves the runs that it has started to their workers.
+    Exit code: 0 if all were published, 1 if one was not, 2 for bad usage or configuration. If this command
+    is stopped, the runs that it started continue on their workers.
 
     Parameters
     ----------
     source
         A wms-source block's name, or the path of a spec file (.yaml) that every worker has.
     warehouse
-        A warehouse, as the API names it; may be given more than once. Default: all that the source lists.
+        A warehouse, as the API names it. Repeat the option for more. Default: all that the source lists.
     start
-        The window's start in ISO 8601 with its zone. Default: an hour before its end.
+        The window's start, in ISO 8601 with a time zone. Default: one hour before its end.
     end
-        The window's end, not in it. Default: the last whole hour that has settled.
+        The window's end (exclusive). Default: the end of the last full hour that has settled.
     token_env
         The workers' environment variable that holds the source's token.
     store
-        A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, here as in the workers.
+        A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, here and on the workers.
     max_parallel
-        How many runs there are at once; more than one only where the source has pace.shared_limit.
+        Runs in parallel, at most. More than 1 requires pace.shared_limit in the source's spec.
     window_hours
-        Cut the window into parts of at most so many hours, each a run of its own. Default: it stays whole.
+        Split the window into parts of at most this many hours, each a run of its own. Omit for no split.
     max_reject_ratio
-        Publish nothing of a warehouse where a larger share is rejected. Default: as the deployment says.
+        Do not publish a warehouse if a larger share is rejected. Default: the deployment's value.
+    require_proof
+        Do not publish what cannot be proven whole. Default: the deployment's value.
     master
-        The name of the master's source, by which SKUs are mapped. Default: as the deployment says.
+        The name of the master's source that maps the SKUs. Default: the deployment's value.
     unknown_sku
-        What becomes of a movement whose SKU the master lacks. Default: as the deployment says.
+        How to handle a movement whose SKU is unknown to the master. Default: the deployment's value.
     export_to
-        A directory or a URL, for each window as Parquet. Default: as the deployment says.
+        A directory or a URL to export each window to, as Parquet. Default: the deployment's value.
     push
-        A slotting-engine block's name, or its file's path. Default: as the deployment says.
+        A slotting-engine block's name, or the path of its file. Default: the deployment's value.
     deployment
-        The name of the deployment of sync-velocity that the runs are made by.
+        The name of the sync-velocity deployment that creates the runs.
     report_as_json
-        Print the report as JSON, in the last line of standard output.
+        Print the report as JSON on the last line of standard output.
     verbose
-        Show Prefect's log as well.
+        Also show Prefect's log.
     """
     if not verbose:
         silence_prefect()
     if export_to:
-        Destination(export_to)  # before Prefect keeps it
+        Destination(export_to)  # checked before Prefect stores it
     request = {
         "source": source,
         "warehouses": warehouse,
@@ -91,6 +95,7 @@ def sync_many(
         "max_parallel": max_parallel,
         "window_hours": window_hours,
         "max_reject_ratio": max_reject_ratio,
+        "require_proof": require_proof,
         "master": master,
         "unknown_sku": unknown_sku,
         "export_to": export_to,
@@ -99,21 +104,21 @@ def sync_many(
     }
     if not report_as_json:
         shard_listener.set(_print_shard)
-    state, ended = asyncio.run(_run(request))
-    if isinstance(ended, BaseException):
-        raise ended
-    print(ended.model_dump_json() if report_as_json else state.message)
+    state, report = asyncio.run(_run(request))
+    if isinstance(report, BaseException):
+        raise report
+    print(report.model_dump_json() if report_as_json else state.message)
     return PUBLISHED if state.is_completed() else NOT_PUBLISHED
 
 
 async def _run(request: dict[str, Any]) -> tuple[State[Any], FanOutReport | BaseException]:
     state: State[Any] = await sync_warehouses(**request, return_state=True)
-    ended = await state.aresult(raise_on_failure=False)
-    if isinstance(ended, FanOutReport | BaseException):
-        return state, ended
-    return state, RuntimeError(f"the flow ended {state.name}: {state.message}")
+    report = await state.aresult(raise_on_failure=False)
+    if isinstance(report, FanOutReport | BaseException):
+        return state, report
+    return state, RuntimeError(f"the flow ended as {state.name}: {state.message}")
 
 
 def _print_shard(shard: Shard, run: FlowRun | None) -> None:
-    told = f"{run.state.name}: {run.state.message}" if run and run.state else "its flow run was deleted"
-    Console().print(f"{shard}: {told}", markup=False, highlight=False, soft_wrap=True)
+    result = f"{run.state.name}: {run.state.message}" if run and run.state else "its flow run was deleted"
+    Console().print(f"{shard}: {result}", markup=False, highlight=False, soft_wrap=True)

@@ -1,10 +1,9 @@
-"""What commands share at a terminal: exit codes, the bar, the report, and what must not be shown."""
+"""What the commands share: exit codes, progress bar, report, and hiding of passwords."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,7 +12,6 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 from prefect.exceptions import TerminationSignal
-from prefect.logging.handlers import PrefectConsoleHandler
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -25,7 +23,7 @@ from sku_velocity.store.database import holds_password
 from sku_velocity.text import printable
 
 PUBLISHED, NOT_PUBLISHED, WRONG_USAGE = 0, 1, 2
-STOPS = (KeyboardInterrupt, TerminationSignal)  # Ctrl-C, and the SIGTERM of whoever shuts down
+STOPS = (KeyboardInterrupt, TerminationSignal)  # Ctrl-C, and SIGTERM on shutdown
 RECORD_COUNTS = ("fetched", "loaded", "rejected", "trimmed", "filtered")
 COSTS = ("chunks", "requests", "retried", "throttled", "seconds")
 PASSED = {True: "passed", False: "FAILED", None: "-"}
@@ -36,14 +34,14 @@ errors = Console(stderr=True)
 def run_and_report(
     flow: Callable[..., Awaitable[Any]], request: dict[str, Any], label: str, *, as_json: bool
 ) -> int:
-    """Run a flow that ends in a report, behind a bar, and print the report; gives the exit code."""
+    """Run a flow with a progress bar and print its report. Return the exit code."""
 
     async def run() -> RunReport | BaseException:
         state: State[Any] = await flow(**request, return_state=True)
         ended = await state.aresult(raise_on_failure=False)
         if isinstance(ended, RunReport | BaseException):
             return ended
-        return RuntimeError(f"the flow ended {state.name}: {state.message}")
+        return RuntimeError(f"the flow ended as {state.name}: {state.message}")
 
     planned: list[str] = []
     plan_listener.set(planned.append)
@@ -52,7 +50,7 @@ def run_and_report(
         with progress_bar(label):
             outcome = asyncio.run(run())
     except STOPS as stop:
-        stop.add_note(f"go on with --resume {planned[0]}" if planned else "start it again")
+        stop.add_note(f"resume with --resume {planned[0]}" if planned else "run it again")
         outcome = stop
     if isinstance(outcome, RunReport):
         print(outcome.model_dump_json()) if as_json else print_report(outcome)
@@ -64,18 +62,18 @@ def run_and_report(
 
 
 def stop_message(stop: BaseException) -> str:
-    """What stopped the program, and what can be done now."""
+    """Return what stopped the program, and what to do next."""
     advice = getattr(stop, "__notes__", [])
     return ": ".join([f"stopped by {signal.Signals(signal_of(stop)).name}", *advice])
 
 
 def signal_of(stop: BaseException) -> int:
-    """The number of the signal that stopped the program."""
+    """Return the number of the signal that stopped the program."""
     return int(stop.signal) if isinstance(stop, TerminationSignal) else signal.SIGINT
 
 
 def move_password_to_environment(store: str | None) -> str | None:
-    """A store that can stand in a parameter: a URL with a password goes by the environment instead."""
+    """Return the store as a flow parameter; a URL with a password goes into the environment instead."""
     if store and "://" in store and holds_password(store):
         os.environ[STORE_VARIABLE] = store
         return None
@@ -84,7 +82,7 @@ def move_password_to_environment(store: str | None) -> str | None:
 
 @contextmanager
 def progress_bar(warehouse: str) -> Iterator[None]:
-    """A bar of chunks landed, on a terminal; nothing elsewhere."""
+    """Show a bar of landed chunks on a terminal, and nothing elsewhere."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -109,25 +107,18 @@ def print_report(report: RunReport) -> None:
         table.add_row(*(str(getattr(report, name)) for name in names))
         console.print(table)
     for check in report.checks:
-        console.print(f"{PASSED[check.passed]:6}  {check.name}: {check.detail}", markup=False)
+        result = "GAP" if check.is_gap and check.passed is None else PASSED[check.passed]
+        console.print(f"{result:6}  {check.name}: {check.detail}", markup=False)
+    for warning in report.warnings:
+        console.print(f"warning: {warning}", markup=False)
     if report.master is not None:
         by = f"{report.master.source}, version {report.master.version}"
-        console.print(f"mapped by the master {by}: {report.unknown_skus} SKUs unknown to it", markup=False)
-    if told := report.export_error or report.exported:
-        console.print(f"{'NOT ' if report.export_error else ''}exported: {printable(told)}", markup=False)
+        console.print(f"mapped by master {by}: {report.unknown_skus} unknown SKUs", markup=False)
+    if target := report.export_error or report.exported:
+        console.print(f"{'NOT ' if report.export_error else ''}exported: {printable(target)}", markup=False)
     if push := report.push:
-        told = f"accepted {push.accepted}, rejected {push.rejected}, {len(push.failed_chunks)} chunks failed"
-        console.print(f"pushed to {push.engine}: {told}", markup=False)
+        sums = f"accepted {push.accepted}, rejected {push.rejected}, {len(push.failed_chunks)} chunks failed"
+        console.print(f"pushed to {push.engine}: {sums}", markup=False)
         for error in push.errors:
             console.print(printable(f"chunk {error}"), markup=False)
     console.print(f"run {report.flow_run_id}", markup=False, highlight=False)
-
-
-def silence_prefect() -> None:
-    """Keep the log off the terminal; the Prefect API still gets it."""
-    # The internal one, and where logging itself fails, tell line by line what the API did not get.
-    logging.raiseExceptions = False
-    for name in ("prefect", "prefect._internal", "prefect.flow_runs", "prefect.task_runs", ""):
-        for handler in logging.getLogger(name).handlers:
-            if name == "prefect._internal" or isinstance(handler, PrefectConsoleHandler):
-                handler.setLevel(logging.CRITICAL + 1)

@@ -1,1 +1,1 @@
-"""What every flow runs on: the task runner, the retry policy, shared resources, the schedule."""
+"""The flows' runtime: the task runner, the retry policy, shared resources, the schedule."""

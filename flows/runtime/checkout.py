@@ -5,9 +5,9 @@ from pathlib import Path
 
 
 def enter_checkout() -> dict[str, str]:
-    """Work in the checkout that the worker's environment is installed from.
+    """Change to the checkout that the worker's environment is installed from.
 
-    So a deployment holds no path: each worker has a checkout of its own, wherever it likes.
+    So a deployment contains no path, and each worker may have its own checkout anywhere.
     """
     directory = Path(__file__).resolve().parents[2]
     os.chdir(directory)

@@ -1,4 +1,4 @@
-"""What the tasks of a run share: one client of the source and one store on the runner's event loop."""
+"""The resources that a run's tasks share: one source client and one store on the runner's event loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sku_velocity.store import Store
 
 
 class RunResources:
-    """The two ends of a run. Not a dataclass: Prefect searches those for futures at every task."""
+    """A run's source and store. Not a dataclass: Prefect searches those for futures at every task."""
 
     def __init__(self, source: WmsSource, store: VelocityStore) -> None:
         self.source = source
@@ -26,7 +26,7 @@ class RunResources:
     def reader(
         self, warehouse: str, window: Window, version: MasterVersion | None = None
     ) -> AbstractAsyncContextManager[WindowReader]:
-        """The run's one reader of a window, with its connections, its pace and the master it maps by."""
+        """Return the run's one reader of a window, with its connections, its pace and its SKU master."""
 
         @asynccontextmanager
         async def open_reader() -> AsyncIterator[WindowReader]:
@@ -38,29 +38,29 @@ class RunResources:
         return shared(("reader", self.source.spec.name, warehouse, window, version), open_reader)
 
     def reader_of(self, run: SyncRun) -> AbstractAsyncContextManager[WindowReader]:
-        """The one reader of a run's window."""
+        """Return the one reader of a run's window."""
         return self.reader(run.warehouse, run.window, run.master)
 
     def watch(self) -> AbstractAsyncContextManager[LoopLagSampler]:
-        """The run's one watch on the loop that its tasks share, from the first time that it is asked for."""
+        """Return the run's one sampler of the lag of its tasks' event loop. The first call starts it."""
         return shared("watch", LoopLagSampler.open)
 
     def store(self) -> AbstractAsyncContextManager[Store]:
-        """The run's one store, with its pool of connections."""
+        """Return the run's one store, with its connection pool."""
         return shared("store", self._store.get_store)
 
 
 class PushResources:
-    """The two ends of a push. Not a dataclass, either."""
+    """The engine and the store of a push. Not a dataclass, for the same reason."""
 
     def __init__(self, engine: SlottingEngine, store: VelocityStore) -> None:
         self.engine = engine
         self._store = store
 
     def client(self) -> AbstractAsyncContextManager[SlottingClient]:
-        """The run's one client of the engine, with its connections and its pace."""
+        """Return the run's one client of the engine, with its connections and its pace."""
         return shared(("engine", self.engine.spec.name), self.engine.get_client)
 
     def store(self) -> AbstractAsyncContextManager[Store]:
-        """The run's one store, with its pool of connections."""
+        """Return the run's one store, with its connection pool."""
         return shared("store", self._store.get_store)

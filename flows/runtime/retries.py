@@ -1,4 +1,4 @@
-"""How patiently a task is run: which failures are tried again and when, and how its outcome is awaited."""
+"""The tasks' retry policy, and a helper that awaits a task's result."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sku_velocity.errors import RetriableError
 R = TypeVar("R")
 
 TASK_RETRIES = 2
-RETRY_DELAYS = [20.0, 60.0]  # seconds, up to half as long again
+RETRY_DELAYS = [20.0, 60.0]  # seconds, plus up to 50% jitter
 
 
 def is_retriable(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Whether the same task may well succeed later: the other side was away."""
+    """Return True if the task may succeed later: a temporary failure of the source or the store."""
     return isinstance(state.data, RetriableError)
 
 
@@ -35,7 +35,7 @@ TASK_RETRY: dict[str, Any] = {
 
 
 async def result_of(future: PrefectFuture[Coroutine[Any, Any, R]]) -> R:
-    """A task's result, awaited so that the flow's event loop stays free. Raises what the task raised."""
+    """Await a task's result without blocking the flow's event loop. Raises what the task raised."""
     async for done in as_they_complete([future]):
         return cast(R, done.result())  # Prefect types the future of an async task by its coroutine
     raise AssertionError("a future completes once")

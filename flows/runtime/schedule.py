@@ -1,4 +1,4 @@
-"""When a run was due."""
+"""The scheduled start of a run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from prefect import runtime
 
 
 def scheduled_start() -> datetime:
-    """When the run was due; now, outside a run."""
+    """Return when the run was due, or the current time outside a run."""
     due = runtime.flow_run.scheduled_start_time or datetime.now(UTC)
     return datetime.fromtimestamp(due.timestamp(), UTC)  # Prefect's, a pendulum, loses a UTC zone in sums

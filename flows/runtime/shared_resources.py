@@ -1,4 +1,4 @@
-"""What the tasks on one event loop share: opened once, closed when the loop ends."""
+"""Resources that the tasks on one event loop share: opened once, closed when the loop ends."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _logger = get_logger("task_runner.eventloop")
 
 @asynccontextmanager
 async def shared(key: Hashable, opener: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncIterator[T]:
-    """What `opener` opens, once for all tasks of the flow run that ask by the same key.
+    """Open a resource once for all tasks of the flow run that request the same key.
 
-    The runner closes it when the run ends, the last opened first. Anywhere but in an async task of an
-    `EventLoopTaskRunner` it is opened for this `async with` alone. An opening that fails raises for all
-    who wait for it, and the next to ask tries again.
+    The runner closes it when the run ends, the last opened first. Outside an async task of an
+    `EventLoopTaskRunner` it is opened only for this `async with`. If opening fails, all tasks that wait for
+    it raise, and the next request tries again.
     """
     resources = current_resources.get()
     if resources is not None and resources.loop is asyncio.get_running_loop():
@@ -32,51 +32,51 @@ async def shared(key: Hashable, opener: Callable[[], AbstractAsyncContextManager
 
 
 class LoopResources:
-    """What is open on the running loop, each kept by an asyncio task of its own.
+    """The open resources of the running loop, each owned by its own asyncio task.
 
-    A context that holds a cancel scope of anyio must be left by the asyncio task that has entered it.
+    A context that holds a cancel scope of anyio must be exited by the asyncio task that entered it.
     """
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._values: dict[Hashable, asyncio.Future[Any]] = {}
-        self._keepers: set[asyncio.Task[Any]] = set()
+        self._owners: set[asyncio.Task[Any]] = set()
         self._open: dict[asyncio.Task[Any], asyncio.Event] = {}  # in the order of opening
 
     async def get(self, key: Hashable, opener: Callable[[], AbstractAsyncContextManager[T]]) -> T:
         if key not in self._values:
             self._values[key] = self.loop.create_future()
-            keeper = self.loop.create_task(self._keep(key, opener))
-            self._keepers.add(keeper)
-            keeper.add_done_callback(self._keepers.discard)
+            owner = self.loop.create_task(self._own(key, opener))
+            self._owners.add(owner)
+            owner.add_done_callback(self._owners.discard)
         value: T = await asyncio.shield(self._values[key])
         return value
 
     async def close(self) -> None:
-        """Close all, the last opened first; what is still being opened has no user left."""
-        opening = self._keepers - self._open.keys()
-        for keeper in opening:
-            keeper.cancel()
+        """Close all resources, the last opened first. Those still opening have no user left."""
+        opening = self._owners - self._open.keys()
+        for owner in opening:
+            owner.cancel()
         await asyncio.gather(*opening, return_exceptions=True)
         while self._open:
-            keeper, released = self._open.popitem()
+            owner, released = self._open.popitem()
             released.set()
-            await keeper
+            await owner
 
-    async def _keep(self, key: Hashable, opener: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
-        value, released, keeper = self._values[key], asyncio.Event(), asyncio.current_task()
-        assert keeper is not None
+    async def _own(self, key: Hashable, opener: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
+        value, released, owner = self._values[key], asyncio.Event(), asyncio.current_task()
+        assert owner is not None
         try:
             async with opener() as opened:
-                self._open[keeper] = released
+                self._open[owner] = released
                 value.set_result(opened)
                 await released.wait()
         except BaseException as error:  # a KeyboardInterrupt that leaves an asyncio task ends its loop
             if value.done():
-                _logger.exception("What the tasks share as %r broke off, or did not close.", key)
+                _logger.exception("The shared resource %r failed while open or while closing.", key)
             else:
                 value.set_exception(error)
-                value.exception()  # seen, though all who waited for it may have gone
+                value.exception()  # mark as retrieved: all tasks that waited for it may have ended
         finally:
             del self._values[key]
 

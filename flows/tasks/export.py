@@ -1,4 +1,4 @@
-"""A published window, written out as Parquet for those who read files."""
+"""The task that exports a published window as Parquet."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from sku_velocity.steps.export import Destination, export_window
 
 @task(task_run_name="export {report.label}", **TASK_RETRY)
 async def export_published(connections: RunResources, report: RunReport, export_to: str) -> str:
-    """Write a published window to a place, unless its file is there already; gives the file's name."""
+    """Write a published window to a destination, unless its file is there already. Return the file's name."""
     window = Window(report.start, report.end) if report.start and report.end else Window.everything()
     async with connections.store() as store:
         return await export_window(store, Destination(export_to), report.source, report.warehouse, window)
 
 
-async def exported(
+async def export_if_requested(
     connections: RunResources, report: RunReport, export_to: str | None, retries: int
 ) -> RunReport:
-    """The report of a window once it has been exported, where it was published and a place is named.
+    """Export a window if it is published and a destination is given. Return the updated report.
 
-    An export that fails is told in the report: the window stays published.
+    A failed export is an error in the report: the window stays published.
     """
     if export_to is None or not report.published:
         return report

@@ -1,4 +1,4 @@
-"""Velocity, worked out anew once a window has been published."""
+"""The task that refreshes a warehouse's velocity after a window is published."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ from sku_velocity.velocity.figures import Thresholds
 
 @task(task_run_name="refresh velocity of {report.warehouse}", **TASK_RETRY)
 async def refresh_published(
-    connections: RunResources, report: RunReport, time_zone: str, outlet: PushResources | None
+    connections: RunResources, report: RunReport, time_zone: str, target: PushResources | None
 ) -> None:
-    """Work out a warehouse's velocity, and tell the slotting engine of the classes that changed."""
+    """Compute a warehouse's velocity, and send the changed classes to the slotting engine."""
 
     day = last_day(report.end or datetime.now(UTC), time_zone)
     async with connections.store() as store:
         await refresh_warehouse(store, report.source, report.warehouse, day, time_zone)
-    if outlet:
-        await push_classes(outlet, report.source, report.warehouse)
+    if target:
+        await push_classes(target, report.source, report.warehouse)
 
 
-async def refreshed(
+async def refresh_if_requested(
     connections: RunResources,
     report: RunReport,
     time_zone: str | None,
-    outlet: PushResources | None,
+    target: PushResources | None,
     retries: int,
 ) -> RunReport:
-    """The report of a window once its warehouse's velocity has been refreshed, where a zone is named.
+    """Refresh the warehouse's velocity if the window is published and a zone is given. Return the report.
 
-    A refresh that fails is told in the report: the window stays published.
+    A failed refresh is an error in the report: the window stays published.
     """
     if time_zone is None or not report.published:
         return report
     try:
         refreshing = refresh_published.with_options(retries=retries)
-        await result_of(refreshing.submit(connections, report, time_zone, outlet))
+        await result_of(refreshing.submit(connections, report, time_zone, target))
     except VelocityError as error:
         return report.model_copy(update={"refresh_error": str(error)})
     return report
 
 
 def last_day(moment: datetime, time_zone: str) -> date:
-    """The last local day that is over at a moment."""
+    """Return the last local day that is over at a moment."""
     return moment.astimezone(zone_of(time_zone)).date() - timedelta(days=1)
 
 
@@ -74,21 +74,21 @@ async def refresh_warehouse(
     thresholds: Thresholds = DEFAULTS,
     reports: str = REPORTS,
 ) -> VelocityReport:
-    """Refresh one warehouse's velocity and show it: to be awaited in any flow or task that has a store open.
+    """Refresh one warehouse's velocity and show it, in any flow or task that has an open store.
 
-    `as_of` is a local day of `time_zone`; None is the day before the one on which the run was due. Raises
+    `as_of` is a local day of `time_zone`; None is the day before the run's scheduled start. Raises
     what `sku_velocity.steps.refresh_velocity.refresh` raises.
     """
     day = as_of or scheduled_start().astimezone(zone_of(time_zone)).date() - timedelta(days=1)
-    outcome = await refresh(
+    result = await refresh(
         store, RefreshRequest(source, warehouse, day, time_zone, thresholds, Path(reports))
     )
-    await publish_velocity(outcome)
-    return outcome.report
+    await publish_velocity(result)
+    return result.report
 
 
-async def push_classes(outlet: PushResources, source: str, warehouse: str) -> ClassPush:
-    """Tell a slotting engine of those of a warehouse's current classes that it does not know."""
-    async with outlet.store() as store:
+async def push_classes(target: PushResources, source: str, warehouse: str) -> ClassPush:
+    """Send a slotting engine those of a warehouse's current classes that it does not have yet."""
+    async with target.store() as store:
         classes = await store.current_classes(source, warehouse)
-    return await push_velocity(outlet, source, classes)
+    return await push_velocity(target, source, classes)

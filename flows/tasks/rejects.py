@@ -1,4 +1,4 @@
-"""The task that shows what was rejected of a window."""
+"""The task that shows a window's rejects."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sku_velocity.model.run import RunReport
 
 @task(task_run_name="show rejects {report.label}", **TASK_RETRY)
 async def show_rejects(connections: RunResources, report: RunReport) -> None:
-    """Show what was rejected of one window."""
+    """Show one window's rejects as an artifact."""
     async with connections.store() as store:
         title = f"rejects of {escape(report.label)} from {report.source}"
-        wanted = DeadLetterFilter(run=report.flow_run_id, stage=VALIDATION, state=DeadLetterState.OPEN)
-        await publish_rejects(store, report.source, title, wanted)
+        criteria = DeadLetterFilter(run=report.flow_run_id, stage=VALIDATION, state=DeadLetterState.OPEN)
+        await publish_rejects(store, report.source, title, criteria)
 
 
 async def publish_window_rejects(connections: RunResources, report: RunReport, retries: int) -> None:
-    """Show what was rejected of a window, where anything was."""
+    """Show a window's rejects, if there are any."""
     if report.rejected:
         await result_of(show_rejects.with_options(retries=retries).submit(connections, report))

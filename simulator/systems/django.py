@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from simulator.dialect import Call, Reply
@@ -37,27 +38,60 @@ class RestFramework(System):
         return enveloped(ledger.find(Query((), order_of(call), number(call, "offset", 0) or 0, limit)))
 
 
+class RestFrameworkPages(RestFramework):
+    """PageNumberPagination: pages by number, and 404 past the last one."""
+
+    def answer(self, call: Call, ledger: Ledger) -> Reply:
+        if (call.method, call.path) != ("GET", "/movements"):
+            raise NoSuchPathError
+        named(call, "page", "page_size", "ordering")
+        size = self.capped(number(call, "page_size", None) or 100) or 100
+        page = number(call, "page", 1) or 1
+        found = ledger.find(Query((), order_of(call), (page - 1) * size, size))
+        if page > 1 and not found.lines:
+            return self.refusal(404, "Invalid page.")
+        return enveloped(found)
+
+
+class RestFrameworkCursor(RestFramework):
+    """CursorPagination: the next page by a link only, and no total."""
+
+    def answer(self, call: Call, ledger: Ledger) -> Reply:
+        if (call.method, call.path) != ("GET", "/movements"):
+            raise NoSuchPathError
+        named(call, "cursor", "page_size", "ordering")
+        size = self.capped(number(call, "page_size", None) or 100) or 100
+        start = number(call, "cursor", 0) or 0
+        found = ledger.find(Query((), order_of(call), start, size))
+        following = {**call.params, "cursor": start + size}
+        link = f"http://{call.headers['host']}{call.path}?{urlencode(following)}"
+        has_more = start + size < found.total
+        return as_json({"next": link if has_more else None, "previous": None, "results": found.lines})
+
+
 class InvenTree(System):
     """Its dates are compared with > and <, and are days only; it heeds no order but that of the date.
 
-    A warehouse is a location's number. Counts hold how much there is, not how much was moved.
+    An entry does not say where its item was. Every fifth pick used up an item, which was then deleted: its
+    entry has none. Counts hold how much there is, not how much was moved.
     """
 
+    names_warehouses: ClassVar[bool] = False
     others: ClassVar[tuple[str, ...]] = ("receipt", "count")
     grain: ClassVar[timedelta] = MINUTE
     door: ClassVar[Door] = Door(prefix="Token ")
 
     def columns(self, line: Line) -> Columns:
-        if not line.warehouse.isdecimal():
-            raise ValueError(f"InvenTree's locations are numbers: not {line.warehouse}, but 7, say")
+        is_used_up = line.kind == "pick" and line.number % 5 == 0
         deltas = {"pick": {"removed": float(line.units)}, "receipt": {"added": float(line.units)}}
         return {
             "pk": line.number,
             "date": self.wall(line.at),
             "tracking_type": {"count": 10, "receipt": 11, "pick": 12}[line.kind],
-            "deltas": {"quantity": 90.0} | deltas.get(line.kind, {}),
+            "deltas": deltas.get(line.kind, {}) | ({} if is_used_up else {"quantity": 90.0}),
             "part_detail": {"pk": 7, "IPN": line.sku, "name": f"part {line.sku}"},
-            "item_detail": {"pk": line.number, "location": int(line.warehouse)},
+            "item": None if is_used_up else line.number,
+            "item_detail": None if is_used_up else {"pk": line.number, "location": 7},
         }
 
     def answer(self, call: Call, ledger: Ledger) -> Reply:
@@ -90,6 +124,7 @@ class GreaterWms(System):
     A tenant has one warehouse, which no line names.
     """
 
+    names_warehouses: ClassVar[bool] = False
     others: ClassVar[tuple[str, ...]] = ("receipt",)
     door: ClassVar[Door] = Door(header="token", prefix="")
 
@@ -111,7 +146,8 @@ class GreaterWms(System):
         for name, value in call.params.items():
             column, mark, comparison = name.partition("__")
             if mark and comparison in COMPARISONS:
-                where.append(Condition(column, COMPARISONS[comparison], moment(value, "%Y-%m-%d %H:%M:%S")))
+                literal = int(value) if column == "goods_qty" else moment(value, "%Y-%m-%d %H:%M:%S")
+                where.append(Condition(column, COMPARISONS[comparison], literal))
         size = min(number(call, "max_page", None) or 30, self.cap or 1000)
         page = number(call, "page", 1) or 1
         found = ledger.find(Query(where, order_of(call), (page - 1) * size, size))
@@ -122,7 +158,7 @@ class GreaterWms(System):
 
     def respond(self, call: Call, ledger: Ledger, secret: str | None) -> Reply:
         if secret is not None and not self.door.lets_in(call, secret):
-            return self.refusal(500, "Please Log In")
+            return self.refusal(500, "User Does Not Exists")
         return super().respond(call, ledger, None)
 
     def throttled(self, seconds: int) -> Reply:

@@ -31,10 +31,18 @@ class Line:
         """Units as their change of the stock: only a receipt adds to it."""
         return self.units if self.kind == "receipt" else -self.units
 
+    @property
+    def entered(self) -> float:
+        """Units in the line's own unit of measure: every third line was entered in dozens."""
+        return self.units / 12 if self.number % 3 == 0 else float(self.units)
+
 
 @dataclass(frozen=True)
 class Condition:
-    """What a column must be: `comparison` is one of =, !=, <, <=, >, >=, in."""
+    """What a column must be: `comparison` is one of =, !=, <, <=, >, >=, in, child_of, not child_of.
+
+    The last two compare a place, given with all the places above it, with a list of places.
+    """
 
     column: str
     comparison: str
@@ -59,6 +67,8 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
     "in": lambda found, values: found in values,
+    "child_of": lambda places, parents: any(parent in places for parent in parents),
+    "not child_of": lambda places, parents: not any(parent in places for parent in parents),
 }
 
 

@@ -13,6 +13,7 @@ from simulator.systems.system import NoSuchPathError, System, as_json, body_of, 
 STATEMENT = re.compile(r"SELECT (.+) FROM (.+) WHERE (.+?)(?: ORDER BY (.+))?", re.DOTALL)
 SELECTED = re.compile(r"(.+?)(?: AS (\w+))?", re.DOTALL)
 TERM = re.compile(r"(.+?) (<=|>=|!=|=|<|>) (.+)", re.DOTALL)
+TEXT = re.compile(r"'(?:[^']|'')*'")
 ORACLE_TIME = 'YYYY-MM-DD"T"HH24:MI:SS'
 TIME = re.compile(rf"TO_TIMESTAMP\('(.+)', '{re.escape(ORACLE_TIME)}'\)")
 TEXT_OF_TIME = re.compile(rf"TO_CHAR\((.+), '{re.escape(ORACLE_TIME)}\"Z\"'\)")
@@ -74,7 +75,11 @@ def _condition(term: str) -> Condition:
 def _literal(told: str) -> Any:
     if match := TIME.fullmatch(told):
         return moment(match[1], "%Y-%m-%dT%H:%M:%S")
-    return told.strip("'") if told.startswith("'") else int(told)
+    if TEXT.fullmatch(told):
+        return told[1:-1].replace("''", "'")
+    if not told.isdecimal():
+        raise BadQuestionError(f"not understood: {told}")
+    return int(told)
 
 
 def _told(line: Columns, selected: str) -> Columns:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote_plus
 
 from simulator.dialect import BadQuestionError, Call, Reply
 from simulator.systems.doors import BASIC, Door, is_same
@@ -52,7 +52,8 @@ class SapV2(OData):
             "Plant": line.warehouse,
             "GoodsMovementType": MOVEMENT_TYPES[line.kind],
             "DebitCreditCode": "S" if line.kind == "receipt" else "H",
-            "QuantityInEntryUnit": f"{line.units}.000",
+            "QuantityInEntryUnit": f"{line.entered:.3f}",
+            "QuantityInBaseUnit": f"{line.units}.000",
             POSTING_DATE: self.wall(line.at).replace(tzinfo=None),
         }
 
@@ -78,7 +79,8 @@ class SapV4(OData):
     def columns(self, line: Line) -> Columns:
         return SapV2.columns(SapV2(self.zone), line) | {
             "PostingDate": self.wall(line.at).date(),
-            "QuantityInEntryUnit": line.units,
+            "QuantityInEntryUnit": line.entered,
+            "QuantityInBaseUnit": line.units,
         }
 
     def answer(self, call: Call, ledger: Ledger) -> Reply:
@@ -138,7 +140,9 @@ class Dynamics(OData):
 def _knows(call: Call, form: Mapping[str, list[str]], secret: str) -> bool:
     """Whether a call for a token shows the client's secret, in its body or as a password."""
     client = form.get("client_id", ["me"])[0]
-    return is_same(form.get("client_secret", [""])[0], secret) or BASIC.lets_in(call, f"{client}:{secret}")
+    return is_same(form.get("client_secret", [""])[0], secret) or BASIC.lets_in(
+        call, f"{quote_plus(client)}:{quote_plus(secret)}"
+    )
 
 
 def _access(secret: str) -> str:

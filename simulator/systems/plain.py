@@ -1,9 +1,10 @@
-"""A bare array, and json-server 0.17."""
+"""A bare array, and json-server of versions 0.17 and 1.x."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import ClassVar
+from math import ceil
+from typing import Any, ClassVar
 
 from simulator.dialect import Call, Reply
 from simulator.systems.doors import OPEN, Door
@@ -11,6 +12,7 @@ from simulator.systems.ledger import Columns, Condition, Ledger, Line, Query
 from simulator.systems.system import NoSuchPathError, System, as_json, named, number
 
 MILLISECOND = timedelta(milliseconds=1)
+OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">=", "eq": "=", "ne": "!="}
 
 
 class PlainArray(System):
@@ -62,6 +64,45 @@ class JsonServer(System):
         start, limit = number(call, "_start", 0) or 0, number(call, "_limit", None)
         found = ledger.find(Query(_conditions(call), order, start, limit))
         return as_json(found.lines, headers={"X-Total-Count": str(found.total)})
+
+
+class JsonServer1(JsonServer):
+    """Version 1.x: an envelope, pages by number, and its last page for every page past the end.
+
+    Ids are texts; a filter's value that looks like a number is one.
+    """
+
+    def columns(self, line: Line) -> Columns:
+        return super().columns(line) | {"id": str(line.number)}
+
+    def answer(self, call: Call, ledger: Ledger) -> Reply:
+        if (call.method, call.path) != ("GET", "/movements"):
+            raise NoSuchPathError
+        names = [name for name in call.params.get("_sort", "").split(",") if name]
+        order = [(name.removeprefix("-"), name.startswith("-")) for name in names]
+        where = [_condition(name, value) for name, value in call.params.items() if not name.startswith("_")]
+        total = ledger.find(Query(where)).total
+        page, size = number(call, "_page", None), number(call, "_per_page", 10) or 1
+        if page is None:
+            return as_json(ledger.find(Query(where, order)).lines)
+        pages = max(1, ceil(total / size))
+        place = min(max(1, page), pages)
+        found = ledger.find(Query(where, order, (place - 1) * size, size))
+        following = place + 1 if place < pages else None
+        envelope = {"first": 1, "next": following, "last": pages, "pages": pages, "items": total}
+        return as_json(envelope | {"data": found.lines})
+
+
+def _condition(name: str, value: str) -> Condition:
+    column, _, operator = name.partition(":")
+    return Condition(column, OPERATORS[operator or "eq"], _coerced(value))
+
+
+def _coerced(value: str) -> Any:
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 def _conditions(call: Call) -> list[Condition]:

@@ -35,6 +35,7 @@ class System(ABC):
     others: ClassVar[tuple[str, ...]] = ()
     grain: ClassVar[timedelta] = SECOND
     newest_first: ClassVar[bool] = True
+    names_warehouses: ClassVar[bool] = True
     door: ClassVar[Door] = BEARER
 
     @abstractmethod
@@ -53,6 +54,8 @@ class System(ABC):
         rows = list(rows)
         if bad := next((row for row in rows if row.defect), None):
             raise ValueError(f"a system tells sound rows only: {bad.movement_id} has a {bad.defect}")
+        if not self.names_warehouses and len({row.warehouse_id for row in rows}) > 1:
+            raise ValueError("this system does not name warehouses: give one")
         columns = [self.columns(line) for line in mixed(rows, self.others)]
         return Ledger(columns[::-1] if self.newest_first else columns)
 

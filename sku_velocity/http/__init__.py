@@ -1,1 +1,1 @@
-"""The HTTP core that the client of a source and the client of an engine share."""
+"""The HTTP core shared by the clients of sources and of slotting engines."""

@@ -1,76 +1,75 @@
-"""The rate that a source allows just now: learnt from its refusals, never above what the spec says."""
+"""The rate that a source currently allows: learned from its refusals, never above the spec's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-STEP = 0.05  # of the ceiling, by which a rate is raised
-TRIED = 1.5  # seconds without a refusal after which a rate is raised
-PROVEN = 3.0  # seconds without a refusal after which a rate is sure to be allowed
+STEP = 0.05  # of the ceiling: how much a rate is raised
+TRIED = 1.5  # seconds without a refusal before a rate is raised
+PROVEN = 3.0  # seconds without a refusal before a rate counts as allowed
 EASE = 0.9  # of a proven rate, after a first refusal
-FALL_BACK = 0.98  # of a rate that was let through, but not for long enough to be sure
-FIRST_PAUSE = 30.0  # seconds before a rate that was refused is tried again; doubled each time, up to
+FALL_BACK = 0.98  # of a rate that was allowed, but not for long enough to be proven
+FIRST_PAUSE = 30.0  # seconds before a refused rate is tried again; doubled each time, up to
 LONGEST_PAUSE = 240.0
 
 
 class AdaptiveRate:
     """Requests/s, lowered by refusals and raised again by steps (AIMD: Chiu and Jain, 1989).
 
-    A first refusal of a proven rate may be a stray one, for on a busy network requests bunch: the rate is
-    eased. A second one means that the source has changed its mind: the rate is halved. A refusal of a rate
-    that was only being tried means that the last proven one was right: it is taken again, and trying higher
-    waits longer each time. So a stray refusal is forgotten within seconds, and a ceiling that stays is met
-    once and then kept.
+    A first refusal of a proven rate may be stray, because requests bunch on a busy network: the rate is
+    eased. A second one means that the source now allows less: the rate is halved. A refusal of a rate that
+    was only being tried means that the last proven one was right: it is restored, and each further try waits
+    longer. So a stray refusal is forgotten within seconds, and a constant limit is hit once and then kept.
 
-    It is kept as a part of `ceiling`, which may change at any time: where the ceiling is a share of what the
-    source allows, what was learnt holds for a larger and for a smaller share.
+    The rate is stored as a fraction of `ceiling`, which may change at any time: if the ceiling is a share of
+    what the source allows, what was learned applies to a larger or smaller share too.
     """
 
     def __init__(self, ceiling: float, clock: Callable[[], float]) -> None:
         self.ceiling = ceiling
         self._clock = clock
         self._since = clock()
-        self._part = self._proven = self._limit = 1.0
+        self._fraction = self._proven = self._limit = 1.0
         self._limit_until = self._since
         self._pause = FIRST_PAUSE
         self._is_doubted = False
 
     @property
     def now(self) -> float:
-        """Requests/s that the source allows just now, as far as is known."""
-        return self._part * self.ceiling
+        """The requests/s that the source currently allows, as far as is known."""
+        return self._fraction * self.ceiling
 
-    def refused(self, started: float) -> None:
-        """A request that was started then was refused; those that left with it say nothing new."""
+    def on_refusal(self, started: float) -> None:
+        """Lower the rate after a refusal. Requests sent at the same time add no information."""
         if started < self._since:
             return
-        if self._part > self._proven:
+        if self._fraction > self._proven:
             self._limit, self._limit_until = self._proven, self._clock() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
-            self._fall_to(self._proven)
+            self._lower_to(self._proven)
         elif self._is_doubted:
             self._limit = 1.0
-            self._fall_to(self._part / 2)
+            self._lower_to(self._fraction / 2)
         else:
             self._is_doubted = True
-            self._fall_to(self._part * EASE)
+            self._lower_to(self._fraction * EASE)
 
-    def let_through(self, started: float) -> None:
-        """A request that was started then was let through: in time, the rate is raised by a step."""
+    def on_success(self, started: float) -> None:
+        """Raise the rate by a step if it has been allowed for long enough."""
         now = self._clock()
         if started < self._since + TRIED:
             return
         if now >= self._since + PROVEN:
-            self._proven, self._is_doubted = self._part, False
+            self._proven, self._is_doubted = self._fraction, False
         limit = self._limit if now < self._limit_until else 1.0
-        if self._part < limit:
-            self._proven = max(self._proven, self._part * FALL_BACK)
-            self._part, self._since = min(limit, self._part + STEP), now
+        if self._fraction < limit:
+            self._proven = max(self._proven, self._fraction * FALL_BACK)
+            self._fraction, self._since = min(limit, self._fraction + STEP), now
 
-    def rest(self, until: float) -> None:
-        """Nothing starts until then, which proves nothing."""
+    def pause(self, until: float) -> None:
+        """Exclude the time until then, in which no request starts, from the evidence."""
         self._since = max(self._since, until)
 
-    def _fall_to(self, part: float) -> None:
-        self._part = self._proven = part
+    def _lower_to(self, fraction: float) -> None:
+        self._fraction = self._proven = fraction
         self._since = self._clock()

@@ -1,44 +1,90 @@
-"""An answer's body, taken in only as far as its limit, in bytes as unpacked."""
+"""Reading a response body up to a limit, in bytes after decompression."""
 
 from __future__ import annotations
 
+import zlib
+
 import httpx
 
-CODINGS = "gzip, deflate"  # what is asked for: each unpacks to at most a thousand times its size
-SMALL = 64 * 1024  # bytes as sent
+CODINGS = "gzip, deflate"  # what we ask for: each expands to at most a thousand times its size
+MAX_MEMBERS = 10_000  # of a gzip body, each of which costs as much as a small page
+_STEP = 64 * 1024  # bytes that are unpacked at once
 
 
 class RefusedBodyError(Exception):
-    """A body that is not taken in, and why; `start` is what of it has been read."""
+    """A body is refused, with the reason; `start` is the part that was read."""
 
     def __init__(self, reason: str, start: bytes = b"") -> None:
         super().__init__(reason)
         self.start = start
 
 
+class DamagedBodyError(Exception):
+    """A compressed body is truncated or damaged: the next attempt may get a whole one."""
+
+
 async def read_body(response: httpx.Response, limit: int) -> bytes:
-    """The unpacked body. Raises RefusedBodyError where it is over `limit` bytes, or packed more than once."""
-    _check_coding(response)
+    """Return the decompressed body.
+
+    Raises RefusedBodyError if it is over `limit` bytes or compressed twice, and DamagedBodyError if it cannot
+    be decompressed.
+    """
+    coding = _coding_of(response)
+    packed = bytearray()
+    async for part in response.aiter_raw():
+        if len(packed) + len(part) > limit:
+            start = bytes(packed or part)[:limit]
+            raise RefusedBodyError(f"is over {limit} bytes", b"" if coding else start)
+        packed += part
+    if not coding or not packed:
+        return bytes(packed)
+    try:
+        return _unpack(bytes(packed), coding, limit)
+    except zlib.error as error:
+        raise DamagedBodyError(f"the {coding} body is damaged: {error}") from error
+
+
+def _unpack(packed: bytes, coding: str, limit: int) -> bytes:
+    """Decompress all members of a body (gzip: RFC 1952, 2.2; deflate has one)."""
     body = bytearray()
-    async for part in response.aiter_bytes():
-        if len(body) + len(part) > limit:
-            raise RefusedBodyError(f"is over {limit} bytes", bytes(body or part)[:limit])
-        body += part
+    position, members = 0, 0
+    while position < len(packed):
+        members += 1
+        if members > (MAX_MEMBERS if coding == "gzip" else 1):
+            raise DamagedBodyError(f"the {coding} body has too many parts ({members})")
+        position = _unpack_member(packed, position, coding, body, limit)
     return bytes(body)
 
 
-def check_small(response: httpx.Response) -> None:
-    """See that a body which httpx reads whole by itself is no bomb. Raises RefusedBodyError."""
-    if _check_coding(response) and not 0 <= int(response.headers.get("Content-Length", -1)) <= SMALL:
-        raise RefusedBodyError(f"is packed and does not say that it is below {SMALL} bytes")
+def _unpack_member(packed: bytes, position: int, coding: str, body: bytearray, limit: int) -> int:
+    """Append the member at a position to the body. Return the position after it."""
+    member = zlib.decompressobj(_window_bits(packed, coding))
+    while not member.eof:
+        if position == len(packed):
+            raise DamagedBodyError(f"the {coding} body is truncated")
+        part = packed[position : position + _STEP]
+        body += member.decompress(part, limit + 1 - len(body))
+        if len(body) > limit:
+            raise RefusedBodyError(f"is over {limit} bytes", bytes(body[:limit]))
+        position += len(part) - len(member.unused_data) - len(member.unconsumed_tail)
+    return position
 
 
-def _check_coding(response: httpx.Response) -> bool:
-    """Whether the body is packed."""
-    packed: str = response.headers.get("Content-Encoding", "").strip().lower()
-    if packed in ("", "identity"):
-        return False
-    if packed not in ("gzip", "x-gzip", "deflate"):
-        # Packed twice, it is a thousand times a thousand; and other codings have no bound.
-        raise RefusedBodyError(f"is packed as {packed[:80]!r}, and not as asked for: {CODINGS}")
-    return True
+def _window_bits(packed: bytes, coding: str) -> int:
+    """Return the format for zlib. Some servers send `deflate` without zlib's header (RFC 9110, 8.4.1.2)."""
+    if coding == "gzip":
+        return 16 + zlib.MAX_WBITS
+    has_header = packed[0] & 15 == zlib.DEFLATED and int.from_bytes(packed[:2]) % 31 == 0
+    return zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS
+
+
+def _coding_of(response: httpx.Response) -> str:
+    """Return the compression of a body: gzip, deflate, or nothing."""
+    coding: str = response.headers.get("Content-Encoding", "").strip().lower()
+    coding = "gzip" if coding == "x-gzip" else coding
+    if coding in ("", "identity"):
+        return ""
+    if coding not in ("gzip", "deflate"):
+        # Compressed twice, it may expand a million times; other codings have no bound.
+        raise RefusedBodyError(f"is compressed as {coding[:80]!r}, but only {CODINGS} was requested")
+    return coding

@@ -1,4 +1,4 @@
-"""How many requests may be under way at once: a window that a source's distress halves."""
+"""The limit of requests in flight: a window that is halved when the source is overloaded."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ from contextlib import asynccontextmanager
 class InFlightLimit:
     """Requests in flight, between 1 and `most` (AIMD, as TCP's congestion window: RFC 5681, 3.1).
 
-    A refusal or a timeout halves the window, at most once per round trip; a window's worth of answers
+    A refusal or a timeout halves the window, at most once per round trip; a window's worth of successes
     widens it by one.
     """
 
     def __init__(self, most: int, clock: Callable[[], float]) -> None:
         self._most = most
         self._window = float(most)
-        self._under_way = 0
+        self._in_flight = 0
         self._clock = clock
         self._halved_at = clock()
-        self._room = asyncio.Condition()
+        self._has_room = asyncio.Condition()
 
     @property
     def window(self) -> int:
         return int(self._window)
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Wait for a place in the window, and hold it until the block is left."""
-        async with self._room:
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a slot in the window, and hold it until the block exits."""
+        async with self._has_room:
             try:
-                await self._room.wait_for(lambda: self._under_way < self.window)
+                await self._has_room.wait_for(lambda: self._in_flight < self.window)
             except asyncio.CancelledError:
-                self._room.notify()  # it may have been woken for a place that somebody else can have now
+                self._has_room.notify()  # it may have been woken for a slot that another waiter can have now
                 raise
-            self._under_way += 1
+            self._in_flight += 1
         try:
             yield
         finally:
-            self._under_way -= 1
-            async with self._room:  # to wake more than there is room for costs each page a dozen steps
-                self._room.notify(max(0, self.window - self._under_way))
+            self._in_flight -= 1
+            async with self._has_room:  # waking more than fit costs each page a dozen steps
+                self._has_room.notify(max(0, self.window - self._in_flight))
 
     def on_overload(self, started: float) -> None:
-        """A request that was started then was refused, or ran out of time."""
+        """Halve the window after a refusal or a timeout, once per round trip."""
         if started >= self._halved_at:
             self._window = max(1.0, self._window / 2)
             self._halved_at = self._clock()
 
-    def answered(self) -> None:
-        """A request was answered as it should be."""
+    def on_success(self) -> None:
+        """Widen the window after a successful response."""
         self._window = min(float(self._most), self._window + 1 / self._window)

@@ -1,4 +1,4 @@
-"""When a request may start: spaced to the rate that the source allows, bounded in flight, held on demand."""
+"""The pacer: spaces requests to the rate that the source allows, bounds those in flight, pauses on demand."""
 
 import asyncio
 import time
@@ -11,8 +11,8 @@ from sku_velocity.http.in_flight import InFlightLimit
 from sku_velocity.http.spec import PaceSpec
 from sku_velocity.process.capacity import MAX_IN_FLIGHT
 
-# Requests leave at 98% of the ceiling. Their way to the server takes now a little more, now a little less
-# time; the 20 ms a second that this leaves keep one late and one early request out of the same second.
+# Requests leave at 98% of the ceiling. Their latency to the server varies; the 20 ms per second that this
+# leaves keep a late and an early request out of the same second.
 SHARE_OF_CEILING = 0.98
 
 
@@ -20,12 +20,12 @@ class Pacer:
     """The pace of one source on one event loop.
 
     Starts are handed out on a fixed grid (the virtual scheduling form of the leaky bucket, ITU-T I.371
-    "GCRA"), so a request that wakes late does not push back those behind it, and a rate is reached, not just
-    kept under. Where a busy event loop lets many late ones go at once, `before_send` spreads them: within a
-    second no more leave than the grid has places. `pause` stops all starts for a while: what a `Retry-After`
-    asks for. Refusals lower the rate and the number of requests in flight; answers raise them again. Where
-    several processes read one source, `set_rate` tells each its part of the rate, and `starved` is set while
-    somebody waits for a part to be told.
+    "GCRA"), so a request that wakes late does not delay those behind it, and the rate is reached, not just
+    approached. If a busy event loop releases many late ones at once, `before_send` spreads them: no more are
+    sent within a second than the grid has slots. `pause` stops all starts for a while, as `Retry-After` asks.
+    Refusals lower the rate and the number of requests in flight; successes raise them again. If several
+    processes read one source, `set_rate` sets the share of each, and `starved` is set while a request waits
+    for a share.
     """
 
     def __init__(
@@ -35,15 +35,15 @@ class Pacer:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._rate = AdaptiveRate(pace.requests_per_second, clock)
-        self._flight = InFlightLimit(pace.max_concurrency or MAX_IN_FLIGHT, clock)
+        self._in_flight = InFlightLimit(pace.max_concurrency or MAX_IN_FLIGHT, clock)
         self._burst = pace.burst
-        self._left: deque[float] = deque()
+        self._sent: deque[float] = deque()
         self._clock = clock
         self._sleep = sleep
         self._due = clock()
-        self._held_until = self._due
-        self._turns = 0
-        self._last_turn = self._due
+        self._paused_until = self._due
+        self._active = 0
+        self._idle_since = self._due
         self._has_share = asyncio.Event()
         self._has_share.set()
         self.starved = asyncio.Event()
@@ -51,60 +51,60 @@ class Pacer:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[float]:
-        """Wait until a request may start, and count it as in flight until the block is left.
+        """Wait until a request may start, and count it as in flight until the block exits.
 
-        Gives the time of the start, in seconds on the pacer's clock.
+        Yields the time of the start, in seconds on the pacer's clock.
         """
-        self._turns += 1
+        self._active += 1
         try:
-            async with self._flight.place():
+            async with self._in_flight.slot():
                 await self.start()
                 yield self._clock()
         finally:
-            self._turns -= 1
-            self._last_turn = self._clock()
+            self._active -= 1
+            self._idle_since = self._clock()
 
     async def start(self) -> None:
         """Wait for the next start on the grid."""
         while True:
             await self._wait_for_share()
             now = self._clock()
-            start = max(now, self._due - self._interval * (self._burst - 1), self._held_until)
+            start = max(now, self._due - self._interval * (self._burst - 1), self._paused_until)
             self._due = max(self._due, start) + self._interval
             await self._sleep(start - now)
-            if self._held_until <= start and self._has_share.is_set():
+            if self._paused_until <= start and self._has_share.is_set():
                 return
 
     async def before_send(self) -> None:
-        """Wait, as a request's first byte is about to leave, until the last second has room for it."""
+        """Wait, just before a request's first byte is sent, until the last second has room for it."""
         await self._wait_for_share()
-        while len(self._left) >= (room := max(self._burst, int(self._rate.now), 1)):
-            wait = self._left[-room] + self._interval * (room - self._burst + 1) - self._clock()
+        while len(self._sent) >= (room := max(self._burst, int(self._rate.now), 1)):
+            wait = self._sent[-room] + self._interval * (room - self._burst + 1) - self._clock()
             if wait <= 0:
                 break
             await self._sleep(wait)
             await self._wait_for_share()
-        self._left.append(self._clock())
-        while len(self._left) > self._most_in_a_second:
-            self._left.popleft()
+        self._sent.append(self._clock())
+        while len(self._sent) > self._most_in_a_second:
+            self._sent.popleft()
 
-    def answered(self, started: float) -> None:
-        """A request that was started then was answered as it should be."""
-        self._rate.let_through(started)
-        self._flight.answered()
+    def on_success(self, started: float) -> None:
+        """Record the success of a request that started at this time."""
+        self._rate.on_success(started)
+        self._in_flight.on_success()
 
-    def refused(self, started: float) -> None:
-        """A request that was started then was told to slow down."""
-        self._rate.refused(started)
-        self._flight.on_overload(started)
+    def on_refusal(self, started: float) -> None:
+        """Record that a request that started at this time was asked to slow down."""
+        self._rate.on_refusal(started)
+        self._in_flight.on_overload(started)
 
-    def timed_out(self, started: float) -> None:
-        """A request that was started then had no whole answer in time."""
-        self._flight.on_overload(started)
+    def on_timeout(self, started: float) -> None:
+        """Record that a request that started at this time got no complete response in time."""
+        self._in_flight.on_overload(started)
 
     @property
     def requests_per_second(self) -> float:
-        """The rate that the source allows, as far as it is known just now."""
+        """The rate that the source currently allows, as far as is known."""
         return self._rate.now
 
     @property
@@ -112,7 +112,7 @@ class Pacer:
         return 1 / (self._rate.now * SHARE_OF_CEILING)
 
     def set_rate(self, requests_per_second: float) -> None:
-        """Hold to this rate at most, from now on; at 0 no request starts."""
+        """Limit the rate to this from now on; at 0 no request starts."""
         self._rate.ceiling = requests_per_second
         if requests_per_second > 0:
             self._has_share.set()
@@ -121,8 +121,8 @@ class Pacer:
             self._has_share.clear()
 
     def idle_for(self, seconds: float) -> bool:
-        """Whether no request has been waiting or under way for this long."""
-        return not self._turns and self._clock() - self._last_turn >= seconds
+        """Return True if no request has been waiting or in flight for this long."""
+        return not self._active and self._clock() - self._idle_since >= seconds
 
     async def _wait_for_share(self) -> None:
         while not self._has_share.is_set():
@@ -130,6 +130,6 @@ class Pacer:
             await self._has_share.wait()
 
     def pause(self, seconds: float) -> None:
-        """Let no request of the source start for this long."""
-        self._held_until = max(self._held_until, self._clock() + seconds)
-        self._rate.rest(self._held_until)
+        """Stop all starts for this many seconds."""
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
+        self._rate.pause(self._paused_until)

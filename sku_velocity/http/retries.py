@@ -1,4 +1,4 @@
-"""How patiently one request is sent: which answers pass, how often it is tried, and how long in between."""
+"""The retry policy of one request: which statuses are transient, how many attempts, and how long to wait."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tenacity.wait import wait_random_exponential
 from sku_velocity.errors import RetriableError
 
 ATTEMPTS = 4
-PATIENCE = 600.0  # seconds that one request may wait, altogether, because the other side asked it to
-SHORTEST_WAIT = 1.0  # seconds; who asks for less, again and again, would be asked in a busy loop
+MAX_WAIT = 600.0  # seconds that one request may wait in total because the server asked it to
+SHORTEST_WAIT = 1.0  # seconds; repeated shorter waits would make a busy loop
 TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
 _backoff = wait_random_exponential(multiplier=2, min=2, max=10)
 
 
 def attempts(error: type[RetriableError], sleep: Callable[[float], Awaitable[None]]) -> AsyncRetrying:
-    """The attempts of one request: at most 4, where each but the last ended in such an error."""
+    """Return the attempts of one request: at most 4, with a retry after each such error."""
     return AsyncRetrying(
         stop=stop_after_attempt(ATTEMPTS),
         wait=_wait,
@@ -30,8 +30,8 @@ def attempts(error: type[RetriableError], sleep: Callable[[float], Awaitable[Non
     )
 
 
-def asked_wait(headers: Mapping[str, str], names: Iterable[str]) -> float:
-    """Seconds that an answer asks to wait in the first of these headers that says; 0 where none does."""
+def requested_wait(headers: Mapping[str, str], names: Iterable[str]) -> float:
+    """Return the seconds that a response asks to wait, from the first of these headers that says; else 0."""
     for name in names:
         if (seconds := _seconds(headers.get(name, ""))) > 0:
             return max(seconds, SHORTEST_WAIT)
@@ -39,13 +39,13 @@ def asked_wait(headers: Mapping[str, str], names: Iterable[str]) -> float:
 
 
 def _wait(state: RetryCallState) -> float:
-    """Seconds to the next attempt: 2 to 10 with jitter, and never less than the other side asked for."""
+    """Return the seconds to the next attempt: 2 to 10 with jitter, and at least what the server asked for."""
     error = state.outcome.exception() if state.outcome else None
     return max(_backoff(state), error.wait if isinstance(error, RetriableError) else 0.0)
 
 
 def _seconds(retry_after: str) -> float:
-    """The value of a `Retry-After` header (RFC 9110, 10.2.3: seconds or a date) as seconds from now."""
+    """Return a `Retry-After` value (RFC 9110, 10.2.3: seconds or a date) as seconds from now."""
     try:
         return float(retry_after)
     except ValueError:

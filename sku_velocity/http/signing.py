@@ -1,78 +1,84 @@
-"""How a request is signed, and how its secret is hidden in texts."""
+"""Signing requests with secrets, which are put into a copy: the request itself never holds one."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 from urllib.parse import quote as percent_encode
 
 import httpx
 
-from sku_velocity.errors import ConfigurationError, VelocityError
-from sku_velocity.text import quote
-
-T = TypeVar("T")
-QUOTED_BYTES = 64 * 1024  # of a body, searched for secrets before the first few of them are quoted
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.masking import PLACEHOLDER, Secrets
 
 
-class Signature(httpx.Auth):
-    """Signs requests with fixed headers, and hides from messages what it signs with."""
+@dataclass(frozen=True)
+class Answer:
+    """A response read whole: its HTTP status, headers and decompressed body."""
 
-    def __init__(self, headers: dict[str, str], *secrets: str) -> None:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Send = Callable[[httpx.Request], Awaitable[Answer]]
+
+
+class Signature:
+    """Signs requests with fixed headers. `secrets` are what it signs with.
+
+    If `is_renewable`, signing again may help after a refusal.
+    """
+
+    is_renewable: ClassVar[bool] = False
+
+    def __init__(self, headers: Mapping[str, str], **secrets: str) -> None:
         self._headers = headers
-        self._secrets = [secret for secret in secrets if secret]
+        self.secrets = Secrets(**secrets)
 
-    def hide(self, text: str) -> str:
-        """A text without the secrets, as they are, in JSON or in a URL."""
-        for form in sorted({form for secret in self._secrets for form in _forms(secret)}, key=len)[::-1]:
-            text = text.replace(form, "***")
-        return text
+    async def sign(
+        self, request: httpx.Request, send: Send, rejected: httpx.Request | None = None
+    ) -> httpx.Request:
+        """Return a signed copy of a request, in which the placeholders of secrets are filled in.
 
-    def hide_in(self, body: bytes) -> bytes:
-        """A body without the secrets; the same one where it holds none."""
-        return self.hide(body.decode("latin-1")).encode("latin-1")
+        `send` sends a request for a token. `rejected` is the last signed copy, if the server refused it.
+        """
+        return self._signed(request, self._headers)
 
-    def quote(self, body: bytes) -> str:
-        """The beginning of a body, fit to stand in a message: on one line, without a secret."""
-        return quote(self.hide_in(body[:QUOTED_BYTES]))
-
-    def decode(self, body: bytes, decode: Callable[[bytes], T]) -> T:
-        """What a body says. An error quotes the body, so it is met again without the secrets."""
-        try:
-            return decode(body)
-        except VelocityError as error:
-            refusal = error
-        if (hidden := self.hide_in(body)) != body:
-            decode(hidden)
-        raise refusal
-
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        request.headers.update(self._headers)
-        yield request
+    def _signed(self, request: httpx.Request, headers: Mapping[str, str]) -> httpx.Request:
+        url, content = str(request.url), request.content
+        if PLACEHOLDER in url:
+            url = self.secrets.reveal(url, lambda secret: percent_encode(secret, ""))
+        if PLACEHOLDER.encode() in content:
+            content = self.secrets.reveal(content.decode(), lambda secret: json.dumps(secret)[1:-1]).encode()
+        return copy_of(request, url, content, headers)
 
 
-def _fits_header(token: str) -> bool:
-    return token.isascii() and token.isprintable()
-
-
-def _forms(secret: str) -> set[str]:
-    """How a secret may be repeated: as it is, in JSON, in a URL; each as its bytes' letters."""
-    forms = {
-        secret,
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-        percent_encode(secret, ""),
-    }
-    return forms | {form.encode().decode("latin-1") for form in forms}
+def copy_of(request: httpx.Request, url: str, content: bytes, headers: Mapping[str, str]) -> httpx.Request:
+    """Return a copy of a request with this address and content, and with more headers."""
+    all_headers = request.headers.copy()
+    all_headers.pop("Content-Length", None)
+    all_headers.update(headers)
+    extensions = request.extensions
+    return httpx.Request(
+        request.method, url, headers=all_headers, content=content or None, extensions=extensions
+    )
 
 
 def bearer(name: str, secret: str) -> Signature:
-    """What shows a bearer token to `name`. Raises ConfigurationError where no header holds the token."""
-    _check_header_holds(name, secret)
-    return Signature({"Authorization": f"Bearer {secret}"}, secret)
+    """Return a signature with a bearer token. Raises ConfigurationError if no header can carry the token."""
+    check_header_holds(name, secret)
+    return Signature({"Authorization": f"Bearer {secret}"}, secret=secret)
 
 
-def _check_header_holds(name: str, secret: str) -> None:
-    if not _fits_header(secret):
-        raise ConfigurationError(f"{name}: token: it holds characters that no HTTP header can carry")
+def fits_header(token: str) -> bool:
+    """Return True if an HTTP header can carry a token."""
+    return token.isascii() and token.isprintable()
+
+
+def check_header_holds(name: str, secret: str) -> None:
+    """Raise ConfigurationError if no header can carry the secret."""
+    if not fits_header(secret):
+        raise ConfigurationError(f"{name}: token: it contains characters that an HTTP header cannot carry")

@@ -1,4 +1,4 @@
-"""The parts of a spec that say how requests are sent."""
+"""The parts of a spec about sending requests."""
 
 from __future__ import annotations
 
@@ -12,39 +12,41 @@ HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")]
 
 
 class TlsSpec(Part):
-    """How the other side's certificate is verified: by the known authorities, or by those in `ca_file` alone.
+    """Verification of the server's certificate: by the known authorities, or only by those in `ca_file`.
 
-    `verify: false` trusts whoever answers, who then also gets the token; every run warns of it.
+    `verify: false` trusts any server that responds, and sends it the token; every run logs a warning.
     """
 
-    ca_file: str | None = Field(default=None, min_length=1, description="Certificates (PEM), by their path")
+    ca_file: str | None = Field(
+        default=None, min_length=1, description="Path of a file with certificates (PEM)"
+    )
     verify: bool = True
 
     @model_validator(mode="after")
-    def _verifies_by_what_it_names(self) -> Self:
+    def _ca_file_needs_verify(self) -> Self:
         if self.ca_file and not self.verify:
-            raise ValueError("tls.ca_file verifies nothing while tls.verify is false: leave one out")
+            raise ValueError("tls.ca_file has no effect while tls.verify is false: remove one of them")
         return self
 
 
 class PaceSpec(Part):
-    """What the API allows: requests/s, requests in flight, and how many may start at once.
+    """The limits of the API: requests/s, requests in flight, and how many may start at once.
 
-    `shared_limit` names a Prefect global concurrency limit: all processes that read the source by it keep
-    `requests_per_second` together. The number in flight is each process's own.
+    `shared_limit` names a Prefect global concurrency limit: all processes that use it share
+    `requests_per_second`. The limit of requests in flight applies to each process.
     """
 
     requests_per_second: float = Field(default=20, gt=0, le=10_000)
     max_concurrency: int | None = Field(
-        default=None, ge=1, le=1_000, description="Empty: 12, fewer where the container's limits are low"
+        default=None, ge=1, le=1_000, description="Omit for 12, or fewer if the container's limits are low"
     )
     burst: int = Field(default=1, ge=1)
     shared_limit: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
-    def _share_no_burst(self) -> Self:
+    def _shared_limit_has_no_burst(self) -> Self:
         if self.shared_limit and self.burst > 1:
-            raise ValueError("burst: processes that share a limit start one request at a time: leave it at 1")
+            raise ValueError("burst: processes that share a limit start one request at a time: set it to 1")
         return self
 
 

@@ -13,9 +13,9 @@ from sku_velocity.model.window import Window
 class DailyColumns:
     """Units and lines (movements) of each SKU on each local day on which it moved.
 
-    `codes`, `days`, `units` and `lines` are columns of one length: `codes` gives a row's SKU as its place in
-    `skus`, `days` counts from the period's first day, 0. `skus` and `last`, each SKU's last movement in UTC,
-    are of one length too.
+    `codes`, `days`, `units` and `lines` are columns of equal length: `codes` holds each row's index into
+    `skus`, `days` the day's index in the period, from 0. `skus` and `last`, each SKU's last movement in UTC,
+    also have equal length.
     """
 
     skus: list[str] = field(default_factory=list)
@@ -28,10 +28,10 @@ class DailyColumns:
 
 @dataclass(frozen=True)
 class Activity:
-    """What one warehouse moved in a period, by one source, as a reader of the store saw it at one moment.
+    """What one warehouse moved in a period according to one source, in a consistent snapshot of the store.
 
-    `hourly` is units by the period's local hour, 0 for its first; `published` are the windows, cut to what
-    shows of them, that reach into the period.
+    `hourly` is units by the period's local hour, from 0; `published` are the windows that overlap the
+    period, cut to their visible parts.
     """
 
     daily: DailyColumns

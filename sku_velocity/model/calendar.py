@@ -12,24 +12,24 @@ from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.window import Window
 
 DAY, HOUR, WEEK = 86_400, 3_600, 7 * 86_400  # seconds
-SEARCHED = timedelta(hours=1)  # no zone changes its clock twice within one
-MARGIN = timedelta(days=2)  # more than any zone is away from UTC, or ever jumped
+SEARCHED = timedelta(hours=1)  # no zone changes its offset twice within an hour
+MARGIN = timedelta(days=2)  # more than any zone differs from UTC, or ever jumped
 FIRST_YEAR, LAST_YEAR = 3, 9997  # a year of room at both ends, as movements have
 
 
 def zone_of(name: str) -> ZoneInfo:
-    """The time zone of this name. Raises ConfigurationError where there is none."""
+    """Return the time zone of this name. Raises ConfigurationError if there is none."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ConfigurationError(
-            f"time zone: there is none of the name {name!r}: write one such as Europe/Berlin or UTC"
+            f"time zone: {name!r} does not exist: use an IANA name such as Europe/Berlin or UTC"
         ) from error
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A stretch of UTC in which a zone keeps its clock `offset` seconds ahead of UTC."""
+    """A stretch of UTC in which a zone is `offset` seconds ahead of UTC."""
 
     start: datetime
     end: datetime
@@ -38,7 +38,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class CalendarInterval:
-    """A stretch of UTC that lies in the local day (or hour) of this index, 0 for the period's first."""
+    """A stretch of UTC within the local day (or hour) of this index, 0 for the period's first."""
 
     index: int
     start: datetime
@@ -51,10 +51,10 @@ class CalendarInterval:
 
 @dataclass(frozen=True)
 class Period:
-    """The `days` local days of a zone that end with the day `as_of`, which belongs to them.
+    """The last `days` local days of a zone up to and including the day `as_of`.
 
-    A day is what the wall clock says: it has 23 or 25 hours where summer time begins or ends, and none
-    where the zone skipped it. Raises ConfigurationError where no movement can bear such a day.
+    A day follows the wall clock: it has 23 or 25 hours when summer time begins or ends, and none if the
+    zone skipped it. Raises ConfigurationError if no movement can have such a date.
     """
 
     zone: ZoneInfo
@@ -64,7 +64,7 @@ class Period:
     def __post_init__(self) -> None:
         if not FIRST_YEAR <= self.as_of.year <= LAST_YEAR:
             raise ConfigurationError(
-                f"as_of: no movement is ever of {self.as_of}: give the date of a day past"
+                f"as_of: no movement can be dated {self.as_of}: use the date of a past day"
             )
 
     @property
@@ -72,12 +72,12 @@ class Period:
         return self.day(0)
 
     def day(self, index: int) -> date:
-        """The date of the local day of this index, 0 for the first."""
+        """Return the date of the local day of this index, 0 for the first."""
         return self.as_of - timedelta(days=self.days - 1 - index)
 
     @cached_property
     def midnight(self) -> datetime:
-        """The first day's midnight by the local clock, without a zone: where local seconds count from."""
+        """The first day's local midnight, without a zone: the origin of local seconds."""
         return datetime.combine(self.first, datetime.min.time())
 
     @cached_property
@@ -99,7 +99,7 @@ class Period:
 
     @cached_property
     def gaps(self) -> list[Window]:
-        """What of `window` is of the day before or after: where a clock is set back past midnight."""
+        """The parts of `window` that are in the day before or after, if a clock is set back past midnight."""
         days = list(self.intervals(DAY))
         return [
             Window(left.end, right.start)
@@ -108,9 +108,9 @@ class Period:
         ]
 
     def intervals(self, step: int) -> Iterator[CalendarInterval]:
-        """The period's local days (`step` DAY) or hours (HOUR), in the order of time.
+        """Yield the period's local days (`step` DAY) or hours (HOUR), in order of time.
 
-        An index may come twice: where the clock is set back, part of a day or hour comes again.
+        An index may occur twice: if the clock is set back, part of a day or hour repeats.
         """
         for stretch in self.stretches:
             offset = timedelta(seconds=stretch.offset)
@@ -125,19 +125,19 @@ class Period:
 
 
 def covered_shares(period: Period, published: Sequence[Window]) -> list[float]:
-    """For each day of the period the share of it that is published, from 0 to 1.
+    """Return the published share of each day of the period, from 0 to 1.
 
-    `published` are windows that do not overlap. A day that the zone skipped has nothing to miss: 1.
+    The `published` windows must not overlap. A day that the zone skipped cannot miss anything: 1.
     """
     covered, whole = [0.0] * period.days, [0.0] * period.days
     for interval, seconds in _covered(period.intervals(DAY), published):
         covered[interval.index] += seconds
         whole[interval.index] += interval.seconds
-    return [part / all_of_it if all_of_it else 1.0 for part, all_of_it in zip(covered, whole, strict=True)]
+    return [part / total if total else 1.0 for part, total in zip(covered, whole, strict=True)]
 
 
 def covered_hours_of_week(period: Period, published: Sequence[Window]) -> list[float]:
-    """For each hour of the local week, from Monday 00:00, how many hours of the period are published."""
+    """Return how many hours of the period are published, by hour of the local week from Monday 00:00."""
     hours = [0.0] * (WEEK // HOUR)
     for interval, seconds in _covered(period.intervals(HOUR), published):
         hours[hour_of_week(period, interval.index)] += seconds / HOUR
@@ -145,14 +145,14 @@ def covered_hours_of_week(period: Period, published: Sequence[Window]) -> list[f
 
 
 def hour_of_week(period: Period, index: int) -> int:
-    """The hour of the week, 0 for Monday 00:00, of the period's hour of this index."""
+    """Return the hour of the week, 0 for Monday 00:00, of the period's hour of this index."""
     return (period.first.weekday() * 24 + index) % (WEEK // HOUR)
 
 
 def _covered(
     intervals: Iterator[CalendarInterval], published: Sequence[Window]
 ) -> Iterator[tuple[CalendarInterval, float]]:
-    """Each interval, and how many of its seconds are published."""
+    """Yield each interval with the number of its seconds that are published."""
     windows = sorted(published, key=lambda window: window.start)
     passed = 0
     for interval in intervals:
@@ -166,7 +166,7 @@ def _covered(
 
 
 def _changes(zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[datetime]:
-    """The instants, to the second, at which the zone's offset changes."""
+    """Yield the instants, to the second, at which the zone's offset changes."""
     while start < end:
         later = min(start + SEARCHED, end)
         if _offset(zone, start) != _offset(zone, later):

@@ -1,24 +1,31 @@
-"""Pages and chunks: what is read by one request, and by one task run."""
+"""Pages and chunks: the units of one request and of one task run."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import NamedTuple
 
+from sku_velocity.masking import hide_distinctive
 from sku_velocity.model.movement import DeadLetter, ItemRow, MovementRow
 
-MAX_TOTAL = 10**12  # records; a source that tells of more in one window tells no total
-MAX_EXTRA_FIELDS = 100  # names; some sources make keys of their data
+MAX_TOTAL = 10**12  # records; a larger total of a window counts as none
+MAX_EXTRA_FIELDS = 100  # names; some sources use data as keys
 OTHER_FIELDS = "(other fields)"
+MAX_VALUES = 20  # per place
+SHOWN_VALUE = 60  # characters
+
+# How many records had a value, by place in the spec and by value.
+ValueCounts = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
 class Page:
-    """One request's share of a chunk: `size` positions from `offset` on.
+    """One request's part of a chunk: `size` positions from `offset`.
 
-    It reads up to `overlap` positions before them again. `page_size` is what every page but the last holds.
+    It rereads up to `overlap` positions before them. `page_size` is the size of every page but the last.
     """
 
     offset: int
@@ -28,7 +35,7 @@ class Page:
 
     @property
     def before(self) -> int:
-        """How many positions before its own the page reads again."""
+        """The number of positions before its own that the page rereads."""
         return min(self.overlap, self.offset)
 
     @property
@@ -40,7 +47,7 @@ class Page:
 class Chunk:
     """A range of positions in a window, read by one task run in pages of at most `page_size` records.
 
-    Each page reads `overlap` records before its own again, those of the page before it.
+    Each page also rereads the last `overlap` records of the page before it.
     """
 
     index: int
@@ -60,28 +67,44 @@ class Chunk:
         return f"{self.offset}-{self.end - 1}"
 
     def followed_by(self, size: int) -> Chunk:
-        """The chunk of `size` positions that comes right after."""
+        """Return the next chunk, of `size` positions."""
         return replace(self, index=self.index + 1, offset=self.end, size=size)
 
     def pages(self, since: int | None = None) -> Iterator[Page]:
-        """The chunk's pages in order, from position `since` on where some have landed already."""
+        """Yield the chunk's pages in order, from position `since` if some have landed already."""
         start = self.offset if since is None else since
         for offset in range(start, self.end, self.page_size):
             size = min(self.page_size, self.end - offset)
             yield Page(offset, size, self.overlap, self.page_size)
 
 
+class PageEdges(NamedTuple):
+    """The fingerprints of a page's first and last record, and of all of them if they are to be read again.
+
+    Without record ids, `first_repeats` and `last_repeats` say whether the record next to it is equal.
+    """
+
+    first: str | None
+    last: str | None
+    whole: str | None = None
+    first_repeats: bool = False
+    last_repeats: bool = False
+
+
 @dataclass(frozen=True)
 class PageResult:
-    """What one page came to: movements, or items where the source is a master.
+    """The result of one page: movements, or items if the source is a master.
 
     `fetched == loaded + len(dead_letters) + trimmed + filtered` always holds: `trimmed` counts records
-    outside the window, `filtered` those that are no movements. `unknown_skus` counts the movements of each
-    SKU that the run's master does not know. `extra_fields` counts the records that carry a field which the
-    spec does not map. `first_fingerprint` and `last_fingerprint` are fingerprints of what the page read first
-    and last. `next_cursor` and `is_last` say where to go on, where a source pages by cursor. `retried` counts
-    requests that were sent again, `throttled` answers that asked to wait, `seconds` is from the first request
-    to the last byte.
+    outside the window, `filtered` those that are not movements. `unloaded_ids` holds the record ids of those
+    that were not loaded, by position; `dropped_values` counts the values for which records were filtered, or
+    trimmed though the request excludes them. `unknown_skus` counts the movements of each
+    SKU that the run's master does not know. `extra_fields` counts the records with a field that the spec does
+    not map. `first_fingerprint` and `last_fingerprint` are of the first and last records read; `equal_rows`
+    is how many equal records the page begins with, if all that it rereads are equal; `edges` are those of a
+    page that does not overlap; `total` is what the page reports. `next_cursor` and `is_last` say where to
+    continue if the source pages by cursor. `retried` counts requests that were retried, `throttled` responses
+    that asked to wait, `seconds` is from the first request to the last byte.
     """
 
     page: Page
@@ -92,11 +115,16 @@ class PageResult:
     filtered: int = 0
     first_fingerprint: str | None = None
     last_fingerprint: str | None = None
+    equal_rows: int = 0
+    edges: PageEdges | None = None
+    total: int | None = None
     next_cursor: str | None = None
     is_last: bool | None = None
     extra_fields: Mapping[str, int] = field(default_factory=dict)
     items: list[ItemRow] = field(default_factory=list)
     unknown_skus: Mapping[str, int] = field(default_factory=dict)
+    unloaded_ids: Mapping[int, str] = field(default_factory=dict)
+    dropped_values: ValueCounts = field(default_factory=dict)
     requests: int = 1
     retried: int = 0
     throttled: int = 0
@@ -104,12 +132,12 @@ class PageResult:
 
     @property
     def loaded(self) -> int:
-        """How many of the page's records may pass."""
+        """The number of valid records of the page."""
         return len(self.movements) + len(self.items)
 
 
 class ChunkState(StrEnum):
-    """Where a chunk stands in the ledger."""
+    """The state of a chunk in the ledger."""
 
     PLANNED = "planned"
     LANDED = "landed"
@@ -120,11 +148,13 @@ class ChunkState(StrEnum):
 class ChunkProgress:
     """A chunk's row of the ledger: its state and its counts of records, requests and seconds.
 
-    `attempts` counts the times that a task run has landed the chunk or failed to; `next_offset` is the first
-    position that has not landed; `error` is the last failure's message, where it failed. `first_fingerprint`
-    and `last_fingerprint` are the fingerprints of what its first page read first and its last page last,
-    `broken_seams` the pages in between that did not join; `cursor` is where to go on, where the source pages
-    by cursor.
+    `attempts` counts the task runs that landed the chunk or failed to; `next_offset` is the first position
+    that has not landed; `error` is the last failure's message, if it failed. `first_fingerprint` and
+    `last_fingerprint` are of the first record of its first page and the last record of its last,
+    `broken_seams` counts the pages in between that did not join; `ambiguous_seams` counts those at which all
+    reread records are equal, at most `equal_rows` in a row; `page_edges` are those of pages that do not
+    overlap; `page_totals` counts pages by the total that they reported. `cursor` says where to continue if
+    the source pages by cursor.
     """
 
     chunk: Chunk
@@ -143,9 +173,14 @@ class ChunkProgress:
     first_fingerprint: str | None = None
     last_fingerprint: str | None = None
     broken_seams: int = 0
+    ambiguous_seams: int = 0
+    equal_rows: int = 0
+    page_edges: Sequence[PageEdges] = ()
+    page_totals: Mapping[str, int] = field(default_factory=dict)
     cursor: str | None = None
     extra_fields: Mapping[str, int] = field(default_factory=dict)
     unknown_skus: Mapping[str, int] = field(default_factory=dict)
+    dropped_values: ValueCounts = field(default_factory=dict)
     error: str | None = None
 
 
@@ -158,3 +193,24 @@ def sum_extra_fields(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     named = total.most_common(MAX_EXTRA_FIELDS)
     others += total.total() - sum(count for _, count in named)
     return dict(named) | ({OTHER_FIELDS: others} if others else {})
+
+
+def count_values(values: Iterable[tuple[str, str]]) -> ValueCounts:
+    """Count values by place: the most frequent, shortened."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for place, value in values:
+        counts[place][hide_distinctive(value)[:SHOWN_VALUE]] += 1
+    return _most_frequent(counts)
+
+
+def sum_values(counts: Iterable[ValueCounts]) -> ValueCounts:
+    """Add up counts of values: the most frequent of each place."""
+    total: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for each in counts:
+        for place, values in each.items():
+            total[place].update(values)
+    return _most_frequent(total)
+
+
+def _most_frequent(counts: Mapping[str, Counter[str]]) -> ValueCounts:
+    return {place: dict(values.most_common(MAX_VALUES)) for place, values in counts.items()}

@@ -1,4 +1,4 @@
-"""Which stretches of a span of time no window covers, and how a stretch is cut into windows to read."""
+"""Finding the gaps that no window covers, and splitting a stretch of time into windows."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 from sku_velocity.model.window import Window
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # midnight, so that windows of an hour or a day fall on whole ones
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # midnight, so that windows of an hour or a day are aligned
 
 
 def gaps(span: Window, covered: Iterable[Window]) -> list[Window]:
-    """The stretches of `span` that no window covers, in order of time; no two of them touch."""
+    """Return the stretches of `span` that no window covers, in order of time; no two are adjacent."""
     found, reached = [], span.start
     for window in sorted(covered, key=lambda each: each.start):
         if window.start >= span.end:
@@ -23,7 +23,7 @@ def gaps(span: Window, covered: Iterable[Window]) -> list[Window]:
 
 
 def cut(stretch: Window, size: timedelta) -> list[Window]:
-    """A stretch in windows of `size`, aligned to UTC; at its ends they are as short as it makes them."""
+    """Split a stretch into windows of `size`, aligned to UTC; the first and last may be shorter."""
     windows, start = [], stretch.start
     while start < stretch.end:
         end = min(EPOCH + ((start - EPOCH) // size + 1) * size, stretch.end)

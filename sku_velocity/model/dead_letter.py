@@ -1,4 +1,4 @@
-"""Dead letters with their standing: where each stands, who closed it, and which of them are meant."""
+"""Dead letters as stored: their state, who closed them, and a filter for them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from sku_velocity.model.movement import DeadLetter, MovementRow, Reason
 from sku_velocity.model.run import RunState
 from sku_velocity.model.window import Window
 
-VALIDATION, PUSH = (
-    "validation",
-    "push",
-)  # the stages: a record that may not pass, a row that an engine refused
+VALIDATION, PUSH = "validation", "push"  # stages: an invalid record, a row that an engine rejected
 
 
 class DeadLetterState(StrEnum):
-    """Where a dead letter stands.
+    """The state of a dead letter.
 
-    A replayed one has found its place by a later spec: its movement is in the window, or it is trimmed or
-    filtered, as its note says. A discarded one was given up by somebody.
+    A replayed one was accepted by a later spec: its movement is in the window, or it is trimmed or filtered,
+    as its note says. A discarded one was given up by a user.
     """
 
     OPEN = "open"
@@ -30,7 +27,7 @@ class DeadLetterState(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """The last change of a letter's state: by whom, when, and why."""
+    """The last change of a dead letter's state: by whom, when, and why."""
 
     by: str
     at: datetime
@@ -39,10 +36,10 @@ class Change:
 
 @dataclass(frozen=True)
 class StoredDeadLetter:
-    """A dead letter as the store keeps it, with its place: source, warehouse, window, run, position.
+    """A dead letter in the store, with its source, warehouse, window, run and position.
 
-    `is_published` is whether its run shows somewhere: only then is an open letter work to do, for else a
-    later run has read its record again, or its window is still to be published.
+    `is_published` is whether any part of its run is published: only then does an open letter need work.
+    Otherwise a later run has read its record again, or its window is not published yet.
     """
 
     run: str
@@ -59,16 +56,16 @@ class StoredDeadLetter:
 
     @property
     def reasons(self) -> str:
-        """All reasons on one line, as people read them."""
+        """All reasons on one line, for display."""
         return "; ".join(map(str, self.letter.reasons))
 
 
 @dataclass(frozen=True)
 class DeadLetterFilter:
-    """Which letters are meant: those that fit all that is given.
+    """Filter for dead letters. All given criteria must match.
 
-    `reason` is a text within the reasons, as they are shown, in any case; `window` meets the run's window;
-    `is_published` is whether the run shows.
+    `reason` is a part of the displayed reasons, ignoring case; `window` overlaps the run's window;
+    `is_published` is whether any part of the run is published.
     """
 
     source: str | None = None
@@ -84,14 +81,14 @@ class DeadLetterFilter:
 
 @dataclass(frozen=True)
 class RejectGroup:
-    """The letters that were refused for the same reasons: how many, and a sample of them."""
+    """The dead letters with the same reasons: their count and a sample."""
 
     count: int
     sample: StoredDeadLetter
 
 
 class ReplayOutcome(StrEnum):
-    """What becomes of a record; the words are those of the ledger's counts."""
+    """The outcome of a record's replay; the values are the names of the ledger's counts."""
 
     LOADED = "loaded"
     TRIMMED = "trimmed"
@@ -101,9 +98,9 @@ class ReplayOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class RevalidatedRecord:
-    """A letter's position and fate: with its row where it is loaded, its reasons where it is rejected."""
+    """A dead letter's position and outcome: with its row if loaded, its reasons if rejected."""
 
     position: int
-    fate: ReplayOutcome
+    outcome: ReplayOutcome
     row: MovementRow | None = None
     reasons: tuple[Reason, ...] = ()

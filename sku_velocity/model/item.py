@@ -1,4 +1,4 @@
-"""The items of a master: the canonical SKUs of an ERP, their other names and their state."""
+"""The items of a master: the canonical SKUs of an ERP, their aliases and their status."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sku_velocity.model.movement import Rule, SkuId
 
 
 class ItemStatus(StrEnum):
-    """Whether an item is in use: movements of a retired one are rejected, unless told otherwise."""
+    """Whether an item is in use: movements of a retired one are rejected, unless the run lets them pass."""
 
     ACTIVE = "active"
     RETIRED = "retired"
 
 
 class Item(BaseModel):
-    """One item of a master: its canonical id, the other names by which systems call it, and its state.
+    """One item of a master: its canonical id, its aliases in other systems, and its status.
 
-    `unit_volume` is the volume of one unit as the ERP tells it, in the ERP's own unit; never negative.
+    `unit_volume` is the volume of one unit as the ERP reports it, in the ERP's own unit; never negative.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,7 +30,7 @@ class Item(BaseModel):
     aliases: tuple[str, ...] = ()
     description: Annotated[
         Annotated[str, Field(pattern=r"^[^\x00]*$", coerce_numbers_to_str=True)] | None,
-        Rule("must be a text, a number or absent"),
+        Rule("must be a string, a number or absent"),
     ] = None
     unit_volume: Annotated[
         Annotated[float, Field(ge=0, allow_inf_nan=False)] | None,

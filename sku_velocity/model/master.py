@@ -1,4 +1,4 @@
-"""The master that a run maps its SKUs by: names, canonical ids, and what becomes of unknown ones."""
+"""The master that a run maps its SKUs with: names, canonical ids, and the policy for unknown ones."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sku_velocity.model.run import MasterVersion, UnknownSku
 
 
 class NamedMovement(Movement):
-    """A movement before its SKU is looked up in a master: it may bear any name, as an alias may be any."""
+    """A movement before its SKU is looked up in a master: its SKU may be any name, as an alias may."""
 
     sku_id: Name
 
 
 @dataclass(frozen=True)
 class Names:
-    """All names of one version of a master, each with the canonical id of its item; no name in both."""
+    """All names of one version of a master, each with the canonical id of its item; no name is in both."""
 
     active: dict[str, str]
     retired: dict[str, str]
@@ -27,10 +27,11 @@ class Names:
 
 @dataclass(frozen=True)
 class MasterChanges:
-    """What the names of a version mean that those of the one before did not.
+    """The changes of a version's names since the version before.
 
-    `moved` holds each name that now means another item, as (name, item before, item now), `gone` each that
-    means none any more, `retired` each canonical id that was active, `added` counts the names that are new.
+    `moved` holds each name that now means another item, as (name, item before, item now), `gone` each name
+    that was removed, as (name, item before), `retired` each canonical id that was active before; `added`
+    counts new names.
     """
 
     moved: Sequence[tuple[str, str, str]] = ()
@@ -40,12 +41,12 @@ class MasterChanges:
 
     @property
     def is_drift(self) -> bool:
-        """Whether a movement that was mapped before would now be mapped otherwise, or not at all."""
+        """Return True if a movement that was mapped before would now be mapped differently, or not at all."""
         return bool(self.moved or self.gone or self.retired)
 
 
 def compare(before: Names, now: Names) -> MasterChanges:
-    """How one version of a master differs from the one before it."""
+    """Compare one version of a master with the version before it."""
     then, today = {**before.retired, **before.active}, {**now.retired, **now.active}
     shared = sorted(then.keys() & today.keys())
     return MasterChanges(
@@ -58,30 +59,30 @@ def compare(before: Names, now: Names) -> MasterChanges:
 
 @dataclass(frozen=True)
 class Master:
-    """One version of a master, and what is done with the SKUs that it does not know or has retired."""
+    """One version of a master, with the policy for SKUs that it does not know or has retired."""
 
     of: MasterVersion
     names: Names
 
     @cached_property
-    def _welcome(self) -> dict[str, str]:
+    def _accepted(self) -> dict[str, str]:
         names = self.names
         return {**names.retired, **names.active} if self.of.unknown_sku is UnknownSku.PASS else names.active
 
-    def canonical(self, told: Sequence[str]) -> list[str]:
-        """The canonical id of each name that may pass; any other stays as it is."""
-        return list(map(self._welcome.get, told, told))
+    def canonical(self, names: Sequence[str]) -> list[str]:
+        """Return the canonical id of each accepted name; other names are unchanged."""
+        return list(map(self._accepted.get, names, names))
 
-    def questionable(self, told: Iterable[str]) -> set[str]:
-        """Those of these names that need a look: unknown or, where they may not pass, retired."""
-        return set(told).difference(self._welcome)
+    def unmapped(self, names: Iterable[str]) -> set[str]:
+        """Return the names that are unknown or, unless they may pass, retired."""
+        return set(names).difference(self._accepted)
 
     def knows(self, name: str) -> bool:
         return name in self.names.active or name in self.names.retired
 
     def refusal(self, name: str) -> str | None:
-        """Why a movement with this name may not pass; None where it may."""
-        if name in self._welcome:
+        """Return why a movement with this name is rejected, or None if it is accepted."""
+        if name in self._accepted:
             return None
         if self.of.unknown_sku is UnknownSku.PASS:
             return None if re.fullmatch(SKU_ALPHABET, name) else NOT_IN_SKU_ALPHABET

@@ -1,13 +1,15 @@
-"""A movement, the rules of its fields, and a record that breaks them."""
+"""Movements, the rules of their fields, and dead letters."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
+
+from sku_velocity.masking import hide_distinctive
 
 MAX_UNITS = 2**63 - 1  # what a BIGINT holds
 MAX_ID = 255  # characters
@@ -17,7 +19,7 @@ LATEST = datetime(9998, 12, 31, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Rule:
-    """One message for all the ways in which a value can break a field's rule."""
+    """One error message for all the ways in which a value can break a field's rule."""
 
     message: str
 
@@ -28,20 +30,20 @@ class Rule:
 
 
 class _AsInt:
-    """Turns what has been checked to be whole (6, 6.0, "6") into an int."""
+    """Converts a validated whole number (6, 6.0, "6") to an int."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.chain_schema([handler(source), core_schema.int_schema(ge=0, le=MAX_UNITS)])
 
 
 class _AsDateText:
-    """Lets only text pass that begins with a date: a bare number would be read as seconds since 1970."""
+    """Accepts only strings that begin with a date: a bare number would be read as seconds since 1970."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         date_text = core_schema.custom_error_schema(
             core_schema.str_schema(pattern=r"^\d{4}-\d{2}-\d{2}[Tt ]", strict=True),
             custom_error_type="rule",
-            custom_error_message="must be ISO 8601 text such as 2026-03-01T08:30:00Z",
+            custom_error_message="must be an ISO 8601 string such as 2026-03-01T08:30:00Z",
         )
         return core_schema.json_or_python_schema(
             core_schema.chain_schema([date_text, handler(source)]), handler(source)
@@ -49,14 +51,14 @@ class _AsDateText:
 
 
 SKU_ALPHABET = rf"[A-Z0-9-]{{1,{MAX_ID}}}"
-NOT_IN_SKU_ALPHABET = f"must be made of A-Z, 0-9 and '-' only, {MAX_ID} of them at most"
+NOT_IN_SKU_ALPHABET = f"must contain only A-Z, 0-9 and '-', at most {MAX_ID} characters"
 SkuId = Annotated[
     str, Field(pattern=f"^{SKU_ALPHABET}$", coerce_numbers_to_str=True), Rule(NOT_IN_SKU_ALPHABET)
 ]
 Name = Annotated[
     str,
     Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", max_length=MAX_ID, coerce_numbers_to_str=True),
-    Rule(f"must be a text that is not empty, of at most {MAX_ID} characters"),
+    Rule(f"must be a non-empty string of at most {MAX_ID} characters"),
 ]
 WarehouseId = Name
 UnitsMoved = Annotated[
@@ -69,15 +71,15 @@ UnitsMoved = Annotated[
 UtcInstant = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST), _AsDateText()]
 MovementId = Annotated[
     Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=MAX_ID, coerce_numbers_to_str=True)] | None,
-    Rule(f"must be a text of at most {MAX_ID} characters, a number or absent"),
+    Rule(f"must be a string of at most {MAX_ID} characters, a number or absent"),
 ]
 
 
 class Movement(BaseModel):
-    """One movement of one SKU in one warehouse: the contract that every published row keeps.
+    """One movement of one SKU in one warehouse: the contract of every published row.
 
-    `units_moved` counts whole units and is never negative; `timestamp_utc` is an instant, held in UTC;
-    `movement_id` is the source's own record id, where it gives one.
+    `units_moved` counts whole units and is never negative; `timestamp_utc` is an instant in UTC;
+    `movement_id` is the source's record id, if it has one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,7 +93,7 @@ class Movement(BaseModel):
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a record may not pass: the field (a dotted path, empty for the record itself) and the rule."""
+    """Why a record is rejected: the field (a dotted path, empty for the record itself) and the rule."""
 
     field: str
     message: str
@@ -102,16 +104,36 @@ class Reason:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A raw record that may not pass: its position in the window, its JSON text and every reason."""
+    """A rejected raw record: its position in the window, its JSON text and every reason.
+
+    The text is as received, except for secrets of the source that it repeats.
+    """
 
     position: int
     record_json: str
     reasons: tuple[Reason, ...]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "record_json", hide_distinctive(self.record_json))
 
-# A movement as the store takes it: (position, movement_id, sku_id, warehouse_id, units_moved, timestamp_utc).
-MovementRow = tuple[int, str | None, str, str, int, datetime]
+
+class MovementRow(NamedTuple):
+    """A movement as the store takes it, with its position in the window."""
+
+    position: int
+    movement_id: str | None
+    sku_id: str
+    warehouse_id: str
+    units_moved: int
+    timestamp_utc: datetime
 
 
-# An item as the store takes it: (position, sku_id, status, description, unit_volume, its other names).
-ItemRow = tuple[int, str, str, str | None, float | None, tuple[str, ...]]
+class ItemRow(NamedTuple):
+    """An item of a master as the store takes it, with its position in the master."""
+
+    position: int
+    sku_id: str
+    status: str
+    description: str | None
+    unit_volume: float | None
+    aliases: tuple[str, ...]

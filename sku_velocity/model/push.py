@@ -1,4 +1,4 @@
-"""What is pushed to a slotting engine, and how far it has got."""
+"""Batches to push to a slotting engine, and the progress of a push."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 from sku_velocity.model.movement import MovementRow
 from sku_velocity.model.window import iso
 
-Record = Mapping[str, Any]  # with an `id` that no other record of its batch bears
+Record = Mapping[str, Any]  # with an `id` that is unique in its batch
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Records for one request, and the key under which the engine takes them once.
+    """Records for one request, and the idempotency key with which the engine takes them once.
 
     The same records of the same place have the same key and the same body, byte by byte, in any process.
     """
@@ -32,7 +32,7 @@ class Batch:
 
 
 class PushState(StrEnum):
-    """How far a chunk is on its way to an engine."""
+    """The state of a chunk's push to an engine."""
 
     BEGUN = "begun"
     PUSHED = "pushed"
@@ -43,8 +43,8 @@ class PushState(StrEnum):
 class ChunkPush:
     """A chunk's row in the push ledger. Counts are records, except `batches`, `requests` and `attempts`.
 
-    `batches` counts those that were answered, `attempts` the times that a task run set about the chunk;
-    `idempotency_key` is that of the batch begun last; `error` the last failure's message.
+    `batches` counts those with a response, `attempts` the task runs that pushed the chunk;
+    `idempotency_key` is that of the latest batch; `error` the last failure's message.
     """
 
     chunk: int
@@ -60,9 +60,9 @@ class ChunkPush:
 
 @dataclass(frozen=True)
 class OpenBatch:
-    """A batch that has been begun: which of its chunk's, and the rows that it holds, one for each record.
+    """A batch that has begun: its number in its chunk, and its rows, one for each record.
 
-    `is_new` is whether it was cut just now, so that nobody can have sent it before.
+    `is_new` is True if it was cut just now, so it cannot have been sent before.
     """
 
     number: int
@@ -73,7 +73,7 @@ class OpenBatch:
 
 @dataclass(frozen=True)
 class SkuClass:
-    """The velocity classes of one SKU in one warehouse, as they are now; None where there is none.
+    """The current velocity classes of one SKU in one warehouse; None if it has none.
 
     `abc_lines` is by cumulative share of lines, `abc_units` by units, `xyz` by variation.
     """
@@ -86,33 +86,32 @@ class SkuClass:
 
     @property
     def id(self) -> str:
-        """What the engine knows it by. A SKU holds no slash, so that no two share one."""
+        """The engine's id for it. A SKU contains no slash, so ids are unique."""
         return f"{self.warehouse_id}/{self.sku_id}"
 
 
 def movement_batch(source: str, run: str, place: str, rows: Sequence[MovementRow]) -> Batch:
-    """Rows of a run. `place` tells the batch among those of its run, as in `3-0`: chunk and number."""
+    """Return a batch of a run's rows. `place` identifies it in the run, as in `3-0`: chunk and number."""
     records = tuple(_movement_record(run, row) for row in rows)
     return _seal(f"{run}-{place}", {"source": source, "run": run}, records)
 
 
 def class_batch(source: str, revision: int, classes: Sequence[SkuClass]) -> Batch:
-    """Classes of SKUs. `revision` counts what the engine was told of this source before.
+    """Return a batch of classes of SKUs. `revision` counts what was sent for this source before.
 
-    So a class that comes back to what it once was is sent under another key than it was then.
+    So a class that returns to an earlier value is sent with another key than before.
     """
     records = tuple(vars(each) | {"id": each.id} for each in classes)
     return _seal(f"classes-{source}-{revision}", {"source": source}, records)
 
 
 def _movement_record(run: str, row: MovementRow) -> Record:
-    position, movement_id, sku_id, warehouse_id, units_moved, at = row
     return {
-        "id": f"{run}:{position}" if movement_id is None else movement_id,
-        "sku_id": sku_id,
-        "warehouse_id": warehouse_id,
-        "units_moved": units_moved,
-        "timestamp_utc": iso(at),
+        "id": f"{run}:{row.position}" if row.movement_id is None else row.movement_id,
+        "sku_id": row.sku_id,
+        "warehouse_id": row.warehouse_id,
+        "units_moved": row.units_moved,
+        "timestamp_utc": iso(row.timestamp_utc),
     }
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -15,7 +15,7 @@ from sku_velocity.model.window import Window
 
 
 class RunState(StrEnum):
-    """Where a sync run stands: being read, refused, visible, or made invisible by a later run."""
+    """The state of a sync run: being read, refused, visible, or replaced by a later run."""
 
     RUNNING = "running"
     INCOMPLETE = "incomplete"
@@ -23,19 +23,19 @@ class RunState(StrEnum):
     SUPERSEDED = "superseded"
 
 
-# In place of a warehouse, for the runs that read a master: no movement can bear it.
+# The warehouse of runs that read a master: no movement can have it.
 NO_WAREHOUSE = ""
 
 
 class UnknownSku(StrEnum):
-    """What becomes of a movement whose SKU the master does not know, or has retired."""
+    """What to do with a movement whose SKU the master does not know, or has retired."""
 
     REJECT = "reject"
     PASS = "pass"
 
 
 class MasterVersion(BaseModel):
-    """Which version of a master a run maps its SKUs by, for as long as its rows stand.
+    """The version of a master that a run maps its SKUs with, for as long as its rows exist.
 
     `version` is the id of the run that published it.
     """
@@ -49,10 +49,13 @@ class MasterVersion(BaseModel):
 
 @dataclass(frozen=True)
 class SyncRun:
-    """One attempt at one window, as the ledger keeps it. `id` is the Prefect flow run's id.
+    """One attempt at one window, as in the ledger. `id` is the Prefect flow run's id.
 
-    `total` is the number of records that the source promised when the run was planned, None where it pages
-    by cursor and promises none; `repairs` is how often the window has been read again since.
+    `total` is the number of records that the source promised when the run was planned, None if it pages by
+    cursor and promises none; `repairs` is how often the window has been reread since. `plan_number` is higher
+    than that of every plan of the warehouse before, `mapping_digest` is that of the spec it was read by (None
+    if it was not the same for all rows), `held_rows` the number of rows if the window was held because it
+    would shrink.
     """
 
     id: str
@@ -63,56 +66,61 @@ class SyncRun:
     state: RunState = RunState.RUNNING
     repairs: int = 0
     master: MasterVersion | None = None
+    plan_number: int = 1
+    mapping_digest: str | None = None
+    held_rows: int | None = None
 
     @property
     def label(self) -> str:
-        """What the run reads, for people: its warehouse, or the master's items."""
+        """What the run reads, for display: its warehouse, or the master's items."""
         return self.warehouse or "items"
 
     @property
     def is_open(self) -> bool:
-        """Whether the window is still to be read, or proven."""
+        """True if the window is not fully read or not proven yet."""
         return self.state in (RunState.RUNNING, RunState.INCOMPLETE)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A sync run as the ledger has it: what was promised, and a row for each chunk."""
+    """A sync run in the ledger: what was promised, and a row for each chunk."""
 
     run: SyncRun
     chunks: list[ChunkProgress]
 
     @property
     def pending(self) -> list[ChunkProgress]:
-        """The chunks that have not landed: all of them at first, on a retry what is left."""
+        """The chunks that have not landed: all at first, the remaining ones on a retry."""
         return [progress for progress in self.chunks if progress.state is not ChunkState.LANDED]
 
 
 class Verdict(StrEnum):
-    """How a sync run ended."""
+    """How a sync run ended: proven whole, at once or after rereading; read, but not provable; or refused."""
 
     COMPLETE = "complete"
     REPAIRED = "repaired"
+    UNPROVEN = "unproven"
     INCOMPLETE = "incomplete"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One test of the proof: its name, whether it held, and what was found.
+    """One check of the proof: its name, whether it passed, and what was found.
 
-    `passed` is None where the source does not allow the test.
+    `passed` is None if the source does not allow the check; `is_gap` is True if the proof needs it.
     """
 
     name: str
     passed: bool | None
     detail: str
+    is_gap: bool = False
 
 
 class PushReport(BaseModel):
-    """What the push of a run to a slotting engine has come to, by all attempts so far.
+    """The result of a run's push to a slotting engine, over all attempts so far.
 
-    `accepted` and `rejected` count records, `chunks` those with rows, `requests` those of answered batches;
-    `errors` says of failed chunks what went wrong.
+    `accepted` and `rejected` count records, `chunks` those with rows, `requests` those of batches with a
+    response; `errors` says why chunks failed.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -127,15 +135,16 @@ class PushReport(BaseModel):
 
 
 class RunReport(BaseModel):
-    """What a sync run came to: the flow's result and the last line of `python -m flows sync --json`.
+    """The result of a sync run: the flow's result and the last line of `python -m flows sync --json`.
 
-    Counts are records, except `chunks` and `requests`; `retried` counts requests that were sent again,
-    `throttled` answers that asked to wait; `seconds` is wall time of this attempt.
-    `loop_lag_p99_ms` is how late, in milliseconds at the 99th percentile, the tasks' event loop woke who
-    slept; `most_tasks` the most asyncio tasks that it had at once. `master` is the version that SKUs were
-    mapped by, `unknown_skus` the number of SKUs that it does not know. `exported` names the file that the
-    window was written to, `export_error` tells why it was not, `refresh_error` why velocity was not worked
-    out anew. `push` is None where nothing was to be pushed.
+    Counts are records, except `chunks` and `requests`; `retried` counts requests that were retried,
+    `throttled` responses that asked to wait; `seconds` is wall time of this attempt.
+    `loop_lag_p99_ms` is how late, in milliseconds at the 99th percentile, the tasks' event loop woke sleeping
+    tasks; `most_tasks` the most asyncio tasks that it had at once. `master` is the version that SKUs were
+    mapped with, `unknown_skus` the number of SKUs that it does not know. `exported` names the file that the
+    window was exported to, `export_error` says why it was not, `refresh_error` why velocity was not
+    refreshed. `push` is None if nothing was to be pushed. `warnings` are what an operator should look at
+    although no check failed.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -170,26 +179,32 @@ class RunReport(BaseModel):
     export_error: str | None = None
     refresh_error: str | None = None
     push: PushReport | None = None
+    warnings: list[str] = []
+
+    @property
+    def why_unproven(self) -> str | None:
+        """Why the window is not proven whole although no check failed, and what to set; None if it is."""
+        return "; ".join(check.detail for check in self.checks if check.is_gap) or None
 
     @property
     def is_delivered(self) -> bool:
-        """Whether the window was published, and went wherever else it should."""
+        """True if the window was published and, if requested, pushed, exported and refreshed."""
         pushed = not (self.push and self.push.failed_chunks)
         return self.published and pushed and not self.export_error and not self.refresh_error
 
     @property
     def label(self) -> str:
-        """What the run has read, for people: its warehouse, or the master's items."""
+        """What the run read, for display: its warehouse, or the master's items."""
         return self.warehouse or "items"
 
     @property
     def what(self) -> str:
-        """What the run's records are."""
+        """The kind of the run's records."""
         return "movements" if self.warehouse else "items"
 
 
 def unknown_skus(chunks: Iterable[ChunkProgress]) -> Counter[str]:
-    """The movements of each SKU that the run's master does not know."""
+    """Count the movements of each SKU that the run's master does not know."""
     counted: Counter[str] = Counter()
     for progress in chunks:
         counted.update(progress.unknown_skus)
@@ -201,7 +216,7 @@ REJECTS = "rejects within the limit"
 
 @dataclass(frozen=True)
 class RunStatus:
-    """What the store has of a run: its verdict, None until it has ended, and its records by the ledger."""
+    """A run's status in the store: its verdict, None until it has ended, and its record counts."""
 
     state: RunState
     verdict: Verdict | None
@@ -210,20 +225,51 @@ class RunStatus:
 
     @property
     def is_published(self) -> bool:
-        """Whether the run shows, or showed until a later one took its place."""
+        """True if the run is published, or was until a later run replaced it."""
         return self.state in (RunState.PUBLISHED, RunState.SUPERSEDED)
 
 
 @dataclass(frozen=True)
-class FinalCheck:
-    """What the source says once all chunks have landed.
+class PageJoins:
+    """What a second look at the source says about the borders between pages, or about the pages.
 
-    `total` is the number of records now; `ends_agree` whether the window's ends, read again, are what they
-    were; `repeated_ids` how many record ids were read more than once; `contested_names` the ids
-    and aliases that more than one item of a master claims. None: the source does not allow it.
+    `compared` counts what was compared, `broken` what differs. `gap` says why the comparison proves nothing.
+    """
+
+    compared: int
+    broken: int = 0
+    gap: str | None = None
+
+
+@dataclass(frozen=True)
+class FinalCheck:
+    """What the source reports once all chunks have landed. None: the source does not allow the check.
+
+    `total` is the current number of records; `ends_agree` whether the window's ends, read again, are
+    unchanged; `repeated_ids` how many record ids were read more than once; `contested_names` the ids and
+    aliases that more than one item of a master claims; `proof` names the proof of the paging style,
+    `why_unproven` says why there is none, and `joins` is its result, unless the ledger holds it.
     """
 
     total: int | None = None
     ends_agree: bool | None = None
     repeated_ids: int | None = None
     contested_names: Sequence[str] | None = None
+    proof: str = ""
+    why_unproven: str | None = None
+    joins: PageJoins | None = None
+
+
+@dataclass(frozen=True)
+class Precedent:
+    """What is published already, to compare a window with before it is published.
+
+    `rows` counts what is published in the window; `held` holds the row counts of earlier readings of it that
+    were held; `has_rows` is whether the warehouse ever had rows; `values` are those for which records of the
+    source were dropped in published windows, by place in the spec.
+    """
+
+    rows: int = 0
+    held: frozenset[int] = frozenset()
+    has_rows: bool = False
+    values: Mapping[str, Collection[str]] = field(default_factory=dict)

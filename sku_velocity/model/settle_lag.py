@@ -1,4 +1,4 @@
-"""The settle lag: how long after its end a window is left alone, so that late records are in it."""
+"""The settle lag: how long to wait after a window's end, so that late records are in it."""
 
 from __future__ import annotations
 

@@ -1,37 +1,43 @@
-"""How a warehouse stands in the store: what of it is published, what is missing, and which runs are open."""
+"""The status of a warehouse in the store: what is published, what is missing, and which runs are open."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sku_velocity.model.coverage import gaps
 from sku_velocity.model.run import REJECTS, RunState, UnknownSku, Verdict
 from sku_velocity.model.window import Window
 
-STALLED_AFTER = timedelta(hours=1)  # without a chunk that lands
-LATE_AFTER = timedelta(hours=2)  # or twice the newest window, where that is longer
+STALLED_AFTER = timedelta(hours=1)  # without a landed chunk
+LATE_AFTER = timedelta(hours=2)  # or twice the newest window, if that is longer
 
 
-# The source of a master, and what becomes of SKUs that it does not know; None: SKUs are not mapped.
+# The source of a master, and the policy for SKUs that it does not know; None: SKUs are not mapped.
 SkuMappingPolicy = tuple[str, UnknownSku] | None
 
 
 @dataclass(frozen=True)
 class PublishedRange:
-    """A stretch of time in which a run shows. `run_key` grows from run to run."""
+    """A stretch of time in which a run is published. `run_key` increases from run to run.
+
+    `mapping_digest` is that of the spec by which the run was read; `is_unproven` is whether the source allowed
+    no proof of it.
+    """
 
     window: Window
     run_key: int
+    mapping_digest: str | None = None
+    is_unproven: bool = False
 
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A run that has not published its window: it is being read, broke off, or was refused.
+    """A run that has not published its window: it is being read, was interrupted, or was refused.
 
-    `active_at` is when it was planned or a chunk of it last landed; `error` is what its first failed chunk
-    ran into; `broken` tells, by the name of the check, where the proof broke.
+    `active_at` is when it was planned or a chunk of it last landed; `error` is that of its first failed
+    chunk; `broken` holds the failed checks of the proof as (name, what was found).
     """
 
     key: int
@@ -46,33 +52,33 @@ class OpenRun:
     mapping: SkuMappingPolicy = None
 
     def is_being_read(self, now: datetime) -> bool:
-        """Whether somebody seems to be at it: it runs, and a chunk has landed within the last hour."""
+        """Return True if the run seems active: it is running, and a chunk landed within the last hour."""
         return self.state is RunState.RUNNING and now - self.active_at < STALLED_AFTER
 
     @property
     def is_resumable(self) -> bool:
-        """Whether to resume it costs less than to read its window anew, and can end otherwise than before."""
+        """True if resuming costs less than reading its window again, and may end differently than before."""
         return 0 < self.landed < self.chunks
 
     @property
     def blames_the_source(self) -> bool:
-        """Whether nothing could be read, or too much of it was rejected."""
+        """True if nothing could be read, or too many records were rejected."""
         nothing = self.error is not None and not self.landed
         return nothing or any(name == REJECTS for name, _ in self.broken)
 
     @property
     def reason(self) -> str | None:
-        """Why it has not published, for people."""
+        """Why it has not published, for display."""
         return self.error or "; ".join(f"{name}: {found}" for name, found in self.broken) or None
 
     def is_settled_by(self, published: Sequence[PublishedRange]) -> bool:
-        """Whether later runs have published all of its window, so that nobody misses it."""
+        """Return True if later runs have published all of its window, so nothing is missing."""
         return not gaps(self.window, (each.window for each in published if each.run_key > self.key))
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """What of a warehouse is published, in order of time, and which runs nobody has made up for."""
+    """What is published of a warehouse, in order of time, and the open runs that no later run replaced."""
 
     source: str
     warehouse: str
@@ -81,17 +87,21 @@ class Coverage:
 
     @property
     def label(self) -> str:
-        """What is read, for people: the warehouse, or the master's items."""
+        """What is read, for display: the warehouse, or the master's items."""
         return self.warehouse or "items"
 
     @property
     def start(self) -> datetime | None:
-        """Since when anything was asked of the source; None where nothing ever was."""
+        """The start of the earliest window ever requested; None if there is none."""
         starts = [each.window.start for each in self.published[:1]]
         return min(starts + [run.window.start for run in self.open_runs], default=None)
 
+    def by_spec(self, mapping_digest: str) -> Coverage:
+        """Return what is published by the spec with this digest: the rest counts as missing."""
+        return replace(self, published=[e for e in self.published if e.mapping_digest == mapping_digest])
+
     def gaps(self, span: Window) -> list[Window]:
-        """What of a span of time is not published."""
+        """Return the parts of a span of time that are not published."""
         return gaps(span, (each.window for each in self.published))
 
 
@@ -105,13 +115,14 @@ class LastRun:
     verdict: Verdict | None
     began_at: datetime
     mapping: SkuMappingPolicy = None
+    mapping_digest: str | None = None
 
 
 @dataclass(frozen=True)
 class WarehouseStatus:
-    """How a warehouse of a source stands. `rows` and `rejects` count the records of what is published.
+    """The status of a warehouse of a source. `rows` and `rejects` count the published records.
 
-    `read_at` is when the newest window was planned, None where nothing is published.
+    `read_at` is when the newest window was planned, None if nothing is published.
     """
 
     coverage: Coverage
@@ -128,22 +139,33 @@ class WarehouseStatus:
 
     @property
     def gaps(self) -> list[Window]:
-        """The stretches within the span that no published window covers: schedules that were missed."""
+        """The stretches within the span that no published window covers: missed schedules."""
         return self.coverage.gaps(self.span) if self.span else []
 
     @property
+    def older_spec(self) -> list[Window]:
+        """The published stretches that were read by another spec than the last run's."""
+        digest = self.last_run.mapping_digest
+        return [each.window for each in self.coverage.published if digest not in (None, each.mapping_digest)]
+
+    @property
+    def unproven(self) -> list[Window]:
+        """The published stretches that are not proven whole."""
+        return [each.window for each in self.coverage.published if each.is_unproven]
+
+    @property
     def complete_until(self) -> datetime | None:
-        """Up to when movements are published; a window that was read before its end counts until then."""
+        """When the published movements end; a window read before its end counts up to the read."""
         return min(self.span.end, self.read_at) if self.span and self.read_at else None
 
     def lag(self, now: datetime) -> timedelta | None:
-        """How far behind `now` the newest published window ends; None where nothing is published."""
+        """Return how far behind `now` the newest published window ends; None if nothing is published."""
         return now - self.complete_until if self.complete_until else None
 
     def is_late(self, now: datetime) -> bool:
-        """Whether the next window is overdue, to go by the length of the newest one."""
+        """Return True if the next window is overdue, judging by the length of the newest one."""
         lag, ranges = self.lag(now), self.coverage.published
-        if lag is None or ranges[-1].window.end >= now:  # all there was, whenever somebody asked
+        if lag is None or ranges[-1].window.end >= now:  # it reaches beyond now
             return False
         newest = ranges[-1].window
         return lag > max(LATE_AFTER, 2 * (newest.end - newest.start))

@@ -11,7 +11,7 @@ Classes = tuple[str, str, str]  # ABC by lines, ABC by units, XYZ
 
 @dataclass(frozen=True)
 class EarlierClasses:
-    """The classes of each SKU that a refresh as of an earlier day gave."""
+    """The classes of each SKU in a refresh as of an earlier day."""
 
     as_of: date
     of_sku: Mapping[str, Classes]
@@ -19,10 +19,10 @@ class EarlierClasses:
 
 @dataclass(frozen=True)
 class Refresh:
-    """One working out of a warehouse's velocity as of a local day.
+    """One calculation of a warehouse's velocity as of a local day.
 
-    `completeness` is the published share of the last 7, 28 and 91 days; `incomplete_days` gives the share of
-    each day that is not published whole; `compared_with` is the day of the refresh that classes were
+    `completeness` is the published share of the last 7, 28 and 91 days; `incomplete_days` is the share of
+    each day that is not fully published; `compared_with` is the day of the refresh that classes were
     compared with.
     """
 

@@ -1,4 +1,4 @@
-"""What a refresh of a warehouse's velocity came to, for people: movers, class changes, missing days."""
+"""The result of a refresh of a warehouse's velocity: movers, class changes, missing days."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN_CHANGES = 50
 
 
 class Mover(BaseModel):
-    """One of the SKUs that moved most units: figures as in table `sku_velocity`, over 91 days and 7."""
+    """One of the SKUs that moved the most units: figures as in table `sku_velocity`, over 91 days and 7."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -28,9 +28,9 @@ class Mover(BaseModel):
 
 
 class ClassChange(BaseModel):
-    """A SKU of other classes than by the refresh before; empty where the SKU was not there, or is no more.
+    """A SKU whose classes changed since the last refresh; a side is empty if the SKU was absent in it.
 
-    Classes are written together: ABC by lines, ABC by units, XYZ, as in `ABX`.
+    Classes are concatenated: ABC by lines, ABC by units, XYZ, as in `ABX`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,9 +44,9 @@ class VelocityReport(BaseModel):
     """One warehouse's velocity as of a local day: the flow's result.
 
     `completeness` is the published share of the last 7, 28 and 91 days, `incomplete_days` that of each day
-    which is not published whole. `classes` counts SKUs by ABC class by lines and XYZ class, as in `AX`.
-    `movers` are the first 20 by units, `changes` the first 50 of `changed` SKUs, those that moved most lines
-    first. `files` are paths.
+    that is not fully published. `classes` counts SKUs by ABC class by lines and XYZ class, as in `AX`.
+    `movers` are the first 20 by units, `changes` the first 50 of `changed` SKUs, by lines in descending
+    order. `files` are paths.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,24 +70,24 @@ class VelocityReport(BaseModel):
 
     @property
     def missing_days(self) -> list[date]:
-        """The days of which nothing at all is published."""
+        """The days without any published data."""
         return [day for day, share in self.incomplete_days.items() if share == 0]
 
     @property
     def coverage(self) -> str:
-        """One sentence on how much of the 91 days stands behind the figures."""
+        """A sentence about how much of the 91 days the figures are based on."""
         if not self.incomplete_days:
-            return f"All {self.days} days are published whole."
+            return f"All {self.days} days are fully published."
         missing, partly = len(self.missing_days), len(self.incomplete_days) - len(self.missing_days)
         counted = [f"{missing} not published" if missing else "", f"{partly} only in part" if partly else ""]
         return (
             f"Of {self.days} days: {', '.join(filter(None, counted))}. "
-            "They count by the share that is published, never as days without movements."
+            "They are weighted by their published share, never counted as days without movements."
         )
 
 
 def ranges_of_days(days: Mapping[date, float]) -> list[str]:
-    """Days with their share as text, neighbours of one share together: `2026-03-01 to 2026-03-04: 0 %`."""
+    """Format days with their share, adjacent days of one share merged: `2026-03-01 to 2026-03-04: 0 %`."""
     runs: list[tuple[date, date, float]] = []
     for day, share in sorted(days.items()):
         if runs and (day - runs[-1][1]).days == 1 and runs[-1][2] == share:
@@ -100,7 +100,7 @@ def ranges_of_days(days: Mapping[date, float]) -> list[str]:
 
 
 def percent(share: float) -> str:
-    """A share as percent, cut so that only a whole one shows as 100 % and only nothing as 0 %."""
+    """Format a share as percent, limited so that only 1 is shown as 100 % and only 0 as 0 %."""
     if share in (0.0, 1.0):
         return f"{share:.0%}".replace("%", " %")
     return f"{min(max(100 * share, 0.1), 99.9):.1f} %"

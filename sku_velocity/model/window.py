@@ -1,4 +1,4 @@
-"""A half-open stretch of time."""
+"""Windows: half-open stretches of time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sku_velocity.model.movement import EARLIEST, LATEST
 class Window:
     """A half-open stretch of time, `[start, end)`, in UTC.
 
-    Raises ValueError where a bound has no zone or the end is not after the start.
+    Raises ValueError if a bound has no time zone or the end is not after the start.
     """
 
     start: datetime
@@ -21,7 +21,7 @@ class Window:
 
     def __post_init__(self) -> None:
         if self.start.tzinfo is None or self.end.tzinfo is None:
-            raise ValueError("a window's start and end need a zone, such as 2026-03-01T00:00:00Z")
+            raise ValueError("a window's start and end need a time zone, such as 2026-03-01T00:00:00Z")
         object.__setattr__(self, "start", self.start.astimezone(UTC))
         object.__setattr__(self, "end", self.end.astimezone(UTC))
         if self.end <= self.start:
@@ -29,12 +29,12 @@ class Window:
 
     @classmethod
     def everything(cls) -> Self:
-        """All the time that a movement can bear: for a source that cannot be asked for a window."""
+        """Return the window of all possible movements: for a source that cannot be queried by time."""
         return cls(EARLIEST, LATEST)
 
     @classmethod
     def last_hour(cls, now: datetime, settle: timedelta) -> Self:
-        """The last whole hour that ended `settle` or more before `now`."""
+        """Return the last whole hour that ended at least `settle` before `now`."""
         end = (now.astimezone(UTC) - settle).replace(minute=0, second=0, microsecond=0)
         return cls(end - timedelta(hours=1), end)
 
@@ -46,7 +46,7 @@ class Window:
         return self.start <= instant < self.end
 
     def overlaps(self, other: Window) -> bool:
-        """Whether the two share an instant."""
+        """Return True if the two share an instant."""
         return self.start < other.end and other.start < self.end
 
     def __str__(self) -> str:
@@ -56,13 +56,13 @@ class Window:
 
 
 def iso(instant: datetime) -> str:
-    """An instant as ISO 8601 in UTC, ending in Z, without a fraction where there is none."""
+    """Format an instant as ISO 8601 in UTC, ending in Z, without a fraction if it has none."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)
 class PublishedSegment:
-    """A stretch of time in which one run shows, and how many of the run's dead letters were replayed."""
+    """A stretch of time in which one run is published, and how many of its dead letters were replayed."""
 
     run_key: int
     flow_run_id: str

@@ -1,1 +1,1 @@
-"""What a process knows of itself: its capacity, its loop, its garbage collector."""
+"""The process itself: its capacity, its event loop, its garbage collector."""

@@ -1,22 +1,22 @@
-"""Python's collector of cyclic garbage, told that pages come: thousands of containers, none in a cycle."""
+"""Tuning of Python's cyclic garbage collector for pages: thousands of containers, none in a cycle."""
 
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# New containers between two looks: some five pages' worth. Python's own 700 are a fifth of one.
-YOUNG = 20_000
+# New containers between two collections: about five pages. Python's default of 700 is a fifth of one.
+YOUNG_THRESHOLD = 20_000
 
 
 @contextmanager
 def relaxed_collection() -> Iterator[None]:
-    """Let the collector of this process look less often while pages are read: it finds nothing in them.
+    """Make this process's collector run less often while pages are read: it finds nothing in them.
 
-    At its usual pace a quarter of the CPU goes into walking over records that are still in use. Memory that
-    no cycle holds is given back at once, as always.
+    At the default threshold it spends a quarter of the CPU traversing records that are still in use. Memory
+    that is in no cycle is freed immediately, as always.
     """
     usual = gc.get_threshold()
-    gc.set_threshold(YOUNG, *usual[1:])
+    gc.set_threshold(YOUNG_THRESHOLD, *usual[1:])
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""How well an event loop keeps up: how late it wakes who sleeps, and how many tasks it has."""
+"""The health of an event loop: how late it wakes sleeping tasks, and how many tasks it has."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from typing import Self
 
 INTERVAL = 0.05  # seconds between two samples
-STARVED = 100  # milliseconds of lag at the 99th percentile from which on a loop counts as starved
+STARVED = 100  # milliseconds of lag at the 99th percentile above which a loop counts as starved
 
 
 @dataclass(frozen=True)
 class LoopHealth:
-    """What was seen of a loop: lag at the 99th percentile in milliseconds, and the most tasks at once."""
+    """Measurements of a loop: lag at the 99th percentile in milliseconds, and the most tasks at once."""
 
     lag_p99_ms: int = 0
     most_tasks: int = 0
 
     @property
     def is_starved(self) -> bool:
-        """Whether the loop was late so often that timeouts and the pace suffered: give it more of a core."""
+        """True if the loop was late so often that timeouts and the pace suffered: give it more of a core."""
         return self.lag_p99_ms > STARVED
 
 
 class LoopLagSampler:
-    """Samples the loop that it is opened on, 20 times a second; it keeps counts, not samples."""
+    """Samples the running loop 20 times a second; it stores counts, not samples."""
 
     def __init__(
         self, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -40,18 +40,18 @@ class LoopLagSampler:
     @classmethod
     @asynccontextmanager
     async def open(cls) -> AsyncIterator[Self]:
-        """A watch that samples until the block is left."""
-        watch = cls(asyncio.get_running_loop().time)
-        sampling = asyncio.create_task(watch._sample_for_ever())
+        """Open a sampler that samples until the block exits."""
+        sampler = cls(asyncio.get_running_loop().time)
+        sampling = asyncio.create_task(sampler._sample_forever())
         try:
-            yield watch
+            yield sampler
         finally:
             sampling.cancel()
             with suppress(asyncio.CancelledError):
                 await sampling
 
     async def sample(self) -> None:
-        """Sleep for an interval, and count by how much it was longer."""
+        """Sleep for an interval, and count how much longer it took."""
         due = self._clock() + INTERVAL
         await self._sleep(INTERVAL)
         self._lags[max(0, round((self._clock() - due) * 1000))] += 1
@@ -59,7 +59,7 @@ class LoopLagSampler:
 
     @property
     def health(self) -> LoopHealth:
-        """What has been seen so far."""
+        """The measurements so far."""
         samples, seen = self._lags.total(), 0
         for lag in sorted(self._lags):
             seen += self._lags[lag]
@@ -67,6 +67,6 @@ class LoopLagSampler:
                 return LoopHealth(lag, self._most_tasks)
         return LoopHealth()
 
-    async def _sample_for_ever(self) -> None:
+    async def _sample_forever(self) -> None:
         while True:
             await self.sample()

@@ -1,1 +1,1 @@
-"""The push to the slotting engine: what it is sent, how, and what it answers (docs/slotting.md)."""
+"""The push to the slotting engine: requests, client and answers (docs/slotting.md)."""

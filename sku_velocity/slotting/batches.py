@@ -1,4 +1,4 @@
-"""What goes to a slotting engine in one request, under which key, and what it answers about each record."""
+"""The response of a slotting engine to one request: the result of each record."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sku_velocity.errors import EngineContractError, EngineUnavailableError
+from sku_velocity.masking import hide
 from sku_velocity.model.push import Batch
 from sku_velocity.text import quote
 
-NAMED_IDS = 5  # of those that an answer should not hold, or lacks
+NAMED_IDS = 5  # of the ids that a response lacks, or should not contain
 NO_REASON = "the engine gave no reason"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a batch: the ids that the engine took, and for each other one why it did not.
+    """The result of a batch: the ids that the engine accepted, and the reason for each rejected one.
 
-    `requests` counts what was sent for it.
+    `requests` counts the requests that the batch took.
     """
 
     accepted: tuple[str, ...]
@@ -29,23 +30,25 @@ class Answer:
 
 
 def read_answer(body: bytes, batch: Batch) -> Answer:
-    """What an engine's answer says of each record that it was sent.
+    """Parse an engine's response to a batch.
 
-    Raises EngineUnavailableError where the answer is not JSON, and EngineContractError where it is of another
-    shape or does not tell of each record exactly once.
+    Raises EngineUnavailableError if it is not JSON, and EngineContractError if it has another shape or does
+    not list each record exactly once.
     """
     try:
-        told = _Told.model_validate_json(body)
+        reported = _Answer.model_validate_json(body)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
-            raise EngineUnavailableError(f"the answer is not JSON; it says: {quote(body)}") from error
+            raise EngineUnavailableError(
+                f"the response is not JSON; it starts with: {quote(body)}"
+            ) from error
         raise EngineContractError(
-            "the answer is not of the shape of docs/slotting.md "
-            f"({error.errors()[0]['msg']}); it says: {quote(body)}"
+            "the response does not have the shape described in docs/slotting.md "
+            f"({error.errors()[0]['msg']}); it starts with: {quote(body)}"
         ) from error
-    rejected = {each.id: each.reason for each in told.rejected}
-    _account(batch.ids, [*told.accepted, *(each.id for each in told.rejected)])
-    return Answer(tuple(told.accepted), rejected)
+    rejected = {each.id: hide(each.reason) for each in reported.rejected}
+    _check_ids(batch.ids, [*reported.accepted, *(each.id for each in reported.rejected)])
+    return Answer(tuple(reported.accepted), rejected)
 
 
 class _Rejected(BaseModel):
@@ -55,22 +58,22 @@ class _Rejected(BaseModel):
     reason: str = NO_REASON
 
 
-class _Told(BaseModel):
+class _Answer(BaseModel):
     model_config = ConfigDict(coerce_numbers_to_str=True, hide_input_in_errors=True)
 
     accepted: list[str]
     rejected: list[_Rejected]
 
 
-def _account(sent: Sequence[str], told: Sequence[str]) -> None:
-    missing, surplus = Counter(sent) - Counter(told), Counter(told) - Counter(sent)
+def _check_ids(sent: Sequence[str], reported: Sequence[str]) -> None:
+    missing, surplus = Counter(sent) - Counter(reported), Counter(reported) - Counter(sent)
     if missing or surplus:
         raise EngineContractError(
-            f"the answer does not tell of each of {len(sent)} records once: {_name(missing)} missing, "
-            f"{_name(surplus)} too many: the engine must list each id it was sent as accepted or rejected"
+            f"the response does not list each of {len(sent)} records once: {_name(missing)} missing, "
+            f"{_name(surplus)} too many: the engine must list each id it received as accepted or rejected"
         )
 
 
 def _name(ids: Counter[str]) -> str:
-    named = ", ".join(list(ids)[:NAMED_IDS])
+    named = quote(", ".join(list(ids)[:NAMED_IDS]).encode("utf-8", "replace"))
     return f"{ids.total()} ({named}{', …' if len(ids) > NAMED_IDS else ''})" if ids else "none"

@@ -1,1 +1,1 @@
-"""Reading from a source: its spec, its client, its pace and its pages."""
+"""Reading from a source: spec, client, pages and records."""

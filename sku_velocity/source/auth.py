@@ -1,118 +1,141 @@
-"""How a request is signed: by the secret in a header or the body, or by a token that is fetched with it."""
+"""Request signing: the secret in a header or in the body, or a token fetched with the secret."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncGenerator, Callable
+import math
+from base64 import b64encode
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote_plus as form_encode
 
 import httpx
 from pydantic import SecretStr
 
 from sku_velocity.errors import ConfigurationError, SourceAuthError, SourceUnavailableError
-from sku_velocity.http.body import RefusedBodyError, check_small
-from sku_velocity.http.signing import Signature, _check_header_holds, _fits_header, bearer
+from sku_velocity.http.body import RefusedBodyError
+from sku_velocity.http.signing import (
+    Answer,
+    Send,
+    Signature,
+    bearer,
+    check_header_holds,
+    copy_of,
+    fits_header,
+)
+from sku_velocity.masking import in_base64
 from sku_velocity.source.requests import put
 from sku_velocity.source.spec import TOKEN, AuthSpec, SourceSpec
 
-EARLY = 30.0  # seconds before its end that a token is renewed
-SHORT_LIFE = 300.0  # seconds that a token is taken to live where nothing tells
-KEPT_TOKENS = 5  # the last ones fetched, which an answer may still repeat
+RENEW_EARLY = 30.0  # seconds before its expiry at which a token is renewed
+DEFAULT_LIFETIME = 300.0  # seconds, if the token response has no expires_in that can be right
+SHORTEST_USE, LONGEST_USE = 10.0, 86_400.0  # seconds; a token that expires earlier is rejected, then renewed
 
 
-class InBody(Signature):
-    """Signs a copy of the request by values in its JSON body: what is kept and told of it holds no secret."""
+class BodySignature(Signature):
+    """Signs requests with values in their JSON body."""
 
     def __init__(self, spec: AuthSpec, secret: str) -> None:
-        super().__init__({}, secret, json.dumps(secret)[1:-1])
+        super().__init__({}, secret=secret)
         self._values = {path: secret if value == TOKEN else value for path, value in spec.values.items()}
 
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        body = json.loads(request.content)
+    async def sign(
+        self, request: httpx.Request, send: Send, rejected: httpx.Request | None = None
+    ) -> httpx.Request:
+        signed = await super().sign(request, send)
+        body = json.loads(signed.content)
         for path, value in self._values.items():
             put(body, path, value)
-        headers = {name: value for name, value in request.headers.items() if name != "content-length"}
-        extensions = request.extensions
-        yield httpx.Request(request.method, request.url, headers=headers, json=body, extensions=extensions)
+        content = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        return copy_of(signed, str(signed.url), content.encode(), {})
 
 
 class ClientCredentials(Signature):
-    """Signs with a bearer token fetched by client id and secret (RFC 6749, 4.4), for all requests at once.
+    """Signs with a bearer token fetched by client id and secret (RFC 6749, 4.4), shared by all requests.
 
-    It is renewed before it ends, and once more where the source refuses it. Raises SourceAuthError where the
-    token's address refuses the client, and SourceUnavailableError where it is not well.
+    The token is renewed before it expires, and once more if the source rejects it. Raises SourceAuthError if
+    the token URL rejects the client, and SourceUnavailableError if it is temporarily unavailable.
     """
 
-    def __init__(
-        self, name: str, spec: AuthSpec, secret: str, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        super().__init__({}, secret)
+    is_renewable = True
+
+    def __init__(self, name: str, spec: AuthSpec, secret: str, clock: Callable[[], float]) -> None:
+        client = spec.client_id or ""
+        # Both are form-encoded before they are joined (RFC 6749, 2.3.1).
+        user, password = form_encode(client), form_encode(secret)
+        super().__init__({}, secret=secret, **in_base64(user, password))
+        self._basic = f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
         self._name = name
         self._spec = spec
         self._secret = secret
         self._clock = clock
         self._token = ""
-        self._ends = 0.0
-        self._turn = asyncio.Lock()
+        self._expires_at = -math.inf
+        self._lock = asyncio.Lock()
 
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        used = self._token
-        for refused in (False, True):
-            async with self._turn:
-                if self._clock() >= self._ends or (refused and self._token == used):
-                    response = yield self._token_request()
-                    self._check(response)
-                    self._take(response, await response.aread())
-            used = self._token
-            request.headers["Authorization"] = f"Bearer {used}"
-            response = yield request
-            if response.status_code != 401:
-                return
-            self._check(response)
+    async def sign(
+        self, request: httpx.Request, send: Send, rejected: httpx.Request | None = None
+    ) -> httpx.Request:
+        async with self._lock:
+            is_rejected = rejected is not None and rejected.headers["Authorization"] == self._header
+            if is_rejected or self._clock() >= self._expires_at:
+                await self._fetch_token(send)
+        return self._signed(request, {"Authorization": self._header})
+
+    @property
+    def _header(self) -> str:
+        return f"Bearer {self._token}"
+
+    async def _fetch_token(self, send: Send) -> None:
+        try:
+            answer = await send(self._token_request())
+        except RefusedBodyError as error:
+            place = f"{self._name}: token: {self._spec.token_url}"
+            raise SourceAuthError(f"{place}: the response {error}") from error
+        self._store_token(answer)
 
     def _token_request(self) -> httpx.Request:
         form = {"grant_type": "client_credentials"}
         if self._spec.scope:
             form["scope"] = self._spec.scope
-        client = self._spec.client_id or ""
         if self._spec.client_auth == "body":
-            form |= {"client_id": client, "client_secret": self._secret}
-        request = httpx.Request("POST", str(self._spec.token_url), data=form)
-        if self._spec.client_auth == "basic":
-            request = next(httpx.BasicAuth(client, self._secret).auth_flow(request))
-        return request
+            form |= {"client_id": self._spec.client_id or "", "client_secret": self._secret}
+        headers = {"Authorization": self._basic} if self._spec.client_auth == "basic" else {}
+        return httpx.Request("POST", str(self._spec.token_url), data=form, headers=headers)
 
-    def _check(self, response: httpx.Response) -> None:
+    def _store_token(self, answer: Answer) -> None:
+        place = f"{self._name}: token: {self._spec.token_url} returned HTTP {answer.status}"
+        if answer.status >= 500 or answer.status == 429:
+            raise SourceUnavailableError(f"{place}: the token URL is temporarily unavailable; retry later")
         try:
-            check_small(response)
-        except RefusedBodyError as error:
-            raise SourceAuthError(
-                f"{self._name}: token: {self._spec.token_url}: its answer {error}"
-            ) from error
-
-    def _take(self, response: httpx.Response, body: bytes) -> None:
-        place = f"{self._name}: token: {self._spec.token_url} answers HTTP {response.status_code}"
-        if response.status_code >= 500 or response.status_code == 429:
-            raise SourceUnavailableError(f"{place}: no token for now")
-        try:
-            told: dict[str, Any] = json.loads(body)
-            token, life = str(told["access_token"]), float(told.get("expires_in") or SHORT_LIFE)
-            if not _fits_header(token):
+            content: dict[str, Any] = json.loads(answer.body)
+            token = content["access_token"]
+            if not (isinstance(token, str) and token and fits_header(token)):
                 raise ValueError("not a token")
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError):
             raise SourceAuthError(
-                f"{place} and no access_token: check auth.token_url, auth.client_id and the secret"
-            ) from error
-        self._token, self._ends = token, self._clock() + max(life - EARLY, life / 2)
-        self._secrets = [self._secret, token, *self._secrets[1:KEPT_TOKENS]]
+                f"{place} with no access_token: check auth.token_url, auth.client_id and the secret"
+            ) from None
+        self._token, self._expires_at = token, self._clock() + _use_of(content.get("expires_in"))
+        self.secrets.renew("token", token)
 
 
-def signature_of(spec: SourceSpec, token: SecretStr | None) -> Signature:
-    """What signs a source's requests.
+def _use_of(expires_in: Any) -> float:
+    """Return how many seconds a token is used, by the lifetime in its response."""
+    try:
+        lifetime = float(expires_in)
+    except (TypeError, ValueError, OverflowError):
+        lifetime = 0.0
+    if not lifetime > 0:  # nor NaN
+        lifetime = DEFAULT_LIFETIME
+    return min(max(lifetime - RENEW_EARLY, lifetime / 2, SHORTEST_USE), LONGEST_USE)
 
-    Raises ConfigurationError where the spec signs in and there is no secret, or none that a header holds.
+
+def signature_of(spec: SourceSpec, token: SecretStr | None, clock: Callable[[], float]) -> Signature:
+    """Return the signature for a source's requests.
+
+    Raises ConfigurationError if auth needs a secret and there is none, or none that fits in a header.
     """
     auth = spec.auth
     if auth.kind == "none":
@@ -121,18 +144,18 @@ def signature_of(spec: SourceSpec, token: SecretStr | None) -> Signature:
     if not secret:
         raise ConfigurationError(
             f"{spec.name}: token: auth.kind is {auth.kind}, but there is no token: "
-            "set the block's token, or the environment variable that --token-env names"
+            "set the block's token, or the environment variable named by --token-env"
         )
     if auth.kind == "oauth2_client_credentials":
-        return ClientCredentials(spec.name, auth, secret)
+        return ClientCredentials(spec.name, auth, secret, clock)
     if auth.kind == "json_body":
-        return InBody(auth, secret)
+        return BodySignature(auth, secret)
     if auth.kind == "basic":
         return _basic(spec, secret)
     if auth.kind == "bearer":
         return bearer(spec.name, secret)
-    _check_header_holds(spec.name, secret)
-    return Signature({auth.header: auth.prefix + secret}, secret)
+    check_header_holds(spec.name, secret)
+    return Signature({auth.header: auth.prefix + secret}, secret=secret)
 
 
 def _basic(spec: SourceSpec, secret: str) -> Signature:
@@ -141,8 +164,8 @@ def _basic(spec: SourceSpec, secret: str) -> Signature:
         username, colon, password = secret.partition(":")
         if not colon:
             raise ConfigurationError(
-                f"{spec.name}: token: auth.kind is basic: set auth.username, or give user:password as token"
+                f"{spec.name}: token: auth.kind is basic: set auth.username, or the token to user:password"
             )
-    signed = next(httpx.BasicAuth(username, password).auth_flow(httpx.Request("GET", str(spec.base_url))))
-    header = signed.headers["Authorization"]
-    return Signature({"Authorization": header}, secret, password, header.removeprefix("Basic "))
+    encoded = in_base64(username, password)
+    header = {"Authorization": f"Basic {encoded['basic']}"}
+    return Signature(header, secret=secret, password=password, **encoded)

@@ -1,88 +1,83 @@
-"""How a window's bounds are written for a source that compares in its own way."""
+"""Window bounds, formatted for the way a source compares times."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 from sku_velocity.model.window import Window, iso
 from sku_velocity.source.spec import WindowSpec
+from sku_velocity.source.time_format import MICROSECOND, SECOND, TimeFormat, floor
 
-DAY, MINUTE, SECOND = timedelta(days=1), timedelta(minutes=1), timedelta(seconds=1)
-HALF_HOUR = timedelta(minutes=30)  # no clock is set back by a fraction of it
+MILLISECOND = timedelta(milliseconds=1)
+DAY = timedelta(days=1)
+HALF_HOUR = timedelta(minutes=30)  # no clock is changed by a fraction of it
+DATE = "%Y-%m-%d"
 
 
 def written_bounds(window: Window, spec: WindowSpec) -> tuple[str, str]:
-    """The bounds to ask for, so that no record of the window is left out; what is beyond them is trimmed.
+    """Return the bounds to request, so that no record of the window is missed; extra records are trimmed.
 
-    They are widened by the padding, to whole units of what the format can say (its grain), and by one such
-    unit at the start where the source compares with `>`. At the end the source's `<` is enough.
+    The bounds are widened by the padding, to whole units of the format's resolution (its grain), and by one
+    such unit at the start if the source compares with `>`. At the end the source's `<` is enough.
     """
-    grain, zone = _grain(spec.format), ZoneInfo(spec.timezone)
     pad = timedelta(seconds=spec.pad_seconds)
-    start = window.start - pad - (timedelta(0) if spec.start_inclusive else max(grain, SECOND))
-    end = window.end + pad
-    if _has_wall_time(spec.format):
-        start, end = _unambiguous(start, zone, -HALF_HOUR), _unambiguous(end, zone, HALF_HOUR)
-    return (
-        _write(_floor(start.astimezone(zone), grain), spec.format),
-        _write(_ceil(end.astimezone(zone), grain), spec.format),
-    )
+    start = window.start - pad - (timedelta(0) if spec.start_inclusive else max(_grain(spec.format), SECOND))
+    return _bound(start, spec, is_end=False), _bound(window.end + pad, spec, is_end=True)
+
+
+def requested_window(window: Window, spec: WindowSpec) -> Window:
+    """Return the stretch of time that the answer to a request for the window may cover, at most."""
+    slack = timedelta(seconds=spec.pad_seconds) + 2 * max(_grain(spec.format), SECOND)
+    zone = ZoneInfo(spec.timezone)
+    nearby = (window.start - DAY, window.end + DAY)
+    if len({instant.astimezone(zone).utcoffset() for instant in nearby}) > 1:
+        slack += 4 * HALF_HOUR  # a bound that a clock change repeats or skips is moved outward
+    return Window(window.start - slack, window.end + slack)
 
 
 def _grain(form: str) -> timedelta:
-    if form == "date":
-        return DAY
-    if form == "epoch_s":
-        return SECOND
-    if form == "epoch_ms":
-        return timedelta(milliseconds=1)
-    if "%" not in form or "%f" in form:
-        return timedelta(microseconds=1)
-    if "%S" in form or "%T" in form or "%X" in form or "%c" in form:
-        return SECOND
-    return MINUTE if "%M" in form or "%R" in form else timedelta(hours=1) if "%H" in form else DAY
-
-
-def _has_wall_time(form: str) -> bool:
-    return form == "date" or ("%" in form and "%z" not in form)
-
-
-def _unambiguous(instant: datetime, zone: ZoneInfo, step: timedelta) -> datetime:
-    """The nearest instant in the direction of `step` whose wall time comes only once."""
-    while True:
-        wall = instant.astimezone(zone)
-        if wall.replace(fold=0).utcoffset() == wall.replace(fold=1).utcoffset():
-            return instant
-        instant += step
-
-
-def _floor(wall: datetime, grain: timedelta) -> datetime:
-    if grain >= DAY:
-        return wall.replace(hour=0, minute=0, second=0, microsecond=0)
-    midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
-    past = wall.replace(tzinfo=None) - midnight
-    return wall - past % grain
-
-
-def _ceil(wall: datetime, grain: timedelta) -> datetime:
-    floor = _floor(wall, grain)
-    return floor if floor == wall else floor + grain
-
-
-def _write(wall: datetime, form: str) -> str:
     match form:
-        case "iso":
-            return iso(wall) if wall.tzinfo is None or wall.utcoffset() == timedelta(0) else wall.isoformat()
-        case "date":
-            return wall.date().isoformat()
         case "epoch_s":
-            return str(_since_epoch(wall) // SECOND)
+            return SECOND
         case "epoch_ms":
-            return str(_since_epoch(wall) // timedelta(milliseconds=1))
+            return MILLISECOND
+        case "iso":
+            return MICROSECOND
         case _:
-            return wall.strftime(form)
+            return _time_format(form).grain
 
 
-def _since_epoch(wall: datetime) -> timedelta:
-    return wall - datetime(1970, 1, 1, tzinfo=UTC)
+def _time_format(form: str) -> TimeFormat:
+    return TimeFormat.of(DATE if form == "date" else form)
+
+
+def _bound(instant: datetime, spec: WindowSpec, *, is_end: bool) -> str:
+    """Return a bound at the instant, or the nearest one outside the window that the format can write."""
+    zone, grain = ZoneInfo(spec.timezone), _grain(spec.format)
+    if spec.format in ("epoch_s", "epoch_ms"):
+        past = _outward(instant.astimezone(UTC), grain, is_end) - datetime(1970, 1, 1, tzinfo=UTC)
+        return str(past // grain)
+    local = instant.astimezone(zone)
+    if spec.format == "iso":
+        return iso(local) if local.utcoffset() == timedelta(0) else local.isoformat()
+    time_format = _time_format(spec.format)
+    if time_format.has_zone:  # rounded at its own offset: a repeated hour is not taken for the other
+        at_offset = instant.astimezone(timezone(local.utcoffset() or timedelta(0)))
+        return time_format.write(_outward(at_offset, grain, is_end))
+    while True:
+        wall = _outward(instant.astimezone(zone).replace(tzinfo=None), grain, is_end)
+        if _occurs_once(wall, zone):
+            return time_format.write(wall)
+        instant += HALF_HOUR if is_end else -HALF_HOUR
+
+
+def _outward(wall: datetime, grain: timedelta, is_end: bool) -> datetime:
+    below = floor(wall, grain)
+    return below if below == wall or not is_end else below + grain
+
+
+def _occurs_once(wall: datetime, zone: ZoneInfo) -> bool:
+    """Return True if no clock change repeats or skips a wall time."""
+    first, second = (wall.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
+    return first == second

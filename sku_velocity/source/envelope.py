@@ -1,82 +1,251 @@
-"""What a body tells beside its records: a status, an error, a count."""
+"""The values in a response body besides its records: total, cursor, flag, status and error."""
 
 from __future__ import annotations
 
-import json
+import math
+import re
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic_core import SchemaValidator, ValidationError, core_schema
+from pydantic_core import CoreConfig, SchemaValidator, ValidationError, core_schema
 
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
 from sku_velocity.model.chunk import MAX_TOTAL
-from sku_velocity.source.mapping import path_keys
-from sku_velocity.source.page_json import dump
+from sku_velocity.source.comparison import comparison_keys
+from sku_velocity.source.mapping import look_up, path_keys
+from sku_velocity.source.page_json import dump, read_document
 from sku_velocity.source.spec import SourceSpec
-from sku_velocity.source.validation import QUIET
-from sku_velocity.text import quote
+from sku_velocity.text import is_unicode, quote
+
+HIDE_INPUT = CoreConfig(hide_input_in_errors=True)  # only our own messages quote a source's data, shortened
+_DIGITS = re.compile(r"\s*[0-9]+\s*", re.ASCII)
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 
 
-class BodyStatus:
-    """The status and the error of an API that answers every call with HTTP 200."""
+class EnvelopeFields:
+    """The values that a spec names in one body, each interpreted when it is read.
+
+    A value that is there but not understood is a SourceMappingError that names its key in the spec: to ignore
+    it could mean to miss an error, or to take a page for the last one.
+    """
+
+    def __init__(self, spec: SourceSpec, values: Mapping[str, Any]) -> None:
+        self._spec = spec
+        self._values = values
+
+    @property
+    def total(self) -> int | None:
+        """The number of records in the window."""
+        value = self._values.get("total")
+        try:
+            return None if value is None else checked_count(value)
+        except (TypeError, ValueError):
+            place = f"total.path {self._spec.total.path}"
+            raise self._not_understood(f"no total at {place}: not a number of records", value) from None
+
+    @property
+    def following(self) -> str | None:
+        """The cursor or link of the next page, as text; None if it is absent, empty or false."""
+        value = self._values.get("following")
+        if value is None or value is False or value == "":
+            return None
+        text = str(value) if isinstance(value, str | int | float) and value is not True else None
+        if text is None or "\x00" in text or not is_unicode(text):
+            raise self._not_understood(
+                f"the value at {self._spec.paging.following_path} is neither text nor a number "
+                "(check paging.cursor_path, paging.next_path)",
+                value,
+            )
+        return text
+
+    @property
+    def more(self) -> bool | None:
+        """Whether another page follows; None if the body does not say."""
+        value = self._values.get("more")
+        try:
+            return None if value is None else read_flag(value)
+        except ValueError:
+            raise self._not_understood(
+                f"the value at paging.more_path {self._spec.paging.more_path} says neither that there is "
+                "more nor that there is not",
+                value,
+            ) from None
+
+    def status(self, http_status: int) -> int:
+        """Return the status in the body if it means failure, otherwise that of the response."""
+        value = self._values.get("status")
+        if value is None:
+            return http_status
+        try:
+            status = checked_count(value)
+        except (TypeError, ValueError):
+            status = 0
+        if not 100 <= status <= 599:
+            if http_status >= 300 or self.error:
+                return http_status
+            raise self._not_understood(
+                f"the value at throttle.body_status_path {self._spec.throttle.body_status_path} is no HTTP "
+                "status from 100 to 599 (records.error_path reads any other sign of an error)",
+                value,
+            )
+        return status if status >= 300 else http_status
+
+    @property
+    def error(self) -> str | None:
+        """The error that the body reports, as JSON text."""
+        error = self._values.get("error")
+        return dump(error) if error else None
+
+    @property
+    def is_auth_error(self) -> bool:
+        """Whether the body reports an error that means a wrong token."""
+        keys = comparison_keys(self._values.get("auth_error"))
+        return any(keys & comparison_keys(each) for each in self._spec.records.auth_errors)
+
+    def _not_understood(self, problem: str, value: Any) -> SourceMappingError:
+        shown = quote(dump(value).encode("utf-8", "replace"))
+        return SourceMappingError(f"{self._spec.name}: mapping: {problem}: {shown}")
+
+
+class Envelope:
+    """Reads the envelope of a source's bodies, with the tolerance with which its pages are read."""
 
     def __init__(self, spec: SourceSpec) -> None:
-        self._status = _reader(spec.throttle.body_status_path, core_schema.int_schema(ge=100, le=599))
-        self._error = _reader(spec.records.error_path, core_schema.any_schema())
+        self._spec = spec
+        self._depth = records_depth(spec.records.path)
+        page, records = spec.paging, spec.records
+        paths = {
+            "total": spec.total.path if spec.total.source == "body" else None,
+            "following": page.following_path,
+            "more": page.more_path,
+        }
+        reports = {
+            "status": spec.throttle.body_status_path,
+            "error": records.error_path,
+            "auth_error": records.auth_error_path,
+        }
+        self._paths = {name: path for name, path in paths.items() if path}
+        self._reports = {name: path for name, path in reports.items() if path}
+        fields = _schema_fields(self._reports)
+        self._schema = SchemaValidator(core_schema.model_fields_schema(fields), HIDE_INPUT)
 
-    def status(self, body: bytes) -> int | None:
-        """The status that the body tells, where it is not one of success."""
-        status = _read(self._status, body)
-        return status if isinstance(status, int) and status >= 300 else None
+    @property
+    def page_fields(self) -> dict[str, core_schema.ModelField]:
+        """The schema of the values that belong to a page, to parse them along with its records."""
+        return _schema_fields(self._paths)
 
-    def error(self, body: bytes) -> str | None:
-        """The error that the body tells, in short."""
-        error = _read(self._error, body)
-        return quote(dump(error).encode()) if error else None
+    @property
+    def _next_page_path(self) -> str | None:
+        """The key of the spec and the path of what says in the body that another page follows."""
+        paging = self._spec.paging
+        keys = ("cursor_path", "next_path", "more_path") if paging.is_sequential else ()
+        return next((f"paging.{key} {path}" for key in keys if (path := getattr(paging, key))), None)
+
+    def of(self, values: Mapping[str, Any]) -> EnvelopeFields:
+        """Interpret the values that the schema of a page found."""
+        return EnvelopeFields(self._spec, values)
+
+    def of_document(self, document: Any) -> EnvelopeFields:
+        """Interpret the values in a parsed body.
+
+        Raises SourceMappingError if it is a list of records, which has no place for the cursor or flag.
+        """
+        if isinstance(document, list) and document and (missing := self._next_page_path):
+            raise SourceMappingError(
+                f"{self._spec.name}: mapping: the body is a list of records, so it has nothing at {missing}: "
+                "set records.path if they have an envelope, or correct paging"
+            )
+        return self.of({name: look_up(document, path) for name, path in self._paths.items()})
+
+    def read(self, body: bytes) -> EnvelopeFields:
+        """Read the status and the error that a body reports; it reports none if it is not JSON."""
+        if not self._reports:
+            return self.of({})
+        try:
+            return self.of(self._schema.validate_json(body)[0])
+        except ValidationError:
+            pass
+        try:
+            document = read_document(body, self._depth)
+        except ValueError:
+            return self.of({})
+        return self.of({name: look_up(document, path) for name, path in self._reports.items()})
+
+
+def read_flag(value: Any) -> bool:
+    """Return whether a flag or a count says that there is more.
+
+    Raises ValueError if it is neither clearly true nor clearly false.
+    """
+    if isinstance(value, int | float) and 0 <= value < math.inf:  # a bool, too
+        return value > 0
+    text = value.strip().casefold() if isinstance(value, str) else ""
+    if text in ("true", "yes", "y"):
+        return True
+    if text in ("false", "no", "n"):
+        return False
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("neither true nor false")
+    return float(text) > 0
 
 
 def read_count(spec: SourceSpec, body: bytes) -> int:
-    """The number at `total.path`, or the whole body.
+    """Return the number at `total.path`, or of the whole body.
 
-    Raises UnreadableBodyError where the body is not JSON, and SourceMappingError where there is no number.
+    Raises UnreadableBodyError if the body is not JSON, and SourceMappingError if there is no number.
     """
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        found = read_document(body, 1)
+    except ValueError as error:
         raise UnreadableBodyError(f"{spec.name}: the count is not JSON: {quote(body)}") from error
     try:
-        for key in path_keys(spec.total.path) if spec.total.path else ():
-            found = found[key]
-        return checked_count(found)
-    except (LookupError, TypeError, ValueError) as error:
+        return checked_count(look_up(found, spec.total.path) if spec.total.path else found)
+    except (TypeError, ValueError) as error:
         raise SourceMappingError(
             f"{spec.name}: mapping: no count at total.path {spec.total.path or '(the whole body)'}; "
-            f"the answer begins: {quote(body)}"
+            f"the response starts with: {quote(body)}"
         ) from error
 
 
-def checked_count(told: Any) -> int:
-    """A number of records, told as number or text. Raises TypeError or ValueError for anything else."""
-    try:
-        number = int(told)
-    except OverflowError as error:
-        raise ValueError("endless") from error
+def checked_count(value: Any) -> int:
+    """Parse a number of records from a whole number or its text. Raises TypeError or ValueError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError("not a number")
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError("not a whole number")
+    if isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise ValueError("not a whole number")
+    number = int(value)
     if not 0 <= number <= MAX_TOTAL:
-        raise ValueError("no number of records")
+        raise ValueError("not a number of records")
     return number
 
 
-def _reader(path: str | None, schema: core_schema.CoreSchema) -> SchemaValidator | None:
-    if path is None:
-        return None
-    lenient = core_schema.with_default_schema(schema, default=None, on_error="default")
-    field = core_schema.model_field(lenient, validation_alias=path_keys(path))
-    return SchemaValidator(core_schema.model_fields_schema({"told": field}, extra_behavior="ignore"), QUIET)
+def records_depth(path: str) -> int:
+    """Return how many levels below the top of a body its records are."""
+    return 1 + len(path_keys(path)) if path else 1
 
 
-def _read(reader: SchemaValidator | None, body: bytes) -> Any:
-    if reader is None:
-        return None
-    try:
-        return reader.validate_json(body)[0]["told"]
-    except ValidationError:
-        return None
+def records_in(document: Any, path: str) -> list[Any]:
+    """Return the list at the path of a body's records; a null there, or as the whole body, is an empty page.
+
+    Raises LookupError or TypeError if there is no list: a missing key is never an empty page.
+    """
+    if document is None:
+        return []
+    for key in path_keys(path) if path else ():
+        document = document[key]
+    if document is None:
+        return []
+    if not isinstance(document, list):
+        raise TypeError("not a list")
+    return document
+
+
+def _schema_fields(paths: Mapping[str, str]) -> dict[str, core_schema.ModelField]:
+    """Return the schema of values at dotted paths; one that is absent is None."""
+    anything = core_schema.with_default_schema(core_schema.any_schema(), default=None)
+    return {
+        name: core_schema.model_field(anything, validation_alias=path_keys(path))
+        for name, path in paths.items()
+    }

@@ -1,27 +1,32 @@
-"""Where a record holds each field of a movement, how it is written, and which records are none, as data."""
+"""The spec of a movement's fields: their paths in a record, their formats, and the record filters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, Self
-from zoneinfo import ZoneInfo
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, Strict, field_validator, model_validator
 
+from sku_velocity.source.comparison import comparison_keys
+from sku_velocity.source.time_format import TimeFormat
 from sku_velocity.spec_file import DottedPath, Part, Scalar
 
 
 class FieldSpec(Part):
-    """One field: the first of the paths that is there, a join of paths, or a constant.
+    """One field: the first of several paths that has a value, a join of paths, or a constant.
 
-    In short a path or a list of paths; in full `{path: a.b}`, `{path: [a, b]}`, `{join: [day, time]}` or
-    `{const: WH-01}`.
+    Short form: a path or a list of paths. Full form: `{path: a.b}`, `{path: [a, b]}`,
+    `{join: [day, time]}` or `{const: WH-01}`.
     """
 
-    path: tuple[DottedPath, ...] = Field(default=(), description="The first of these that is there")
-    join: tuple[DottedPath, ...] = Field(default=(), description="All of these, with the separator between")
+    path: tuple[DottedPath, ...] = Field(default=(), description="The first of these that has a value")
+    join: tuple[DottedPath, ...] = Field(default=(), description="All of these, joined by the separator")
     separator: str = " "
-    const: str | int | None = Field(default=None, description="The same in every record")
+    const: str | Annotated[int, Strict()] | None = Field(
+        default=None, description="The same value for every record"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -40,7 +45,7 @@ class FieldSpec(Part):
 
     @property
     def paths(self) -> tuple[DottedPath, ...]:
-        """All the places that are looked at."""
+        """All paths that are read."""
         return self.path or self.join
 
     def __str__(self) -> str:
@@ -50,15 +55,16 @@ class FieldSpec(Part):
 
 
 class UnitsSpec(FieldSpec):
-    """The units, and what their sign means: `negate` where what goes out is told below zero."""
+    """The units and their sign: use `negate` if the source reports outbound movements as negative numbers."""
 
     sign: Literal["as_is", "negate", "abs"] = "as_is"
 
 
 class TimestampSpec(FieldSpec):
-    """The instant, and how it is written: `iso`, `epoch_s`, `epoch_ms`, `odata_v2` or a strptime pattern.
+    """The timestamp and its format: `iso`, `epoch_s`, `epoch_ms`, `odata_v2` or a pattern such as
+    `%d.%m.%Y %H:%M`.
 
-    `assume_timezone` is the zone of times that are told without one; without it such a record is rejected.
+    `assume_timezone` applies to times without a time zone; if it is not set, such records are rejected.
     """
 
     format: str = Field(default="iso", pattern=r"^(iso|epoch_s|epoch_ms|odata_v2|.*%.*)$")
@@ -67,7 +73,7 @@ class TimestampSpec(FieldSpec):
     @model_validator(mode="after")
     def _differs_by_record(self) -> Self:
         if self.const is not None:
-            raise ValueError("a time is not the same in every record: give path or join")
+            raise ValueError("a timestamp cannot be a constant: give path or join")
         return self
 
     @field_validator("assume_timezone")
@@ -75,19 +81,32 @@ class TimestampSpec(FieldSpec):
     def _zone_is_known(cls, name: str | None) -> str | None:
         return name if name is None else check_zone(name)
 
+    @field_validator("format")
+    @classmethod
+    def _format_round_trips(cls, form: str) -> str:
+        if "%" in form:
+            TimeFormat.of(form).check_round_trip()
+        return form
+
+    @model_validator(mode="after")
+    def _utc_is_not_read_in_another_zone(self) -> Self:
+        if "%" in self.format and self.assume_timezone:
+            TimeFormat.of(self.format).check_utc_sign(ZoneInfo(self.assume_timezone))
+        return self
+
 
 class RecordFields(Part):
-    """Where in a record each of its fields stands."""
+    """The fields of a record and their paths."""
 
     def mapped(self) -> Iterator[tuple[str, FieldSpec]]:
-        """The fields that are mapped, by name."""
+        """Yield the name and spec of each mapped field."""
         for name in type(self).model_fields:
             if (field := getattr(self, name)) is not None:
                 yield name, field
 
 
 class FieldsSpec(RecordFields):
-    """Where in a record each field of a movement stands."""
+    """The fields of a movement and their paths in a record."""
 
     sku_id: FieldSpec = FieldSpec(path=("sku_id",))
     warehouse_id: FieldSpec = FieldSpec(path=("warehouse_id",))
@@ -97,10 +116,11 @@ class FieldsSpec(RecordFields):
 
 
 class RowFilter(Part):
-    """A rule that every movement keeps: a record that breaks it is no movement, and is counted as filtered.
+    """A condition on records: one that does not meet it is not a movement, and is counted as filtered.
 
-    `in` and `not_in` compare with a list (null in it is a field that is absent or null), `above` and `below`
-    with a number, which may be told as text.
+    `in` and `not_in` compare with a list (null matches a field that is absent or null), `above` and `below`
+    with a number. The field's value may be a number or text: 261 equals "261". A boolean equals only a
+    boolean.
     """
 
     path: DottedPath
@@ -115,11 +135,35 @@ class RowFilter(Part):
             raise ValueError("a filter needs in, not_in, above or below")
         return self
 
+    def drops(self, value: Any) -> bool:
+        """Return True if a value breaks the rule. A value that cannot be compared with a number does not."""
+        if self.in_ is not None and self._in_keys.isdisjoint(comparison_keys(value)):
+            return True
+        if not self._not_in_keys.isdisjoint(comparison_keys(value)):
+            return True
+        if (self.above is None and self.below is None) or isinstance(value, bool):
+            return False
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            return False
+        return (self.above is not None and number <= self.above) or (
+            self.below is not None and number >= self.below
+        )
+
+    @cached_property
+    def _in_keys(self) -> frozenset[object]:
+        return frozenset().union(*map(comparison_keys, self.in_ or ()))
+
+    @cached_property
+    def _not_in_keys(self) -> frozenset[object]:
+        return frozenset().union(*map(comparison_keys, self.not_in or ()))
+
 
 def check_zone(name: str) -> str:
-    """The name of a zone. Raises ValueError where it is unknown."""
+    """Return the zone's name. Raises ValueError if it is unknown."""
     try:
         ZoneInfo(name)
-    except (OSError, ValueError) as error:
+    except (ZoneInfoNotFoundError, OSError, ValueError) as error:
         raise ValueError(f"unknown time zone {name!r}: give an IANA name such as Europe/Berlin") from error
     return name

@@ -1,4 +1,4 @@
-"""Where a record of an ERP's master holds each field of an item, and how it is written, as data."""
+"""The spec of an item's fields in an ERP's master: their paths in a record and their formats."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sku_velocity.model.item import ItemStatus
+from sku_velocity.source.comparison import comparison_keys
 from sku_velocity.source.fields import FieldSpec, RecordFields
 from sku_velocity.spec_file import DottedPath, Scalar
 
 
 class AliasesSpec(FieldSpec):
-    """The other names of an item: a list of texts, or of objects that hold one, or one text to be cut."""
+    """The aliases of an item: a list of strings, a list of objects with one each, or one string to split."""
 
-    each: DottedPath | None = Field(default=None, description="Where each object of the list holds the name")
-    split: str | None = Field(default=None, min_length=1, description="What stands between names in one text")
+    each: DottedPath | None = Field(default=None, description="Path of the name in each object of the list")
+    split: str | None = Field(default=None, min_length=1, description="Separator of the names in one string")
 
     @model_validator(mode="after")
     def _has_one_form(self) -> Self:
         if not self.path:
-            raise ValueError("the names of an item stand at a path: give path")
+            raise ValueError("aliases are read from a path: give path")
         if self.each and self.split:
-            raise ValueError("give each for a list of objects, or split for one text, not both")
+            raise ValueError("give each for a list of objects, or split for one string, not both")
         return self
 
 
 class StatusSpec(FieldSpec):
-    """Whether an item is in use: the values that say so, and those that say that it is not.
+    """Whether an item is in use: the values that mean active, and those that mean retired.
 
-    Where only one of the two is given, any other value is the other state; where both are, it is a reject.
+    If only one list is given, any other value means the other state; if both are, it is a reject.
     """
 
     active: tuple[Scalar, ...] = ()
@@ -41,13 +42,14 @@ class StatusSpec(FieldSpec):
     def _values_differ(self) -> Self:
         if self.const is None and not (self.active or self.retired):
             raise ValueError("give the values that mean active, those that mean retired, or both")
-        if both := set(self.active) & set(self.retired):
+        retired = frozenset().union(*map(comparison_keys, self.retired))
+        if both := [value for value in self.active if comparison_keys(value) & retired]:
             raise ValueError(f"{sorted(map(str, both))} cannot mean both active and retired")
         return self
 
 
 class ItemsSpec(RecordFields):
-    """Where in a record each field of an item of the master stands."""
+    """The fields of a master's item and their paths in a record."""
 
     sku_id: FieldSpec = FieldSpec(path=("sku_id",))
     aliases: AliasesSpec | None = None
@@ -57,47 +59,49 @@ class ItemsSpec(RecordFields):
 
 
 def status_reader(spec: StatusSpec) -> Callable[[Any], ItemStatus]:
-    """Reads a told value as a status; what it raises becomes the reason of a reject."""
-    meanings = dict.fromkeys(spec.active, ItemStatus.ACTIVE) | dict.fromkeys(spec.retired, ItemStatus.RETIRED)
+    """Return a function that parses a status; the message of its error becomes the reason of a reject."""
+    values = [(value, ItemStatus.ACTIVE) for value in spec.active]
+    values += [(value, ItemStatus.RETIRED) for value in spec.retired]
+    meanings = {key: meaning for value, meaning in values for key in comparison_keys(value)}
     other = None
     if not spec.retired or not spec.active:
         other = ItemStatus.RETIRED if spec.active else ItemStatus.ACTIVE
-    known = ", ".join(f"{value} ({meaning})" for value, meaning in meanings.items())
+    known = ", ".join(f"{value} ({meaning})" for value, meaning in values)
 
-    def read(told: Any) -> ItemStatus:
-        is_scalar = told is None or isinstance(told, str | int | float)
-        status = meanings.get(told, other) if is_scalar else None
+    def read(value: Any) -> ItemStatus:
+        keys = comparison_keys(value)
+        status = next((meanings[key] for key in keys if key in meanings), other if keys else None)
         if status is None:
-            raise _refused(f"must be one of {known}")
+            raise _invalid(f"must be one of {known}")
         return status
 
     return read
 
 
 def aliases_reader(spec: AliasesSpec, look_up: Callable[[Any, str], Any]) -> Callable[[Any], tuple[str, ...]]:
-    """Reads what is told as names, each once and no blank ones; what it raises becomes a reject's reason."""
+    """Return a function that parses distinct, non-blank names; its error becomes the reason of a reject."""
 
-    def parts(told: Any) -> list[Any]:
-        if spec.split and isinstance(told, str | int):
-            return [part.strip() for part in str(told).split(spec.split)]
-        if spec.split or not isinstance(told, list):
-            form = f"one text of names with {spec.split!r} between" if spec.split else "a list of names"
-            raise _refused(f"must be {form} (items.aliases in the spec)")
-        return told if spec.each is None else [look_up(part, spec.each) for part in told]
+    def parts(value: Any) -> list[Any]:
+        if spec.split and isinstance(value, str | int):
+            return [part.strip() for part in str(value).split(spec.split)]
+        if spec.split or not isinstance(value, list):
+            form = f"one string of names separated by {spec.split!r}" if spec.split else "a list of names"
+            raise _invalid(f"must be {form} (items.aliases in the spec)")
+        return value if spec.each is None else [look_up(part, spec.each) for part in value]
 
-    def read(told: Any) -> tuple[str, ...]:
-        names = [] if told is None else parts(told)
-        told_names = (_name(name) for name in names if name is not None)
-        return tuple(dict.fromkeys(name for name in told_names if name.strip()))
+    def read(value: Any) -> tuple[str, ...]:
+        names = [] if value is None else parts(value)
+        strings = (_name(name) for name in names if name is not None)
+        return tuple(dict.fromkeys(name for name in strings if name.strip()))
 
     return read
 
 
-def _name(told: Any) -> str:
-    if isinstance(told, bool) or not isinstance(told, str | int) or "\x00" in str(told):
-        raise _refused("each name must be a text or a whole number")
-    return str(told)
+def _name(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int) or "\x00" in str(value):
+        raise _invalid("each name must be a string or an integer")
+    return str(value)
 
 
-def _refused(message: str) -> PydanticCustomError:
+def _invalid(message: str) -> PydanticCustomError:
     return PydanticCustomError("item", message.replace("{", "(").replace("}", ")"))

@@ -1,4 +1,4 @@
-"""From a source's field names to a record's: the schema by which one movement or item is read."""
+"""The schema that maps a source's record to the fields of a movement or an item."""
 
 from __future__ import annotations
 
@@ -16,37 +16,68 @@ from sku_velocity.source.fields import FieldSpec, RecordFields, RowFilter, Times
 from sku_velocity.source.item_fields import AliasesSpec, StatusSpec, aliases_reader, status_reader
 from sku_velocity.source.timestamps import instant_reader
 
-# What a record is read into: its fields by name, the fields that the spec does not map, a set.
+# A parsed record: its fields by name, the fields that the spec does not map, and the names that were set.
 MappedRecord = tuple[dict[str, Any], dict[str, Any], set[str]]
 
-MAX_DIGITS = 100  # before the point; no count of units comes near it
+ORIGIN = set(FieldSpec.model_fields)  # the keys of a field's spec that say where it is, not what it means
+NATIVE_ISO = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+)
+MAX_DIGITS = 100  # before the decimal point; no real number of units comes near it
 UNESCAPED_DOT = re.compile(r"(?<!\\)\.")
 SIGNED_RULES = {
-    "negate": "must be a whole number of units, 0 or less, for its sign is negated",
+    "negate": "must be a whole number of units, 0 or less: sign is negate",
     "abs": "must be a whole number of units",
 }
 
 
 def record_schema(
-    fields: RecordFields, model: type[BaseModel], filters: Iterable[RowFilter] = ()
+    fields: RecordFields,
+    model: type[BaseModel],
+    filters: Iterable[RowFilter] = (),
+    *,
+    lenient: bool = False,
+    fast: bool = False,
 ) -> CoreSchema:
-    """Reads one record of JSON into a `MappedRecord`, with each field held to the model's rule.
+    """Return the schema that parses a JSON record into a `MappedRecord`, with the model's rules per field.
 
-    What a filter looks at is among the fields, by the filter's number.
+    The values that filters compare are among the fields, under the filter's number. If `lenient`, a field
+    that breaks its rule is None. If `fast`, it accepts the same records, but its errors give no reason.
     """
     mapped = {name: field for name, field in fields.mapped() if field.const is None}
+    found = {name: _field(model, name, field, fast) for name, field in mapped.items()}
+    if lenient:
+        found = {name: _or_none(field["schema"], field) for name, field in found.items()}
+    anything = core_schema.any_schema()
     schema: CoreSchema = core_schema.model_fields_schema(
-        {name: _field(model, name, field) for name, field in mapped.items()}
-        | {str(number): _looked_at(rule.path) for number, rule in enumerate(filters)},
+        found
+        | {
+            as_received(name, field): _or_none(anything, found[name])
+            for name, field in mapped.items()
+            if as_received(name, field) != name
+        }
+        | {str(number): _filter_field(rule.path) for number, rule in enumerate(filters)},
         extras_schema=core_schema.any_schema(),
         extra_behavior="allow",
     )
     derived = [field for field in mapped.values() if _is_derived(field)]
-    return core_schema.no_info_before_validator_function(_deriving(derived), schema) if derived else schema
+    return core_schema.no_info_before_validator_function(_deriver(derived), schema) if derived else schema
+
+
+def label_of(name: str, field: FieldSpec) -> str:
+    """Return a field's name as shown in reasons, with its path in the record if that differs."""
+    return name if str(field) == name else f"{name} ({field})"
+
+
+def as_received(name: str, field: FieldSpec) -> str:
+    """Return the key in a `MappedRecord` of a field's value before its conversion."""
+    meaning = field.model_dump(exclude=ORIGIN, exclude_defaults=True)
+    is_converted = meaning or isinstance(field, TimestampSpec | AliasesSpec)
+    return f"={name}" if is_converted else name
 
 
 def constants(fields: RecordFields, model: type[BaseModel]) -> dict[str, Any]:
-    """The fields that are the same in every record. Raises SpecError where one breaks its field's rule."""
+    """Return the fields with a constant value. Raises SpecError if a value breaks its field's rule."""
     found = {name: field.const for name, field in fields.mapped() if field.const is not None}
     for name, value in found.items():
         try:
@@ -57,19 +88,19 @@ def constants(fields: RecordFields, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def known_names(fields: RecordFields, filters: Iterable[RowFilter]) -> set[str]:
-    """The keys of a record that the spec looks at: any other is unknown to it."""
+    """Return the top-level keys of a record that the spec reads; all others are extra fields."""
     paths = [path for _, field in fields.mapped() for path in field.paths]
     return {str(path_keys(path)[0]) for path in [*paths, *(rule.path for rule in filters)]}
 
 
 def path_keys(path: str) -> list[str | int]:
-    """A dotted path as the keys to follow, one after another; a number is a place in a list."""
+    """Split a dotted path into its keys; a number is a list index."""
     keys = [key.replace("\\.", ".") for key in UNESCAPED_DOT.split(path)]
     return [int(key) if key.isdecimal() else key for key in keys]
 
 
 def look_up(record: Any, path: str) -> Any:
-    """The value at a dotted path of a record; None where there is none."""
+    """Return the value at a dotted path of a record, or None if there is none."""
     for key in path_keys(path):
         try:
             record = record[key]
@@ -78,49 +109,35 @@ def look_up(record: Any, path: str) -> Any:
     return record
 
 
-def is_filtered(rule: RowFilter, value: Any) -> bool:
-    """Whether a value clearly breaks a filter's rule; what cannot be compared does not."""
-    if rule.in_ is not None and value not in rule.in_:
-        return True
-    if rule.not_in is not None and value in rule.not_in:
-        return True
-    if rule.above is None and rule.below is None:
-        return False
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return (rule.above is not None and number <= rule.above) or (
-        rule.below is not None and number >= rule.below
-    )
-
-
 def _is_derived(field: FieldSpec) -> bool:
     return bool(field.join) or len(field.path) > 1
 
 
-def _deriving(fields: list[FieldSpec]) -> Callable[[Any], Any]:
-    """Adds to a record what its derived fields come to, each under the field's own words."""
+def _deriver(fields: list[FieldSpec]) -> Callable[[Any], Any]:
+    """Return a function that adds the derived fields to a record, each under the text of its spec."""
 
     def derive(record: Any) -> Any:
         if not isinstance(record, dict):
             return record
-        derived = {str(field): _derive(record, field) for field in fields}
+        derived = {str(field): value_of(record, field) for field in fields}
         return record | {name: value for name, value in derived.items() if value is not None}
 
     return derive
 
 
-def _derive(record: dict[str, Any], field: FieldSpec) -> Any:
+def value_of(record: Any, field: FieldSpec) -> Any:
+    """Return the value of a field in a record as received, or None if there is none."""
     parts = [look_up(record, path) for path in field.paths]
     if field.path:
         return next((part for part in parts if part is not None), None)
     return None if None in parts else field.separator.join(map(str, parts))
 
 
-def _field(model: type[BaseModel], name: str, field: FieldSpec) -> core_schema.ModelField:
+def _field(model: type[BaseModel], name: str, field: FieldSpec, fast: bool) -> core_schema.ModelField:
     rule = model.model_fields[name]
     schema = _value_schema(_rule(model, name), field)
+    if fast and isinstance(field, TimestampSpec) and field.format == "iso":
+        schema = core_schema.union_schema([_native_iso(), schema], mode="left_to_right")
     if not rule.is_required():
         schema = core_schema.with_default_schema(schema, default=rule.default)
     alias: list[str | int] = [str(field)] if _is_derived(field) else path_keys(field.path[0])
@@ -136,7 +153,7 @@ def _value_schema(annotation: Any, field: FieldSpec) -> CoreSchema:
             custom_error_type="rule",
             custom_error_message=SIGNED_RULES[field.sign],
         )
-    if isinstance(field, TimestampSpec) and (field.format != "iso" or field.assume_timezone):
+    if isinstance(field, TimestampSpec):
         within = core_schema.datetime_schema(ge=EARLIEST, le=LATEST, tz_constraint="aware")
         return core_schema.no_info_before_validator_function(instant_reader(field), within)
     if isinstance(field, StatusSpec):
@@ -146,7 +163,22 @@ def _value_schema(annotation: Any, field: FieldSpec) -> CoreSchema:
     return rule
 
 
-def _looked_at(path: str) -> core_schema.ModelField:
+def _native_iso() -> CoreSchema:
+    """Parse the usual ISO 8601 text without Python code: with an offset, and nothing to round."""
+    return core_schema.chain_schema(
+        [
+            core_schema.str_schema(pattern=NATIVE_ISO, strict=True),
+            core_schema.datetime_schema(ge=EARLIEST, le=LATEST, tz_constraint="aware"),
+        ]
+    )
+
+
+def _or_none(schema: CoreSchema, field: core_schema.ModelField) -> core_schema.ModelField:
+    lenient = core_schema.with_default_schema(schema, default=None, on_error="default")
+    return core_schema.model_field(lenient, validation_alias=field["validation_alias"])
+
+
+def _filter_field(path: str) -> core_schema.ModelField:
     anything = core_schema.with_default_schema(core_schema.any_schema(), default=None)
     return core_schema.model_field(anything, validation_alias=path_keys(path))
 
@@ -155,22 +187,22 @@ def _rule(model: type[BaseModel], name: str) -> Any:
     return model.model_fields[name].rebuild_annotation()
 
 
-def _negated(told: Any) -> Any:
-    number = _number(told)
-    return told if number is None else str(-number + 0)
+def _negated(value: Any) -> Any:
+    number = _number(value)
+    return value if number is None else str(-number + 0)
 
 
-def _absolute(told: Any) -> Any:
-    number = _number(told)
-    return told if number is None else str(abs(number))
+def _absolute(value: Any) -> Any:
+    number = _number(value)
+    return value if number is None else str(abs(number))
 
 
-def _number(told: Any) -> Decimal | None:
-    """A told number, in plain digits; None where it is none, so that the field's rule refuses it."""
-    if isinstance(told, bool) or not isinstance(told, int | float | str):
+def _number(value: Any) -> Decimal | None:
+    """Parse a number into plain digits; None if it is not one, so that the field's rule rejects it."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        number = Decimal(str(told))
+        number = Decimal(str(value))
         if number.adjusted() > MAX_DIGITS:  # 1e999999999 in plain digits would fill the memory
             return None
         return Decimal(int(number)) if number == number.to_integral_value() else number

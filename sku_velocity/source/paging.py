@@ -1,18 +1,23 @@
-"""How a window is cut into chunks, and how its end is found where the API gives no total."""
+"""Splits a window into chunks, finds its end if the API reports no total, and detects endless paging."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from math import ceil
 
-from sku_velocity.model.chunk import Chunk
+from sku_velocity.model.chunk import MAX_TOTAL, Chunk
 
 # A chunk is a task run with an artifact: 30 ms of a Prefect server's CPU, as much as three pages cost here.
 MAX_CHUNKS = 200
+MAX_EMPTY_PAGES = 100  # in a row, each with a cursor
+MIN_OVERLAP_WITHOUT_IDS = 5  # records: longer runs of equal ones are rare
+KEPT_CURSORS = 100_000  # digests, about 10 MB
 
 
 def plan_chunks(total: int, page_size: int, overlap: int = 0, max_chunks: int = MAX_CHUNKS) -> list[Chunk]:
-    """Cut `total` positions into at most `max_chunks` chunks of whole pages; only the last may be shorter.
+    """Split `total` positions into at most `max_chunks` chunks of whole pages; only the last may be shorter.
 
-    Each page reads `overlap` records of the one before it again, beside the `page_size` of its own.
+    Each page also rereads the last `overlap` records of the page before it, in addition to its `page_size`.
     """
     pages_per_chunk = max(1, ceil(total / (page_size * max_chunks)))
     size = pages_per_chunk * page_size
@@ -22,19 +27,137 @@ def plan_chunks(total: int, page_size: int, overlap: int = 0, max_chunks: int = 
     ]
 
 
-async def find_end(has_record: Callable[[int], Awaitable[bool]], known: int) -> int:
-    """The number of records, by asking whether there is one at a position: O(log n) questions.
+def overlap_of(overlap: int, page_size: int, has_ids: bool) -> int:
+    """Return how many records of the page before a page of `page_size` rereads: `overlap`, if there are ids.
 
-    Steps out from the `known` first ones in doubling strides until there is none, then halves the stretch
-    in between.
+    Without ids more than one, as two different records must be among them for a shift to show.
     """
-    last, beyond = known - 1, known
-    while await has_record(beyond):
-        last, beyond = beyond, 2 * beyond + 1
-    while beyond - last > 1:
-        middle = (last + beyond) // 2
-        if await has_record(middle):
-            last = middle
+    if overlap and not has_ids:
+        overlap = max(overlap, min(MIN_OVERLAP_WITHOUT_IDS, page_size // 4), 2)
+    return min(overlap, page_size - 1)
+
+
+class EndlessPagingError(ValueError):
+    """Pages repeat, or do not end."""
+
+
+@dataclass(frozen=True)
+class SeenPage:
+    """A page as far as the search for the end needs it: its number of records, and their fingerprint."""
+
+    received: int
+    fingerprint: str | None
+
+
+async def find_end(
+    look: Callable[[int], Awaitable[SeenPage]], first: SeenPage, size: int, repeats_last: bool = False
+) -> int:
+    """Find the number of records by requesting whole pages of `size` by their offset: O(log n) requests.
+
+    Starting after the `first` page, it doubles the distance until a page is empty, then bisects. A single
+    position would not do: a source that hides a row after cutting the page returns nothing for it.
+
+    With `repeats_last`, a page equal to an earlier one repeats the last page, unless that is the first: then
+    the source may ignore the position. Otherwise, and for pages beyond MAX_TOTAL, raises EndlessPagingError.
+    """
+    return await _EndSearch(look, size, repeats_last, {0: first}).run() if first.received else 0
+
+
+@dataclass
+class _EndSearch:
+    """The search for the last page that has records. Pages are numbered from the first one, 0."""
+
+    look: Callable[[int], Awaitable[SeenPage]]
+    size: int
+    repeats_last: bool
+    pages: dict[int, SeenPage]
+    repeated: SeenPage | None = None  # the last page, if the source returns it past the end, too
+
+    async def run(self) -> int:
+        last, beyond = await self._double()
+        while beyond - last > 1:
+            middle = (last + beyond) // 2
+            if await self._is_before_the_end(middle):
+                last = middle
+            else:
+                beyond = middle
+        final = beyond if self.repeated else last
+        return final * self.size + self.pages[final].received
+
+    async def _double(self) -> tuple[int, int]:
+        """Return a page before the end and one that is not."""
+        last, beyond = 0, 1
+        while await self._is_before_the_end(beyond):
+            last, beyond = beyond, 2 * beyond + 1
+            if beyond * self.size > MAX_TOTAL:
+                raise EndlessPagingError(f"it still returns records at {last * self.size}")
+        if self.repeated:
+            beyond = min(number for number, page in self.pages.items() if page == self.repeated)
+            last = max(number for number, page in self.pages.items() if page != self.repeated)
+        return last, beyond
+
+    async def _is_before_the_end(self, number: int) -> bool:
+        page = await self.look(number * self.size)
+        same = next((before for before, seen in self.pages.items() if seen == page), None)
+        self.pages[number] = page
+        if not page.received or page == self.repeated:
+            return False
+        if same is None:
+            return True
+        if not (self.repeats_last and same):
+            raise EndlessPagingError(
+                f"it returns the same page at {same * self.size} and {number * self.size}"
+            )
+        self.repeated = page
+        return False
+
+
+@dataclass
+class CursorTrail:
+    """The cursors that a run has requested, as digests, to detect one that leads back.
+
+    A cursor may be requested twice at the same offset: after a failure its page is read again.
+    """
+
+    _offsets: dict[bytes, int] = field(default_factory=dict)
+    _empty: list[bytes] = field(default_factory=list)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no cursor has been added yet."""
+        return not self._offsets
+
+    def add(self, cursor: str | None, offset: int) -> None:
+        """Add a cursor that is requested at an offset; None, the first page, starts a new trail."""
+        key = _digest(cursor)
+        if cursor is None:
+            self._offsets.clear()
+            self._empty.clear()
+        elif key in self._empty:
+            del self._empty[self._empty.index(key) :]
+        self._offsets[key] = offset
+        if len(self._offsets) > KEPT_CURSORS:
+            del self._offsets[next(iter(self._offsets))]
+
+    def check(self, cursor: str | None, following: str, offset: int, received: int) -> None:
+        """Check that the page of a cursor at an offset, with `received` records, leads on.
+
+        Raises EndlessPagingError if it leads to a cursor that was requested before, or if too many pages in a
+        row are empty.
+        """
+        key = _digest(following)
+        if received:
+            self._empty.clear()
         else:
-            beyond = middle
-    return beyond
+            self._empty.append(_digest(cursor))
+        is_known = self._offsets.get(key, offset + received) != offset + received
+        if following == cursor or is_known or key in self._empty:
+            raise EndlessPagingError("it returned a cursor or link that was requested before")
+        if len(self._empty) > MAX_EMPTY_PAGES:
+            raise EndlessPagingError(
+                f"{len(self._empty)} pages in a row are empty, but more are said to follow"
+            )
+
+
+def _digest(cursor: str | None) -> bytes:
+    return blake2b((cursor or "").encode("utf-8", "replace"), digest_size=12).digest()

@@ -1,14 +1,14 @@
-"""From mapped records to the store's rows: movements of one warehouse and window, or items of a master."""
+"""Converts mapped records to rows of the store: movements of a warehouse and window, or a master's items."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from itertools import repeat
 from operator import itemgetter, methodcaller
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -16,48 +16,65 @@ from sku_velocity.model.item import Item
 from sku_velocity.model.master import Master, NamedMovement
 from sku_velocity.model.movement import ItemRow, Movement, MovementRow, Reason
 from sku_velocity.model.window import Window
+from sku_velocity.source.bounds import requested_window
 from sku_velocity.source.fields import RecordFields
-from sku_velocity.source.mapping import constants
+from sku_velocity.source.mapping import constants, label_of
 from sku_velocity.source.spec import SourceSpec
 
-Refused = dict[int, tuple[Reason, ...]]  # by position
+Rejects = dict[int, tuple[Reason, ...]]  # by position
+_Row = TypeVar("_Row", MovementRow, ItemRow)
 _to_utc = methodcaller("astimezone", UTC)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A page's sound records as rows, those that may not pass all the same, and the count out of scope."""
+    """A page's valid records as rows, and those rejected by the run; all others are out of scope."""
 
     movements: list[MovementRow] = field(default_factory=list)
     items: list[ItemRow] = field(default_factory=list)
-    refused: Refused = field(default_factory=dict)
-    trimmed: int = 0
+    rejected: Rejects = field(default_factory=dict)
     unknown_skus: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Trim:
+    """Why a record is out of scope: the `value` at a `place` of the spec.
+
+    `is_expected` is True if the answer to the request contains such records.
+    """
+
+    place: str
+    value: str
+    is_expected: bool
+
+
 class RowMaker(Protocol):
-    """What a source's records are: the model that each is held to, and the rows that they come to."""
+    """The kind of a source's records: the model to validate each against, and the rows they become."""
 
     @property
     def model(self) -> type[BaseModel]: ...
 
     @property
     def id_field(self) -> str:
-        """The field that tells a record from all others, where it is mapped."""
+        """The field that identifies a record, if it is mapped."""
         ...
 
     def rows(self, records: Sequence[dict[str, Any]], positions: Sequence[int]) -> Rows: ...
 
+    def trim(self, record: dict[str, Any]) -> Trim | None:
+        """Return why a record is out of scope, or None; its invalid fields are None."""
+        ...
+
 
 def row_maker(spec: SourceSpec, warehouse: str, window: Window, master: Master | None) -> RowMaker:
-    """The maker of rows for what a source holds."""
+    """Return the row maker for the kind of records in a source."""
     if spec.items is not None:
         return ItemRows(spec)
     return MovementRows(spec, warehouse, window, master)
 
 
 class Columns:
-    """The mapped records of a page, column by column."""
+    """Reads the mapped records of a page column by column."""
 
     def __init__(self, fields: RecordFields, model: type[BaseModel]) -> None:
         self._constants = constants(fields, model)
@@ -65,17 +82,17 @@ class Columns:
         self._defaults = {name: rule.default for name, rule in model.model_fields.items()}
 
     def of(self, records: Sequence[dict[str, Any]], name: str) -> Iterable[Any]:
-        """One field of all records: what each tells, or what is the same in all."""
+        """Return one field of all records: the value of each, or the constant."""
         if name in self._mapped:
             return map(itemgetter(name), records)
         return repeat(self._constants.get(name, self._defaults[name]), len(records))
 
 
 class MovementRows:
-    """Movements of one warehouse and window, with their SKUs as the run's master has them.
+    """Movements of one warehouse and window, with the canonical SKUs of the run's master.
 
-    A record outside the window is trimmed. So is one of another warehouse, where the API cannot be asked
-    for one warehouse alone; where it was asked and answers with another, the record is refused.
+    A record outside the window is trimmed. A record of another warehouse is trimmed if the API cannot be
+    asked for a single warehouse, and rejected if it was asked for one and returned another.
     """
 
     id_field = "movement_id"
@@ -87,69 +104,72 @@ class MovementRows:
         self._window = window
         self._master = master
         self._columns = Columns(spec.fields, self.model)
+        self._requested = requested_window(window, spec.window) if spec.has_window else None
 
     def rows(self, records: Sequence[dict[str, Any]], positions: Sequence[int]) -> Rows:
-        told = list(self._columns.of(records, "sku_id"))
-        rows = self._rows(records, positions, told)
-        refused: Refused = {}
-        trimmed = 0
-        if not self._all_in_scope(rows):
-            rows, refused, trimmed = self._sort_by_scope(rows)
-        sorted_rows = Rows(rows, refused=refused, trimmed=trimmed)
-        if self._master is None or not self._master.questionable(told):
-            return sorted_rows
-        return self._held_to(self._master, sorted_rows, dict(zip(positions, told, strict=True)))
-
-    def _rows(
-        self, records: Sequence[dict[str, Any]], positions: Sequence[int], told: list[str]
-    ) -> list[MovementRow]:
-        return list(
-            zip(
-                positions,
-                self._columns.of(records, "movement_id"),
-                self._master.canonical(told) if self._master else told,
-                self._columns.of(records, "warehouse_id"),
-                self._columns.of(records, "units_moved"),
-                map(_to_utc, self._columns.of(records, "timestamp_utc")),
-                strict=True,
-            )
+        reported = list(self._columns.of(records, "sku_id"))
+        warehouses = list(self._columns.of(records, "warehouse_id"))
+        times = list(map(_to_utc, self._columns.of(records, "timestamp_utc")))
+        columns = (
+            positions,
+            self._columns.of(records, "movement_id"),
+            self._master.canonical(reported) if self._master else reported,
+            warehouses,
+            self._columns.of(records, "units_moved"),
+            times,
         )
+        rows = _to_rows(MovementRow, columns)
+        rejected: Rejects = {}
+        if not self._all_in_scope(warehouses, times):
+            rows, rejected = self._sort_by_scope(rows)
+        sorted_rows = Rows(rows, rejected=rejected)
+        if self._master is None or not self._master.unmapped(reported):
+            return sorted_rows
+        return self._check_skus(self._master, sorted_rows, dict(zip(positions, reported, strict=True)))
 
-    def _all_in_scope(self, rows: list[MovementRow]) -> bool:
-        if not rows:
-            return True
-        times = [row[5] for row in rows]
-        return (
+    def _all_in_scope(self, warehouses: list[str], times: list[datetime]) -> bool:
+        return not times or (
             min(times) in self._window
             and max(times) in self._window
-            and set(map(itemgetter(3), rows)) == {self._warehouse}
+            and warehouses.count(self._warehouse) == len(warehouses)
         )
 
-    def _sort_by_scope(self, rows: list[MovementRow]) -> tuple[list[MovementRow], Refused, int]:
-        inside = [row for row in rows if row[5] in self._window]
-        kept = [row for row in inside if row[3] == self._warehouse]
-        if not self._spec.request.names_warehouse:
-            return kept, {}, len(rows) - len(kept)
-        why = self._reason("warehouse_id", f"is not {self._warehouse}, the warehouse that was asked for")
-        return kept, {row[0]: why for row in inside if row[3] != self._warehouse}, len(rows) - len(inside)
+    def trim(self, record: dict[str, Any]) -> Trim | None:
+        (at,), (warehouse,) = (
+            [*self._columns.of([record], name)] for name in ("timestamp_utc", "warehouse_id")
+        )
+        if at is not None and at.astimezone(UTC) not in self._window:
+            place = f"fields.timestamp_utc {self._spec.fields.timestamp_utc}"
+            is_expected = self._requested is None or at.astimezone(UTC) in self._requested
+            return Trim(place, at.astimezone(UTC).strftime("%Y-%m-%dT%HZ"), is_expected)
+        if self._spec.request.names_warehouse or warehouse in (None, self._warehouse):
+            return None
+        return Trim(f"fields.warehouse_id {self._spec.fields.warehouse_id}", warehouse, is_expected=False)
 
-    def _held_to(self, master: Master, rows: Rows, told: Mapping[int, str]) -> Rows:
-        """The rows without those whose SKU the master does not let pass, by the name that was told."""
-        refusals = {row[0]: master.refusal(told[row[0]]) for row in rows.movements}
-        refused = {place: self._reason("sku_id", why) for place, why in refusals.items() if why}
+    def _sort_by_scope(self, rows: list[MovementRow]) -> tuple[list[MovementRow], Rejects]:
+        inside = [row for row in rows if row.timestamp_utc in self._window]
+        in_scope = [row for row in inside if row.warehouse_id == self._warehouse]
+        if not self._spec.request.names_warehouse:
+            return in_scope, {}
+        reason = self._reason("warehouse_id", f"is not {self._warehouse}, the requested warehouse")
+        return in_scope, {row.position: reason for row in inside if row.warehouse_id != self._warehouse}
+
+    def _check_skus(self, master: Master, rows: Rows, reported: Mapping[int, str]) -> Rows:
+        """Reject the rows whose SKU, as reported by the source, the master does not accept."""
+        refusals = {row.position: master.refusal(reported[row.position]) for row in rows.movements}
+        rejected = {place: self._reason("sku_id", message) for place, message in refusals.items() if message}
         return Rows(
-            [row for row in rows.movements if row[0] not in refused],
-            refused=rows.refused | refused,
-            trimmed=rows.trimmed,
-            unknown_skus=Counter(told[place] for place in refusals if not master.knows(told[place])),
+            [row for row in rows.movements if row.position not in rejected],
+            rejected=rows.rejected | rejected,
+            unknown_skus=Counter(reported[place] for place in refusals if not master.knows(reported[place])),
         )
 
     def _reason(self, name: str, message: str) -> tuple[Reason, ...]:
-        return (Reason(str(getattr(self._spec.fields, name)), message),)
+        return (Reason(label_of(name, getattr(self._spec.fields, name)), message),)
 
 
 class ItemRows:
-    """The items of a master, each with its other names: its own id is none of them."""
+    """The items of a master, each with its aliases, which do not include its own id."""
 
     model = Item
     id_field = "sku_id"
@@ -164,4 +184,12 @@ class ItemRows:
         others = [
             tuple(name for name in names if name != sku) for sku, names in zip(skus, aliases, strict=True)
         ]
-        return Rows(items=list(zip(positions, skus, *columns, others, strict=True)))
+        return Rows(items=_to_rows(ItemRow, (positions, skus, *columns, others)))
+
+    def trim(self, record: dict[str, Any]) -> Trim | None:
+        return None  # a master is read whole
+
+
+def _to_rows(row: type[_Row], columns: Sequence[Iterable[Any]]) -> list[_Row]:
+    """Return rows made of columns, as `_make` builds them, but without a Python call for each row."""
+    return list(map(tuple.__new__, repeat(row), zip(*columns, strict=True)))

@@ -1,4 +1,4 @@
-"""A source's dialect as data: how one API pages, counts, names, signs in and throttles."""
+"""A source's spec: how one API pages, counts, names fields, authenticates and throttles."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import AnyHttpUrl, Field, JsonValue, ValidationError, field_validator, model_validator
 
@@ -16,31 +17,39 @@ from sku_velocity.source.fields import FieldsSpec, RecordFields, RowFilter, chec
 from sku_velocity.source.item_fields import ItemsSpec
 from sku_velocity.source.mapping import look_up
 from sku_velocity.source.presets import with_preset
+from sku_velocity.source.time_format import TimeFormat
 from sku_velocity.spec_file import DottedPath, Part, Scalar, format_errors, read_keys
 
-PLACEHOLDERS = {"warehouse", "start", "end"}
-TOKEN = "{token}"  # stands for the secret in auth.values
+PLACEHOLDERS = {"warehouse", "warehouse:number", "start", "end"}
+TOKEN = "{token}"  # the placeholder of the secret in auth.values
 
 
 class RequestSpec(Part):
-    """The request that asks for a page.
+    """The request for a page.
 
-    In the path and in every text of params, headers and body, `{warehouse}` stands for the warehouse asked
-    for, `{start}` and `{end}` for the window's bounds as `window` writes them.
+    In the path and in every string of params, headers and body, `{warehouse}` is replaced by the warehouse,
+    and `{start}` and `{end}` by the window's bounds in the format of `window`. `{warehouse:number}` is
+    replaced by the warehouse if it is a number; a string that is exactly this becomes a JSON number.
+    A placeholder in a quoted literal of another language, as in `Plant eq '{warehouse}'`, is escaped for the
+    language that `literals` names.
     """
 
     method: Literal["GET", "POST"] = "GET"
-    path: str = Field(default="/movements", description="Below base_url")
+    path: str = Field(default="/movements", description="Relative to base_url")
     params: dict[str, Scalar] = Field(default_factory=dict)
     headers: dict[HeaderName, str] = Field(default_factory=dict)
-    body: JsonValue = Field(default=None, description="The JSON body that a POST sends")
+    body: JsonValue = Field(default=None, description="The JSON body of a POST request")
+    literals: Literal["odata", "sql", "json"] | None = Field(
+        default=None,
+        description="The language whose quoted literals contain placeholders, which are escaped for it",
+    )
 
     @model_validator(mode="after")
     def _placeholders_are_known(self) -> Self:
-        for name in re.findall(r"\{(\w+)\}", self._text):
+        for name in re.findall(r"\{(\w+(?::\w+)?)\}", self._text):
             if name not in PLACEHOLDERS:
                 known = ", ".join(f"{{{known}}}" for known in sorted(PLACEHOLDERS))
-                raise ValueError(f"unknown placeholder {{{name}}}: known are {known}")
+                raise ValueError(f"unknown placeholder {{{name}}}: use one of {known}")
         return self
 
     @model_validator(mode="after")
@@ -50,13 +59,13 @@ class RequestSpec(Part):
         return self
 
     def names(self, placeholder: str) -> bool:
-        """Whether the request holds this placeholder."""
+        """Return True if the request contains this placeholder."""
         return f"{{{placeholder}}}" in self._text
 
     @property
     def names_warehouse(self) -> bool:
-        """Whether the API itself is asked for one warehouse's records only."""
-        return self.names("warehouse")
+        """Whether the request restricts the API to one warehouse's records."""
+        return self.names("warehouse") or self.names("warehouse:number")
 
     @property
     def _text(self) -> str:
@@ -64,12 +73,12 @@ class RequestSpec(Part):
 
 
 class PagingSpec(Part):
-    """How the API is asked for one page after another. Sizes are records.
+    """How the API pages. Sizes are in records.
 
-    `offset` and `page` ask for a place; `cursor` and `next_link` go on from what the last answer says at
-    `cursor_path` or `next_path` (without it: in the header `Link`), and end where it says nothing, or where
-    `more_path` is false. The parameters stand in the query, at dotted paths in the JSON body, or as a range
-    of records in the header `range_header`.
+    `offset` and `page` request a position; `cursor` and `next_link` continue from the value that the last
+    response has at `cursor_path` or `next_path` (if not set: in the `Link` header), and end if it is empty or
+    `more_path` is false. The parameters are in the query, at dotted paths in the JSON body, or a range of
+    records in the header `range_header`.
     """
 
     style: Literal["offset", "page", "cursor", "next_link"] = "offset"
@@ -78,21 +87,26 @@ class PagingSpec(Part):
     page_param: str = "page"
     page_counts: Literal["pages", "records"] = Field(
         default="pages",
-        description="What page_param counts; records, where an offset must be a multiple of the page size",
+        description="What page_param counts; use records if an offset must be a multiple of the page size",
     )
-    limit_param: str | None = Field(default="limit", description="Empty where the API takes no page size")
+    limit_param: str | None = Field(default="limit", description="Null if the API takes no page size")
     cursor_param: str = "cursor"
     cursor_path: DottedPath | None = None
     next_path: DottedPath | None = None
     more_path: DottedPath | None = None
     range_header: HeaderName = "Range"
-    range_unit: str = Field(default="", description="Stands before the range with a =, as in items=0-24")
+    range_unit: str = Field(default="", description="Precedes the range and a =, as in items=0-24")
     page_size: int = Field(default=1000, ge=1, le=100_000)
     max_page_size: int | None = Field(default=None, ge=1)
-    first: int = Field(default=0, ge=0, le=1, description="What the API calls the first record or page")
+    first: int = Field(default=0, ge=0, le=1, description="Number of the first record or page in the API")
     overlap: int = Field(
-        default=1, ge=0, le=100, description="Records of the page before that are read again, as proof"
+        default=1, ge=0, le=100, description="Records of the previous page to reread, as proof"
     )
+    proof: Literal["seams", "reread", "ends"] | None = Field(
+        default=None,
+        description="How numbered pages are proven: a small page for each border, a second reading, or not",
+    )
+    stable: bool = Field(default=False, description="The cursor is a keyset or a snapshot")
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:
@@ -100,36 +114,42 @@ class PagingSpec(Part):
             raise ValueError("paging.style: cursor needs paging.cursor_path")
         if self.place == "range_header" and self.style != "offset":
             raise ValueError("paging.in: range_header needs paging.style: offset")
+        if self.proof is not None and self.style != "page":
+            raise ValueError("paging.proof is for paging.style: page")
+        if self.proof == "seams" and self.limit_param is None:
+            raise ValueError("paging.proof: seams needs paging.limit_param: without it use reread")
+        if self.stable and not self.is_sequential:
+            raise ValueError("paging.stable is for paging.style: cursor and next_link")
         return self
 
     @property
     def effective_page_size(self) -> int:
-        """Records per page, within what the API is known to allow."""
+        """The number of records per page, within the API's known limit."""
         return min(self.page_size, self.max_page_size or self.page_size)
 
     @property
     def effective_overlap(self) -> int:
-        """Records that a page reads again of the one before: none where pages are asked for by number."""
+        """The number of records of the previous page that a page rereads: 0 for numbered pages."""
         return min(self.overlap, self.effective_page_size - 1) if self.style == "offset" else 0
 
     @property
     def step(self) -> int:
-        """Records by which one page lies beyond the one before it."""
+        """The number of records from the start of one page to the start of the next."""
         return self.effective_page_size - self.effective_overlap
 
     @property
     def following_path(self) -> str | None:
-        """Where the body says to go on."""
+        """The path in the body of the next cursor or link."""
         return self.cursor_path or self.next_path
 
     @property
     def is_sequential(self) -> bool:
-        """Whether a page can be asked for only once the one before it has come."""
+        """Whether a page can be requested only after the one before it has been received."""
         return self.style in ("cursor", "next_link")
 
 
 class CountRequest(Part):
-    """The request that asks for the total. What is not given is as in `request`, without its paging."""
+    """The request for the total. Omitted keys are as in `request`, without its paging."""
 
     method: Literal["GET", "POST"] | None = None
     path: str | None = None
@@ -138,10 +158,10 @@ class CountRequest(Part):
 
 
 class TotalSpec(Part):
-    """Where the API says how many records the window holds; `none`: the end is searched for.
+    """Where the API reports the number of records in the window; `none`: the end is searched for.
 
-    `content_range` reads the number behind the slash of the header `Content-Range`. `count_request` sends
-    `request` and reads the number at `path`, or as the whole body.
+    `content_range` reads the number after the slash of the `Content-Range` header. `count_request` sends
+    `request` and reads the number at `path`, or the whole body as the number.
     """
 
     source: Literal["none", "body", "header", "content_range", "count_request"] = Field(
@@ -163,20 +183,29 @@ class TotalSpec(Part):
 
 
 class RecordsSpec(Part):
-    """Where in the body the list of records stands; empty: the body is the list.
+    """The path of the list of records in the body; empty: the body is the list.
 
-    `error_path` is where an API that answers every call with success says what went wrong.
+    `error_path` is the path of the error message in an API that always returns a success status. If the
+    status does not show that the token is wrong, `auth_errors` lists the values at `auth_error_path` that do.
     """
 
     path: DottedPath | Literal[""] = ""
     error_path: DottedPath | None = None
+    auth_error_path: DottedPath | None = None
+    auth_errors: tuple[Scalar, ...] = Field(default=(), description="Values that mean a wrong token")
+
+    @model_validator(mode="after")
+    def _auth_errors_have_a_path(self) -> Self:
+        if bool(self.auth_errors) != (self.auth_error_path is not None):
+            raise ValueError("records.auth_errors and records.auth_error_path need each other")
+        return self
 
 
 class WarehousesSpec(Part):
-    """How the API lists its warehouses: a request, the list's place in the body, and each one's name in it.
+    """How the API lists its warehouses: the request, the path of the list, and the field of the name.
 
-    Pages are asked for as those of the records are, unless `paging` says otherwise. With an empty `field`
-    each record is a name.
+    Pages are requested like pages of records, unless `paging` is set. With an empty `field` each record is
+    itself a name.
     """
 
     request: RequestSpec = RequestSpec(path="/warehouses")
@@ -187,30 +216,54 @@ class WarehousesSpec(Part):
     @model_validator(mode="after")
     def _asks_for_all_of_them(self) -> Self:
         if named := sorted(name for name in PLACEHOLDERS if self.request.names(name)):
-            raise ValueError(f"warehouses.request must not hold {{{named[0]}}}: it asks for all of them")
+            raise ValueError(f"warehouses.request must not contain {{{named[0]}}}: it lists all warehouses")
         return self
 
 
 class OrderSpec(Part):
-    """The parameters that make the API answer in a fixed, ascending order."""
+    """The parameters that make the API return records in a fixed, ascending order.
+
+    `stable` declares that it does so without parameters, by itself or because the body asks for it.
+    """
 
     params: dict[str, Scalar] = Field(default_factory=dict)
+    stable: bool = False
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether records are known to come in a fixed order."""
+        return self.stable or bool(self.params)
+
+
+class LimitsSpec(Part):
+    """What a window may lack and still be published.
+
+    A window is refused if more than `max_reject_ratio` of its validated records are rejects and they are more
+    than `max_rejects`; the latter applies only if at least half of the validated records loaded.
+    """
+
+    max_reject_ratio: float | None = Field(default=None, ge=0, le=1, description="Default: the flow's, 0.05")
+    max_rejects: int = Field(default=10, ge=0)
+    empty_is_normal: bool = Field(
+        default=False, description="Every record of a window may be trimmed or filtered"
+    )
+    require_proof: bool = Field(default=False, description="Publish nothing that cannot be proven whole")
 
 
 class WindowParams(Part):
-    """The parameters of the query that ask for a window's bounds."""
+    """The query parameters for a window's bounds."""
 
     start: str | None = None
     end: str | None = None
 
 
 class WindowSpec(Part):
-    """How the API is asked for one window: by parameters, or by `{start}` and `{end}` in the request.
+    """How a window is requested: by parameters, or by `{start}` and `{end}` in the request.
 
-    Bounds are written as `iso`, `date`, `epoch_s`, `epoch_ms` or a strftime pattern, in `timezone`. An API
-    that compares with > or < instead of >= or <= has `start_inclusive: false` or `end_inclusive: false`;
-    `pad_seconds` asks for more at both ends. What is asked for is never less than the window; what is
-    beyond it is trimmed.
+    Bounds are formatted as `iso`, `date`, `epoch_s`, `epoch_ms` or a pattern such as `%d.%m.%Y %H:%M`, in
+    `timezone`. For an API that compares with > or < instead of >= or <=, set `start_inclusive: false` or
+    `end_inclusive: false`; `pad_seconds` extends the request at both ends. A request is never smaller than
+    the window; records outside the window are trimmed.
     """
 
     params: WindowParams = WindowParams()
@@ -218,35 +271,43 @@ class WindowSpec(Part):
     timezone: str = "UTC"
     start_inclusive: bool = True
     end_inclusive: bool = False
-    pad_seconds: float = Field(default=0, ge=0)
+    pad_seconds: float = Field(default=0, ge=0, le=366 * 86_400)
 
     @field_validator("timezone")
     @classmethod
     def _zone_is_known(cls, name: str) -> str:
         return check_zone(name)
 
+    @model_validator(mode="after")
+    def _format_round_trips(self) -> Self:
+        if "%" in self.format:
+            time_format, zone = TimeFormat.of(self.format), ZoneInfo(self.timezone)
+            time_format.check_round_trip(zone)
+            time_format.check_utc_sign(zone)
+        return self
+
 
 class AuthSpec(Part):
-    """How the secret is shown to the API. The secret itself is never in a spec.
+    """How requests authenticate. The secret itself is never in a spec.
 
-    `basic` signs with `username` and the secret as password (without a username, the secret is
-    `user:password`). `oauth2_client_credentials` fetches a token from `token_url` with `client_id` and the
-    secret, and shows that (RFC 6749, 4.4). `json_body` sets `values` in the request's JSON body, by dotted
-    path, the secret where a value is `{token}`.
+    `basic` uses `username` and the secret as password (without a username, the secret is `user:password`).
+    `oauth2_client_credentials` fetches a token from `token_url` with `client_id` and the secret, and sends
+    that (RFC 6749, 4.4). `json_body` sets `values` in the request's JSON body, by dotted path; a value of
+    `{token}` is replaced by the secret.
     """
 
     kind: Literal["none", "bearer", "header", "basic", "oauth2_client_credentials", "json_body"] = "bearer"
     header: HeaderName = "X-API-Key"
-    prefix: str = Field(default="", description="Stands before the secret in a named header")
+    prefix: str = Field(default="", description="Precedes the secret in the header")
     username: str | None = None
     token_url: AnyHttpUrl | None = None
     client_id: str | None = None
     scope: str | None = None
     client_auth: Literal["basic", "body"] = Field(
-        default="basic", description="Where the token request shows client id and secret"
+        default="basic", description="How the token request sends client id and secret"
     )
-    values: dict[DottedPath, str | int] = Field(
-        default_factory=dict, description=f"What to set in the body, at least one of them {TOKEN}"
+    values: dict[DottedPath, Scalar] = Field(
+        default_factory=dict, description=f"Values to set in the body, at least one of them {TOKEN}"
     )
 
     @model_validator(mode="after")
@@ -256,16 +317,16 @@ class AuthSpec(Part):
         return self
 
     @model_validator(mode="after")
-    def _body_shows_the_secret(self) -> Self:
+    def _body_contains_the_secret(self) -> Self:
         if self.kind == "json_body" and TOKEN not in self.values.values():
             raise ValueError(f"auth.kind: json_body needs auth.values, one of them {TOKEN}")
         return self
 
 
 class ThrottleSpec(Part):
-    """How the API says "slow down": by a status, and by a header that tells the wait.
+    """How the API throttles: by a status, and by a header with the time to wait.
 
-    An API that answers everything with 200 says its status in the body, at `body_status_path`.
+    For an API that always returns HTTP 200, `body_status_path` is the path of the status in the body.
     """
 
     statuses: frozenset[int] = frozenset({429, 503})
@@ -274,9 +335,9 @@ class ThrottleSpec(Part):
 
 
 class SourceSpec(Part):
-    """One API of one system: of a WMS's movements or, where `items` is given, of an ERP's items."""
+    """One API of one system: of a WMS's movements or, if `items` is given, of an ERP's items."""
 
-    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="Lower case, digits and dashes")
+    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="Lowercase letters, digits and dashes")
     base_url: AnyHttpUrl
     request: RequestSpec = RequestSpec()
     paging: PagingSpec = PagingSpec()
@@ -284,6 +345,7 @@ class SourceSpec(Part):
     records: RecordsSpec = RecordsSpec()
     warehouses: WarehousesSpec | None = Field(default=None, description="How the API lists its warehouses")
     order: OrderSpec = OrderSpec()
+    limits: LimitsSpec = LimitsSpec()
     window: WindowSpec = WindowSpec()
     auth: AuthSpec = AuthSpec()
     tls: TlsSpec = TlsSpec()
@@ -291,13 +353,13 @@ class SourceSpec(Part):
     throttle: ThrottleSpec = ThrottleSpec()
     timeouts: TimeoutSpec = TimeoutSpec()
     fields: FieldsSpec = FieldsSpec()
-    items: ItemsSpec | None = Field(default=None, description="The fields of an item, for a master of SKUs")
-    filter: tuple[RowFilter, ...] = Field(default=(), description="What every movement, or item, keeps")
+    items: ItemsSpec | None = Field(default=None, description="The fields of an item, for an SKU master")
+    filter: tuple[RowFilter, ...] = Field(default=(), description="Conditions on every movement or item")
 
     @model_validator(mode="after")
     def _url_holds_no_secret(self) -> Self:
         if self.base_url.username or self.base_url.password:
-            raise ValueError("base_url must not carry a user or password: give the secret as the token")
+            raise ValueError("base_url must not contain a user or password: set the secret as the token")
         return self
 
     @model_validator(mode="after")
@@ -308,15 +370,15 @@ class SourceSpec(Part):
         for path in self.auth.values if self.auth.kind == "json_body" else ():
             if any(look_up(body, path) is None for body in bodies):
                 raise ValueError(
-                    f"auth.values: there is no {path} in the body: let request.body (and those of total and "
-                    "warehouses, if given) hold a text or number there, which the value then replaces"
+                    f"auth.values: there is no {path} in the body: put a string or number there in "
+                    "request.body (and those of total and warehouses, if given) for the value to replace"
                 )
         return self
 
     @model_validator(mode="after")
     def _total_has_an_envelope(self) -> Self:
         if self.total.source == "body" and not self.records.path:
-            raise ValueError("total.from: body needs an envelope, and so records.path: a bare list has none")
+            raise ValueError("total.from: body needs an envelope: set records.path")
         return self
 
     @model_validator(mode="after")
@@ -327,25 +389,30 @@ class SourceSpec(Part):
 
     @property
     def record(self) -> RecordFields:
-        """The fields of the records that the source holds: movements, or items."""
+        """The fields of the source's records: of movements or of items."""
         return self.items or self.fields
 
     @property
+    def has_ids(self) -> bool:
+        """Whether each record has an id: of a movement if it is mapped, of an item always."""
+        return self.items is not None or self.fields.movement_id is not None
+
+    @property
     def has_window(self) -> bool:
-        """Whether the API can be asked for one window."""
+        """Whether the API can be asked for a window."""
         params = self.window.params
         return bool(params.start or params.end) or self.request.names("start") or self.request.names("end")
 
     @property
     def url(self) -> str:
-        """The address that pages are asked from, still with its placeholders."""
+        """The URL of pages, with its placeholders."""
         return str(self.base_url).rstrip("/") + "/" + self.request.path.lstrip("/")
 
 
 def parse_spec(data: Mapping[str, Any], origin: str) -> SourceSpec:
-    """A spec from plain data, with the `preset` that it names below it.
+    """Build a spec from plain data, on top of the `preset` it names.
 
-    Raises SpecError that names `origin`, every wrong field and its rule.
+    Raises a SpecError that names `origin`, every wrong field and its rule.
     """
     try:
         return SourceSpec.model_validate(with_preset(data))
@@ -354,5 +421,5 @@ def parse_spec(data: Mapping[str, Any], origin: str) -> SourceSpec:
 
 
 def load_spec(path: Path) -> SourceSpec:
-    """A spec from a YAML file. Raises SpecError where it cannot be read or is wrong."""
+    """Load a spec from a YAML file. Raises SpecError if it cannot be read or is invalid."""
     return parse_spec(read_keys(path, "source spec"), str(path))

@@ -1,86 +1,110 @@
-"""From what a source tells as time to an instant; what stands for none, or for two, is a reject."""
+"""Parses a source's times into instants; a time that is invalid or ambiguous is a reject."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_FLOOR, Context, Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from pydantic_core import PydanticCustomError
 
 from sku_velocity.source.fields import TimestampSpec
+from sku_velocity.source.time_format import AmbiguousTimeError, TimeFormat
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Milliseconds since 1970 in UTC; the offset behind them, in minutes, is for display (OData v2, JSON format).
-ODATA_V2 = re.compile(r"/Date\((-?\d+)(?:[+-]\d{1,4})?\)/")
-ISO = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d{1,2})(:\d\d(?::\d\d)?)([.,]\d+)?([Zz]|[+-]\d\d:?\d\d)?")
+MICROSECONDS = {"seconds": 10**6, "milliseconds": 10**3}
+MAX_DIGITS = 20  # before the decimal point; no instant has more
+# Down, as everywhere: a time rounded up over a border would be in neither of two adjacent windows.
+ROUND_DOWN = Context(prec=60, rounding=ROUND_FLOOR)
+# Milliseconds since 1970 in UTC; the offset after them, in minutes, is only for display (OData v2, JSON).
+ODATA_V2 = re.compile(r"/Date\((-?\d+)(?:[+-]\d{1,4})?\)/", re.ASCII)
+ISO = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d{1,2})(:\d\d(?::\d\d)?)([.,]\d+)?([Zz]|[+\u2212-]\d\d(?::?\d\d)?)?", re.ASCII
+)
 
 
 def instant_reader(spec: TimestampSpec) -> Callable[[Any], datetime]:
-    """Reads one told value as an instant; what it raises becomes the reason of a reject."""
+    """Return a function that parses a value into an instant; its error becomes the reason of a reject."""
     zone = ZoneInfo(spec.assume_timezone) if spec.assume_timezone else None
     match spec.format:
         case "epoch_s":
-            return lambda told: _since_epoch(told, timedelta(seconds=1))
+            return lambda value: _since_epoch(value, "seconds")
         case "epoch_ms":
-            return lambda told: _since_epoch(told, timedelta(milliseconds=1))
+            return lambda value: _since_epoch(value, "milliseconds")
         case "odata_v2":
             return _odata_v2
         case "iso":
-            return lambda told: _in_zone(_iso(told), zone)
-        case pattern:
-            return lambda told: _in_zone(_by_pattern(told, pattern), zone)
+            return lambda value: _in_zone(_iso(value), zone)
+        case form:
+            time_format = TimeFormat.of(form)
+            return lambda value: _in_zone(_by_format(value, time_format), zone)
 
 
-def _since_epoch(told: Any, unit: timedelta) -> datetime:
+def _since_epoch(value: Any, unit: str) -> datetime:
     try:
-        if isinstance(told, bool):
-            raise ValueError("a truth value is no time")
-        return EPOCH + float(told) * unit
-    except (TypeError, ValueError, OverflowError) as error:
-        raise _refused(f"must be a number of {unit} since 1970") from error
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError("not a number")
+        number = Decimal(str(value))
+        if not number.is_finite() or number.adjusted() > MAX_DIGITS:
+            raise ValueError("not an instant")
+        microseconds = ROUND_DOWN.multiply(number, Decimal(MICROSECONDS[unit]))
+        return EPOCH + timedelta(microseconds=int(microseconds.to_integral_value(ROUND_FLOOR)))
+    except (InvalidOperation, ValueError, OverflowError) as error:
+        raise _invalid(f"must be a number of {unit} since 1970") from error
 
 
-def _odata_v2(told: Any) -> datetime:
-    if isinstance(told, str) and (match := ODATA_V2.fullmatch(told)):
-        return _since_epoch(match[1], timedelta(milliseconds=1))
-    raise _refused("must be a time such as /Date(1772352000000)/")
+def _odata_v2(value: Any) -> datetime:
+    if isinstance(value, str) and (match := ODATA_V2.fullmatch(value)):
+        return _since_epoch(match[1], "milliseconds")
+    raise _invalid("must be a time such as /Date(1772352000000)/")
 
 
-def _iso(told: Any) -> datetime:
-    match = ISO.fullmatch(told) if isinstance(told, str) else None
+def _iso(value: Any) -> datetime:
+    match = ISO.fullmatch(value) if isinstance(value, str) else None
     try:
         if match is None:
-            raise ValueError("another form")
+            raise ValueError("another format")
         day, hour, rest, fraction, zone = match.groups(default="")
         return datetime.fromisoformat(
-            f"{day}T{hour:0>2}{rest}" + fraction.replace(",", ".")[:7] + zone.upper()
+            f"{day}T{hour:0>2}{rest}"
+            + fraction.replace(",", ".")[:7]
+            + zone.upper().replace("\N{MINUS SIGN}", "-")
         )
     except ValueError as error:
-        raise _refused("must be an ISO 8601 time of a day that there is") from error
+        raise _invalid(
+            "must be a valid ISO 8601 date and time, as a string such as 2026-03-01T08:30:00Z"
+        ) from error
 
 
-def _by_pattern(told: Any, pattern: str) -> datetime:
+def _by_format(value: Any, time_format: TimeFormat) -> datetime:
     try:
-        return datetime.strptime(str(told), pattern)  # noqa: DTZ007  # its zone is the next step
-    except ValueError as error:
-        raise _refused(f"must be a time written as {pattern}") from error
+        return time_format.read(str(value))
+    except AmbiguousTimeError as error:
+        raise _invalid(
+            f"is ambiguous: its digits can be split differently in the format {time_format.form}"
+        ) from error
+    except (ValueError, OverflowError) as error:
+        names = " (%Z reads only GMT, UTC and Z)" if "%Z" in time_format.form else ""
+        raise _invalid(f"must be a time in the format {time_format.form}{names}") from error
 
 
 def _in_zone(moment: datetime, zone: ZoneInfo | None) -> datetime:
-    """A wall time as an instant; one that came twice or never, as clocks changed, is not guessed."""
+    """Convert a wall time to an instant. One that a clock change repeats or skips is rejected."""
     if moment.tzinfo is not None:
         return moment
     if zone is None:
-        raise _refused("has no zone, and fields.timestamp_utc.assume_timezone names none")
+        raise _invalid("has no time zone, and fields.timestamp_utc.assume_timezone is not set")
     first, second = (moment.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
     if first.utcoffset() == second.utcoffset():
         return first
     exists = first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == moment
-    raise _refused(f"{'came twice' if exists else 'never came'} in {zone.key}, where clocks changed")
+    raise _invalid(
+        f"{'occurs twice' if exists else 'does not exist'} in {zone.key} because of a clock change"
+    )
 
 
-def _refused(message: str) -> PydanticCustomError:
+def _invalid(message: str) -> PydanticCustomError:
     return PydanticCustomError("timestamp", message.replace("{", "(").replace("}", ")"))

@@ -1,4 +1,4 @@
-"""Page bytes in; movements or items, and dead letters, out. A bad record is data, never an exception."""
+"""Turns page bytes into movements or items and dead letters. A bad record is data, never an exception."""
 
 from __future__ import annotations
 
@@ -10,55 +10,64 @@ from itertools import chain
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import CoreConfig, CoreSchema, ErrorDetails, SchemaValidator, core_schema
+from pydantic_core import CoreSchema, ErrorDetails, SchemaValidator, core_schema
 
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
-from sku_velocity.model.chunk import MAX_TOTAL, Page, PageResult, sum_extra_fields
+from sku_velocity.masking import hide_distinctive
+from sku_velocity.model.chunk import Page, PageResult, count_values, sum_extra_fields
 from sku_velocity.model.master import Master
 from sku_velocity.model.movement import MAX_ID, DeadLetter, Reason
 from sku_velocity.model.window import Window
-from sku_velocity.source.fingerprint import fingerprint
+from sku_velocity.source.envelope import HIDE_INPUT, Envelope, EnvelopeFields, records_depth, records_in
+from sku_velocity.source.fields import FieldSpec, RowFilter
+from sku_velocity.source.fingerprint import Fingerprints
 from sku_velocity.source.mapping import (
     MappedRecord,
-    is_filtered,
     known_names,
+    label_of,
     look_up,
     path_keys,
     record_schema,
 )
-from sku_velocity.source.page_json import dump, read_document
-from sku_velocity.source.rows import Refused, row_maker
+from sku_velocity.source.page_json import dump, read_document, record_texts, storable
+from sku_velocity.source.rows import Rejects, Rows, row_maker
 from sku_velocity.source.spec import SourceSpec
-from sku_velocity.text import is_unicode, quote
+from sku_velocity.text import quote
 
-QUIET = CoreConfig(hide_input_in_errors=True)  # what a source sends is quoted by us alone, and in short
-MISSING = "Field required"  # pydantic's words
-UNPARSED = "is nested too deep, or holds a number too long or text that is no Unicode"
-_TOTAL = core_schema.int_schema(ge=0, le=MAX_TOTAL)
+MISSING = "Field required"  # pydantic's message
+UNPARSED = "is nested too deep, or contains an overlong number or invalid Unicode"
 
 
 @dataclass(frozen=True)
 class RawPage:
-    """A page as read: each record mapped, or None where it breaks a rule.
+    """A parsed page: each record is mapped, or None if it breaks a rule.
 
-    `total` and `following`, the cursor or link of the next page, are None where the body does not give them.
+    `total`, `following` (the cursor or link of the next page) and `more` (whether there is one) are None if
+    the body does not contain them. A body that is `null` is an empty page.
     """
 
     body: bytes
     records: Sequence[MappedRecord | None]
-    total: int | None
+    total: int | None = None
     following: str | None = None
-    start: int = 0  # the place in the body's list of the first of `records`
+    more: bool | None = None
+    is_null: bool = False
+    start: int = 0  # index in the body's list of the first of `records`
 
-    depth: int = 1  # how many levels below the top of its JSON a record stands
+    path: str = ""  # of the list in the body
 
     @cached_property
     def document(self) -> Any:
-        """The body's JSON as it came; read only for a page that holds a reject."""
-        return read_document(self.body, self.depth)
+        """The body's JSON as received; parsed only for a page that contains a reject."""
+        return read_document(self.body, records_depth(self.path))
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The JSON text of each record as received, in the order of `records`."""
+        return record_texts(self.body, self.path)[self.start :]
 
     def cut(self, start: int, size: int) -> RawPage:
-        """The page without its first `start` records, and with no more than `size`."""
+        """Return the page without its first `start` records, and with at most `size`."""
         return replace(self, records=self.records[start : start + size], start=self.start + start)
 
 
@@ -80,82 +89,110 @@ class PageReader:
             if field.const is None and model.model_fields[name].is_required()
         }
         self._known = known_names(spec.record, spec.filter)
-        record = record_schema(spec.record, model, spec.filter)
-        self._record = SchemaValidator(record, QUIET)
-        envelope = _envelope_fields(spec)
-        self._envelope = SchemaValidator(core_schema.model_fields_schema(envelope), QUIET)
-        self._page = SchemaValidator(_page_schema(spec, record, envelope), QUIET)
-        self._depth = 1 + len(path_keys(spec.records.path)) if spec.records.path else 1
+        self._labels = {_alias(field): label_of(name, field) for name, field in spec.record.mapped()}
+        self._fingerprints = Fingerprints(spec.record, spec.filter, self._maker.id_field)
+        partial = record_schema(spec.record, model, lenient=True)
+        self._partial = SchemaValidator(partial, HIDE_INPUT)
+        self._record = SchemaValidator(record_schema(spec.record, model, spec.filter), HIDE_INPUT)
+        record = record_schema(spec.record, model, spec.filter, fast=True)
+        self._envelope = Envelope(spec)
+        self._page = SchemaValidator(_page_schema(spec, record, self._envelope.page_fields), HIDE_INPUT)
+        self._depth = records_depth(spec.records.path)
 
     def read(self, body: bytes) -> RawPage:
         """Parse and map a whole page in one pass over its bytes.
 
-        Raises UnreadableBodyError where the body is not JSON, and SourceMappingError where the records
-        are not where the spec says they are: a missing list is never an empty page.
+        Raises UnreadableBodyError if the body is not JSON, and SourceMappingError if the records are not
+        where the spec says, or the total, cursor or flag beside them is not understood.
         """
         try:
             parsed = self._page.validate_json(body)
-        except ValidationError as error:
-            if error.errors(include_input=False)[0]["type"] == "json_invalid":
-                return self._read_leniently(body)
-            raise self._not_as_described(body) from error
+        except ValidationError:
+            return self._read_leniently(body)
         if not self._spec.records.path:
-            return RawPage(body, parsed, None)
-        return self._page_of(body, parsed[0]["records"], parsed[0])
+            return self._page_of(body, parsed, self._envelope.of_document(parsed))
+        return self._page_of(body, parsed[0]["records"] or [], self._envelope.of(parsed[0]))
 
-    def _page_of(self, body: bytes, records: list[MappedRecord | None], fields: dict[str, Any]) -> RawPage:
-        following = self._following(fields.get("following")) if fields.get("more", True) else None
-        return RawPage(body, records, fields.get("total"), following, depth=self._depth)
-
-    def _following(self, told: Any) -> str | None:
-        """Where the body says to go on: the cursor or link; None where it says nothing, or false.
-
-        Raises SourceMappingError for anything else: to take it for the end would lose the rest in silence.
-        """
-        if told is None or told is False or told == "":
-            return None
-        text = str(told) if isinstance(told, str | int | float) and told is not True else None
-        if text is None or "\x00" in text or not is_unicode(text):
-            raise SourceMappingError(
-                f"{self._spec.name}: mapping: what stands at {self._spec.paging.following_path} is neither "
-                f"text nor a number (paging.cursor_path, next_path): {quote(repr(told).encode())}"
-            )
-        return text
+    def _page_of(self, body: bytes, records: list[MappedRecord | None], envelope: EnvelopeFields) -> RawPage:
+        return RawPage(
+            body, records, envelope.total, envelope.following, envelope.more, path=self._spec.records.path
+        )
 
     def validate(self, raw: RawPage, page: Page) -> PageResult:
-        """Sort a page's records into rows, dead letters and records outside the window."""
+        """Sort a page's records into rows, dead letters and records out of scope.
+
+        A record that is out of scope as far as it can be read is trimmed, even if it is invalid.
+        """
         records, filtered = raw.records, self._filtered(raw)
-        kept = [
+        accepted = [
             (index, record)
             for index, record in enumerate(records)
             if record is not None and index not in filtered
         ]
-        good = [record for _, record in kept]
-        rows = self._maker.rows([record[0] for record in good], [page.offset + index for index, _ in kept])
-        rejects = [i for i, record in enumerate(records) if record is None and i not in filtered]
-        if rows.refused:
-            rejects = sorted(rejects + [position - page.offset for position in rows.refused])
+        good = [record for _, record in accepted]
+        rows = self._maker.rows(
+            [record[0] for record in good], [page.offset + index for index, _ in accepted]
+        )
+        unloaded = self._unloaded(raw, page.offset, rows)
+        dropped: list[tuple[str, str]] = list(filtered.values())
+        rejects, trimmed = [], 0
+        for index, fields in unloaded.items():
+            if index in filtered:
+                continue
+            trim = None if page.offset + index in rows.rejected else self._maker.trim(fields)
+            if trim is None:
+                rejects.append(index)
+                continue
+            trimmed += 1
+            if not trim.is_expected:
+                dropped.append((trim.place, trim.value))
+        # An item that a filter drops may well have the SKU of another: a row for each plant, say.
+        counted = unloaded.keys() - (filtered.keys() if self._spec.items else ())
+        ids = {page.offset + index: unloaded[index].get(self._maker.id_field) for index in counted}
         return PageResult(
             page=page,
             fetched=len(records),
             movements=rows.movements,
             items=rows.items,
-            dead_letters=self._dead_letters(raw, rejects, page.offset, rows.refused) if rejects else [],
-            trimmed=rows.trimmed,
+            dead_letters=self._dead_letters(raw, rejects, page.offset, rows.rejected) if rejects else [],
+            trimmed=trimmed,
             filtered=len(filtered),
             extra_fields=self._count_extra_fields(good),
             unknown_skus=rows.unknown_skus,
+            unloaded_ids={position: id for position, id in ids.items() if id is not None},
+            dropped_values=count_values(dropped),
         )
 
-    def _filtered(self, raw: RawPage) -> set[int]:
-        """The places of the records that a filter drops."""
+    def _unloaded(self, raw: RawPage, offset: int, rows: Rows) -> dict[int, dict[str, Any]]:
+        """Return the fields of the records that became no row, by index; of those that broke a rule, the
+        valid fields.
+        """
+        if len(rows.movements) + len(rows.items) == len(raw.records):
+            return {}
+        positions = [row.position for row in rows.movements] or [row.position for row in rows.items]
+        loaded = {position - offset for position in positions}
+        return {
+            index: record[0] if record else self._valid_fields(raw.texts[index])
+            for index, record in enumerate(raw.records)
+            if index not in loaded
+        }
+
+    def _valid_fields(self, text: str) -> dict[str, Any]:
+        try:
+            fields: dict[str, Any] = self._partial.validate_json(storable(text))[0]
+        except ValidationError:
+            return dict.fromkeys((name for name, _ in self._spec.record.mapped()), None)
+        return fields
+
+    def _filtered(self, raw: RawPage) -> dict[int, tuple[str, str]]:
+        """Return the records that a filter drops: by index, the filter and the value that it saw."""
         rules = [(str(number), rule) for number, rule in enumerate(self._spec.filter)]
-        found = set()
+        found = {}
         for index, record in enumerate(raw.records if rules else ()):
             for key, rule in rules:
                 value = record[0][key] if record else look_up(self._raw_record(raw, index), rule.path)
-                if is_filtered(rule, value):
-                    found.add(index)
+                if rule.drops(value):
+                    found[index] = (f"filter {rule.path}", _shown_value(rule, value))
                     break
         return found
 
@@ -163,115 +200,118 @@ class PageReader:
         counted = Counter(chain.from_iterable(record[1] for record in records if record[1]))
         for name in self._known & counted.keys():
             del counted[name]
-        return sum_extra_fields({name[:MAX_ID]: count} for name, count in counted.items())
+        return sum_extra_fields({hide_distinctive(name)[:MAX_ID]: count} for name, count in counted.items())
 
-    def fingerprint(self, raw: RawPage, places: slice) -> str | None:
-        """Stands for some of a page's records, as they came; None where there are none."""
-        chosen = range(len(raw.records))[places]
+    def fingerprint(self, raw: RawPage, selection: slice) -> str | None:
+        """Hash some of a page's records as received; None if there are none."""
+        chosen = range(len(raw.records))[selection]
         if not chosen:
             return None
-        told = (raw.records[index] or self._raw_record(raw, index) for index in chosen)
-        return fingerprint(told, self._maker.id_field)
+        return self._fingerprints.of(raw.records[index] or self._raw_record(raw, index) for index in chosen)
 
     def records_as_received(self, raw: RawPage) -> list[Any]:
-        """A page's records as they came."""
+        """Return a page's records as received."""
         return self._records_in(raw.document)[raw.start :]
 
     def _raw_record(self, raw: RawPage, index: int) -> Any:
         return self.records_as_received(raw)[index]
 
     def unmapped_fields(self, raw: RawPage) -> dict[str, str]:
-        """The fields that no record of the page has at their path: a sign that the mapping is wrong."""
+        """Return the fields that no record of the page has at their path: a sign of a wrong mapping."""
         records = [record for record in self.records_as_received(raw) if isinstance(record, dict)]
         missing = dict(self._required) if records else {}
         for record in records:
             absent = {fault.field for fault in self._faults(dump(record)) if fault.message == MISSING}
-            missing = {name: path for name, path in missing.items() if path in absent}
+            missing = {
+                name: path
+                for name, path in missing.items()
+                if label_of(name, getattr(self._spec.record, name)) in absent
+            }
         return missing
 
     def _dead_letters(
-        self, raw: RawPage, indexes: list[int], offset: int, refused: Refused
+        self, raw: RawPage, indexes: list[int], offset: int, rejected: Rejects
     ) -> list[DeadLetter]:
-        records = self.records_as_received(raw)
-        texts = [dump(records[index]) for index in indexes]
+        texts = ((offset + index, storable(raw.texts[index])) for index in indexes)
         return [
-            DeadLetter(offset + index, text, refused.get(offset + index) or self._faults(text))
-            for index, text in zip(indexes, texts, strict=True)
+            DeadLetter(position, text, rejected.get(position) or self._faults(text))
+            for position, text in texts
         ]
 
     def _faults(self, text: str) -> tuple[Reason, ...]:
         try:
             self._record.validate_json(text)
         except ValidationError as error:
-            return tuple(_reason(fault) for fault in error.errors(include_url=False, include_input=False))
+            return tuple(
+                self._reason(fault) for fault in error.errors(include_url=False, include_input=False)
+            )
         return ()
 
+    def _reason(self, fault: ErrorDetails) -> Reason:
+        place = ".".join(map(str, fault["loc"]))
+        message = f"{UNPARSED}: {fault['msg']}" if fault["type"] == "json_invalid" else fault["msg"]
+        return Reason(self._labels.get(place, place), message)
+
     def _records_in(self, document: Any) -> list[Any]:
-        for key in path_keys(self._spec.records.path) if self._spec.records.path else ():
-            document = document[key]
-        if not isinstance(document, list):
-            raise TypeError("no list")
-        return document
+        return records_in(document, self._spec.records.path)
 
     def _read_leniently(self, body: bytes) -> RawPage:
-        """Record by record, so that one that no parser takes costs itself and not its page."""
+        """Read record by record, so that an unparsable record affects only itself and not its page."""
         try:
             document = read_document(body, self._depth)
             records = self._records_in(document)
         except ValueError as error:
-            raise UnreadableBodyError(f"{self._spec.name}: the answer is not JSON: {quote(body)}") from error
+            raise UnreadableBodyError(
+                f"{self._spec.name}: the response is not JSON: {quote(body)}"
+            ) from error
         except (LookupError, TypeError) as error:
-            raise self._not_as_described(body) from error
-        mapped = [self._map_alone(record) for record in records]
-        if not self._spec.records.path:
-            return RawPage(body, mapped, None)
-        return self._page_of(body, mapped, self._envelope.validate_python(document)[0])
+            raise self._mapping_error(body) from error
+        if document is None:
+            return RawPage(body, [], is_null=True)
+        mapped = [self._map_one(record) for record in records]
+        return self._page_of(body, mapped, self._envelope.of_document(document))
 
-    def _map_alone(self, record: Any) -> MappedRecord | None:
+    def _map_one(self, record: Any) -> MappedRecord | None:
         try:
             mapped: MappedRecord = self._record.validate_json(dump(record))
         except ValidationError:
             return None
         return mapped
 
-    def _not_as_described(self, body: bytes) -> SourceMappingError:
+    def _mapping_error(self, body: bytes) -> SourceMappingError:
         path = self._spec.records.path
         place = f"at {path!r}" if path else "as the whole body"
         return SourceMappingError(
             f"{self._spec.name}: mapping: no list of records {place} (records.path); "
-            f"the answer begins: {quote(body)}"
+            f"the response starts with: {quote(body)}"
         )
 
 
-def _reason(fault: ErrorDetails) -> Reason:
-    place = ".".join(map(str, fault["loc"]))
-    return Reason(place, f"{UNPARSED}: {fault['msg']}" if fault["type"] == "json_invalid" else fault["msg"])
+def _alias(field: FieldSpec) -> str:
+    """Return where an error locates a field."""
+    is_path = len(field.paths) == 1
+    return ".".join(map(str, path_keys(field.paths[0]))) if is_path else str(field)
+
+
+def _shown_value(rule: RowFilter, value: Any) -> str:
+    """Return the value that a filter saw; if it was compared with a number, the range that it is in."""
+    if rule.in_ is None and rule.not_in is None:
+        bounds = {"above": rule.above, "below": rule.below}
+        return "not " + " and ".join(
+            f"{name} {bound:g}" for name, bound in bounds.items() if bound is not None
+        )
+    return value if isinstance(value, str) else dump(value)
 
 
 def _page_schema(
     spec: SourceSpec, record: CoreSchema, envelope: dict[str, core_schema.ModelField]
 ) -> CoreSchema:
-    """The list of records alone, or within its envelope; a record that breaks a rule is read as None."""
+    """Return the schema of the list of records or of its envelope; a record that breaks a rule is None."""
     records = core_schema.list_schema(
         core_schema.with_default_schema(record, default=None, on_error="default")
     )
     if not spec.records.path:
         return records
-    field = core_schema.model_field(records, validation_alias=path_keys(spec.records.path))
+    nullable = core_schema.nullable_schema(records)
+    field = core_schema.model_field(nullable, validation_alias=path_keys(spec.records.path))
     return core_schema.model_fields_schema({"records": field} | envelope, extra_behavior="ignore")
-
-
-def _envelope_fields(spec: SourceSpec) -> dict[str, core_schema.ModelField]:
-    """What a body tells beside its records, by name."""
-    told = {
-        "total": (spec.total.path if spec.total.source == "body" else None, _TOTAL),
-        "following": (spec.paging.following_path, core_schema.any_schema()),
-        "more": (spec.paging.more_path, core_schema.bool_schema()),
-    }
-    return {name: _optional(schema, path) for name, (path, schema) in told.items() if path}
-
-
-def _optional(schema: CoreSchema, path: str) -> core_schema.ModelField:
-    """A field that is None where it is absent, null or something else."""
-    lenient = core_schema.with_default_schema(schema, default=None, on_error="default")
-    return core_schema.model_field(lenient, validation_alias=path_keys(path))

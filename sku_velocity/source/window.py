@@ -1,4 +1,4 @@
-"""One window of one warehouse, as its source tells it: how many records it holds, and page by page which."""
+"""Reads one window of one warehouse from its source: the record count, and the records page by page."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import httpx
-
-from sku_velocity.errors import NoSuchPageError, SourceMappingError
+from sku_velocity.errors import SourceMappingError
 from sku_velocity.http.exchange import Tally
-from sku_velocity.model.chunk import ChunkProgress, Page, PageResult
+from sku_velocity.model.chunk import ChunkProgress, Page, PageEdges, PageResult
 from sku_velocity.model.master import Master
 from sku_velocity.model.run import FinalCheck, MasterVersion, SyncRun
 from sku_velocity.model.window import Window
-from sku_velocity.source.client import Answer, SourceClient
+from sku_velocity.source.client import SourceClient
 from sku_velocity.source.envelope import checked_count, read_count
-from sku_velocity.source.paging import find_end
-from sku_velocity.source.requests import Ask, Requests
+from sku_velocity.source.final_check import FinalReader, count_equal_rows, read_edges, seen_page
+from sku_velocity.source.pages import FetchedPage, Pages
+from sku_velocity.source.paginators import Offset, PageNumber, Positional
+from sku_velocity.source.paging import MAX_EMPTY_PAGES, EndlessPagingError, SeenPage, find_end
+from sku_velocity.source.requests import Requests
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.source.validation import PageReader, RawPage
+from sku_velocity.text import quote
 
-NOTHING = RawPage(b"", [], None)
-SAMPLE_SIZE = 20  # records by which the mapping is judged before a window is read
+SAMPLE_SIZE = 20  # records used to check the mapping before a window is read
 
 
 @dataclass(frozen=True)
 class WindowProbe:
-    """What a source says of a window at first: its records, None where unknown, and how many a page holds."""
+    """The first look at a window: its number of records (None if unknown) and of records per page."""
 
     total: int | None
     page_size: int
@@ -43,238 +44,196 @@ class WindowReader:
     window: Window
     reader: PageReader
     master_version: MasterVersion | None = None
-    _first_page: Answer[RawPage] | None = None
-    _page_size: int = 0
+    _first_page: FetchedPage[RawPage] | None = None
+    _empty_pages: int = 0  # in a row
+
+    def __post_init__(self) -> None:
+        self._requests = Requests(self._spec, self.warehouse, self.window)
+        self.pages = Pages(self.client, self._requests, self.reader.read)
 
     @classmethod
     def of(
         cls, client: SourceClient, warehouse: str, window: Window, master: Master | None = None
     ) -> WindowReader:
-        """A reader with its schema built: make one for all pages of a chunk."""
+        """Build a reader and its schema; use one for all pages of a chunk."""
         reader = PageReader(client.spec, warehouse, window, master)
         return cls(client, warehouse, window, reader, master.of if master else None)
 
     async def check(self) -> None:
-        """Ask for the first records, to see that address, token and mapping are right.
+        """Request the first records to check that address, token and mapping are right.
 
         The error's message says which of the three is wrong.
         """
-        self._check_mapping((await self._ask(0, self._probe_size)).content)
+        self._check_mapping((await self.pages.at(0, self._probe_size)).content)
 
     async def probe(self) -> WindowProbe:
-        """Count the window and find out how much a page holds, having checked address, token and mapping.
+        """Check address, token and mapping, count the window and find the number of records per page.
 
-        The first page is kept for the `read` that will ask for it.
+        The first page is cached for the `read` that will request it.
         """
-        asked = self._spec.paging.effective_page_size
-        answer = await self._ask(0, asked)
-        self._check_mapping(answer.content)
-        held = len(answer.content.records)
-        if held > asked and self._heeds_page_size:
+        requested = self._spec.paging.effective_page_size
+        response = await self.pages.at(0, requested)
+        self._check_mapping(response.content)
+        received = len(response.content.records)
+        if received > requested and self._sends_page_size:
             raise SourceMappingError(
-                f"{self._spec.name}: mapping: asked for {asked} records, got {held}: the page size is not "
-                f"heeded: check paging.limit_param {self._spec.paging.limit_param}"
+                f"{self._spec.name}: mapping: requested {requested} records, got {received}: the source "
+                f"ignores the page size: check paging.limit_param {self._spec.paging.limit_param}"
             )
-        self._page_size = held or asked
-        total = await self._count(answer)
-        if total is None and not self._spec.paging.is_sequential:
-            total = await find_end(self._has_record, held)
-        self._first_page = answer
-        is_clamped = total is not None and 0 < held < min(asked, total)
-        self._page_size = held if is_clamped or held > asked else asked
-        return WindowProbe(total, self._page_size)
+        total = await self._count(response)
+        if total is None and isinstance(self.pages.paginator, Positional):
+            total = await self._find_end(response.content, self.pages.paginator)
+        self._first_page = response
+        is_clamped = total is not None and 0 < received < min(requested, total)
+        return WindowProbe(total, received if is_clamped or received > requested else requested)
 
-    async def peek(self) -> tuple[WindowProbe, Answer[RawPage]]:
-        """What `probe` finds, with the first page as it came."""
+    async def peek(self) -> tuple[WindowProbe, FetchedPage[RawPage]]:
+        """Return the result of `probe` and the first page as received."""
         probe = await self.probe()
-        answer = self._first_page
-        assert answer is not None
-        return probe, answer
+        response = self._first_page
+        assert response is not None
+        return probe, response
 
     async def final_check(self, run: SyncRun, chunks: Sequence[ChunkProgress]) -> FinalCheck:
-        """Count the window again, and read its ends again: one request, or two."""
-        match self._spec.paging.style:
-            case "offset":
-                return await self._check_the_end(run.total or 0, chunks)
-            case "page":
-                return await self._check_both_ends(chunks)
-            case _:
-                return await self._check_the_first_page(chunks)
+        """Recount the window, reread its ends, and read what the proof of its paging style needs."""
+        return await FinalReader(self.pages, self.reader, self._count).check(run, chunks)
 
     async def read(self, page: Page) -> PageResult:
-        """One page, its records sorted. One that holds too few is for the proof to see."""
+        """Read a page and validate its records. A page with too few is left for the proof to detect.
+
+        Raises SourceMappingError if too many pages in a row are empty, as if the total is far too high.
+        """
         started = time.monotonic()
-        answer = self._take_first_page(page.offset) or await self._ask_page(page)
+        response = self._take_first_page(page.offset) or await self._fetch_page(page)
+        self._empty_pages = 0 if response.content.records else self._empty_pages + 1
+        if self._empty_pages > MAX_EMPTY_PAGES:
+            raise SourceMappingError(
+                f"{self._spec.name}: mapping: {self._empty_pages} pages in a row are empty, the last at "
+                f"offset {page.offset}, although the total promises records there: check total in the spec, "
+                "or start a new run if records have been deleted since"
+            )
         ends = max(1, page.overlap)
-        whole = answer.content.cut(0, page.before + page.size)
+        whole = response.content.cut(0, page.before + page.size)
+        may_repeat = page.before and not self._spec.has_ids
         result = replace(
             self.reader.validate(whole.cut(page.before, page.size), page),
             first_fingerprint=self.reader.fingerprint(whole, slice(page.before or ends)),
             last_fingerprint=self.reader.fingerprint(whole, slice(-ends, None)),
+            equal_rows=count_equal_rows(self.reader, whole, page.before) if may_repeat else 0,
+            edges=None if isinstance(self.pages.paginator, Offset) else self._edges(whole),
+            total=self._reported_total(response),
         )
-        return _with_cost(result, answer.tally, started)
+        return _with_cost(result, response.tally, started)
 
     async def read_from(self, cursor: str | None, offset: int) -> PageResult:
-        """The page that a cursor stands for (None: the first), with the cursor of the next.
+        """Read the page of a cursor (None: the first page); the result holds the cursor of the next one.
 
-        Its records take the positions from `offset` on. Raises SourceMappingError where the cursor does not
-        move, and SourceAddressError where a link leads away from base_url.
+        The positions of its records start at `offset`. Raises SourceMappingError if the cursor of the next
+        page is not clear or leads back, and SourceAddressError if a link points to a host other than
+        base_url's.
         """
         started = time.monotonic()
-        answer = self._take_first_page(offset) or await self._ask_from(cursor)
-        following = self._following(answer)
-        if following is not None and following == cursor:
-            shown = self.client.quote(cursor.encode())
-            raise SourceMappingError(
-                f"{self._spec.name}: mapping: the answer from {shown} says to go on from there again: "
-                "check paging.cursor_path and paging.more_path"
-            )
-        page = Page(offset, len(answer.content.records))
+        response = self._take_first_page(offset) or await self.pages.after(cursor)
+        self.pages.check_progress(cursor, offset, response)
+        page = Page(offset, len(response.content.records))
         result = replace(
-            self.reader.validate(answer.content, page),
-            first_fingerprint=self.reader.fingerprint(answer.content, slice(None)),
-            next_cursor=following,
-            is_last=following is None,
+            self.reader.validate(response.content, page),
+            first_fingerprint=self.reader.fingerprint(response.content, slice(None)),
+            edges=self._edges(response.content),
+            total=self._reported_total(response),
+            next_cursor=response.following,
+            is_last=response.following is None,
         )
-        return _with_cost(result, answer.tally, started)
+        return _with_cost(result, response.tally, started)
 
-    def _take_first_page(self, offset: int) -> Answer[RawPage] | None:
+    def _take_first_page(self, offset: int) -> FetchedPage[RawPage] | None:
         if offset:
             return None
-        answer, self._first_page = self._first_page, None
-        return answer
-
-    def _following(self, answer: Answer[RawPage]) -> str | None:
-        """Where to go on, as the body says or, where no path is named, the header `Link` (RFC 8288)."""
-        paging = self._spec.paging
-        if paging.cursor_path or paging.next_path:
-            return answer.content.following
-        link = httpx.Response(200, headers=answer.headers).links.get("next", {})
-        return link.get("url")
-
-    async def _ask_from(self, cursor: str | None) -> Answer[RawPage]:
-        return await self._fetch(self._requests.following(cursor, self._spec.paging.effective_page_size))
-
-    async def _check_the_end(self, total: int, chunks: Sequence[ChunkProgress]) -> FinalCheck:
-        """Ask for the last records and one more, which must not be there."""
-        ends = min(max(1, chunks[-1].chunk.overlap), total) if chunks else 0
-        answer = await self._ask(total - ends, ends + 1)
-        held = len(answer.content.records)
-        if chunks and _fullest_page(chunks) <= ends:  # no page has shown room for the one more
-            held += await self._has_record(total)
-        agree = held == ends and self._tail(answer.content, ends) == (
-            chunks[-1].last_fingerprint if chunks else None
-        )
-        counted = await self._count(answer)
-        return FinalCheck(total - ends + held if counted is None else counted, agree)
-
-    async def _check_both_ends(self, chunks: Sequence[ChunkProgress]) -> FinalCheck:
-        """Read the first page and the last again: pages that go by number cannot overlap."""
-        if not chunks:
-            answer = await self._ask(0, self._spec.paging.effective_page_size)
-            return FinalCheck(await self._count(answer) or len(answer.content.records), True)
-        first = next(chunks[0].chunk.pages())
-        *_, last = chunks[-1].chunk.pages()
-        answers = [await self._ask_page(page) for page in ((first, last) if first != last else (last,))]
-        head = self.reader.fingerprint(answers[0].content, slice(1))
-        agree = (
-            head == chunks[0].first_fingerprint
-            and self._tail(answers[-1].content, 1) == chunks[-1].last_fingerprint
-        )
-        counted = await self._count(answers[-1])
-        held = last.offset + len(answers[-1].content.records)
-        size = last.size if first == last else last.page_size
-        if last.size == size:  # a total that is too low would hide the page after it
-            agree = agree and not (await self._ask(last.offset + size, size)).content.records
-        return FinalCheck(held if counted is None else counted, agree)
-
-    async def _check_the_first_page(self, chunks: Sequence[ChunkProgress]) -> FinalCheck:
-        """Read the first page again: of the others, a cursor may not be asked twice."""
-        answer = await self._ask_from(None)
-        head = self.reader.fingerprint(answer.content, slice(None))
-        return FinalCheck(await self._count(answer), head == chunks[0].first_fingerprint)
-
-    def _tail(self, page: RawPage, size: int) -> str | None:
-        return self.reader.fingerprint(page, slice(-size, None)) if size else None
+        response, self._first_page = self._first_page, None
+        return response
 
     @property
     def _spec(self) -> SourceSpec:
         return self.client.spec
 
     @property
-    def _requests(self) -> Requests:
-        return Requests(self._spec, self.warehouse, self.window)
-
-    @property
-    def _heeds_page_size(self) -> bool:
+    def _sends_page_size(self) -> bool:
         return self._spec.paging.limit_param is not None or self._spec.paging.place == "range_header"
 
     @property
     def _probe_size(self) -> int:
-        """Records by which the mapping is judged; pages that go by number are asked for whole."""
+        """The number of records used to check the mapping; numbered pages are requested whole."""
         size = self._spec.paging.effective_page_size
-        return size if self._spec.paging.style == "page" else min(SAMPLE_SIZE, size)
+        return size if isinstance(self.pages.paginator, PageNumber) else min(SAMPLE_SIZE, size)
 
-    async def _ask_page(self, page: Page) -> Answer[RawPage]:
-        if self._spec.paging.style == "page":
-            return await self._ask(page.offset, page.page_size or page.size)
-        return await self._ask(page.offset - page.before, page.before + page.size)
+    async def _fetch_page(self, page: Page) -> FetchedPage[RawPage]:
+        if isinstance(self.pages.paginator, PageNumber):
+            return await self.pages.at(page.offset, page.page_size or page.size)
+        return await self.pages.at(page.offset - page.before, page.before + page.size)
 
-    async def _ask(self, offset: int, count: int) -> Answer[RawPage]:
-        """Some records; none where there is no such page, for past the end some APIs say so."""
+    async def _find_end(self, first: RawPage, paginator: Positional) -> int:
+        size = len(first.records)
+
+        async def look(offset: int) -> SeenPage:
+            return seen_page(self.reader, (await self.pages.at(offset, size)).content)
+
+        repeats_last = self._spec.has_ids and isinstance(paginator, PageNumber)
         try:
-            return await self._fetch(self._requests.page(offset, count))
-        except NoSuchPageError:
-            if offset == 0:
-                raise
-            return Answer(NOTHING, {}, Tally(requests=1))
+            return await find_end(look, seen_page(self.reader, first), size, repeats_last)
+        except EndlessPagingError as error:
+            raise SourceMappingError(
+                f"{self._spec.name}: mapping: the source reports no total, and the end cannot be found: "
+                f"{error}: check {paginator.param}, or set total if the API reports one"
+            ) from error
 
-    async def _fetch(self, ask: Ask) -> Answer[RawPage]:
-        return await self.client.fetch(self.client.build_request(ask), self.reader.read)
+    def _edges(self, page: RawPage) -> PageEdges:
+        is_reread = self.pages.paginator.proof == "reread"
+        return read_edges(self.reader, page, self._spec.has_ids, whole=is_reread)
 
-    async def _has_record(self, position: int) -> bool:
-        size = self._page_size if self._spec.paging.style == "page" else 1
-        answer = await self._ask(position - position % size, size)
-        return len(answer.content.records) > position % size
+    def _reported_total(self, response: FetchedPage[RawPage]) -> int | None:
+        """Return the total that a page reports. A page without one is not an error: only some may have it."""
+        if response.is_missing or self._spec.total.source in ("none", "count_request"):
+            return None
+        try:
+            return self._total(response)
+        except SourceMappingError:
+            return None
 
-    async def _count(self, answer: Answer[RawPage]) -> int | None:
-        """The number of records that the source tells; None where it tells none."""
+    async def _count(self, response: FetchedPage[RawPage]) -> int | None:
+        """Return the number of records that the source reports, or None."""
         spec = self._spec
-        if answer.content is NOTHING:
+        if response.is_missing:
             return None
         if spec.total.request is not None:
             request = self.client.build_request(self._requests.count(spec.total.request))
             return (await self.client.fetch(request, partial(read_count, spec))).content
-        return None if spec.total.source == "none" else self._total(answer)
+        return None if spec.total.source == "none" else self._total(response)
 
     def _check_mapping(self, page: RawPage) -> None:
         if missing := self.reader.unmapped_fields(page):
-            wanted = ", ".join(f"fields.{name}: {path}" for name, path in missing.items())
+            fields = ", ".join(f"fields.{name}: {path}" for name, path in missing.items())
             raise SourceMappingError(
-                f"{self._spec.name}: mapping: none of the first {len(page.records)} records has {wanted}; "
-                f"the answer begins: {self.client.quote(page.body)}"
+                f"{self._spec.name}: mapping: none of the first {len(page.records)} records has {fields}; "
+                f"the response starts with: {quote(page.body)}"
             )
 
-    def _total(self, answer: Answer[RawPage]) -> int:
-        spec, headers = self._spec.total, answer.headers
-        told: int | str | None = answer.content.total
+    def _total(self, response: FetchedPage[RawPage]) -> int:
+        spec, headers = self._spec.total, response.headers
+        value: int | str | None = response.content.total
         place = f"total.path {spec.path}"
         if spec.source == "header":
-            place, told = f"header {spec.header}", headers.get(spec.header or "")
+            place, value = f"header {spec.header}", headers.get(spec.header or "")
         if spec.source == "content_range":
-            place, told = "header Content-Range", headers.get("Content-Range", "").rpartition("/")[2]
+            place, value = "header Content-Range", headers.get("Content-Range", "").rpartition("/")[2]
+        if response.content.is_null and not value:
+            return 0
         try:
-            return checked_count(told)
+            return checked_count(value)
         except (TypeError, ValueError):
             raise SourceMappingError(
                 f"{self._spec.name}: mapping: no total at {place}; "
-                f"the answer begins: {self.client.quote(answer.content.body)}"
+                f"the response starts with: {quote(response.content.body)}"
             ) from None
-
-
-def _fullest_page(chunks: Sequence[ChunkProgress]) -> int:
-    """The most records that a page is known to have held."""
-    return max(min(progress.fetched, progress.chunk.page_size) for progress in chunks)
 
 
 def _with_cost(result: PageResult, tally: Tally, started: float) -> PageResult:

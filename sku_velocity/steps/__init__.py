@@ -1,1 +1,1 @@
-"""The verbs of the pipeline: each takes values, a reader and a store."""
+"""The steps of the pipeline. Each takes values, a reader and a store."""

@@ -1,4 +1,4 @@
-"""What a backfill reads: each missing window once, none that is published, none that somebody is reading."""
+"""Plan a backfill: read each missing window once, and none that is published or being read."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MAX_WINDOWS = 10_000  # each is a flow run: over a year of hours
 
 @dataclass(frozen=True)
 class Reading:
-    """A window to read, with the run to resume where one has landed a part of it already.
+    """A window to read, and the run to resume if one has landed a part of it.
 
-    `read_by` is the run of somebody else who is at it.
+    `read_by` is another run that is reading it now.
     """
 
     warehouse: str
@@ -34,9 +34,10 @@ class Reading:
 
 
 class WindowOutcome(BaseModel):
-    """What became of one window. `flow_run_id` is None where no run was begun or it broke off early.
+    """The result of one window. `flow_run_id` is None if no run was started or if it broke off early.
 
-    `failed` is true where its run failed, though what it has read may be published.
+    `failed` is true if its run failed; what it read may still be published. `unproven` is true if it is
+    published although the source allows no proof.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,13 +49,14 @@ class WindowOutcome(BaseModel):
     failed: bool
     message: str
     flow_run_id: str | None = None
+    unproven: bool = False
 
     def __str__(self) -> str:
         return f"{self.warehouse} {Window(self.start, self.end)}: {self.message}"
 
 
 class BackfillReport(BaseModel):
-    """What a backfill came to: every window that was missing, in the order of reading."""
+    """The result of a backfill: every window that was missing, in the order of reading."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -63,69 +65,69 @@ class BackfillReport(BaseModel):
 
     @property
     def left(self) -> list[WindowOutcome]:
-        """The windows that are still missing."""
+        """Return the windows that are still missing."""
         return [window for window in self.windows if not window.published]
 
 
-def check_backfill(spec: SourceSpec, concurrency: int) -> None:
-    """See that a source can be read window by window, so many at once.
+def check_backfill(spec: SourceSpec, max_parallel: int) -> None:
+    """Check that a source can be read window by window, at most `max_parallel` in parallel.
 
-    Raises ConfigurationError where it cannot be asked for a window, and where several windows at once would
-    each keep the whole pace for themselves.
+    Raises ConfigurationError if its API has no window parameters, or if parallel windows would each use the
+    whole pace.
     """
     if not spec.has_window:
         raise ConfigurationError(
-            f"source {spec.name} cannot be asked for a window, so there is none to backfill: set "
-            "window.params in its spec where the API can, or read all it has with `python -m flows sync`"
+            f"source {spec.name} cannot be asked for a window, so it cannot be backfilled: set window.params "
+            "in its spec if the API supports it, or read everything with `python -m flows sync`"
         )
-    if concurrency > 1 and spec.pace.shared_limit is None:
+    if max_parallel > 1 and spec.pace.shared_limit is None:
         raise ConfigurationError(
-            f"source {spec.name}: {concurrency} windows at once would go at {concurrency} times its pace: "
-            "set pace.shared_limit in its spec, so that they share it, or read one window at a time"
+            f"source {spec.name}: {max_parallel} parallel windows would run at {max_parallel} times its "
+            "pace: set pace.shared_limit in its spec so that they share it, or set max_parallel to 1"
         )
 
 
 def plan_backfill(
     coverage: Coverage, start: datetime | None, end: datetime | None, settled: datetime, size: timedelta
 ) -> list[Window]:
-    """The windows that are missing between two instants, none of them open after `settled`, oldest first.
+    """Return the missing windows between two instants, oldest first; none ends after `settled`.
 
-    Without a start it is where the first run of the warehouse began, without an end `settled`. Raises
-    ConfigurationError where they do not make a span, or one of too many windows.
+    `start` defaults to the start of the warehouse's first run, `end` to `settled`. Raises ConfigurationError
+    if they are not a valid range, or if too many windows are missing.
     """
     place = f"backfill of {coverage.warehouse} from {coverage.source}"
     if start is None and coverage.start is None:
-        raise ConfigurationError(f"{place}: nothing of it has ever been read, so a start is needed: --start")
+        raise ConfigurationError(f"{place}: nothing was read before, so a start is needed: set --start")
     start = start or coverage.start or settled
     if end is not None and end <= start:
-        raise ConfigurationError(f"{place}: its end {iso(end)} must be after its start {iso(start)}")
+        raise ConfigurationError(f"{place}: end {iso(end)} must be after its start {iso(start)}")
     end = min(end or settled, settled)
     stretches = coverage.gaps(Window(start, end)) if start < end else []
     count = sum(-(-(stretch.end - stretch.start) // size) for stretch in stretches)
     if count > MAX_WINDOWS:
         raise ConfigurationError(
-            f"{place}: {count} windows are missing since {iso(start)}, and at most {MAX_WINDOWS} are read "
-            "at a time: begin later, end earlier, or read longer windows (window_hours)"
+            f"{place}: {count} windows are missing since {iso(start)}, at most {MAX_WINDOWS} are allowed: "
+            "use a later start, an earlier end, or longer windows (window_hours)"
         )
     return [window for stretch in stretches for window in cut(stretch, size)]
 
 
-def reading_of(
+def plan_reading(
     coverage: Coverage, window: Window, now: datetime, mapping: SkuMappingPolicy = None
 ) -> Reading:
-    """How a window is read, by what stands in the store now; only a run of the same mapping is resumed."""
-    at_it = [run.id for run in coverage.open_runs if run.is_being_read(now) and run.window.overlaps(window)]
-    begun = [
+    """Plan how to read a window, given the store's state. Resume only a run with the same SKU mapping."""
+    active = [run.id for run in coverage.open_runs if run.is_being_read(now) and run.window.overlaps(window)]
+    resumable = [
         run.id
         for run in coverage.open_runs
         if run.is_resumable and (run.window, run.mapping) == (window, mapping)
     ]
     return Reading(
-        coverage.warehouse, window, begun[-1] if begun else None, read_by=at_it[-1] if at_it else None
+        coverage.warehouse, window, resumable[-1] if resumable else None, active[-1] if active else None
     )
 
 
-def in_order(readings: Iterable[Reading], newest_first: bool) -> list[Reading]:
-    """Readings of several warehouses by time, and at the same time by warehouse."""
+def sort_readings(readings: Iterable[Reading], newest_first: bool) -> list[Reading]:
+    """Sort readings of several warehouses by time, then by warehouse."""
     by_warehouse = sorted(readings, key=lambda each: each.warehouse)
     return sorted(by_warehouse, key=lambda each: each.window.start, reverse=newest_first)

@@ -1,19 +1,16 @@
-"""Dead letters as lines of JSON and of CSV, for the people who reconcile them."""
+"""Dead letters as JSON lines or CSV, for the people who reconcile them."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from enum import StrEnum
 from typing import Any
 
 from sku_velocity.model.dead_letter import StoredDeadLetter
 from sku_velocity.model.window import iso
+from sku_velocity.output.csv_text import csv_line
 
-# What a spreadsheet takes for the beginning of a formula, and the quote itself, so that it can be undone.
-DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "'")
 COLUMNS = (
     *("state", "source", "warehouse", "window_start", "window_end", "run", "run_state", "is_published"),
     *("stage", "position", "reasons", "record_json", "created_at", "changed_by", "changed_at", "note"),
@@ -21,33 +18,33 @@ COLUMNS = (
 
 
 class Format(StrEnum):
-    """How letters are written out."""
+    """The format of exported letters."""
 
     CSV = "csv"
     JSONL = "jsonl"
 
 
-def as_record(kept: StoredDeadLetter) -> dict[str, Any]:
-    """A letter as JSON knows it, by `COLUMNS`; `record_json` is the record's JSON text, to the letter.
+def as_record(stored: StoredDeadLetter) -> dict[str, Any]:
+    """Return a letter as JSON values by `COLUMNS`; `record_json` is the record's JSON text, unchanged.
 
-    The bounds of a window of everything are null.
+    The bounds of an unbounded window are null.
     """
-    window, change = kept.window, kept.change
+    window, change = stored.window, stored.change
     bounds = (None, None) if window.is_everything else (iso(window.start), iso(window.end))
     return {
-        "state": kept.state.value,
-        "source": kept.source,
-        "warehouse": kept.warehouse,
+        "state": stored.state.value,
+        "source": stored.source,
+        "warehouse": stored.warehouse,
         "window_start": bounds[0],
         "window_end": bounds[1],
-        "run": kept.run,
-        "run_state": kept.run_state.value,
-        "is_published": kept.is_published,
-        "stage": kept.stage,
-        "position": kept.letter.position,
-        "reasons": [{"field": each.field, "message": each.message} for each in kept.letter.reasons],
-        "record_json": kept.letter.record_json,
-        "created_at": iso(kept.created_at),
+        "run": stored.run,
+        "run_state": stored.run_state.value,
+        "is_published": stored.is_published,
+        "stage": stored.stage,
+        "position": stored.letter.position,
+        "reasons": [{"field": each.field, "message": each.message} for each in stored.letter.reasons],
+        "record_json": stored.letter.record_json,
+        "created_at": iso(stored.created_at),
         "changed_by": change.by if change else None,
         "changed_at": iso(change.at) if change else None,
         "note": change.note if change else None,
@@ -55,33 +52,13 @@ def as_record(kept: StoredDeadLetter) -> dict[str, Any]:
 
 
 async def lines(letters: AsyncIterator[StoredDeadLetter], form: Format) -> AsyncIterator[str]:
-    """The letters as lines of text, each with its end, one at a time; before those of CSV, the header."""
+    """Yield the letters as lines of text with line ends; CSV starts with a header."""
     if form is Format.CSV:
-        yield _csv_line(COLUMNS)
-    async for kept in letters:
-        yield _csv_line(_cells(kept)) if form is Format.CSV else json.dumps(as_record(kept)) + "\n"
+        yield csv_line(COLUMNS)
+    async for stored in letters:
+        yield csv_line(_cells(stored)) if form is Format.CSV else json.dumps(as_record(stored)) + "\n"
 
 
-def defused(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula: one that begins like it gets a `'` in front.
-
-    So does one that begins with `'`: to undo it, take one `'` from the front of each cell that has any.
-    https://owasp.org/www-community/attacks/CSV_Injection
-    """
-    return f"'{cell}" if cell.startswith(DANGEROUS) else cell
-
-
-def _cells(kept: StoredDeadLetter) -> list[str]:
-    record = as_record(kept) | {"reasons": kept.reasons}
-    return ["" if record[name] is None else defused(_text(record[name])) for name in COLUMNS]
-
-
-def _text(value: Any) -> str:
-    told = str(value).lower() if isinstance(value, bool) else str(value)
-    return told.encode("utf-8", "backslashreplace").decode()  # a reason may hold half a character
-
-
-def _csv_line(cells: Iterable[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue()
+def _cells(stored: StoredDeadLetter) -> list[object]:
+    record = as_record(stored) | {"reasons": stored.reasons}
+    return [record[name] for name in COLUMNS]

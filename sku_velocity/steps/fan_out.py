@@ -1,4 +1,4 @@
-"""Many warehouses as many runs: which there are, by what key each is known, and what they come to."""
+"""The fan-out over many warehouses: the shards, their idempotency keys, and the report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_SHARDS = 10_000  # each is a flow run
 
 @dataclass(frozen=True)
 class Shard:
-    """A stretch of time of one warehouse: what one run reads."""
+    """A time range of one warehouse: what one run reads."""
 
     warehouse: str
     window: Window
@@ -30,17 +30,17 @@ class Shard:
         return f"{self.warehouse} {self.window}"
 
     def key(self, fan_out: UUID) -> str:
-        """By what the shard's run is known within a fan-out, whichever attempt of it starts it."""
+        """Return the idempotency key of the shard's run, the same for every attempt of the fan-out."""
         place = [self.warehouse, self.window.start.isoformat(), self.window.end.isoformat()]
         return str(uuid5(fan_out, json.dumps(place)))
 
 
 class ShardOutcome(BaseModel):
-    """What became of one shard.
+    """The result of one shard.
 
-    `verdict` and `published` are as the store has them, `state` and `message` as its flow run ended, `failed`
-    is whether that was no success: what was read may be published, but not handed on. `flow_run_id` is None
-    where no run was begun. Seconds are those in which it ran.
+    `verdict` and `published` are from the store; `state` and `message` are the final ones of its flow run.
+    `failed` is true if the run did not succeed: what it read may be published, but not exported or pushed.
+    `flow_run_id` is None if no run was started. `seconds` is the run time.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -63,7 +63,7 @@ class ShardOutcome(BaseModel):
 
 
 class FanOutReport(BaseModel):
-    """What a fan-out came to: every shard, in the order in which they were started."""
+    """The result of a fan-out: every shard, in start order."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -72,46 +72,46 @@ class FanOutReport(BaseModel):
 
     @property
     def failed(self) -> list[ShardOutcome]:
-        """The shards whose run did not end well."""
+        """Return the shards whose run failed."""
         return [shard for shard in self.shards if shard.failed]
 
     @property
     def left(self) -> list[ShardOutcome]:
-        """The shards that are not published."""
+        """Return the shards that are not published."""
         return [shard for shard in self.shards if not shard.published]
 
 
 def plan_shards(warehouses: Sequence[str], window: Window, window_hours: int | None) -> list[Shard]:
-    """One window of many warehouses, cut into stretches of at most so many hours, aligned to UTC.
+    """Cut one window of many warehouses into ranges of at most `window_hours`, aligned to UTC.
 
-    The earliest stretch of all warehouses comes first; a warehouse that is named twice counts once. Raises
-    ConfigurationError where there are too many shards.
+    The earliest range of all warehouses comes first; duplicate warehouses count once. Raises
+    ConfigurationError if there are too many shards.
     """
     names = list(dict.fromkeys(warehouses))
     size = timedelta(hours=window_hours) if window_hours else window.end - window.start
     count = len(names) * -(-(window.end - window.start) // size)
     if count > MAX_SHARDS:
         raise ConfigurationError(
-            f"{len(names)} warehouses from {window} in shards of {window_hours} hours are {count} runs, and "
-            f"at most {MAX_SHARDS} are started at a time: a shorter window, or longer shards (window_hours)"
+            f"{len(names)} warehouses over {window} in windows of {window_hours} hours are {count} runs, "
+            f"at most {MAX_SHARDS} are allowed: use a shorter range or longer windows (window_hours)"
         )
     stretches = cut(window, size) if window_hours else [window]
     return [Shard(name, stretch) for stretch in stretches for name in names]
 
 
 def check_fan_out(spec: SourceSpec, shards: Sequence[Shard], max_parallel: int) -> None:
-    """See that a source can be read by so many runs at once.
+    """Check that a source can be read by these runs, at most `max_parallel` in parallel.
 
-    Raises ConfigurationError where it cannot be asked for a part of its time, and where each of several runs
-    would keep the whole pace for itself.
+    Raises ConfigurationError if its API has no window parameters, or if parallel runs would each use the
+    whole pace.
     """
     if not spec.has_window and any(not shard.window.is_everything for shard in shards):
         raise ConfigurationError(
-            f"source {spec.name} cannot be asked for a window, so each run would read all there is: set "
-            "window.params in its spec where the API can, or leave start, end and window_hours out"
+            f"source {spec.name} cannot be asked for a window, so each run would read everything: set "
+            "window.params in its spec if the API supports it, or omit start, end and window_hours"
         )
     if spec.pace.shared_limit is None and min(max_parallel, len(shards)) > 1:
         raise ConfigurationError(
-            f"source {spec.name}: {min(max_parallel, len(shards))} runs at once would multiply its "
-            "pace: set pace.shared_limit in its spec, so that they share it, or max_parallel to 1"
+            f"source {spec.name}: {min(max_parallel, len(shards))} parallel runs would multiply its pace: "
+            "set pace.shared_limit in its spec so that they share it, or set max_parallel to 1"
         )

@@ -1,4 +1,4 @@
-"""How long the store keeps what nobody sees any more, and the loop that lets it go."""
+"""The retention of rows that are no longer visible, and the loop that deletes them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ ROWS_AT_ONCE = 5_000  # in one transaction: some tens of milliseconds
 
 @dataclass(frozen=True)
 class Retention:
-    """For how many days, at least one, superseded runs, runs never published, closed dead letters of
-    published ones, and velocity are kept."""
+    """Days, at least one, to keep superseded runs, runs never published, closed dead letters of published
+    runs, and velocity."""
 
     superseded_days: int = 30
     unpublished_days: int = 30
@@ -29,7 +29,7 @@ class Retention:
     velocity_days: int = 400
 
     def cutoffs(self, now: datetime) -> Cutoffs:
-        """The instants and the day before which things may go."""
+        """Return the instants and the day before which rows expire."""
         return Cutoffs(
             superseded=now - timedelta(days=self.superseded_days),
             unpublished=now - timedelta(days=self.unpublished_days),
@@ -39,9 +39,9 @@ class Retention:
 
 
 class PruneReport(BaseModel):
-    """What was pruned, or with `dry_run` would be: rows of the store by table, and Prefect artifacts.
+    """What was deleted, or with `dry_run` would be: rows of the store by table, and Prefect artifacts.
 
-    `free_bytes` is what VACUUM would then give back of a SQLite file, None on PostgreSQL.
+    `free_bytes` is what VACUUM would then free in a SQLite file, None on PostgreSQL.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,9 +57,9 @@ class PruneReport(BaseModel):
 
 
 async def prune_store(store: Store, cutoffs: Cutoffs, rows_at_once: int = ROWS_AT_ONCE) -> Counter[str]:
-    """Delete all that may go, in small transactions with room between them; gives the rows by table.
+    """Delete expired rows in small transactions with pauses between them. Return the rows by table.
 
-    Broken off anywhere, it leaves nothing half visible, and the next one goes on.
+    An interrupted prune leaves nothing half visible and is resumed by the next one.
     """
     pruned: Counter[str] = Counter()
     pruning = store.pruning
@@ -73,12 +73,12 @@ async def prune_store(store: Store, cutoffs: Cutoffs, rows_at_once: int = ROWS_A
 
 
 async def _delete_in_batches(step: Callable[[], Awaitable[DeletedBatch]]) -> Counter[str]:
-    """The rows that all steps together have deleted."""
+    """Run a step until it reports its last batch. Return the rows that all steps deleted."""
     rows: Counter[str] = Counter()
     is_last = False
     while not is_last:
         began = time.monotonic()
-        swept = await step()
-        rows, is_last = rows + swept.rows, swept.is_last
-        await asyncio.sleep(time.monotonic() - began)  # or who waits for SQLite's one lock might never get it
+        batch = await step()
+        rows, is_last = rows + batch.rows, batch.is_last
+        await asyncio.sleep(time.monotonic() - began)  # or a writer waiting for SQLite's lock may starve
     return rows

@@ -1,4 +1,4 @@
-"""The steps of a push, each on the engine and the store: a chunk of movements, the classes that changed."""
+"""The steps of a push to a slotting engine: a chunk of movements, or the classes that changed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sku_velocity.errors import EngineRefusalError
+from sku_velocity.errors import EngineAddressError, EngineAuthError, EngineRefusalError
 from sku_velocity.model.chunk import Chunk
 from sku_velocity.model.movement import DeadLetter, Reason
 from sku_velocity.model.push import ChunkPush, OpenBatch, SkuClass, class_batch
@@ -18,7 +18,7 @@ from sku_velocity.store import Store
 
 @dataclass(frozen=True)
 class ClassPush:
-    """What telling an engine of classes came to: how many changed ones it took, and how many it rejected."""
+    """The result of a push of classes: how many changed ones the engine accepted and rejected."""
 
     engine: str
     accepted: int
@@ -26,11 +26,12 @@ class ClassPush:
 
 
 async def push_chunk(client: SlottingClient, store: Store, run_id: str, index: int) -> None:
-    """Send what shows of a published chunk, batch by batch, from the first that has not been answered.
+    """Send the published movements of a chunk, batch by batch, from the first unanswered one.
 
-    Each answer is kept before the next batch is begun. What breaks off in between, however hard, is sent
-    again under the same key with the same content by the next call; what the engine took nothing of is cut
-    anew. Raises what both sides raise.
+    Each answer is stored before the next batch starts. After any interruption, even a kill, the next call
+    sends the open batch again with the same key and content; a batch of which the engine accepted nothing
+    is cut again, and so is one that was refused after an attempt without an answer, if the batch size is
+    lowered. Raises the errors of the engine and of the store.
     """
     ledger, engine = store.pushes, client.spec.name
     await ledger.begin(run_id, index, engine)
@@ -40,23 +41,39 @@ async def push_chunk(client: SlottingClient, store: Store, run_id: str, index: i
         except EngineRefusalError as error:
             if opened.is_new and error.took_nothing:
                 await ledger.withdraw(run_id, index, engine, opened)
+            elif not isinstance(error, EngineAddressError | EngineAuthError):  # those say nothing about it
+                await ledger.mark_refused(run_id, index, engine, opened)
+                error.args = (f"{error}{_way_out(opened)}",)
             raise
         letters = rejects_of(engine, opened, answer)
         await ledger.settle(run_id, index, engine, opened, letters, answer.requests)
 
 
+def _way_out(opened: OpenBatch) -> str:
+    """Return what to do about a refused batch of which an earlier attempt got no answer."""
+    records, ids = len(opened.batch.records), opened.batch.ids
+    return (
+        f": an earlier attempt at this batch got no response: to send its {records} records in smaller "
+        f"batches, set batch_size below {records} and retry; if the engine accepted that attempt after all, "
+        f"and does not replace records by id, it then holds up to {records} of them twice, from {ids[0]} to "
+        f"{ids[-1]}"
+    )
+
+
 def rejects_of(engine: str, opened: OpenBatch, answer: Answer) -> list[DeadLetter]:
-    """The records that an engine rejected, as dead letters that say which engine and why."""
+    """Return the records that an engine rejected as dead letters with the engine's name and reason."""
     sent = zip(opened.rows, opened.batch.records, strict=True)
     return [
-        DeadLetter(row[0], json.dumps(record), (Reason("", f"{engine}: {answer.rejected[record['id']]}"),))
+        DeadLetter(
+            row.position, json.dumps(record), (Reason("", f"{engine}: {answer.rejected[record['id']]}"),)
+        )
         for row, record in sent
         if record["id"] in answer.rejected
     ]
 
 
 def add_up(engine: str, pushes: Sequence[ChunkPush], left: Sequence[Chunk]) -> PushReport:
-    """What the push of a run has come to; `left` are the chunks that are not pushed."""
+    """Build the report of a run's push; `left` are the chunks that are not pushed."""
     labels = {chunk.index: chunk.label for chunk in left}
     return PushReport(
         engine=engine,
@@ -72,9 +89,9 @@ def add_up(engine: str, pushes: Sequence[ChunkPush], left: Sequence[Chunk]) -> P
 async def push_classes(
     client: SlottingClient, store: Store, source: str, classes: Sequence[SkuClass]
 ) -> ClassPush:
-    """Tell an engine of those of a source's current classes that it does not know, or rejected before.
+    """Send those of a source's current classes that the engine does not have, or rejected before.
 
-    What breaks off is sent again by the next call. Raises what both sides raise.
+    After an interruption the next call sends them again. Raises the errors of the engine and of the store.
     """
     ledger, engine, size = store.sent_classes, client.spec.name, client.spec.batch_size
     changes = await ledger.changed(engine, source, classes)

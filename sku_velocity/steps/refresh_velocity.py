@@ -1,4 +1,4 @@
-"""A refresh of one warehouse's velocity: read what is published, measure, keep, write the files."""
+"""The refresh of one warehouse's velocity: read what is published, measure, store, write the files."""
 
 from __future__ import annotations
 
@@ -20,17 +20,28 @@ from sku_velocity.model.calendar import (
 )
 from sku_velocity.model.velocity import EarlierClasses, Refresh
 from sku_velocity.model.velocity_report import SHOWN_CHANGES, TOP, ClassChange, Mover, VelocityReport
+from sku_velocity.output.names import file_stem
 from sku_velocity.store import Store
-from sku_velocity.velocity import figures as velocity
 from sku_velocity.velocity.charts import Draw, as_svg, pareto_picture, week_picture
-from sku_velocity.velocity.figures import LONGEST, Figures, Thresholds
-from sku_velocity.velocity.files import slug, write_files
+from sku_velocity.velocity.figures import (
+    LONGEST,
+    Figures,
+    Thresholds,
+    add_key,
+    class_changes,
+    class_counts,
+    completeness,
+    measure,
+    to_rows,
+    top_movers,
+)
+from sku_velocity.velocity.files import write_files
 from sku_velocity.velocity.html import render_page
 
 
 @dataclass(frozen=True)
 class RefreshRequest:
-    """What to refresh: one warehouse by one source, as of a local day of its time zone (an IANA name)."""
+    """One warehouse of one source to refresh, as of a local day of its time zone (an IANA name)."""
 
     source: str
     warehouse: str
@@ -42,37 +53,27 @@ class RefreshRequest:
 
 @dataclass(frozen=True)
 class RefreshResult:
-    """The report of a refresh, and its pictures by title, to be drawn as whoever shows them likes."""
+    """The report of a refresh, and its pictures by title; the caller draws them in its own format."""
 
     report: VelocityReport
     pictures: Mapping[str, Draw]
 
 
 async def refresh(store: Store, request: RefreshRequest) -> RefreshResult:
-    """Work out a warehouse's velocity from what is published now; keep it, write its files.
+    """Compute a warehouse's velocity from the published movements, store it, and write its files.
 
-    A second refresh of the same day takes the place of the first. Memory goes with SKUs and days, not with
-    movements. Raises ConfigurationError where the time zone, the day or the directory will not do,
-    VelocityError where units add up to more than 64 bits hold, and what the store raises.
+    A second refresh of the same day replaces the first. Memory grows with SKUs and days, not with
+    movements. Raises ConfigurationError if the time zone, the day or the directory is invalid,
+    VelocityError if the sum of units exceeds 64 bits, and the errors of the store.
     """
     period = Period(zone_of(request.time_zone), request.as_of, LONGEST)
-    stem = await _stem(store, request)
     activity = await store.activity(request.source, request.warehouse, period)
     earlier = await store.classes_before(request.source, request.warehouse, request.as_of)
     shares = covered_shares(period, activity.published)
     figures = await asyncio.to_thread(_measure, request, activity, period, shares, earlier)
     report = _report(request, figures, period, shares, earlier)
-    await store.replace_velocity(_kept(request, report), await asyncio.to_thread(velocity.to_rows, figures))
-    return await asyncio.to_thread(_show, request, stem, activity, period, figures, report)
-
-
-async def _stem(store: Store, request: RefreshRequest) -> str:
-    """The files' name; the source stands in it where several publish this warehouse."""
-    sources = [
-        source for source, warehouse in await store.published_warehouses() if warehouse == request.warehouse
-    ]
-    words = [request.warehouse, *([request.source] if len(sources) > 1 else [])]
-    return "-".join(["velocity", *(slug(word, "A-Za-z0-9_.-") for word in words)])
+    await store.replace_velocity(_as_row(request, report), await asyncio.to_thread(to_rows, figures))
+    return await asyncio.to_thread(_render, request, activity, period, figures, report)
 
 
 def _measure(
@@ -82,8 +83,8 @@ def _measure(
     shares: Sequence[float],
     earlier: EarlierClasses | None,
 ) -> Figures:
-    measured = velocity.measure(activity.daily, period, shares, request.thresholds, earlier)
-    return velocity.keyed(measured, request.source, request.warehouse, request.as_of)
+    measured = measure(activity.daily, period, shares, request.thresholds, earlier)
+    return add_key(measured, request.source, request.warehouse, request.as_of)
 
 
 def _report(
@@ -93,7 +94,7 @@ def _report(
     shares: Sequence[float],
     earlier: EarlierClasses | None,
 ) -> VelocityReport:
-    changes = velocity.class_changes(figures, earlier)
+    changes = class_changes(figures, earlier)
     return VelocityReport(
         source=request.source,
         warehouse=request.warehouse,
@@ -103,11 +104,11 @@ def _report(
         skus=len(figures),
         units=int(figures[f"units_{LONGEST}"].sum()),
         lines=int(figures[f"lines_{LONGEST}"].sum()),
-        completeness=velocity.completeness(shares),
+        completeness=completeness(shares),
         incomplete_days={period.day(index): share for index, share in enumerate(shares) if share < 1},
-        classes=velocity.class_counts(figures),
+        classes=class_counts(figures),
         movers=[Mover(**{name: mover[name] for name in Mover.model_fields})
-                for mover in velocity.top_movers(figures, TOP)],
+                for mover in top_movers(figures, TOP)],
         compared_with=earlier.as_of if earlier else None,
         changed=len(changes),
         changes=[ClassChange(sku_id=sku, before=before, after=after)
@@ -116,7 +117,7 @@ def _report(
     )  # fmt: skip
 
 
-def _kept(request: RefreshRequest, report: VelocityReport) -> Refresh:
+def _as_row(request: RefreshRequest, report: VelocityReport) -> Refresh:
     return Refresh(
         source=report.source,
         warehouse=report.warehouse,
@@ -132,9 +133,8 @@ def _kept(request: RefreshRequest, report: VelocityReport) -> Refresh:
     )
 
 
-def _show(
+def _render(
     request: RefreshRequest,
-    stem: str,
     activity: Activity,
     period: Period,
     figures: Figures,
@@ -145,6 +145,7 @@ def _show(
         "Units per hour over the week": _week(activity, period),
     }
     page = render_page(report, [as_svg(draw) for draw in draws.values()])
+    stem = f"velocity.{file_stem(request.source, request.warehouse)}"
     files = write_files(request.directory, stem, figures, page)
     return RefreshResult(report.model_copy(update={"files": files}), draws)
 

@@ -1,4 +1,4 @@
-"""The replay of a run's dead letters: validated again by the current spec, batch by batch."""
+"""The replay of a run's dead letters: validate them again by the current spec, in transactions of `BATCH`."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from pydantic import BaseModel, ConfigDict
 
 from sku_velocity.model.dead_letter import DeadLetterFilter, ReplayOutcome
 from sku_velocity.model.run import SyncRun
+from sku_velocity.source.digest import mapping_digest
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.steps.revalidation import revalidate
 from sku_velocity.store import Store
 
-BATCH = 500  # letters of one transaction
+BATCH = 500  # letters per transaction
 NAMED_REASONS = 20
 
 
 class RunReplay(BaseModel):
-    """What a replay of one run's dead letters came to.
+    """The result of a replay of one run's dead letters.
 
     `validated` letters were `loaded`, `trimmed` or `filtered`; the others stay open: `rejected` by the
-    current spec too, for `reasons`; `repeated`, for the run holds their record id already; or `waiting`, for
-    their chunk is on its way to a slotting engine. Of those loaded `published` are visible, and `unsent`
-    belong to chunks that had been pushed, whose next push sends them. `error` is why the run was left as it
-    is.
+    current spec too, for `reasons`; `repeated` because the run already holds their record id; or `waiting`
+    because their chunk is being pushed to a slotting engine. Of those loaded, `published` are visible, and
+    `unsent` belong to chunks that were already pushed; the next push sends them. `error` says why the run
+    was not replayed.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,7 +48,7 @@ class RunReplay(BaseModel):
 
 
 class ReplayReport(BaseModel):
-    """What a replay came to, run by run."""
+    """The result of a replay, run by run."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -55,28 +56,28 @@ class ReplayReport(BaseModel):
     runs: list[RunReplay]
 
     def total(self, count: str) -> int:
-        """One of the counts of `RunReplay`, over all runs."""
+        """Return the sum of one of the counts of `RunReplay` over all runs."""
         return sum(getattr(run, count) for run in self.runs)
 
 
 async def replay_run(
-    store: Store, spec: SourceSpec, run: SyncRun, wanted: DeadLetterFilter, by: str
+    store: Store, spec: SourceSpec, run: SyncRun, criteria: DeadLetterFilter, by: str
 ) -> RunReplay:
-    """Judge the letters of one run anew, and give the valid ones their places.
+    """Validate the letters of one run again, and insert the valid ones at their positions.
 
-    They are mapped by the version of the master that all of the run is mapped by. A second call finds what
-    the first has left. Raises what the store raises, and ConfigurationError where that version was pruned.
+    SKUs are mapped by the same version of the master as the rest of the run. A second call continues with
+    the open letters. Raises the errors of the store, and ConfigurationError if that version was pruned.
     """
     master = await store.load_master(run.master) if run.master else None
-    of_run, position = replace(wanted, run=run.id), -1
+    of_run, position = replace(criteria, run=run.id), -1
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     while letters := await store.letters.after(of_run, position, BATCH):
         validated = revalidate(spec, run, master, letters)
-        counts += await store.letters.apply_replay(run.id, validated, by)
-        refused = [each for each in validated if each.fate is ReplayOutcome.REJECTED]
-        counts += Counter(validated=len(validated), rejected=len(refused))
-        reasons.update("; ".join(map(str, each.reasons)) for each in refused)
+        counts += await store.letters.apply_replay(run.id, validated, by, mapping_digest(spec))
+        rejected = [each for each in validated if each.outcome is ReplayOutcome.REJECTED]
+        counts += Counter(validated=len(validated), rejected=len(rejected))
+        reasons.update("; ".join(map(str, each.reasons)) for each in rejected)
         position = letters[-1].position
     return _report(run, counts, reasons.most_common(NAMED_REASONS))
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sku_velocity.completeness import verdict_of
+from sku_velocity.completeness import SHRUNK, verdict_of, warnings_of
 from sku_velocity.model.chunk import ChunkProgress, ChunkState, sum_extra_fields
 from sku_velocity.model.run import Check, RunReport, RunState, SyncRun, Verdict, unknown_skus
-from sku_velocity.steps import sync as steps
+from sku_velocity.steps.sync import Cost
 
 
 def build_report(
-    run: SyncRun, chunks: Sequence[ChunkProgress], checks: list[Check], cost: steps.Cost, seconds: float
+    run: SyncRun, chunks: Sequence[ChunkProgress], checks: list[Check], cost: Cost, seconds: float
 ) -> RunReport:
-    """Add up the ledger; `cost` and `seconds` are this attempt's."""
+    """Build the report from the ledger; `cost` and `seconds` are those of this attempt."""
     verdict = verdict_of(checks, run.repairs)
     bounds = (None, None) if run.window.is_everything else (run.window.start, run.window.end)
     return RunReport(
@@ -45,4 +45,11 @@ def build_report(
         checks=checks,
         master=run.master,
         unknown_skus=len(unknown_skus(chunks)),
+        warnings=warnings_of(run.total),
     )
+
+
+def held_rows(report: RunReport) -> int | None:
+    """Return the number of rows of a window that is held only because it would shrink, or None."""
+    failed = [check.name for check in report.checks if check.passed is False]
+    return report.loaded if failed == [SHRUNK] else None

@@ -1,4 +1,4 @@
-"""Dead letters read again: what becomes of each by the spec as it is now."""
+"""The validation of dead letters by the current spec."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from sku_velocity.source.validation import PageReader
 def revalidate(
     spec: SourceSpec, run: SyncRun, master: Master | None, letters: Iterable[DeadLetter]
 ) -> list[RevalidatedRecord]:
-    """Hold letters of a run to the rules that a record of its window is held to, by this spec.
+    """Validate letters of a run as records of its window, by this spec.
 
-    One by one, so that each one's fate is known, and one that cannot be read costs itself alone.
+    Each is read on its own, so that an unreadable one does not affect the others.
     """
     bare = spec.model_copy(update={"records": RecordsSpec()})  # a letter has no envelope
     reader = PageReader(bare, run.warehouse, run.window, master)

@@ -1,4 +1,4 @@
-"""The store of ledger, movements and dead letters, in SQLite or PostgreSQL."""
+"""The store: ledger, movements and dead letters in SQLite or PostgreSQL."""
 
 from sku_velocity.store.store import Store, migrate
 

@@ -1,4 +1,4 @@
-"""From a plain URL to a database's connections: short reads, and writes that exclude each other."""
+"""Database connections for a store URL: short reads, and writes that exclude each other."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from sku_velocity.errors import StoreConfigurationError
-from sku_velocity.store.errors import explaining
+from sku_velocity.store.errors import translating_errors
 
-BUSY_TIMEOUT = 30  # seconds that a writer of the same SQLite file is waited for
+BUSY_TIMEOUT = 30  # seconds to wait for another writer of the same SQLite file
 CONNECT_TIMEOUT = 10  # seconds
-# At most as many transactions write at once; the rest of the pool is left to those who read.
+# Transactions that write at once; the rest of the pool is for readers.
 WRITERS = 8
 POOL: dict[str, Any] = {"pool_size": 2 * WRITERS, "max_overflow": 0, "hide_parameters": True}
 
@@ -32,61 +32,92 @@ SECRET_OPTIONS = {"password", "sslpassword"}
 
 
 def holds_password(url: str) -> bool:
-    """Whether a store's URL carries a password. One that cannot be read is held to."""
+    """Return True if the URL contains a password. An unparsable URL counts as containing one."""
     try:
-        parsed = _parse(url)
+        parsed = parse_url(url)
     except StoreConfigurationError:
         return True
     return bool(parsed.password) or not SECRET_OPTIONS.isdisjoint(parsed.query)
 
 
 class Database:
-    """The connections to one store. It belongs to the event loop that first uses it.
+    """The connections to one store. A database belongs to the event loop that first uses it.
 
-    Raises StoreConfigurationError where the URL does not name a store.
+    Raises StoreConfigurationError if the URL does not name a store.
     """
 
     def __init__(self, url: str) -> None:
-        parsed = _parse(url)
-        self.where = _shown(parsed)
+        parsed = parse_url(url)
+        self.display_url = _display_url(parsed)
         self._engine = create_engine(parsed)
+        self._file = StoreFile(Path(parsed.database or "")) if parsed.drivername == "sqlite" else None
         self._writer = self._engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
-        # SQLite has one writer at a time. Here they queue for as long as it takes, rather than poll for the
-        # file's lock, or for a connection until the pool's patience ends.
-        self._turn = asyncio.Semaphore(1 if self._engine.dialect.name == "sqlite" else WRITERS)
+        # SQLite has one writer at a time. Writers queue here without a limit, instead of polling the file's
+        # lock or waiting for a connection until the pool's timeout.
+        self._write_slots = asyncio.Semaphore(1 if self._engine.dialect.name == "sqlite" else WRITERS)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection to read with. Raises StoreUnavailableError and StoreConfigurationError."""
-        with explaining(self.where):
+        """Open a connection for reads. Raises StoreUnavailableError and StoreConfigurationError."""
+        with translating_errors(self.display_url):
+            self._check_file()
             async with self._engine.connect() as connection:
                 yield connection
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
-        """A connection to read with that sees one moment of the store, however many statements it takes."""
+        """Open a connection for reads whose statements all see the same state of the store."""
         async with self.reading() as connection:
-            if connection.dialect.name == "postgresql":  # SQLite keeps to that by itself
+            if connection.dialect.name == "postgresql":  # SQLite always reads a snapshot
                 await connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction, undone as a whole where it fails. Raises as `reading` does.
+        """Open a transaction for writes; a failure rolls it back. Raises as `reading` does.
 
-        On SQLite it is the only one that writes from its first statement on; on PostgreSQL `lock`
+        On SQLite it excludes all other writers from its first statement on; on PostgreSQL use `lock` for
         what must not change meanwhile.
         """
-        with explaining(self.where):
-            async with self._turn, self._writer.begin() as connection:
-                yield connection
+        with translating_errors(self.display_url):
+            async with self._write_slots:
+                self._check_file()
+                async with self._writer.begin() as connection:
+                    yield connection
+                    self._check_file()  # or a commit would go to a file that nobody can read any more
+
+    def _check_file(self) -> None:
+        if self._file and not self._file.is_in_place():
+            raise StoreConfigurationError(
+                f"store {self.display_url}: the file was deleted or replaced while it was open, so nothing "
+                "was written: restore it from a backup, or start a new run, which reads its window again"
+            )
 
     async def close(self) -> None:
         await self._engine.dispose()
 
 
+class StoreFile:
+    """The identity of an existing SQLite file: a file that replaces it at the same path is another one."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.absolute()
+        self._identity = self._read_identity()
+
+    def is_in_place(self) -> bool:
+        """Return True if the path still names the same file."""
+        return self._read_identity() == self._identity
+
+    def _read_identity(self) -> tuple[int, int] | None:
+        try:
+            status = self._file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return status.st_dev, status.st_ino
+
+
 async def lock(connection: AsyncConnection, *name: str) -> None:
-    """Hold what this name stands for until the transaction ends; others who ask for it wait."""
+    """Take an exclusive lock of this name until the transaction ends; other transactions wait for it."""
     if connection.dialect.name == "postgresql":  # on SQLite the transaction excludes all others
         digest = blake2b(json.dumps(name).encode(), digest_size=8).digest()
         key = int.from_bytes(digest, "big", signed=True)
@@ -94,7 +125,7 @@ async def lock(connection: AsyncConnection, *name: str) -> None:
 
 
 def create_engine(url: URL) -> AsyncEngine:
-    """An engine for a URL that `_parse` let through."""
+    """Create an engine for a URL that `parse_url` returned."""
     if url.drivername == "sqlite":
         return _sqlite_engine(Path(url.database or ""))
     return _postgresql_engine(url)
@@ -103,24 +134,47 @@ def create_engine(url: URL) -> AsyncEngine:
 def _postgresql_engine(url: URL) -> AsyncEngine:
     dsn = url.render_as_string(hide_password=False)
 
-    async def connect() -> Any:  # asyncpg itself knows what sslmode, ?host=/socket/dir and PGHOST mean
+    async def connect() -> Any:  # asyncpg itself handles sslmode, ?host=/socket/dir and PGHOST
         try:
-            return await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT)
+            connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT, statement_cache_size=0)
         except ValueError as error:
             raise StoreConfigurationError(
-                f"store {_shown(url)}: {error}: correct the host, the port or the options in the store's URL"
+                f"store {_display_url(url)}: {error}: "
+                "correct the host, the port or the options in the store's URL"
             ) from error
+        if (encoding := connection.get_settings().server_encoding) != "UTF8":
+            await connection.close()
+            raise StoreConfigurationError(
+                f"store {_display_url(url)}: the database's encoding is {encoding}, which cannot hold every "
+                "record: create one with ENCODING 'UTF8' and name it in the store's URL"
+            )
+        return connection
 
-    return create_async_engine("postgresql+asyncpg://", async_creator=connect, pool_pre_ping=True, **POOL)
+    def adapted() -> Any:
+        # Without caches no statement has a name: behind a pooler in transaction mode, such as PgBouncer,
+        # each transaction may get another server connection, and names would meet those of other clients.
+        driver: Any = engine.sync_engine.dialect.dbapi
+        return driver.connect(async_creator_fn=connect, prepared_statement_cache_size=0)
+
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        creator=adapted,
+        pool_pre_ping=True,
+        isolation_level="READ COMMITTED",  # whatever the database's default: see what others committed
+        **POOL,
+    )
+    return engine
 
 
 def _sqlite_engine(file: Path) -> AsyncEngine:
     if not file.parent.is_dir():
-        raise StoreConfigurationError(f"store sqlite:///{file}: there is no directory {file.parent}: make it")
+        raise StoreConfigurationError(
+            f"store sqlite:///{file}: there is no directory {file.parent}: create it"
+        )
     _check_file(file)
     # Without isolation_level=None the driver begins transactions by itself, and only before a write.
     arguments = {"timeout": BUSY_TIMEOUT, "isolation_level": None}
-    address = URL.create("sqlite+aiosqlite", database=str(file))
+    address = URL.create("sqlite+aiosqlite", database=str(file.absolute()))
     engine = create_async_engine(address, connect_args=arguments, **POOL)
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -130,22 +184,22 @@ def _sqlite_engine(file: Path) -> AsyncEngine:
 
 
 def _check_file(file: Path) -> None:
-    """See that the file can be opened and is a database, before a thread of the driver's stumbles over it."""
+    """Check that the file can be opened and is a database, before a thread of the driver fails on it."""
     with (
-        explaining(f"sqlite:///{file}"),
+        translating_errors(f"sqlite:///{file}"),
         closing(sqlite3.connect(file, timeout=0)) as connection,
-        unless_busy(),
+        ignoring_busy(),
     ):
         connection.execute("PRAGMA schema_version")
 
 
 @contextmanager
-def unless_busy() -> Iterator[None]:
-    """Do without what another process is just doing to the same SQLite file."""
+def ignoring_busy() -> Iterator[None]:
+    """Ignore the error that another process is busy with the same SQLite file."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # above it, which kind of busy
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # the higher bytes: the kind of busy
             raise
         _release(error)
 
@@ -153,7 +207,7 @@ def unless_busy() -> Iterator[None]:
 def _set_up_sqlite(connection: DBAPIConnection, record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
-    with unless_busy():  # the busy timeout does not hold here; another process is just switching it for us
+    with ignoring_busy():  # the busy timeout does not apply here; another process is switching the mode
         cursor.execute("PRAGMA journal_mode = WAL")
     cursor.close()
 
@@ -163,8 +217,8 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _end_sqlite(connection: DBAPIConnection, record: Any, error: BaseException | None) -> None:
-    # What was cancelled leaves a cursor behind in its traceback, and as long as that lives, closing the
-    # connection does not end its transaction: the file would stay locked.
+    # A cancelled statement leaves a cursor in its traceback. While that cursor exists, closing the connection
+    # does not end its transaction: the file would stay locked.
     connection.rollback()
 
 
@@ -173,38 +227,45 @@ def _release_after_error(context: ExceptionContext) -> None:
 
 
 def _release(error: BaseException) -> None:
-    """Let go of the cursor that an error's traceback holds.
+    """Release the cursor that an error's traceback refers to.
 
-    Otherwise Python's collector finds it some time, in the event loop's thread, and to let go of it takes the
-    connection's mutex. Where that connection is just waiting for another one to write, the loop would wait
-    with it, and the other one, on the same loop, for the loop.
+    Otherwise Python's garbage collector frees it later in the event loop's thread, which takes the
+    connection's mutex. If that connection is then waiting for another writer on the same loop, the loop waits
+    for the mutex and the writer for the loop: a deadlock.
     """
     clear_frames(error.__traceback__)
 
 
-def _parse(url: str) -> URL:
-    # No message below quotes a URL that was not understood, and none is chained to the parser's own
-    # error: a password may stand anywhere in it.
+def parse_url(url: str) -> URL:
+    """Parse a store's URL. Raises StoreConfigurationError, without quoting the URL, if it names no store."""
+    # No message below quotes a URL that could not be parsed, and none is chained to the parser's own
+    # error: a password may be anywhere in it.
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise StoreConfigurationError(f"the store's URL cannot be read: {EXAMPLES}") from None
+        raise StoreConfigurationError(f"the store's URL cannot be parsed: {EXAMPLES}") from None
+    if parsed.drivername == "sqlite" and "?" in url:  # the parser drops what follows it in silence
+        raise StoreConfigurationError(
+            "the store's URL contains more than the path of a SQLite store: remove the '?' and what follows "
+            "it; a path that contains '?' cannot be used"
+        )
     if "+" in parsed.drivername:
         raise StoreConfigurationError(
-            f"the store's URL asks for the driver {parsed.drivername}, but the driver is chosen for you: "
-            + EXAMPLES
+            f"the store's URL names the driver {parsed.drivername}, but must not name a driver: {EXAMPLES}"
         )
     if parsed.drivername == "sqlite":
-        return _checked_sqlite(parsed)
+        return _check_sqlite(parsed)
     if parsed.drivername in ("postgresql", "postgres"):
-        return _checked_postgresql(parsed)
-    raise StoreConfigurationError(f"no store speaks {parsed.drivername}: {EXAMPLES}")
+        return _check_postgresql(parsed, options=url.rpartition("@")[2].partition("?")[2])
+    raise StoreConfigurationError(
+        f"the store's URL has the unsupported scheme {parsed.drivername}: {EXAMPLES}"
+    )
 
 
-def _checked_sqlite(url: URL) -> URL:
-    if url.host or url.username or url.password or url.query:
+def _check_sqlite(url: URL) -> URL:
+    if url.host or url.username or url.password:
         raise StoreConfigurationError(
-            "the store's URL says more than a SQLite store's path: write sqlite:///file.db, "
+            "the store's URL contains more than the path of a SQLite store: write sqlite:///file.db, "
             "or sqlite:////absolute/file.db, with three slashes before the path"
         )
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
@@ -212,15 +273,21 @@ def _checked_sqlite(url: URL) -> URL:
     return url
 
 
-def _checked_postgresql(url: URL) -> URL:
+def _check_postgresql(url: URL, options: str) -> URL:
     if "@" in (url.host or ""):
         raise StoreConfigurationError(
-            "the store's URL holds more than one '@': write one in a password as %40, and '/' as %2F"
+            "the store's URL contains more than one '@': write '@' in a password as %40, and '/' as %2F"
         )
+    if any(not option.partition("=")[2] for option in options.split("&") if option):
+        raise StoreConfigurationError(
+            "an option in the store's URL has no value, and would be ignored: give it one, or remove it"
+        )
+    if url.query.get("prepared_statements") == "off":  # none has a name, so it is always off
+        url = url.difference_update_query(["prepared_statements"])
     return url.set(drivername="postgresql")
 
 
-def _shown(url: URL) -> str:
-    """The URL as everyone may read it: without its password, and without options, which may hold one."""
+def _display_url(url: URL) -> str:
+    """Return the URL without its password, and without its options, which may contain one."""
     text = url.set(query={}).render_as_string(hide_password=True)
     return f"{text}?host={url.query['host']}" if "host" in url.query else text

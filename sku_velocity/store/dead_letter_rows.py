@@ -1,4 +1,4 @@
-"""Dead letters as rows: which of them are meant, how they are read, and how their state is changed."""
+"""The SQL of dead letters: filters, reads and changes of state."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ _ORDER = (runs.source, runs.warehouse_id, runs.window_start, runs.run_key, lette
 
 
 async def read(
-    connection: AsyncConnection, wanted: DeadLetterFilter, limit: int | None
+    connection: AsyncConnection, criteria: DeadLetterFilter, limit: int | None
 ) -> list[StoredDeadLetter]:
-    """The letters meant, by source, warehouse, window and position; the first `limit` of them."""
-    rows = await connection.execute(_letters(wanted).order_by(*_ORDER).limit(limit))
-    return [_to_kept(row) for row in rows]
+    """Return matching dead letters, at most `limit`, by source, warehouse, window and position."""
+    rows = await connection.execute(_letters(criteria).order_by(*_ORDER).limit(limit))
+    return [_to_stored(row) for row in rows]
 
 
 async def stream(
-    connection: AsyncConnection, wanted: DeadLetterFilter, size: int
+    connection: AsyncConnection, criteria: DeadLetterFilter, size: int
 ) -> AsyncIterator[StoredDeadLetter]:
-    """All letters meant, in the same order, read `size` at a time."""
-    found = _letters(wanted).order_by(*_ORDER).execution_options(yield_per=size)
+    """Yield all matching dead letters in the same order, read `size` at a time."""
+    found = _letters(criteria).order_by(*_ORDER).execution_options(yield_per=size)
     async for row in await connection.stream(found):
-        yield _to_kept(row)
+        yield _to_stored(row)
 
 
-async def count(connection: AsyncConnection, wanted: DeadLetterFilter) -> int:
-    """How many letters are meant."""
-    found = select(func.count()).select_from(dead_letters).join(sync_runs).where(matches(wanted))
+async def count(connection: AsyncConnection, criteria: DeadLetterFilter) -> int:
+    """Count the matching dead letters."""
+    found = select(func.count()).select_from(dead_letters).join(sync_runs).where(matches(criteria))
     return (await connection.execute(found)).scalar_one()
 
 
-async def group(connection: AsyncConnection, wanted: DeadLetterFilter, limit: int) -> list[RejectGroup]:
-    """The letters meant by all of their reasons, the largest groups first, each with a sample."""
+async def group(connection: AsyncConnection, criteria: DeadLetterFilter, limit: int) -> list[RejectGroup]:
+    """Group matching dead letters by all their reasons, the largest groups first, each with a sample."""
     counted = (
         select(letters.reasons, func.count().label("number"), func.min(letters.position).label("first"))
         .join(sync_runs)
-        .where(matches(wanted))
+        .where(matches(criteria))
         .group_by(letters.reasons)
         .order_by(func.count().desc(), letters.reasons)
         .limit(limit)
@@ -64,20 +64,22 @@ async def group(connection: AsyncConnection, wanted: DeadLetterFilter, limit: in
     groups = []
     for row in (await connection.execute(counted)).all():
         same = and_(letters.reasons == row.reasons, letters.position == row.first)
-        sample = await connection.execute(_letters(wanted).where(same).order_by(*_ORDER).limit(1))
-        groups.append(RejectGroup(row.number, _to_kept(sample.one())))
+        sample = await connection.execute(_letters(criteria).where(same).order_by(*_ORDER).limit(1))
+        groups.append(RejectGroup(row.number, _to_stored(sample.one())))
     return groups
 
 
 async def close(
-    connection: AsyncConnection, wanted: DeadLetterFilter, state: DeadLetterState, by: str, note: str
+    connection: AsyncConnection, criteria: DeadLetterFilter, state: DeadLetterState, by: str, note: str
 ) -> int:
-    """Close the open letters meant; gives how many there were."""
-    meant = select(letters.run_key, letters.stage, letters.position).join(sync_runs).where(matches(wanted))
+    """Close the matching open dead letters. Return their number."""
+    matching = (
+        select(letters.run_key, letters.stage, letters.position).join(sync_runs).where(matches(criteria))
+    )
     key = tuple_(letters.run_key, letters.stage, letters.position)
     changed = await connection.execute(
         update(dead_letters)
-        .where(key.in_(meant), letters.state == DeadLetterState.OPEN)
+        .where(key.in_(matching), letters.state == DeadLetterState.OPEN)
         .values(state=state, changed_by=by, changed_at=datetime.now(UTC), note=note)
     )
     return changed.rowcount
@@ -86,7 +88,7 @@ async def close(
 async def close_at(
     connection: AsyncConnection, key: int, stage: str, positions: Sequence[int], by: str, note: str
 ) -> None:
-    """Enter that letters at these positions of a run were replayed."""
+    """Mark the dead letters at these positions of a run as replayed."""
     await connection.execute(
         update(dead_letters)
         .where(letters.run_key == key, letters.stage == stage, letters.position.in_(positions))
@@ -94,13 +96,14 @@ async def close_at(
     )
 
 
-async def count_closed(connection: AsyncConnection, key: int) -> int:
-    """How many letters of a run were closed."""
-    closed = select(func.count()).where(letters.run_key == key, letters.state != DeadLetterState.OPEN)
-    return (await connection.execute(closed)).scalar_one()
+async def count_discarded(connection: AsyncConnection, key: int) -> int:
+    """Count the discarded dead letters of a run."""
+    is_discarded = letters.state == DeadLetterState.DISCARDED
+    discarded = select(func.count()).where(letters.run_key == key, is_discarded)
+    return (await connection.execute(discarded)).scalar_one()
 
 
-def _letters(wanted: DeadLetterFilter) -> Select[Any]:
+def _letters(criteria: DeadLetterFilter) -> Select[Any]:
     run = (
         runs.flow_run_id,
         runs.source,
@@ -110,38 +113,40 @@ def _letters(wanted: DeadLetterFilter) -> Select[Any]:
         runs.state.label("run_state"),
     )
     return (
-        select(dead_letters, *run, _is_published.label("is_published")).join(sync_runs).where(matches(wanted))
+        select(dead_letters, *run, _is_published.label("is_published"))
+        .join(sync_runs)
+        .where(matches(criteria))
     )
 
 
-def matches(wanted: DeadLetterFilter) -> ColumnElement[bool]:
-    """Whether a letter, joined with its run, is one of those meant."""
-    asked: list[tuple[Any, ColumnElement[bool]]] = [
-        (wanted.source, runs.source == wanted.source),
-        (wanted.warehouse, runs.warehouse_id == wanted.warehouse),
-        (wanted.run, runs.flow_run_id == wanted.run),
-        (wanted.state, letters.state == wanted.state),
-        (wanted.stage, letters.stage == wanted.stage),
-        (wanted.position, letters.position == wanted.position),
-        (wanted.is_published, _is_published if wanted.is_published else ~_is_published),
+def matches(criteria: DeadLetterFilter) -> ColumnElement[bool]:
+    """Return the condition for a dead letter, joined with its run, to match all criteria."""
+    pairs: list[tuple[Any, ColumnElement[bool]]] = [
+        (criteria.source, runs.source == criteria.source),
+        (criteria.warehouse, runs.warehouse_id == criteria.warehouse),
+        (criteria.run, runs.flow_run_id == criteria.run),
+        (criteria.state, letters.state == criteria.state),
+        (criteria.stage, letters.stage == criteria.stage),
+        (criteria.position, letters.position == criteria.position),
+        (criteria.is_published, _is_published if criteria.is_published else ~_is_published),
     ]
-    conditions = [condition for value, condition in asked if value is not None]
-    if wanted.window:
-        meets = and_(runs.window_start < wanted.window.end, runs.window_end > wanted.window.start)
-        conditions.append(meets)
-    if wanted.reason:
-        conditions.append(_says(wanted.reason))
+    conditions = [condition for value, condition in pairs if value is not None]
+    if criteria.window:
+        overlaps = and_(runs.window_start < criteria.window.end, runs.window_end > criteria.window.start)
+        conditions.append(overlaps)
+    if criteria.reason:
+        conditions.append(_contains_reason(criteria.reason))
     return and_(letters.run_key == runs.run_key, *conditions)
 
 
-def _says(text: str) -> ColumnElement[bool]:
-    """Whether the reasons hold a text, as it stands in their JSON; `field: rule`, as it is shown, too."""
-    told = json.dumps(text)[1:-1]
-    shown = told.replace(": ", '", "', 1)
-    return or_(*(letters.reasons.icontains(each, autoescape=True) for each in dict.fromkeys((told, shown))))
+def _contains_reason(text: str) -> ColumnElement[bool]:
+    """Return the condition for the reasons to contain a text, as in their JSON or as shown: `field: rule`."""
+    quoted = json.dumps(text)[1:-1]
+    forms = dict.fromkeys((quoted, quoted.replace(": ", '", "', 1)))
+    return or_(*(letters.reasons.icontains(form, autoescape=True) for form in forms))
 
 
-def _to_kept(row: Row[Any]) -> StoredDeadLetter:
+def _to_stored(row: Row[Any]) -> StoredDeadLetter:
     return StoredDeadLetter(
         run=row.flow_run_id,
         source=row.source,

@@ -1,4 +1,4 @@
-"""Where each dead letter stands: who closed it, when and why, and how valid ones take their places."""
+"""The dead letters of all runs: their states, who closed them, when and why, and their replay."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from sku_velocity.model.dead_letter import (
 )
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.run import SyncRun
-from sku_velocity.store import dead_letter_rows as letters
-from sku_velocity.store import replay as replaying
+from sku_velocity.store import dead_letter_rows, replay
 from sku_velocity.store.database import Database
 
 
 class DeadLetterLedger:
-    """The dead letters of all runs: each method is one transaction. None deletes any.
+    """The dead letters of all runs. Each method is one transaction; none deletes dead letters.
 
     Raises what `Store` raises.
     """
@@ -28,51 +27,55 @@ class DeadLetterLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def read(self, wanted: DeadLetterFilter, limit: int | None = None) -> list[StoredDeadLetter]:
-        """The letters meant, by source, warehouse, window and position; the first `limit` of them."""
+    async def read(self, criteria: DeadLetterFilter, limit: int | None = None) -> list[StoredDeadLetter]:
+        """Return matching dead letters, at most `limit`, by source, warehouse, window and position."""
         async with self._database.reading() as connection:
-            return await letters.read(connection, wanted, limit)
+            return await dead_letter_rows.read(connection, criteria, limit)
 
-    async def stream(self, wanted: DeadLetterFilter, size: int) -> AsyncGenerator[StoredDeadLetter, None]:
-        """All letters meant, in the same order; `size` of them are in memory at a time."""
+    async def stream(self, criteria: DeadLetterFilter, size: int) -> AsyncGenerator[StoredDeadLetter, None]:
+        """Yield all matching dead letters in the same order, with `size` in memory at a time."""
         async with self._database.reading() as connection:
-            async for letter in letters.stream(connection, wanted, size):
+            async for letter in dead_letter_rows.stream(connection, criteria, size):
                 yield letter
 
-    async def count(self, wanted: DeadLetterFilter) -> int:
-        """How many letters are meant."""
+    async def count(self, criteria: DeadLetterFilter) -> int:
+        """Count the matching dead letters."""
         async with self._database.reading() as connection:
-            return await letters.count(connection, wanted)
+            return await dead_letter_rows.count(connection, criteria)
 
-    async def by_reason(self, wanted: DeadLetterFilter, limit: int) -> list[RejectGroup]:
-        """The letters meant by all of their reasons, the largest groups first, each with a sample."""
+    async def by_reason(self, criteria: DeadLetterFilter, limit: int) -> list[RejectGroup]:
+        """Group matching dead letters by all their reasons, the largest groups first, each with a sample."""
         async with self._database.snapshot() as connection:
-            return await letters.group(connection, wanted, limit)
+            return await dead_letter_rows.group(connection, criteria, limit)
 
-    async def discard(self, wanted: DeadLetterFilter, by: str, note: str) -> int:
-        """Give up the open letters meant; gives how many there were. They stay, and count as rejected."""
+    async def discard(self, criteria: DeadLetterFilter, by: str, note: str) -> int:
+        """Discard the matching open dead letters. They stay, and count as rejected. Return their number."""
         async with self._database.writing() as connection:
-            return await letters.close(connection, wanted, DeadLetterState.DISCARDED, by, note)
+            return await dead_letter_rows.close(connection, criteria, DeadLetterState.DISCARDED, by, note)
 
-    async def runs(self, wanted: DeadLetterFilter) -> list[SyncRun]:
-        """The published and the incomplete runs that have letters of a selection, by window."""
+    async def runs(self, criteria: DeadLetterFilter) -> list[SyncRun]:
+        """Return the published and the incomplete runs that have matching dead letters, by window."""
         async with self._database.reading() as connection:
-            return await replaying.find_runs(connection, wanted)
+            return await replay.find_runs(connection, criteria)
 
-    async def after(self, wanted: DeadLetterFilter, position: int, limit: int) -> list[DeadLetter]:
-        """The next letters of one run's selection, those at positions after this one."""
+    async def after(self, criteria: DeadLetterFilter, position: int, limit: int) -> list[DeadLetter]:
+        """Return the next matching dead letters of a run, at positions after this one."""
         async with self._database.reading() as connection:
-            return await replaying.read_next(connection, wanted, position, limit)
+            return await replay.read_next(connection, criteria, position, limit)
 
     async def apply_replay(
-        self, flow_run_id: str, judged: Sequence[RevalidatedRecord], by: str
+        self,
+        flow_run_id: str,
+        revalidated: Sequence[RevalidatedRecord],
+        by: str,
+        mapping_digest: str | None = None,
     ) -> Counter[str]:
-        """Give letters their places by what they were judged to be, those that are still open.
+        """Apply replay outcomes to a run's open dead letters. Return the count per outcome.
 
-        Rows, the letters' states and the ledger's counts change together. Gives how many were `loaded`,
-        `trimmed` and `filtered`; of the loaded ones how many are `published` at once, and how many `unsent`,
-        for their chunk had been pushed: its next push sends them. Open stay those `repeated`, whose record id
-        the run holds already, and those `waiting`, whose chunk is on its way to an engine.
+        Rows, dead letter states and the ledger's counts change together. The counts are `loaded`, `trimmed`
+        and `filtered`; of the loaded ones, `published` (visible at once) and `unsent` (their chunk was pushed
+        before: its next push sends them). Those `repeated`, whose record id the run contains already, and
+        those `waiting`, whose chunk is being pushed to an engine, stay open.
         """
         async with self._database.writing() as connection:
-            return await replaying.apply_replay(connection, flow_run_id, judged, by)
+            return await replay.apply_replay(connection, flow_run_id, revalidated, by, mapping_digest)

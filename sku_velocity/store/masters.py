@@ -1,4 +1,4 @@
-"""Masters in the store: their versions, the names that each holds, and the claims that contradict."""
+"""Masters in the store: their versions, their names, and names that several items claim."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sku_velocity.store.tables import item_aliases, items, published_ranges, syn
 
 
 async def newest_version(connection: AsyncConnection, source: str) -> str:
-    """The version that shows of a source's master. Raises ConfigurationError where none does."""
+    """Return the published version of a source's master. Raises ConfigurationError if there is none."""
     rows = await connection.execute(
         select(sync_runs.c.flow_run_id)
         .join(published_ranges)
@@ -25,13 +25,13 @@ async def newest_version(connection: AsyncConnection, source: str) -> str:
     if version := rows.scalar_one_or_none():
         return str(version)
     raise ConfigurationError(
-        f"this store holds no published master {source}: run `python -m flows sync-master` on its source, "
-        "and name it as that source's spec does"
+        f"this store has no published master {source}: run `python -m flows sync-master` on its source, "
+        "and use the name in that source's spec"
     )
 
 
 async def version_before(connection: AsyncConnection, version: str) -> str | None:
-    """The version that showed until this one was published; None for the first."""
+    """Return the version that was published before this one; None for the first."""
     run = (await get_run(connection, version)).run
     published = select(sync_runs.c.finished_at).where(sync_runs.c.flow_run_id == version).scalar_subquery()
     rows = await connection.execute(
@@ -49,27 +49,18 @@ async def version_before(connection: AsyncConnection, version: str) -> str | Non
 
 
 async def read_names(connection: AsyncConnection, version: str) -> Names:
-    """All names of one version; none where it has been pruned."""
+    """Return all names of a version; none if it has been pruned."""
     run = await find_run(connection, version)
     if run is None:
         return Names({}, {})
     found: dict[str, dict[str, str]] = {status: {} for status in ItemStatus}
     for row in await connection.execute(_names(run.key)):
-        found[row.status][row.name] = intern(row.sku_id)  # as many copies as it has names would fill memory
+        found[row.status][row.name] = intern(row.sku_id)  # a copy per name would fill the memory
     return Names(found[ItemStatus.ACTIVE], found[ItemStatus.RETIRED])
 
 
-async def count_repeated_skus(connection: AsyncConnection, flow_run_id: str) -> int:
-    """How many canonical ids a run has read more than once."""
-    key = (await get_run(connection, flow_run_id)).key
-    repeated = (
-        select(items.c.sku_id).where(items.c.run_key == key).group_by(items.c.sku_id).having(func.count() > 1)
-    ).subquery()
-    return (await connection.execute(select(func.count()).select_from(repeated))).scalar_one()
-
-
 async def contested_names(connection: AsyncConnection, flow_run_id: str) -> list[str]:
-    """The names by which a run has read more than one item: own ids and aliases, in order."""
+    """Return the names that more than one item of a run claims: own ids and aliases, in order."""
     key = (await get_run(connection, flow_run_id)).key
     claims = _names(key).subquery()
     contested = select(claims.c.name).group_by(claims.c.name).having(func.count() > 1).order_by(claims.c.name)
@@ -77,7 +68,7 @@ async def contested_names(connection: AsyncConnection, flow_run_id: str) -> list
 
 
 def _names(key: int) -> CompoundSelect[tuple[str, str, str]]:
-    """Each item's own id and its aliases."""
+    """Select each item's own id and its aliases."""
     own = select(items.c.sku_id.label("name"), items.c.sku_id, items.c.status)
     others = (
         select(item_aliases.c.alias, items.c.sku_id, items.c.status)

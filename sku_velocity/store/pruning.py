@@ -1,4 +1,4 @@
-"""What the store may forget: runs that show nowhere, and old velocity; found, and deleted step by step."""
+"""Pruning: find expired runs, dead letters and velocity refreshes, and delete them in batches."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sku_velocity.model.dead_letter import DeadLetterState
 from sku_velocity.model.run import MasterVersion, RunState
 from sku_velocity.store.database import Database, lock
+from sku_velocity.store.publishing import lock_warehouse
 from sku_velocity.store.tables import (
     chunks,
     dead_letters,
@@ -22,20 +23,21 @@ from sku_velocity.store.tables import (
     published_ranges,
     pushes,
     sync_runs,
+    unloaded_ids,
     velocity_figures,
     velocity_refreshes,
 )
 
-OF_A_RUN = (movements, item_aliases, items, dead_letters, pushes, chunks)
-GONE = "pruned:"  # before the id of a run that is being deleted, so that nobody resumes or pushes it
+RUN_TABLES = (movements, unloaded_ids, item_aliases, items, dead_letters, pushes, chunks)
+PRUNED_PREFIX = "pruned:"  # of the id of a run that is being deleted, so that it is not resumed or pushed
 
 runs, ranges, refreshes, figures = sync_runs.c, published_ranges.c, velocity_refreshes.c, velocity_figures.c
 
 
 @dataclass(frozen=True)
 class Cutoffs:
-    """What is older may go: runs superseded before, runs that nothing happened to since, letters closed
-    before, refreshes as of."""
+    """What is older may be deleted: runs superseded before, unpublished runs without activity since, dead
+    letters closed before, refreshes as of."""
 
     superseded: datetime
     unpublished: datetime
@@ -45,7 +47,7 @@ class Cutoffs:
 
 @dataclass(frozen=True)
 class RefreshKey:
-    """Which refresh: of a source's warehouse, as of a local day."""
+    """The key of a refresh: source, warehouse, and the local day that it is as of."""
 
     source: str
     warehouse: str
@@ -54,46 +56,46 @@ class RefreshKey:
 
 @dataclass(frozen=True)
 class DeletedBatch:
-    """The rows that one step has deleted, by table, and whether it was the last one."""
+    """The rows that one step deleted, by table, and whether it was the last step."""
 
     is_last: bool
     rows: Counter[str] = field(default_factory=Counter)
 
 
 class Pruning:
-    """What may be forgotten, and the steps that delete it: each method is one transaction.
+    """Finds what may be deleted, and deletes it in batches. Each method is one transaction.
 
-    A run goes where it shows nowhere and no run that may still be read or shown is mapped by it; the newest
-    refresh of a warehouse never goes. A run is first taken out of everybody's sight (`mark_for_deletion`):
-    what breaks off then is found and gone on with the next time. Raises what `Store` raises.
+    A run may be deleted if it is not published and no run that is published or may be resumed is mapped by
+    it; the newest refresh of a warehouse is never deleted. A run is first hidden (`mark_for_deletion`): an
+    interrupted prune is resumed by the next one. Raises what `Store` raises.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def find_runs(self, cutoffs: Cutoffs) -> list[int]:
-        """The keys of the runs that may go, the oldest first."""
+        """Return the keys of the prunable runs, the oldest first."""
         async with self._database.reading() as connection:
-            doomed = await _prunable(connection, cutoffs)
+            prunable = await _prunable(connection, cutoffs)
             return list(
                 (
-                    await connection.execute(select(runs.run_key).where(doomed).order_by(runs.run_key))
+                    await connection.execute(select(runs.run_key).where(prunable).order_by(runs.run_key))
                 ).scalars()
             )
 
     async def find_refreshes(self, cutoffs: Cutoffs) -> list[RefreshKey]:
-        """The refreshes that may go."""
+        """Return the prunable refreshes."""
         async with self._database.reading() as connection:
             keys = select(refreshes.source, refreshes.warehouse_id, refreshes.as_of).where(_is_old(cutoffs))
             return [RefreshKey(*row) for row in await connection.execute(keys)]
 
     async def count(self, cutoffs: Cutoffs) -> Counter[str]:
-        """How many rows may go, by table."""
+        """Count the prunable rows, by table."""
         counts: Counter[str] = Counter()
         async with self._database.snapshot() as connection:
-            doomed = await _prunable(connection, cutoffs)
-            keys = select(runs.run_key).where(doomed)
-            counted = {table: table.c.run_key.in_(keys) for table in OF_A_RUN} | {sync_runs: doomed}
+            prunable = await _prunable(connection, cutoffs)
+            keys = select(runs.run_key).where(prunable)
+            counted = {table: table.c.run_key.in_(keys) for table in RUN_TABLES} | {sync_runs: prunable}
             counted[dead_letters] = or_(counted[dead_letters], _is_closed(cutoffs))
             counted[velocity_refreshes] = _is_old(cutoffs)
             old = select(refreshes.source, refreshes.warehouse_id, refreshes.as_of).where(_is_old(cutoffs))
@@ -104,42 +106,42 @@ class Pruning:
         return +counts
 
     async def mark_for_deletion(self, key: int, cutoffs: Cutoffs) -> bool:
-        """Take a run out of sight; False where it may not go after all: somebody has gone on with it."""
+        """Hide a run before its deletion. Return False if it may no longer be deleted: it was resumed."""
         async with self._database.writing() as connection:
             found = await connection.execute(select(sync_runs).where(runs.run_key == key))
             row = found.one_or_none()
-            if row is None or row.flow_run_id.startswith(GONE):
+            if row is None or row.flow_run_id.startswith(PRUNED_PREFIX):
                 return row is not None
-            await lock(connection, "publish", row.source, row.warehouse_id)
-            doomed = await _prunable(connection, cutoffs)
+            await lock_warehouse(connection, row.flow_run_id)
+            prunable = await _prunable(connection, cutoffs)
             hidden = await connection.execute(
                 update(sync_runs)
-                .where(runs.run_key == key, doomed)
-                .values(flow_run_id=GONE + row.flow_run_id, state=RunState.SUPERSEDED)
+                .where(runs.run_key == key, prunable)
+                .values(flow_run_id=PRUNED_PREFIX + row.flow_run_id, state=RunState.SUPERSEDED)
             )
             return hidden.rowcount == 1
 
-    async def delete_run_batch(self, key: int, most: int) -> DeletedBatch:
-        """Delete up to `most` rows of a condemned run; with the last of them the run itself."""
+    async def delete_run_batch(self, key: int, limit: int) -> DeletedBatch:
+        """Delete up to `limit` rows of a marked run; with the last of them the run itself."""
         async with self._database.writing() as connection:
-            # A page or a push that was under way as the run was condemned has ended once this is ours.
+            # Once we hold this lock, a page or a push in progress when the run was marked has ended.
             await connection.execute(select(runs.run_key).where(runs.run_key == key).with_for_update())
-            swept = await _delete_batch(
-                connection, {table: table.c.run_key == key for table in OF_A_RUN}, most
+            deleted = await _delete_batch(
+                connection, {table: table.c.run_key == key for table in RUN_TABLES}, limit
             )
-            if swept.is_last:
-                swept.rows["sync_runs"] += (
+            if deleted.is_last:
+                deleted.rows["sync_runs"] += (
                     await connection.execute(delete(sync_runs).where(runs.run_key == key))
                 ).rowcount
-        return swept
+        return deleted
 
-    async def delete_letter_batch(self, cutoffs: Cutoffs, most: int) -> DeletedBatch:
-        """Delete up to `most` dead letters of published runs that were replayed or discarded long ago."""
+    async def delete_letter_batch(self, cutoffs: Cutoffs, limit: int) -> DeletedBatch:
+        """Delete up to `limit` dead letters of published runs that were closed before the cutoff."""
         async with self._database.writing() as connection:
-            return await _delete_batch(connection, {dead_letters: _is_closed(cutoffs)}, most)
+            return await _delete_batch(connection, {dead_letters: _is_closed(cutoffs)}, limit)
 
-    async def delete_refresh_batch(self, refresh: RefreshKey, most: int) -> DeletedBatch:
-        """Delete up to `most` rows of an old refresh; with the last of them the refresh itself."""
+    async def delete_refresh_batch(self, refresh: RefreshKey, limit: int) -> DeletedBatch:
+        """Delete up to `limit` rows of an old refresh; with the last of them the refresh itself."""
         async with self._database.writing() as connection:
             await lock(connection, "velocity", refresh.source, refresh.warehouse)
             of_refresh = {
@@ -150,10 +152,10 @@ class Pruning:
                 )
                 for table in (velocity_figures, velocity_refreshes)
             }
-            return await _delete_batch(connection, of_refresh, most)
+            return await _delete_batch(connection, of_refresh, limit)
 
     async def free_bytes(self) -> int | None:
-        """What VACUUM would give back of a SQLite file; None where the database sees to it itself."""
+        """Return the bytes that VACUUM would free in a SQLite file; None if the database vacuums itself."""
         async with self._database.reading() as connection:
             if connection.dialect.name != "sqlite":
                 return None
@@ -162,12 +164,12 @@ class Pruning:
 
 
 async def _prunable(connection: AsyncConnection, cutoffs: Cutoffs) -> ColumnElement[bool]:
-    """Whether a run may go."""
+    """Return the condition for a run to be prunable."""
     is_published = exists().where(ranges.run_key == runs.run_key)
     superseded_at = func.coalesce(runs.superseded_at, runs.finished_at, runs.created_at)
     has_landed = exists().where(chunks.c.run_key == runs.run_key, chunks.c.landed_at >= cutoffs.unpublished)
-    may_go = or_(
-        runs.flow_run_id.startswith(GONE),
+    is_expired = or_(
+        runs.flow_run_id.startswith(PRUNED_PREFIX),
         and_(runs.state == RunState.SUPERSEDED, superseded_at < cutoffs.superseded),
         and_(
             runs.state.in_((RunState.RUNNING, RunState.INCOMPLETE)),
@@ -176,18 +178,18 @@ async def _prunable(connection: AsyncConnection, cutoffs: Cutoffs) -> ColumnElem
             ~has_landed,
         ),
     )
-    return and_(may_go, ~is_published, runs.flow_run_id.not_in(await _versions_in_use(connection)))
+    return and_(is_expired, ~is_published, runs.flow_run_id.not_in(await _versions_in_use(connection)))
 
 
 async def _versions_in_use(connection: AsyncConnection) -> Collection[str]:
-    """The versions of masters by which runs are mapped that show, or that may still be gone on with."""
+    """Return the master versions of runs that are published or may still be resumed."""
     in_use = select(runs.master).where(runs.master.is_not(None), runs.state != RunState.SUPERSEDED).distinct()
     masters = (await connection.execute(in_use)).scalars()
     return {MasterVersion.model_validate_json(master).version for master in masters}
 
 
 def _is_old(cutoffs: Cutoffs) -> ColumnElement[bool]:
-    """Whether a refresh may go."""
+    """Return the condition for a refresh to be prunable."""
     others = velocity_refreshes.alias()
     newest = (
         select(func.max(others.c.as_of))
@@ -198,25 +200,28 @@ def _is_old(cutoffs: Cutoffs) -> ColumnElement[bool]:
 
 
 def _is_closed(cutoffs: Cutoffs) -> ColumnElement[bool]:
-    """Whether a dead letter may go though its run stays. Those of a run that may be read again never do."""
-    letters, shown = dead_letters.c, select(runs.run_key).where(runs.state == RunState.PUBLISHED)
+    """Return the condition for a dead letter to be prunable though its run stays.
+
+    Only those of published runs are: the dead letters of a run that may be read again are never deleted.
+    """
+    letters, published = dead_letters.c, select(runs.run_key).where(runs.state == RunState.PUBLISHED)
     return and_(
         letters.state != DeadLetterState.OPEN,
         letters.changed_at < cutoffs.letters,
-        letters.run_key.in_(shown),
+        letters.run_key.in_(published),
     )
 
 
 async def _delete_batch(
-    connection: AsyncConnection, doomed: dict[Table, ColumnElement[bool]], most: int
+    connection: AsyncConnection, conditions: dict[Table, ColumnElement[bool]], limit: int
 ) -> DeletedBatch:
-    """Delete up to `most` of these rows, a table after the other."""
+    """Delete up to `limit` of these rows, one table after the other."""
     rows: Counter[str] = Counter()
-    for table, condition in doomed.items():
+    for table, condition in conditions.items():
         key = list(table.primary_key)
-        some = select(*key).where(condition).limit(most - rows.total())
-        deleted = await connection.execute(delete(table).where(condition, tuple_(*key).in_(some)))
-        rows[table.name] += deleted.rowcount
-        if rows.total() >= most:
+        some = select(*key).where(condition).limit(limit - rows.total())
+        result = await connection.execute(delete(table).where(condition, tuple_(*key).in_(some)))
+        rows[table.name] += result.rowcount
+        if rows.total() >= limit:
             return DeletedBatch(False, rows)
     return DeletedBatch(True, rows)

@@ -1,4 +1,4 @@
-"""The rows of the push ledger: what was begun, what shows and may be sent, and what an engine rejected."""
+"""The SQL of the push ledger: begun pushes, published rows to send, and an engine's rejects."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from sku_velocity.store.database import lock
 from sku_velocity.store.pages import letter_values, to_letter
 from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, pushes, sync_runs
 
-STAGE = "push"  # of the dead letters that an engine's rejections are
+STAGE = "push"  # of dead letters for an engine's rejects
 
 
 async def get_published_run(connection: AsyncConnection, flow_run_id: str) -> int:
-    """The key of a run that shows, or did until a later one came."""
+    """Return the key of a run that is published, or was until a later one superseded it."""
     row = await get_run(connection, flow_run_id)
     if row.run.state not in (RunState.PUBLISHED, RunState.SUPERSEDED):
-        raise IncompleteWindowError(f"run {flow_run_id} is {row.run.state}: only what is published is pushed")
+        raise IncompleteWindowError(f"run {flow_run_id} is {row.run.state}: only published runs are pushed")
     return row.key
 
 
 async def find_push(
     connection: AsyncConnection, flow_run_id: str, index: int, engine: str
 ) -> Row[Any] | None:
-    """A chunk's row with its run and its place in the window, which nobody else changes meanwhile."""
+    """Return a chunk's push with its run and its place in the window, locked, or None."""
     rows = await connection.execute(
         select(pushes, sync_runs.c.flow_run_id, sync_runs.c.source, chunks.c.start_offset, chunks.c.size)
         .join(sync_runs, sync_runs.c.run_key == pushes.c.run_key)
@@ -48,7 +48,7 @@ async def find_push(
             pushes.c.chunk_index == index,
             pushes.c.engine == engine,
         )
-        .with_for_update(of=[pushes, chunks])  # a replay locks the chunk: no row comes into a begun batch
+        .with_for_update(of=[pushes, chunks])  # a replay locks the chunk: it adds no row to a begun batch
     )
     return rows.one_or_none()
 
@@ -57,12 +57,12 @@ async def get_push(connection: AsyncConnection, flow_run_id: str, index: int, en
     if row := await find_push(connection, flow_run_id, index, engine):
         return row
     raise StoreConfigurationError(
-        f"this store knows of no push of chunk {index} of run {flow_run_id} to {engine}"
+        f"this store has no push of chunk {index} of run {flow_run_id} to {engine}: push the run again"
     )
 
 
-async def enter_push(connection: AsyncConnection, key: int, index: int, engine: str) -> None:
-    """Enter a chunk that is set about for the first time: its push begins where the chunk does."""
+async def insert_push(connection: AsyncConnection, key: int, index: int, engine: str) -> None:
+    """Insert the push of a chunk that is begun for the first time, from the chunk's start."""
     start = select(chunks.c.start_offset).where(chunks.c.run_key == key, chunks.c.chunk_index == index)
     await connection.execute(
         insert(pushes).values(
@@ -87,13 +87,13 @@ async def write_push(connection: AsyncConnection, row: Row[Any], **values: Any) 
     await connection.execute(update(pushes).where(place).values(**values))
 
 
-def reopening(positions: Sequence[int]) -> dict[str, Any]:
-    """What `write_push` enters of a chunk that was sent whole and has rows at more positions since."""
+def reopened_values(positions: Sequence[int]) -> dict[str, Any]:
+    """Return the values for `write_push` of a pushed chunk that has rows at more positions since."""
     return {"state": PushState.BEGUN, "next_position": positions[0], "replayed": json.dumps(positions)}
 
 
 async def read_visible_ranges(connection: AsyncConnection, key: int) -> list[Window]:
-    """The stretches of time in which a run shows, as it is now."""
+    """Return the time ranges in which a run is published now."""
     rows = await connection.execute(
         select(published_ranges)
         .where(published_ranges.c.run_key == key)
@@ -102,13 +102,13 @@ async def read_visible_ranges(connection: AsyncConnection, key: int) -> list[Win
     return [Window(row.range_start, row.range_end) for row in rows]
 
 
-def write_ranges(ranges: Sequence[Window]) -> str:
-    """Stretches of time as text that `parse_ranges` reads."""
+def format_ranges(ranges: Sequence[Window]) -> str:
+    """Format time ranges as text for `parse_ranges`."""
     return json.dumps([[iso(each.start), iso(each.end)] for each in ranges])
 
 
 def parse_ranges(text: str) -> list[Window]:
-    """Stretches of time from text."""
+    """Parse time ranges from text."""
     return [
         Window(datetime.fromisoformat(start), datetime.fromisoformat(end)) for start, end in json.loads(text)
     ]
@@ -117,11 +117,11 @@ def parse_ranges(text: str) -> list[Window]:
 async def read_rows(
     connection: AsyncConnection,
     row: Row[Any],
-    until: int,
+    end: int,
     ranges: Sequence[Window],
     limit: int | None = None,
 ) -> list[MovementRow]:
-    """A chunk's rows from where its push stands, up to a position, within stretches of time."""
+    """Return a chunk's unsent rows before a position, within time ranges."""
     found = await connection.execute(
         select(
             movements.c.position,
@@ -134,14 +134,14 @@ async def read_rows(
         .where(
             movements.c.run_key == row.run_key,
             movements.c.position >= row.next_position,
-            movements.c.position < until,
+            movements.c.position < end,
             or_(false(), *map(_is_within, ranges)),
-            _is_left(row),
+            _is_unsent(row),
         )
         .order_by(movements.c.position)
         .limit(limit)
     )
-    return [(r[0], r[1], r[2], r[3], r[4], r[5]) for r in found]
+    return [MovementRow._make(each) for each in found]
 
 
 def _is_within(window: Window) -> ColumnElement[bool]:
@@ -149,8 +149,8 @@ def _is_within(window: Window) -> ColumnElement[bool]:
     return and_(at >= window.start, at < window.end)
 
 
-def _is_left(row: Row[Any]) -> ColumnElement[bool]:
-    """Of a chunk that was sent before, the rows that came by a replay since; of any other, all rows."""
+def _is_unsent(row: Row[Any]) -> ColumnElement[bool]:
+    """Return the condition for rows to send: of a chunk sent before, only those replayed since; else all."""
     return true() if row.replayed is None else movements.c.position.in_(json.loads(row.replayed))
 
 
@@ -160,51 +160,51 @@ def open_batch(row: Row[Any], rows: Sequence[MovementRow], is_new: bool) -> Open
     return OpenBatch(row.batches, tuple(rows), batch, is_new)
 
 
-def waits_for(row: Row[Any], opened: OpenBatch) -> bool:
-    """Whether this batch is the one whose answer a chunk waits for."""
+def is_pending(row: Row[Any], opened: OpenBatch) -> bool:
+    """Return True if this batch is the one that awaits an answer."""
     return (row.batches, row.idempotency_key) == (opened.number, opened.batch.key)
 
 
-async def keep_rejects(
+async def store_rejects(
     connection: AsyncConnection, key: int, opened: OpenBatch, letters: Sequence[DeadLetter]
 ) -> None:
-    """Keep what an engine rejected; to what another engine has rejected too, its reasons are added."""
+    """Store an engine's rejects; add its reasons to those of rows that another engine rejected too."""
     if not letters:
         return
-    await lock(connection, "push rejects", str(key))  # another engine may be at the same rows
-    first, last = opened.rows[0][0], opened.rows[-1][0]
+    await lock(connection, "push rejects", str(key))  # another engine may reject the same rows
+    first, last = opened.rows[0].position, opened.rows[-1].position
     place = and_(
         dead_letters.c.run_key == key,
         dead_letters.c.stage == STAGE,
         dead_letters.c.position.between(first, last),
     )
-    kept = {
+    stored = {
         row.position: to_letter(row) for row in await connection.execute(select(dead_letters).where(place))
     }
-    if new := [each for each in letters if each.position not in kept]:
+    if new := [each for each in letters if each.position not in stored]:
         await connection.execute(insert(dead_letters), letter_values(key, new, STAGE))
-    merged = [_merged(kept[each.position], each) for each in letters if each.position in kept]
-    # Open again, where it was closed; by whom and why stays told.
-    if again := [each for each in merged if each != kept[each.position]]:
+    merged = [_merge(stored[each.position], each) for each in letters if each.position in stored]
+    # Reopen closed ones; who closed them and why stays recorded.
+    if changed := [each for each in merged if each != stored[each.position]]:
         reopened = update(dead_letters).where(
             dead_letters.c.run_key == key,
             dead_letters.c.stage == STAGE,
-            dead_letters.c.position == bindparam("place"),
+            dead_letters.c.position == bindparam("at"),
         )
         values = [
             {
-                "place": row["position"],
+                "at": row["position"],
                 "record_json": row["record_json"],
                 "reasons": row["reasons"],
                 "state": "open",
             }
-            for row in letter_values(key, again, STAGE)
+            for row in letter_values(key, changed, STAGE)
         ]
         await connection.execute(reopened, values)
 
 
-def _merged(kept: DeadLetter, letter: DeadLetter) -> DeadLetter:
-    return replace(letter, reasons=tuple(dict.fromkeys((*kept.reasons, *letter.reasons))))
+def _merge(stored: DeadLetter, letter: DeadLetter) -> DeadLetter:
+    return replace(letter, reasons=tuple(dict.fromkeys((*stored.reasons, *letter.reasons))))
 
 
 def to_push(row: Row[Any]) -> ChunkPush:

@@ -1,4 +1,4 @@
-"""The push ledger: what of a published run each slotting engine has been sent, batch by batch."""
+"""The push ledger: the parts of a published run that each slotting engine has been sent, by batch."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from sqlalchemy import select
 from sku_velocity.model.chunk import Chunk
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.push import ChunkPush, OpenBatch, PushState
-from sku_velocity.store import push_rows as pushing
+from sku_velocity.store import push_rows
 from sku_velocity.store.chunks import get_run
 from sku_velocity.store.database import Database, lock
 from sku_velocity.store.tables import chunks, pushes, sync_runs
 
 
 class PushLedger:
-    """What is known of the way of published chunks to the engines: each method is one transaction.
+    """The progress of pushing published chunks to the engines. Each method is one transaction.
 
-    A batch is written down before it is sent for the first time, and is sent again as it was until it has
-    been answered, or refused for certain. So what an engine may have taken it sees again under the same key,
-    and takes nothing under two, though ranges are cut or the batch size changes meanwhile. Raises what
-    `Store` raises.
+    A batch is stored before it is sent for the first time, and is sent again unchanged until it has been
+    answered, or certainly refused. So an engine sees what it may have accepted again under the same key, and
+    accepts nothing under two, even if ranges are cut or the batch size changes meanwhile. The exception is a
+    batch that got no answer and was refused when it was sent again: a smaller batch size cuts it. Raises
+    what `Store` raises.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def unpushed(self, flow_run_id: str, engine: str) -> list[Chunk]:
-        """The chunks of a run with rows that have not all been answered, by index."""
+        """Return the chunks of a run whose rows have not all been answered, by index."""
         async with self._database.reading() as connection:
             pushed = select(pushes.c.chunk_index).where(
                 pushes.c.run_key == sync_runs.c.run_key,
@@ -48,44 +49,47 @@ class PushLedger:
             return [Chunk(r.chunk_index, r.start_offset, r.size, r.page_size, r.overlap) for r in rows]
 
     async def begin(self, flow_run_id: str, index: int, engine: str) -> None:
-        """Count an attempt at a chunk. Raises IncompleteWindowError where its run was never published."""
+        """Count an attempt at a chunk. Raises IncompleteWindowError if its run was never published."""
         async with self._database.writing() as connection:
-            key = await pushing.get_published_run(connection, flow_run_id)
+            key = await push_rows.get_published_run(connection, flow_run_id)
             await lock(connection, "push", flow_run_id, str(index), engine)
-            row = await pushing.find_push(connection, flow_run_id, index, engine)
+            row = await push_rows.find_push(connection, flow_run_id, index, engine)
             if row is None:
-                await pushing.enter_push(connection, key, index, engine)
+                await push_rows.insert_push(connection, key, index, engine)
             elif row.state != PushState.PUSHED:
-                await pushing.write_push(
+                await push_rows.write_push(
                     connection, row, state=PushState.BEGUN, attempts=row.attempts + 1, error=None
                 )
 
     async def next_batch(self, flow_run_id: str, index: int, engine: str, size: int) -> OpenBatch | None:
-        """The batch that still waits for its answer, or the next `size` rows of what shows now.
+        """Return the unanswered batch, or a new one of the next `size` published rows.
 
-        None, and the chunk is pushed, where nothing is left.
+        If nothing is left, mark the chunk as pushed and return None. An unanswered batch that was refused is
+        cut to its first `size` rows, under another key.
         """
         async with self._database.writing() as connection:
-            row = await pushing.get_push(connection, flow_run_id, index, engine)
+            row = await push_rows.get_push(connection, flow_run_id, index, engine)
             if row.until_position is not None:
-                ranges = pushing.parse_ranges(row.visible_ranges)
-                rows = await pushing.read_rows(connection, row, row.until_position, ranges)
-                return pushing.open_batch(row, rows, is_new=False)
-            ranges, end = (
-                await pushing.read_visible_ranges(connection, row.run_key),
-                row.start_offset + row.size,
-            )
-            rows = await pushing.read_rows(connection, row, end, ranges, size)
+                ranges = push_rows.parse_ranges(row.visible_ranges)
+                rows = await push_rows.read_rows(connection, row, row.until_position, ranges)
+                if not row.is_refused or len(rows) <= size:
+                    return push_rows.open_batch(row, rows, is_new=False)
+                rows = rows[:size]
+            else:
+                ranges = await push_rows.read_visible_ranges(connection, row.run_key)
+                end = row.start_offset + row.size
+                rows = await push_rows.read_rows(connection, row, end, ranges, size)
             if not rows:
-                await pushing.write_push(connection, row, state=PushState.PUSHED, next_position=end)
+                await push_rows.write_push(connection, row, state=PushState.PUSHED, next_position=end)
                 return None
-            opened = pushing.open_batch(row, rows, is_new=True)
-            await pushing.write_push(
+            opened = push_rows.open_batch(row, rows, is_new=True)
+            await push_rows.write_push(
                 connection,
                 row,
-                until_position=rows[-1][0] + 1,
-                visible_ranges=pushing.write_ranges(ranges),
+                until_position=rows[-1].position + 1,
+                visible_ranges=push_rows.format_ranges(ranges),
                 idempotency_key=opened.batch.key,
+                is_refused=False,
             )
             return opened
 
@@ -98,43 +102,51 @@ class PushLedger:
         letters: Sequence[DeadLetter],
         requests: int = 1,
     ) -> None:
-        """Enter that a batch was answered; `letters` are the records that the engine rejected.
+        """Store the answer to a batch; `letters` are the records that the engine rejected.
 
-        Nothing changes where that has been entered already: another worker was faster.
+        Does nothing if the answer is stored already: another worker was faster.
         """
         async with self._database.writing() as connection:
-            row = await pushing.get_push(connection, flow_run_id, index, engine)
-            if not pushing.waits_for(row, opened):
+            row = await push_rows.get_push(connection, flow_run_id, index, engine)
+            if not push_rows.is_pending(row, opened):
                 return
-            await pushing.keep_rejects(connection, row.run_key, opened, letters)
-            await pushing.write_push(
+            await push_rows.store_rejects(connection, row.run_key, opened, letters)
+            await push_rows.write_push(
                 connection,
                 row,
-                next_position=opened.rows[-1][0] + 1,
+                next_position=opened.rows[-1].position + 1,
                 batches=row.batches + 1,
                 until_position=None,
                 visible_ranges=None,
+                is_refused=False,
                 accepted=row.accepted + len(opened.rows) - len(letters),
                 rejected=row.rejected + len(letters),
                 requests=row.requests + requests,
             )
 
     async def withdraw(self, flow_run_id: str, index: int, engine: str, opened: OpenBatch) -> None:
-        """Enter that the engine took nothing of a batch for certain: the next one is cut from what shows."""
+        """Drop a batch that the engine certainly did not accept: the next is cut from published rows."""
         async with self._database.writing() as connection:
-            row = await pushing.get_push(connection, flow_run_id, index, engine)
-            if pushing.waits_for(row, opened):
-                await pushing.write_push(connection, row, until_position=None, visible_ranges=None)
+            row = await push_rows.get_push(connection, flow_run_id, index, engine)
+            if push_rows.is_pending(row, opened):
+                await push_rows.write_push(connection, row, until_position=None, visible_ranges=None)
+
+    async def mark_refused(self, flow_run_id: str, index: int, engine: str, opened: OpenBatch) -> None:
+        """Mark a batch that the engine refused, but may have accepted in an attempt that got no answer."""
+        async with self._database.writing() as connection:
+            row = await push_rows.get_push(connection, flow_run_id, index, engine)
+            if push_rows.is_pending(row, opened):
+                await push_rows.write_push(connection, row, is_refused=True)
 
     async def fail(self, flow_run_id: str, index: int, engine: str, error: str) -> None:
-        """Enter that a chunk's push failed, and why, unless all of it has been answered."""
+        """Mark a chunk's push as failed, with the error, unless all of it has been answered."""
         async with self._database.writing() as connection:
-            row = await pushing.find_push(connection, flow_run_id, index, engine)
+            row = await push_rows.find_push(connection, flow_run_id, index, engine)
             if row and row.state != PushState.PUSHED:
-                await pushing.write_push(connection, row, state=PushState.FAILED, error=error)
+                await push_rows.write_push(connection, row, state=PushState.FAILED, error=error)
 
     async def read(self, flow_run_id: str, engine: str) -> list[ChunkPush]:
-        """How far each chunk of a run is that was set about, by index."""
+        """Return the push progress of each chunk of a run that was begun, by index."""
         async with self._database.reading() as connection:
             run = await get_run(connection, flow_run_id)
             rows = await connection.execute(
@@ -142,4 +154,4 @@ class PushLedger:
                 .where(pushes.c.run_key == run.key, pushes.c.engine == engine)
                 .order_by(pushes.c.chunk_index)
             )
-            return [pushing.to_push(row) for row in rows]
+            return [push_rows.to_push(row) for row in rows]

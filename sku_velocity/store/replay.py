@@ -1,4 +1,4 @@
-"""How letters that were judged again take their places: rows, ledger, letters and pushes in one go."""
+"""Replay of dead letters: rows, ledger, dead letters and pushes change in one transaction."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.dead_letter import (
@@ -20,29 +20,28 @@ from sku_velocity.model.dead_letter import (
 from sku_velocity.model.movement import DeadLetter, MovementRow
 from sku_velocity.model.push import PushState
 from sku_velocity.model.run import RunState, SyncRun
-from sku_velocity.store import dead_letter_rows as letters
-from sku_velocity.store import pages
+from sku_velocity.store import dead_letter_rows, pages
 from sku_velocity.store.chunks import to_run
-from sku_velocity.store.publishing import take_turn
-from sku_velocity.store.push_rows import read_visible_ranges, reopening, write_push
-from sku_velocity.store.tables import chunks, dead_letters, movements, pushes, sync_runs
+from sku_velocity.store.publishing import lock_run
+from sku_velocity.store.push_rows import read_visible_ranges, reopened_values, write_push
+from sku_velocity.store.tables import chunks, dead_letters, movements, pushes, sync_runs, unloaded_ids
 
-# A superseded run has been read again by the one that shows; one that is still read may yet change.
+# A later run has read the window of a superseded one again; a run in progress may still change.
 REPLAYABLE = (RunState.PUBLISHED, RunState.INCOMPLETE)
 
 NOTES = {
-    ReplayOutcome.LOADED: "valid by the spec as it is now: in the window",
-    ReplayOutcome.TRIMMED: "valid by the spec as it is now, but outside the window: trimmed",
-    ReplayOutcome.FILTERED: "no movement by the spec as it is now: filtered",
+    ReplayOutcome.LOADED: "valid by the current spec: loaded",
+    ReplayOutcome.TRIMMED: "valid by the current spec, but outside the window: trimmed",
+    ReplayOutcome.FILTERED: "not a movement by the current spec: filtered",
 }
 
 
-async def find_runs(connection: AsyncConnection, wanted: DeadLetterFilter) -> list[SyncRun]:
-    """The runs with letters of the selection that may take their places, by window."""
+async def find_runs(connection: AsyncConnection, criteria: DeadLetterFilter) -> list[SyncRun]:
+    """Return the replayable runs with matching dead letters, by window."""
     found = (
         select(sync_runs)
         .join(dead_letters)
-        .where(letters.matches(wanted), sync_runs.c.state.in_(REPLAYABLE))
+        .where(dead_letter_rows.matches(criteria), sync_runs.c.state.in_(REPLAYABLE))
         .order_by(sync_runs.c.warehouse_id, sync_runs.c.window_start, sync_runs.c.run_key)
         .distinct()
     )
@@ -50,13 +49,13 @@ async def find_runs(connection: AsyncConnection, wanted: DeadLetterFilter) -> li
 
 
 async def read_next(
-    connection: AsyncConnection, wanted: DeadLetterFilter, after: int, limit: int
+    connection: AsyncConnection, criteria: DeadLetterFilter, after: int, limit: int
 ) -> list[DeadLetter]:
-    """The next letters of one run's selection, those at positions after this one."""
+    """Return the next matching dead letters of a run, at positions after this one."""
     found = (
         select(dead_letters)
         .join(sync_runs)
-        .where(letters.matches(wanted), dead_letters.c.position > after)
+        .where(dead_letter_rows.matches(criteria), dead_letters.c.position > after)
         .order_by(dead_letters.c.position)
         .limit(limit)
     )
@@ -64,45 +63,54 @@ async def read_next(
 
 
 async def apply_replay(
-    connection: AsyncConnection, flow_run_id: str, judged: Sequence[RevalidatedRecord], by: str
+    connection: AsyncConnection,
+    flow_run_id: str,
+    revalidated: Sequence[RevalidatedRecord],
+    by: str,
+    mapping_digest: str | None = None,
 ) -> Counter[str]:
-    """Give a run's letters their places, those of them that are still open; gives how many came to what.
+    """Apply replay outcomes to a run's open dead letters. Return the count per outcome.
 
-    Meanwhile nobody publishes, reads again or replays this run, and no batch of its chunks is begun.
+    An unpublished run that thereby holds rows of two mappings is read again when it is resumed. Locks the run
+    against publishing, replanning and other replays, and its chunks against new batches.
     """
-    run = await take_turn(connection, flow_run_id)
+    run = await lock_run(connection, flow_run_id)
     if run.run.state not in REPLAYABLE:
         return Counter()
-    chunk_of = await _lock_chunks(connection, run.key, judged)
-    left = await _still_open(connection, run.key, judged)
+    chunk_of = await _lock_chunks(connection, run.key, revalidated)
+    still_open = await _select_open(connection, run.key, revalidated)
     pushed = await _read_pushes(connection, run.key, set(chunk_of.values()))
-    under_way = {row.chunk_index for row in pushed if row.state != PushState.PUSHED}
-    waiting = {each.position for each in left if chunk_of[each.position] in under_way}
-    repeated = await _repeated(connection, run.key, left) - waiting
-    fit = [each for each in left if each.position not in waiting | repeated]
-    await _move(connection, run.key, chunk_of, fit, by)
-    rows = [each.row for each in fit if each.row]
-    late = await _mark_unsent(connection, pushed, chunk_of, rows)
+    in_progress = {row.chunk_index for row in pushed if row.state != PushState.PUSHED}
+    waiting = {each.position for each in still_open if chunk_of[each.position] in in_progress}
+    repeated = await _find_repeated(connection, run.key, still_open) - waiting
+    accepted = [each for each in still_open if each.position not in waiting | repeated]
+    await _move(connection, run.key, chunk_of, accepted, by)
+    if accepted and run.run.is_open and run.run.mapping_digest != mapping_digest:
+        await connection.execute(
+            update(sync_runs).where(sync_runs.c.run_key == run.key).values(mapping_digest=None)
+        )
+    rows = [each.row for each in accepted if each.row]
+    unsent = await _mark_unsent(connection, pushed, chunk_of, rows)
     visible = await read_visible_ranges(connection, run.key)
-    return Counter(each.fate.value for each in fit) + Counter(
+    return Counter(each.outcome.value for each in accepted) + Counter(
         repeated=len(repeated),
         waiting=len(waiting),
-        unsent=late,
-        published=sum(any(row[5] in window for window in visible) for row in rows),
+        unsent=unsent,
+        published=sum(any(row.timestamp_utc in window for window in visible) for row in rows),
     )
 
 
 async def _lock_chunks(
-    connection: AsyncConnection, key: int, judged: Sequence[RevalidatedRecord]
+    connection: AsyncConnection, key: int, revalidated: Sequence[RevalidatedRecord]
 ) -> dict[int, int]:
-    """The index of the chunk of each position; nobody else changes those chunks, or begins to push them."""
+    """Lock the chunks of all positions against changes and pushes. Return each position's chunk index."""
     starts = await connection.execute(
         select(chunks.c.start_offset, chunks.c.chunk_index)
         .where(chunks.c.run_key == key)
         .order_by(chunks.c.start_offset)
     )
     offsets, indexes = zip(*starts, strict=True)
-    chunk_of = {each.position: indexes[bisect_right(offsets, each.position) - 1] for each in judged}
+    chunk_of = {each.position: indexes[bisect_right(offsets, each.position) - 1] for each in revalidated}
     await connection.execute(
         select(chunks.c.chunk_index)
         .where(chunks.c.run_key == key, chunks.c.chunk_index.in_(set(chunk_of.values())))
@@ -112,24 +120,24 @@ async def _lock_chunks(
     return chunk_of
 
 
-async def _still_open(
-    connection: AsyncConnection, key: int, judged: Sequence[RevalidatedRecord]
+async def _select_open(
+    connection: AsyncConnection, key: int, revalidated: Sequence[RevalidatedRecord]
 ) -> list[RevalidatedRecord]:
-    """Those that found a fate and are still open, which nobody else closes until the transaction ends."""
-    fated = [each for each in judged if each.fate is not ReplayOutcome.REJECTED]
+    """Return the records that are no longer rejected and still open, locked until the transaction ends."""
+    accepted = [each for each in revalidated if each.outcome is not ReplayOutcome.REJECTED]
     found = await connection.execute(
         select(dead_letters.c.position)
         .where(
             dead_letters.c.run_key == key,
             dead_letters.c.stage == VALIDATION,
             dead_letters.c.state == DeadLetterState.OPEN,
-            dead_letters.c.position.in_([each.position for each in fated]),
+            dead_letters.c.position.in_([each.position for each in accepted]),
         )
         .order_by(dead_letters.c.position)
         .with_for_update()
     )
     still_open = set(found.scalars())
-    return [each for each in fated if each.position in still_open]
+    return [each for each in accepted if each.position in still_open]
 
 
 async def _read_pushes(connection: AsyncConnection, key: int, indexes: set[int]) -> Sequence[Row[Any]]:
@@ -137,38 +145,50 @@ async def _read_pushes(connection: AsyncConnection, key: int, indexes: set[int])
     return (await connection.execute(found)).all()
 
 
-async def _repeated(connection: AsyncConnection, key: int, left: Sequence[RevalidatedRecord]) -> set[int]:
-    """The positions whose record id the run holds already, or an earlier one of these letters bears."""
-    ids = {each.position: each.row[1] for each in left if each.row and each.row[1] is not None}
+async def _find_repeated(
+    connection: AsyncConnection, key: int, records: Sequence[RevalidatedRecord]
+) -> set[int]:
+    """Return the positions whose record id is in the run already, or in an earlier one of these records."""
+    ids = {
+        each.position: each.row.movement_id
+        for each in records
+        if each.row and each.row.movement_id is not None
+    }
     found = await connection.execute(
         select(movements.c.movement_id).where(
             movements.c.run_key == key, movements.c.movement_id.in_(set(ids.values()))
         )
     )
-    held = set(found.scalars())
+    known = set(found.scalars())
     repeated = set()
     for position, movement_id in ids.items():
-        if movement_id in held:
+        if movement_id in known:
             repeated.add(position)
-        held.add(movement_id)
+        known.add(movement_id)
     return repeated
 
 
 async def _move(
-    connection: AsyncConnection, key: int, chunk_of: dict[int, int], fit: Sequence[RevalidatedRecord], by: str
+    connection: AsyncConnection,
+    key: int,
+    chunk_of: dict[int, int],
+    records: Sequence[RevalidatedRecord],
+    by: str,
 ) -> None:
-    """Enter rows, and have letters and counts of the ledger follow: what was fetched stays accounted for."""
-    if rows := [each.row for each in fit if each.row]:
+    """Insert rows, close dead letters and adjust the ledger, whose counts still add up to those fetched."""
+    if rows := [each.row for each in records if each.row]:
         await pages.insert_movements(connection, key, rows)
-    for fate, note in NOTES.items():
-        if positions := [each.position for each in fit if each.fate is fate]:
-            await letters.close_at(connection, key, VALIDATION, positions, by, note)
-    moved = Counter((chunk_of[each.position], each.fate) for each in fit)
-    for (index, fate), number in sorted(moved.items()):
+        loaded = unloaded_ids.c.position.in_([row.position for row in rows])
+        await connection.execute(delete(unloaded_ids).where(unloaded_ids.c.run_key == key, loaded))
+    for outcome, note in NOTES.items():
+        if positions := [each.position for each in records if each.outcome is outcome]:
+            await dead_letter_rows.close_at(connection, key, VALIDATION, positions, by, note)
+    moved = Counter((chunk_of[each.position], each.outcome) for each in records)
+    for (index, outcome), number in sorted(moved.items()):
         await connection.execute(
             update(chunks)
             .where(chunks.c.run_key == key, chunks.c.chunk_index == index)
-            .values({fate.value: chunks.c[fate.value] + number, "rejected": chunks.c.rejected - number})
+            .values({outcome.value: chunks.c[outcome.value] + number, "rejected": chunks.c.rejected - number})
         )
 
 
@@ -178,11 +198,11 @@ async def _mark_unsent(
     chunk_of: dict[int, int],
     rows: Sequence[MovementRow],
 ) -> int:
-    """Have the next push of chunks that were sent before send these rows alone; gives how many they are."""
-    late: set[int] = set()
+    """Reopen pushed chunks, so that their next push sends only these rows. Return the number of rows."""
+    unsent: set[int] = set()
     for row in pushed:
-        places = sorted(each[0] for each in rows if chunk_of[each[0]] == row.chunk_index)
-        if row.state == PushState.PUSHED and places:
-            await write_push(connection, row, **reopening(places))
-            late.update(places)
-    return len(late)
+        positions = sorted(each.position for each in rows if chunk_of[each.position] == row.chunk_index)
+        if row.state == PushState.PUSHED and positions:
+            await write_push(connection, row, **reopened_values(positions))
+            unsent.update(positions)
+    return len(unsent)

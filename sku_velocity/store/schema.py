@@ -1,4 +1,4 @@
-"""The store's schema version: read, checked and brought up to date."""
+"""The store's schema version: read, checked and migrated."""
 
 from __future__ import annotations
 
@@ -11,73 +11,72 @@ from sqlalchemy import Column, Connection, MetaData, Table, Text, inspect, selec
 from sku_velocity.errors import StoreConfigurationError
 from sku_velocity.store.database import Database, lock
 
-VERSION_TABLE = "sku_velocity_schema"  # a name of its own: the database may hold another program's tables
-_version = Table(VERSION_TABLE, MetaData(), Column("version_num", Text))  # as Alembic makes it
+VERSION_TABLE = "sku_velocity_schema"  # not Alembic's default: the database may hold another program's tables
+_version = Table(VERSION_TABLE, MetaData(), Column("version_num", Text))  # as Alembic creates it
 _MIGRATION = re.compile(r"v(\d{4})_\w+\.py")
 
 
 async def prepare(database: Database) -> None:
-    """Migrate an empty store, and see that any other has this program's schema.
+    """Migrate an empty store, and check that any other has this program's schema.
 
-    Raises StoreConfigurationError, saying what to do, where its schema is older or newer.
+    Raises StoreConfigurationError, with what to do, if its schema is older or newer.
     """
     async with database.reading() as connection:
         current = await connection.run_sync(read_version)
     if current is None:
         await upgrade(database)
     else:
-        check_version(current, known_versions(), database.where)
+        check_version(current, known_versions(), database.display_url)
 
 
 async def upgrade(database: Database) -> str:
-    """Bring the store to the newest schema, and give its revision. Two at once are one after the other.
+    """Migrate the store to the newest schema. Return its revision. Concurrent migrations run one by one.
 
-    Raises StoreConfigurationError where the store's schema is newer than this program.
+    Raises StoreConfigurationError if the store's schema is newer than this program.
     """
     known = known_versions()
     async with database.writing() as connection:
         await lock(connection, "schema")
         current = await connection.run_sync(read_version)
         if current is not None and current not in known:
-            raise _newer(current, database.where)
+            raise _newer(current, database.display_url)
         await connection.run_sync(_run_migrations)
     return known[-1]
 
 
-def check_version(current: str, known: Sequence[str], where: str) -> None:
-    """See that a store's revision is the last of those known (oldest first). Raises as `prepare` does."""
+def check_version(current: str, known: Sequence[str], url: str) -> None:
+    """Check that a store's revision is the last of those known (oldest first). Raises as `prepare` does."""
     if current not in known:
-        raise _newer(current, where)
+        raise _newer(current, url)
     if current != known[-1]:
         raise StoreConfigurationError(
-            f"store {where}: its schema is {current}, this program needs {known[-1]}: "
-            f"run `python -m flows migrate --store {where}`"
+            f"store {url}: its schema is {current}, this program needs {known[-1]}: "
+            f"run `python -m flows migrate --store {url}`"
         )
 
 
 def read_version(connection: Connection) -> str | None:
-    """The store's revision, or None where it is empty."""
+    """Return the store's revision, or None if it is empty."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
     return connection.execute(select(_version.c.version_num)).scalar_one_or_none()
 
 
 def known_versions() -> list[str]:
-    """The revisions that this program can make, oldest first: each has a file that bears its number."""
+    """Return the revisions of this program's migrations, oldest first: each file's name has its number."""
     versions = files("sku_velocity.store.migrations") / "versions"
     found = (_MIGRATION.fullmatch(file.name) for file in versions.iterdir())
     return sorted(name[1] for name in found if name)
 
 
-def _newer(current: str, where: str) -> StoreConfigurationError:
+def _newer(current: str, url: str) -> StoreConfigurationError:
     return StoreConfigurationError(
-        f"store {where}: its schema is {current}, which this program does not know: "
-        "a newer one has migrated it: update sku-velocity"
+        f"store {url}: its schema is {current}, newer than this program: update sku-velocity"
     )
 
 
 def _run_migrations(connection: Connection) -> None:
-    # Only here: it is a long import, and a store is opened far more often than migrated.
+    # Imported here: the import is slow, and a store is opened far more often than migrated.
     from alembic import command
     from alembic.config import Config
 

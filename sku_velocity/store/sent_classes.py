@@ -1,4 +1,4 @@
-"""Which velocity classes each slotting engine was last told, so that it is told of changes alone."""
+"""The velocity classes last sent to each slotting engine, so that it is sent only changes."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from sku_velocity.store.tables import sent_classes
 
 UNANSWERED = "sent, and not answered yet"
 
-told = sent_classes.c
+columns = sent_classes.c
 
 
 @dataclass(frozen=True)
 class Changes:
-    """The classes that an engine does not know yet, by id; `revision` counts what it was told before."""
+    """The classes that an engine does not have yet, by id; `revision` counts those sent to it before."""
 
     revision: int
     classes: list[SkuClass]
 
 
 class SentClasses:
-    """What the engines know of SKUs: each method is one transaction. Raises what `Store` raises."""
+    """The classes that each engine has. Each method is one transaction. Raises what `Store` raises."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def changed(self, engine: str, source: str, classes: Sequence[SkuClass]) -> Changes:
-        """Those of a source's current classes that an engine was not told, or did not take."""
+        """Return the current classes of a source that were not sent to an engine, or that it rejected."""
         async with self._database.reading() as connection:
             rows = (await connection.execute(select(sent_classes).where(_of(engine, source)))).all()
         known = {
@@ -45,7 +45,7 @@ class SentClasses:
         return Changes(max((row.revision for row in rows), default=0), changed)
 
     async def begin(self, engine: str, source: str, revision: int, classes: Sequence[SkuClass]) -> None:
-        """Enter that classes are being sent: until the answer is known, so is not what the engine knows."""
+        """Mark classes as in flight. Until the engine replies, its state is unknown."""
         await self._replace(engine, source, revision, classes, dict.fromkeys(map(_id, classes), UNANSWERED))
 
     async def settle(
@@ -56,7 +56,7 @@ class SentClasses:
         classes: Sequence[SkuClass],
         rejected: Mapping[str, str],
     ) -> None:
-        """Enter that an engine has answered of these classes, with its reason for each that it rejected.
+        """Store an engine's answer to these classes, with its reason for each that it rejected.
 
         `revision` is that of the answer: one more than before it.
         """
@@ -73,8 +73,8 @@ class SentClasses:
         key = {"engine": engine, "source": source, "revision": revision, "sent_at": datetime.now(UTC)}
         rows = [{**vars(each), **key, "reason": reasons.get(each.id)} for each in classes]
         async with self._database.writing() as connection:
-            await lock(connection, "told classes", engine, source)
-            await _forget(connection, engine, source, classes)
+            await lock(connection, "sent classes", engine, source)
+            await _delete(connection, engine, source, classes)
             await connection.execute(insert(sent_classes), rows)
 
 
@@ -82,14 +82,14 @@ def _id(sku: SkuClass) -> str:
     return sku.id
 
 
-async def _forget(connection: AsyncConnection, engine: str, source: str, classes: Sequence[SkuClass]) -> None:
+async def _delete(connection: AsyncConnection, engine: str, source: str, classes: Sequence[SkuClass]) -> None:
     by_warehouse: dict[str, list[str]] = {}
     for each in classes:
         by_warehouse.setdefault(each.warehouse_id, []).append(each.sku_id)
     for warehouse, skus in by_warehouse.items():
-        place = and_(_of(engine, source), told.warehouse_id == warehouse, told.sku_id.in_(skus))
-        await connection.execute(delete(sent_classes).where(place))
+        matching = and_(_of(engine, source), columns.warehouse_id == warehouse, columns.sku_id.in_(skus))
+        await connection.execute(delete(sent_classes).where(matching))
 
 
 def _of(engine: str, source: str) -> ColumnElement[bool]:
-    return and_(told.engine == engine, told.source == source)
+    return and_(columns.engine == engine, columns.source == source)

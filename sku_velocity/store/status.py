@@ -1,4 +1,4 @@
-"""What the store tells whoever owns it: how each warehouse stands, and what of a span of time is missing."""
+"""The status of each warehouse, and the coverage of a span of time."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ OPEN = (RunState.RUNNING, RunState.INCOMPLETE)
 async def read_statuses(
     connection: AsyncConnection, source: str | None, warehouse: str | None
 ) -> list[WarehouseStatus]:
-    """Every warehouse that a run was ever planned for, by source and name, or those asked for."""
+    """Return the status of each warehouse that has a run, or only of those asked for, by source and name."""
     last = await _read_last_runs(connection, source, warehouse)
     published = await _read_published(connection, _at(published_ranges, source, warehouse))
     open_runs = await _read_open_runs(connection, _at(sync_runs, source, warehouse))
     rows = await _count(connection, _loaded_by_whole_runs(), source, warehouse)
-    cut = await _count(connection, _shown_by_cut_runs(), source, warehouse)
+    cut = await _count(connection, _published_by_cut_runs(), source, warehouse)
     rejects = await _count(connection, _rejected(), source, warehouse)
-    began = await _read_began(connection, [ranges[-1].run_key for ranges in published.values()])
+    created_at = await _read_created_at(connection, [ranges[-1].run_key for ranges in published.values()])
     return [
         WarehouseStatus(
             coverage=_coverage(place, published[place], open_runs[place]),
             last_run=run,
             rows=rows.get(place, 0) + cut.get(place, 0),
             rejects=rejects.get(place, 0),
-            read_at=began[published[place][-1].run_key] if published[place] else None,
+            read_at=created_at[published[place][-1].run_key] if published[place] else None,
         )
         for place, run in sorted(last.items())
     ]
 
 
 async def read_coverage(connection: AsyncConnection, source: str, warehouse: str, span: Window) -> Coverage:
-    """What of a span of time is published of a warehouse, and the runs that are open in it."""
+    """Return the published ranges and the open runs of a warehouse in a span of time."""
     ranges, runs = published_ranges.c, sync_runs.c
     in_span = and_(ranges.range_start < span.end, ranges.range_end > span.start)
-    begun = and_(runs.window_start < span.end, runs.window_end > span.start)
+    overlaps = and_(runs.window_start < span.end, runs.window_end > span.start)
     published = await _read_published(connection, _at(published_ranges, source, warehouse) & in_span)
-    open_runs = await _read_open_runs(connection, _at(sync_runs, source, warehouse) & begun)
+    open_runs = await _read_open_runs(connection, _at(sync_runs, source, warehouse) & overlaps)
     place = (source, warehouse)
     return _coverage(place, published[place], open_runs[place])
 
@@ -77,9 +77,9 @@ def _in_one_piece() -> ColumnElement[bool]:
 
 
 def _at(table: Any, source: str | None, warehouse: str | None) -> ColumnElement[bool]:
-    """The rows of a table that are of this source and this warehouse, None being any."""
-    asked = {"source": source, "warehouse_id": warehouse}
-    return and_(true(), *(table.c[name] == value for name, value in asked.items() if value is not None))
+    """Return the condition for rows of this source and this warehouse; None matches any."""
+    criteria = {"source": source, "warehouse_id": warehouse}
+    return and_(true(), *(table.c[name] == value for name, value in criteria.items() if value is not None))
 
 
 async def _read_last_runs(
@@ -99,11 +99,17 @@ def _to_last_run(row: Row[Any]) -> LastRun:
     window = Window(row.window_start, row.window_end)
     verdict = Verdict(row.verdict) if row.verdict else None
     return LastRun(
-        row.flow_run_id, window, RunState(row.state), verdict, row.created_at, _to_mapping(row.master)
+        row.flow_run_id,
+        window,
+        RunState(row.state),
+        verdict,
+        row.created_at,
+        _to_policy(row.master),
+        row.mapping_digest,
     )
 
 
-def _to_mapping(text: str | None) -> SkuMappingPolicy:
+def _to_policy(text: str | None) -> SkuMappingPolicy:
     if text is None:
         return None
     master = MasterVersion.model_validate_json(text)
@@ -111,20 +117,27 @@ def _to_mapping(text: str | None) -> SkuMappingPolicy:
 
 
 async def _read_published(
-    connection: AsyncConnection, which: ColumnElement[bool]
+    connection: AsyncConnection, condition: ColumnElement[bool]
 ) -> defaultdict[Place, list[PublishedRange]]:
     ranges = published_ranges.c
     found: defaultdict[Place, list[PublishedRange]] = defaultdict(list)
-    for row in await connection.execute(select(published_ranges).where(which).order_by(ranges.range_start)):
-        window = Window(row.range_start, row.range_end)
-        found[row.source, row.warehouse_id].append(PublishedRange(window, row.run_key))
+    rows = await connection.execute(
+        select(published_ranges, sync_runs.c.mapping_digest, sync_runs.c.verdict)
+        .join(sync_runs)
+        .where(condition)
+        .order_by(ranges.range_start)
+    )
+    for row in rows:
+        window, is_unproven = Window(row.range_start, row.range_end), row.verdict == Verdict.UNPROVEN
+        published = PublishedRange(window, row.run_key, row.mapping_digest, is_unproven)
+        found[row.source, row.warehouse_id].append(published)
     return found
 
 
 async def _read_open_runs(
-    connection: AsyncConnection, which: ColumnElement[bool]
+    connection: AsyncConnection, condition: ColumnElement[bool]
 ) -> defaultdict[Place, list[OpenRun]]:
-    """Runs that are not published, in the order in which they were planned."""
+    """Return runs that are not published, in the order in which they were planned."""
     failed = chunks.alias()
     landed = case((chunks.c.state == ChunkState.LANDED, 1), else_=0)
     first_error = (
@@ -143,7 +156,7 @@ async def _read_open_runs(
             first_error.label("error"),
         )
         .outerjoin(chunks, _of_run(chunks))
-        .where(sync_runs.c.state.in_(OPEN), which)
+        .where(sync_runs.c.state.in_(OPEN), condition)
         .group_by(sync_runs.c.run_key)
         .order_by(sync_runs.c.run_key)
     )
@@ -165,21 +178,21 @@ def _to_open_run(row: Row[Any]) -> OpenRun:
         landed=row.landed,
         error=row.error,
         broken=tuple((check["name"], check["detail"]) for check in checks if check["passed"] is False),
-        mapping=_to_mapping(row.master),
+        mapping=_to_policy(row.master),
     )
 
 
 async def _count(
     connection: AsyncConnection, statement: Select[Any], source: str | None, warehouse: str | None
 ) -> dict[Place, int]:
-    """A count by source and warehouse."""
+    """Run a count by source and warehouse."""
     grouped = statement.where(_at(sync_runs, source, warehouse))
     rows = await connection.execute(grouped.group_by(sync_runs.c.source, sync_runs.c.warehouse_id))
     return {(row[0], row[1]): int(row[2]) for row in rows}
 
 
 def _loaded_by_whole_runs() -> Select[Any]:
-    """Of a run that shows in one piece, the ledger has counted the rows."""
+    """Count the rows of runs that are published in one piece, from the ledger."""
     loaded = func.coalesce(func.sum(chunks.c.loaded), 0)
     return (
         _per_place(loaded)
@@ -189,18 +202,18 @@ def _loaded_by_whole_runs() -> Select[Any]:
     )
 
 
-def _shown_by_cut_runs() -> Select[Any]:
-    """Of a run that others have cut, they are counted where it still shows."""
+def _published_by_cut_runs() -> Select[Any]:
+    """Count the rows of runs that others have cut, in the ranges that are still published."""
     moved_at = movements.c.timestamp_utc
-    shown = and_(moved_at >= published_ranges.c.range_start, moved_at < published_ranges.c.range_end)
+    is_published = and_(moved_at >= published_ranges.c.range_start, moved_at < published_ranges.c.range_end)
     per_place = (
         _per_place(func.count()).join(published_ranges, _of_run(published_ranges)).where(~_in_one_piece())
     )
-    return per_place.join(movements, _of_run(movements) & shown)
+    return per_place.join(movements, _of_run(movements) & is_published)
 
 
 def _rejected() -> Select[Any]:
-    """The open rejects of the runs that show; one may bear no time, so none can be told to be cut off."""
+    """Count the open rejects of published runs: a reject may have no time, so a cut excludes none."""
     per_place = _per_place(func.count()).where(
         sync_runs.c.state == RunState.PUBLISHED, dead_letters.c.state == DeadLetterState.OPEN
     )
@@ -211,27 +224,27 @@ def _per_place(count: ColumnElement[int]) -> Select[Any]:
     return select(sync_runs.c.source, sync_runs.c.warehouse_id, count).select_from(sync_runs)
 
 
-async def _read_began(connection: AsyncConnection, keys: Sequence[int]) -> dict[int, Any]:
+async def _read_created_at(connection: AsyncConnection, keys: Sequence[int]) -> dict[int, Any]:
     runs = sync_runs.c
     rows = await connection.execute(select(runs.run_key, runs.created_at).where(runs.run_key.in_(keys)))
     return {row.run_key: row.created_at for row in rows}
 
 
-AT_ONCE = 500  # ids in a statement: SQLite binds no more than 999 values
+IDS_PER_STATEMENT = 500  # SQLite binds at most 999 values
 
 
 class RunStatuses:
-    """Each method is one transaction, and raises what those of `Store` raise."""
+    """The results of runs. Each method is one transaction, and raises what those of `Store` raise."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def of(self, flow_run_ids: Sequence[str]) -> dict[str, RunStatus]:
-        """How these runs stand, by id; those that never were planned are not among them."""
+        """Return the statuses of these runs, by id, without the runs that were never planned."""
         found: dict[str, RunStatus] = {}
         async with self._database.reading() as connection:
-            for first in range(0, len(flow_run_ids), AT_ONCE):
-                rows = await connection.execute(_statement(flow_run_ids[first : first + AT_ONCE]))
+            for first in range(0, len(flow_run_ids), IDS_PER_STATEMENT):
+                rows = await connection.execute(_statement(flow_run_ids[first : first + IDS_PER_STATEMENT]))
                 found |= {row[0]: _to_run_status(*row[1:]) for row in rows}
         return found
 

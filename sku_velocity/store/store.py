@@ -16,17 +16,22 @@ from sku_velocity.model.chunk import Chunk, ChunkProgress, PageResult
 from sku_velocity.model.master import Master, Names
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.push import SkuClass
-from sku_velocity.model.run import MasterVersion, RunState, SyncRun, Verdict
+from sku_velocity.model.run import MasterVersion, Precedent, RunState, SyncRun, Verdict
 from sku_velocity.model.status import Coverage, WarehouseStatus
 from sku_velocity.model.velocity import EarlierClasses, Refresh
 from sku_velocity.model.window import PublishedSegment, Window
-from sku_velocity.store import activity as daily
-from sku_velocity.store import chunks as ledger
-from sku_velocity.store import dead_letter_rows as letters
-from sku_velocity.store import masters, pages, publishing, schema
-from sku_velocity.store import publishing as published
-from sku_velocity.store import status as overview
-from sku_velocity.store import velocity as velocities
+from sku_velocity.store import (
+    activity,
+    chunks,
+    dead_letter_rows,
+    masters,
+    pages,
+    precedents,
+    publishing,
+    schema,
+    status,
+    velocity,
+)
 from sku_velocity.store.database import Database
 from sku_velocity.store.dead_letters import DeadLetterLedger
 from sku_velocity.store.pruning import Pruning
@@ -36,13 +41,13 @@ from sku_velocity.store.status import RunStatuses
 
 
 class Store:
-    """Where windows are kept, page by page, until they are proven and published.
+    """The store of windows: written page by page, published once they are proven.
 
-    A store belongs to the event loop that opened it. Every method raises StoreUnavailableError where the
-    database is away, locked or full, and StoreConfigurationError where it cannot be used as configured
-    or does not know the run. No message shows a password. `pushes` and `sent_classes` hold what the slotting
-    engines have been sent, `letters` where each dead letter stands, `pruning` what may go,
-    `endings` how runs have ended.
+    A store belongs to the event loop that opened it. Every method raises StoreUnavailableError if the
+    database is unavailable, locked or full, and StoreConfigurationError if it cannot be used as configured
+    or has no such run. No message contains a password. `pushes` and `sent_classes` hold what the slotting
+    engines have been sent, `letters` the state of each dead letter, `pruning` deletes expired rows,
+    `run_statuses` holds the results of runs.
     """
 
     def __init__(self, database: Database) -> None:
@@ -51,17 +56,17 @@ class Store:
         self.sent_classes = SentClasses(database)
         self.letters = DeadLetterLedger(database)
         self.pruning = Pruning(database)
-        self.endings = RunStatuses(database)
+        self.run_statuses = RunStatuses(database)
 
     def __repr__(self) -> str:
-        return f"Store({self._database.where})"
+        return f"Store({self._database.display_url})"
 
     @classmethod
     @asynccontextmanager
     async def open(cls, url: str) -> AsyncIterator[Self]:
-        """The store at `sqlite:///file.db` or `postgresql://user:password@host/database`.
+        """Open the store at `sqlite:///file.db` or `postgresql://user:password@host/database`.
 
-        An empty one gets its tables. Raises StoreConfigurationError, saying what to do, where its schema
+        Creates the tables of an empty store. Raises StoreConfigurationError, with what to do, if its schema
         is older or newer than this program's.
         """
         database = Database(url)
@@ -71,191 +76,209 @@ class Store:
         finally:
             await database.close()
 
-    async def begin(self, run: SyncRun, chunks: Sequence[Chunk]) -> None:
-        """Enter a run and its plan. Nothing changes where a run of that id stands there already."""
+    async def begin(self, run: SyncRun, plan: Sequence[Chunk]) -> SyncRun:
+        """Insert a run and its plan, unless the store has a run of that id already. Return the stored run."""
         async with self._database.writing() as connection:
-            await ledger.write_plan(connection, run, chunks)
+            await chunks.write_plan(connection, run, plan)
+            return (await chunks.get_run(connection, run.id)).run
 
     async def find_run(self, flow_run_id: str) -> SyncRun | None:
-        """The run of this id, or None."""
+        """Return the run of this id, or None."""
         async with self._database.reading() as connection:
-            row = await ledger.find_run(connection, flow_run_id)
+            row = await chunks.find_run(connection, flow_run_id)
         return row.run if row else None
 
     async def chunks(self, flow_run_id: str) -> list[ChunkProgress]:
-        """A run's ledger, by chunk index."""
+        """Return a run's ledger, by chunk index."""
         async with self._database.reading() as connection:
-            return await ledger.read_chunks(connection, flow_run_id)
+            return await chunks.read_chunks(connection, flow_run_id)
 
     async def progress(self, flow_run_id: str, index: int) -> ChunkProgress:
-        """A chunk's row of the ledger: `next_offset` says where to go on."""
+        """Return a chunk's row of the ledger: `next_offset` is where to resume."""
         async with self._database.reading() as connection:
-            return await ledger.read_chunk_progress(connection, flow_run_id, index)
+            return await chunks.read_chunk_progress(connection, flow_run_id, index)
 
-    async def land_page(self, flow_run_id: str, index: int, result: PageResult) -> ChunkProgress:
-        """Keep a page's rows and dead letters, and advance its chunk; gives the chunk's row.
+    async def land_page(
+        self, flow_run_id: str, index: int, result: PageResult, mapping_digest: str | None = None
+    ) -> ChunkProgress:
+        """Store a page's rows and dead letters, and advance its chunk. Return the chunk's row.
 
         A page that is not the chunk's next one changes nothing: another worker was faster, it is read for
-        the second time, or the window was planned anew meanwhile, in pages of another size. Where pages come
-        by cursor and one fills its chunk, the next chunk is entered too.
+        the second time, or the window was planned again meanwhile, with another page size. If pages come by
+        cursor and one fills its chunk, the next chunk is inserted too. Raises IncompleteWindowError if the
+        run is no longer read by the spec with this digest.
         """
         async with self._database.writing() as connection:
-            key, progress = await ledger.lock_chunk(connection, flow_run_id, index)
-            if not ledger.is_next(progress, result):
+            key, progress = await chunks.lock_chunk(connection, flow_run_id, index, mapping_digest)
+            if not chunks.is_next(progress, result):
                 return progress
             await pages.insert_page(connection, key, result)
-            advanced = ledger.after_page(progress, result)
-            await ledger.write_chunk(connection, key, advanced)
-            if following := ledger.chunk_after(advanced, result, progress.chunk.size):
-                await ledger.append_chunks(connection, key, [following], result.next_cursor)
+            advanced = chunks.after_page(progress, result)
+            await chunks.write_chunk(connection, key, advanced)
+            if following := chunks.chunk_after(advanced, result, progress.chunk.size):
+                await chunks.append_chunks(connection, key, [following], result.next_cursor)
         return advanced
 
     async def fail_chunk(self, flow_run_id: str, index: int, error: str) -> None:
-        """Enter that a chunk failed, and why, unless it has landed."""
+        """Mark a chunk as failed, with the error, unless it has landed."""
         async with self._database.writing() as connection:
-            key, progress = await ledger.lock_chunk(connection, flow_run_id, index)
-            await ledger.write_chunk(connection, key, ledger.after_failure(progress, error))
+            key, progress = await chunks.lock_chunk(connection, flow_run_id, index)
+            await chunks.write_chunk(connection, key, chunks.after_failure(progress, error))
 
-    async def replan(self, flow_run_id: str, total: int | None, chunks: Sequence[Chunk]) -> SyncRun:
-        """Have a window read again by a new plan.
+    async def replan(
+        self, flow_run_id: str, total: int | None, plan: Sequence[Chunk], mapping_digest: str | None = None
+    ) -> SyncRun:
+        """Replace the plan of a run, so that its window is read again.
 
-        Raises IncompleteWindowError where it was published, or where dead letters of it were replayed or
-        discarded: what was decided about them would be gone.
+        Raises IncompleteWindowError if it was published, or if dead letters of it were discarded: those
+        decisions would be lost. What a replay accepted is read again, by the current spec.
         """
         async with self._database.writing() as connection:
-            row = await publishing.take_turn(connection, flow_run_id)
+            row = await publishing.lock_run(connection, flow_run_id)
             if row.run.state not in (RunState.RUNNING, RunState.INCOMPLETE):
                 raise IncompleteWindowError(
                     f"run {flow_run_id} of {row.run.warehouse} was {row.run.state} meanwhile: "
                     "start a new run of this window"
                 )
-            if closed := await letters.count_closed(connection, row.key):
+            if discarded := await dead_letter_rows.count_discarded(connection, row.key):
                 raise IncompleteWindowError(
-                    f"run {flow_run_id} of {row.run.warehouse} has {closed} dead letters that were replayed "
-                    "or discarded, and is not read again: start a new run of this window"
+                    f"run {flow_run_id} of {row.run.warehouse} has {discarded} dead letters that were "
+                    "discarded, and cannot be read again: start a new run of this window"
                 )
-            await ledger.replace_plan(connection, row.key, total, chunks)
-            return (await ledger.get_run(connection, flow_run_id)).run
+            await chunks.replace_plan(connection, row, total, plan, mapping_digest)
+            return (await chunks.get_run(connection, flow_run_id)).run
+
+    async def find_newer(self, run: SyncRun) -> str | None:
+        """Return a run that was planned after this one and is published in its window, or None."""
+        async with self._database.reading() as connection:
+            newer = await publishing.find_newer(connection, run)
+        return next(iter(newer.values()), None)
+
+    async def precedent(self, run: SyncRun) -> Precedent:
+        """Return what is published already, to compare a run's window with."""
+        async with self._database.reading() as connection:
+            return await precedents.read_precedent(connection, run)
 
     async def count_repeated_ids(self, flow_run_id: str) -> int:
-        """How many of the source's own record ids stand in a run more than once."""
+        """Count the source's own record ids that a run read more than once, loaded or not."""
         async with self._database.reading() as connection:
             return await pages.count_repeated_ids(connection, flow_run_id)
 
-    async def count_repeated_skus(self, flow_run_id: str) -> int:
-        """How many canonical ids stand in a run of a master more than once."""
-        async with self._database.reading() as connection:
-            return await masters.count_repeated_skus(connection, flow_run_id)
-
     async def contested_names(self, flow_run_id: str) -> list[str]:
-        """The names that more than one item of a run claims: own ids and aliases, in order."""
+        """Return the names that more than one item of a run claims: own ids and aliases, in order."""
         async with self._database.reading() as connection:
             return await masters.contested_names(connection, flow_run_id)
 
     async def newest_master(self, source: str) -> str:
-        """The version of a source's master that shows. Raises ConfigurationError where none does."""
+        """Return the published version of a source's master. Raises ConfigurationError if there is none."""
         async with self._database.reading() as connection:
             return await masters.newest_version(connection, source)
 
     async def load_master(self, version: MasterVersion) -> Master:
-        """One version of a master with all of its names. Raises ConfigurationError where it was pruned."""
+        """Load a version of a master with all its names. Raises ConfigurationError if it was pruned."""
         names = await self.names_of(version.version)
         if not (names.active or names.retired):
             raise ConfigurationError(
-                f"version {version.version} of the master {version.source} is not in this store any more: "
-                "start a new run of this window, which maps by the newest one"
+                f"version {version.version} of the master {version.source} is no longer in this store: "
+                "start a new run of this window, which maps by the newest version"
             )
         return Master(version, names)
 
     async def names_of(self, version: str) -> Names:
-        """All names of one version of a master; none where its items have been pruned."""
+        """Return all names of a version of a master; none if its items have been pruned."""
         async with self._database.reading() as connection:
             return await masters.read_names(connection, version)
 
     async def version_before(self, version: str) -> str | None:
-        """The version of a master that showed until this one was published; None for the first."""
+        """Return the version of a master that was published before this one; None for the first."""
         async with self._database.reading() as connection:
             return await masters.version_before(connection, version)
 
     async def published_segments(self, source: str, warehouse: str, window: Window) -> list[PublishedSegment]:
-        """Which runs show in a window, by time."""
+        """Return the published segments of a window, by time."""
         async with self._database.reading() as connection:
-            return await published.published_segments(connection, source, warehouse, window)
+            return await publishing.published_segments(connection, source, warehouse, window)
 
     async def stream(self, segment: PublishedSegment, size: int) -> AsyncGenerator[Sequence[Row[Any]], None]:
-        """The movements that show in a segment of a window, as `published.COLUMNS`, `size` at a time."""
+        """Yield the movements of a published segment, as `publishing.COLUMNS`, `size` at a time."""
         async with self._database.reading() as connection:
-            async for progress in published.stream(connection, segment, size):
-                yield progress
+            async for rows in publishing.stream(connection, segment, size):
+                yield rows
 
     async def publish(self, flow_run_id: str, report: str, verdict: Verdict = Verdict.COMPLETE) -> None:
-        """Make a proven window visible in one step, in place of whatever showed there.
+        """Publish a proven window in one step, in place of what was published there.
 
-        `report` is JSON text, kept with the run. A run that is published already stays as it is. Raises
-        IncompleteWindowError where a chunk has not landed, or where a later run has superseded this one.
+        `report` is JSON text, stored with the run. A run that is published already stays as it is, and so
+        does what a run that was planned later has published. Raises IncompleteWindowError if a chunk has not
+        landed, or if later runs cover the window.
         """
         async with self._database.writing() as connection:
-            key = await publishing.show(connection, flow_run_id)
+            key = await publishing.publish(connection, flow_run_id)
             if key is not None:
-                await ledger.close_run(connection, key, RunState.PUBLISHED, verdict, report)
+                await chunks.close_run(connection, key, RunState.PUBLISHED, verdict, report)
 
-    async def refuse(self, flow_run_id: str, report: str) -> None:
-        """Keep the report of a window that was not proven. A run that has been published stays as it is."""
+    async def refuse(self, flow_run_id: str, report: str, held_rows: int | None = None) -> None:
+        """Store the report of a window that was not proven. A run that has been published stays as it is.
+
+        `held_rows` is the number of its rows if it was held because it would shrink.
+        """
         async with self._database.writing() as connection:
-            row = await publishing.take_turn(connection, flow_run_id)
+            row = await publishing.lock_run(connection, flow_run_id)
             if row.run.state in (RunState.RUNNING, RunState.INCOMPLETE):
-                await ledger.close_run(connection, row.key, RunState.INCOMPLETE, Verdict.INCOMPLETE, report)
+                await chunks.close_run(
+                    connection, row.key, RunState.INCOMPLETE, Verdict.INCOMPLETE, report, held_rows
+                )
 
     async def dead_letters(self, flow_run_id: str, limit: int | None = None) -> list[DeadLetter]:
-        """A run's rejected records by position, the first `limit` of them where it is given."""
+        """Return a run's rejected records by position; at most `limit`, if given."""
         async with self._database.reading() as connection:
             return await pages.read_dead_letters(connection, flow_run_id, limit)
 
     async def published_warehouses(self) -> list[tuple[str, str]]:
-        """Each source and warehouse of which something is published, in order."""
+        """Return each source and warehouse with published movements, in order."""
         async with self._database.reading() as connection:
-            return await daily.read_warehouses(connection)
+            return await activity.read_warehouses(connection)
 
     async def activity(self, source: str, warehouse: str, period: Period) -> Activity:
-        """What a warehouse moved in a period, by SKU and local day, as it is published at this moment.
+        """Return the movements of a warehouse in a period, by SKU and local day, as published at this moment.
 
-        Raises VelocityError where units add up to more than the database can hold.
+        Raises VelocityError if the sum of units is more than the database can hold.
         """
         async with self._database.snapshot() as connection:
-            return await daily.read_activity(connection, source, warehouse, period)
+            return await activity.read_activity(connection, source, warehouse, period)
 
     async def classes_before(self, source: str, warehouse: str, as_of: date) -> EarlierClasses | None:
-        """Each SKU's classes by the last refresh of a day before this one, None where there is none."""
+        """Return each SKU's classes by the last refresh before `as_of`, or None if there is none."""
         async with self._database.reading() as connection:
-            return await velocities.read_classes_before(connection, source, warehouse, as_of)
+            return await velocity.read_classes_before(connection, source, warehouse, as_of)
 
     async def current_classes(self, source: str, warehouse: str) -> list[SkuClass]:
-        """The classes of a warehouse's SKUs by its newest refresh."""
+        """Return the classes of a warehouse's SKUs by its newest refresh."""
         async with self._database.reading() as connection:
-            return await velocities.read_current_classes(connection, source, warehouse)
+            return await velocity.read_current_classes(connection, source, warehouse)
 
     async def replace_velocity(self, refresh: Refresh, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Keep a refresh, its rows as in `velocities.COLUMNS`, in place of an earlier one of the same day."""
+        """Store a refresh, with rows as in `velocity.COLUMNS`, in place of an earlier one of the same day."""
         async with self._database.writing() as connection:
-            await velocities.replace(connection, refresh, rows)
+            await velocity.replace(connection, refresh, rows)
 
     async def statuses(
         self, source: str | None = None, warehouse: str | None = None
     ) -> list[WarehouseStatus]:
-        """How each warehouse stands that a run was ever planned for, or those asked for, in order."""
+        """Return the status of each warehouse that has a run, or only of those asked for, in order."""
         async with self._database.reading() as connection:
-            return await overview.read_statuses(connection, source, warehouse)
+            return await status.read_statuses(connection, source, warehouse)
 
     async def coverage(self, source: str, warehouse: str, span: Window) -> Coverage:
-        """What of a span of time is published of a warehouse, and which runs are open in it."""
+        """Return the published ranges and the open runs of a warehouse in a span of time."""
         async with self._database.reading() as connection:
-            return await overview.read_coverage(connection, source, warehouse, span)
+            return await status.read_coverage(connection, source, warehouse, span)
 
 
 async def migrate(url: str) -> str:
-    """Bring the store at this URL to the newest schema; gives its revision.
+    """Migrate the store at this URL to the newest schema. Return its revision.
 
-    Raises what `Store.open` raises, except about an older schema.
+    Raises what `Store.open` raises, except for an older schema.
     """
     database = Database(url)
     try:

@@ -1,4 +1,4 @@
-"""The store's tables, and how instants and foreign texts are written."""
+"""The store's tables, and the column types for instants and foreign text."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ metadata = MetaData(
 
 
 def instant_text(instant: datetime) -> str:
-    """An instant in UTC as text of fixed width, so that the order of the texts is the order in time."""
-    in_utc = instant.astimezone(UTC).replace(tzinfo=None)  # a naive one is written in half the time
+    """Format an instant in UTC as text of fixed width, so that text order is time order."""
+    in_utc = instant.astimezone(UTC).replace(tzinfo=None)  # formatting a naive one takes half the time
     return f"{in_utc.isoformat('T', 'microseconds')}+00:00"
 
 
 def as_instant(value: str | datetime) -> datetime:
-    """An instant as a driver gives it: the text above on SQLite."""
+    """Convert a driver's value to an instant; on SQLite it is text by `instant_text`."""
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
@@ -63,7 +63,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class ForeignText(TypeDecorator[str]):
-    """Text that came from elsewhere; what a database cannot hold (NUL, a lone surrogate) stands escaped."""
+    """Text from outside; characters that a database cannot hold (NUL, a lone surrogate) are escaped."""
 
     impl = Text
     cache_ok = True
@@ -90,6 +90,11 @@ sync_runs = Table(
     Column("total", BigInteger),
     Column("state", Text, nullable=False),
     Column("repairs", Integer, nullable=False, default=0),
+    # Increases with each plan of a source and warehouse; a run that is planned again gets a new one.
+    Column("plan_number", Integer, nullable=False, default=1),
+    Column("mapping_digest", Text),
+    # If the window was held because it would shrink: the number of rows of that reading.
+    Column("held_rows", BigInteger),
     Column("master", Text),
     Column("verdict", Text),
     Column("report", Text),
@@ -122,8 +127,13 @@ chunks = Table(
     Column("first_fingerprint", Text),
     Column("last_fingerprint", Text),
     Column("broken_seams", Integer, nullable=False, default=0),
+    Column("ambiguous_seams", Integer, nullable=False, default=0),
+    Column("equal_rows", Integer, nullable=False, default=0),
+    Column("page_edges", Text, nullable=False, default="[]"),
+    Column("page_totals", Text, nullable=False, default="{}"),
     Column("cursor_token", ForeignText),
     Column("extra_fields", Text, nullable=False, default="{}"),
+    Column("dropped_values", Text, nullable=False, default="{}"),
     Column("unknown_skus", Text, nullable=False, server_default="{}"),
     Column("error", ForeignText),
     Column("landed_at", UtcDateTime),
@@ -145,6 +155,17 @@ movements = Table(
     sqlite_with_rowid=False,
 )
 
+# The source's ids of the records that a run did not load, so that it notices one that was read twice.
+unloaded_ids = Table(
+    "unloaded_ids",
+    metadata,
+    _run_key(),
+    Column("position", BigInteger, nullable=False),
+    Column("record_id", Text, nullable=False),
+    PrimaryKeyConstraint("run_key", "position"),
+    sqlite_with_rowid=False,
+)
+
 items = Table(
     "items",
     metadata,
@@ -158,7 +179,7 @@ items = Table(
     sqlite_with_rowid=False,
 )
 
-# The other names of an item, its own id not among them.
+# The other names of an item, without its own id.
 item_aliases = Table(
     "item_aliases",
     metadata,
@@ -179,7 +200,7 @@ dead_letters = Table(
     Column("record_json", ForeignText, nullable=False),
     Column("reasons", ForeignText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    # Its state, and the last change of it: by whom, when and why.
+    # The state, and its last change: by whom, when and why.
     Column("state", Text, nullable=False, server_default="open"),
     Column("changed_by", ForeignText),
     Column("changed_at", UtcDateTime),
@@ -187,7 +208,7 @@ dead_letters = Table(
     PrimaryKeyConstraint("run_key", "stage", "position"),
 )
 
-# Which run shows in which stretch of time. The ranges of one source and warehouse never overlap.
+# The time ranges in which each run is published. Those of one source and warehouse never overlap.
 published_ranges = Table(
     "published_ranges",
     metadata,
@@ -200,7 +221,17 @@ published_ranges = Table(
     CheckConstraint("range_start < range_end", name="range"),
 )
 
-# How far each chunk of a published run has come on its way to each slotting engine.
+# A row per source and warehouse, which a transaction locks before it reads what is published there.
+publishing_locks = Table(
+    "publishing_locks",
+    metadata,
+    Column("source", ForeignText, nullable=False),
+    Column("warehouse_id", ForeignText, nullable=False),
+    Column("times_taken", BigInteger, nullable=False),
+    PrimaryKeyConstraint("source", "warehouse_id"),
+)
+
+# The progress of pushing each chunk of a published run to each slotting engine.
 pushes = Table(
     "pushes",
     metadata,
@@ -210,12 +241,14 @@ pushes = Table(
     Column("state", Text, nullable=False),
     Column("next_position", BigInteger, nullable=False),
     Column("batches", Integer, nullable=False, default=0),
-    # The batch that was begun and is not answered yet: its last position, not in it, and where the run showed
-    # as it was cut. It is sent again as it was, whatever shows by then.
+    # The batch that was begun and is not answered yet: its end position (exclusive), and the ranges in which
+    # the run was published when it was cut. It is sent again unchanged, no matter what is published by then.
     Column("until_position", BigInteger),
     Column("visible_ranges", Text),
     Column("idempotency_key", Text),
-    # Where all of the chunk had been sent: the positions of rows that came by a replay since, in order.
+    # The engine refused the open batch as a whole, after an attempt that got no answer.
+    Column("is_refused", Boolean, nullable=False, default=False),
+    # If all of the chunk was sent before: the positions of rows that a replay added since, in order.
     Column("replayed", Text),
     Column("accepted", BigInteger, nullable=False, default=0),
     Column("rejected", BigInteger, nullable=False, default=0),
@@ -226,7 +259,7 @@ pushes = Table(
     PrimaryKeyConstraint("run_key", "chunk_index", "engine"),
 )
 
-# What each slotting engine was last told of a SKU, and why it did not take it, where it did not.
+# The classes last sent to each slotting engine per SKU, and the reason if it rejected them.
 sent_classes = Table(
     "sent_classes",
     metadata,
@@ -244,7 +277,7 @@ sent_classes = Table(
 )
 
 
-def _of_a_refresh() -> list[Column[Any]]:
+def _refresh_key() -> list[Column[Any]]:
     return [
         Column("source", Text, nullable=False),
         Column("warehouse_id", Text, nullable=False),
@@ -256,11 +289,11 @@ def _completeness() -> list[Column[Any]]:
     return [Column(f"completeness_{days}", Float, nullable=False) for days in (7, 28, 91)]
 
 
-# Each time that a warehouse's velocity was worked out, the last one of each day.
+# The refreshes of each warehouse's velocity, the last one of each day.
 velocity_refreshes = Table(
     "velocity_refreshes",
     metadata,
-    *_of_a_refresh(),
+    *_refresh_key(),
     Column("time_zone", Text, nullable=False),
     Column("compared_with", Date),
     Column("skus", BigInteger, nullable=False),
@@ -273,15 +306,15 @@ velocity_refreshes = Table(
     PrimaryKeyConstraint("source", "warehouse_id", "as_of"),
 )
 
-# What the columns mean is told by `sku_velocity.velocity.figures.measure`.
+# `sku_velocity.velocity.figures.measure` documents the columns.
 velocity_figures = Table(
     "sku_velocity",
     metadata,
-    *_of_a_refresh(),
+    *_refresh_key(),
     Column("sku_id", Text, nullable=False),
     *(
-        Column(f"{what}_{days}", BigInteger, nullable=False)
-        for what in ("units", "lines")
+        Column(f"{measure}_{days}", BigInteger, nullable=False)
+        for measure in ("units", "lines")
         for days in (7, 28, 91)
     ),
     Column("active_days", Integer, nullable=False),

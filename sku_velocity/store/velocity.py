@@ -1,4 +1,4 @@
-"""Velocity as it is kept: each refresh with a row per SKU, and the classes that the next compares with."""
+"""Velocity in the store: each refresh with a row per SKU, and the classes that the next compares with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INSERT = f"INSERT INTO sku_velocity ({', '.join(COLUMNS)}) VALUES ({', '.join('
 
 
 async def read_current_classes(connection: AsyncConnection, source: str, warehouse: str) -> list[SkuClass]:
-    """The classes of a warehouse's SKUs by its newest refresh."""
+    """Return the classes of a warehouse's SKUs by its newest refresh."""
     refreshes, rows = velocity_refreshes.c, velocity_figures.c
     newest = (
         select(func.max(refreshes.as_of))
@@ -38,7 +38,7 @@ async def read_current_classes(connection: AsyncConnection, source: str, warehou
 async def read_classes_before(
     connection: AsyncConnection, source: str, warehouse: str, as_of: date
 ) -> EarlierClasses | None:
-    """Each SKU's classes by the last refresh of a day before `as_of`, None where there is none."""
+    """Return each SKU's classes by the last refresh before `as_of`, or None if there is none."""
     refreshes, rows = velocity_refreshes.c, velocity_figures.c
     of_warehouse = (refreshes.source == source) & (refreshes.warehouse_id == warehouse)
     query = select(func.max(refreshes.as_of)).where(of_warehouse, refreshes.as_of < as_of)
@@ -54,7 +54,7 @@ async def read_classes_before(
 
 
 async def replace(connection: AsyncConnection, refresh: Refresh, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Put a refresh in place of an earlier one of the same source, warehouse and day."""
+    """Store a refresh in place of an earlier one of the same source, warehouse and day."""
     await lock(connection, "velocity", refresh.source, refresh.warehouse)
     for table in (velocity_figures, velocity_refreshes):
         await connection.execute(
@@ -74,10 +74,10 @@ async def _insert_rows(connection: AsyncConnection, rows: Sequence[tuple[Any, ..
         driver: Any = (await connection.get_raw_connection()).driver_connection
         await driver.copy_records_to_table("sku_velocity", records=rows, columns=COLUMNS)
     else:
-        await connection.exec_driver_sql(_INSERT, [tuple(map(_on_sqlite, row)) for row in rows])
+        await connection.exec_driver_sql(_INSERT, [tuple(map(_to_sqlite, row)) for row in rows])
 
 
-def _on_sqlite(value: Any) -> Any:
+def _to_sqlite(value: Any) -> Any:
     if isinstance(value, datetime):
         return instant_text(value)
     return value.isoformat() if isinstance(value, date) else value

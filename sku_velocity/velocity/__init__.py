@@ -1,1 +1,1 @@
-"""Velocity figures, and how they are shown."""
+"""Velocity figures, and their charts, files and report page."""

@@ -1,4 +1,4 @@
-"""Pictures of velocity: the Pareto curve, and units per hour over the week, drawn without a screen."""
+"""Charts of velocity: the Pareto curve, and units per hour over the week; no display needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-POINTS = 400  # of a curve: more cannot be seen
+POINTS = 400  # per curve: more are not visible
 INK, LINES, UNITS, NOT_PUBLISHED = "#1f2933", "#0b6bcb", "#d9822b", "#d5d9de"
 
 Shares = npt.NDArray[np.float64]
@@ -20,19 +20,19 @@ Draw = Callable[[Axes], None]
 
 
 def pareto_curve(amounts: Sequence[int]) -> tuple[Shares, Shares]:
-    """The share of the SKUs, the busiest first, and the share of the total that they reach; from 0 to 1."""
+    """Return the share of the SKUs, busiest first, and the share of the total they reach; from 0 to 1."""
     ranked = np.sort(np.asarray(amounts, dtype=np.float64))[::-1]
     total = ranked.sum()
     if not total:
         return np.array([0.0, 1.0]), np.array([0.0, 0.0])
     reached = np.concatenate([[0.0], np.cumsum(ranked) / total])
-    # Closer together where the curve bends, which is at its beginning.
+    # Closer together at the beginning, where the curve bends.
     places = np.unique(np.round(np.linspace(0, 1, POINTS) ** 2 * len(ranked)).astype(int))
     return places / len(ranked), reached[places]
 
 
 def pareto_picture(lines: Sequence[int], units: Sequence[int], thresholds: Sequence[float]) -> Draw:
-    """The Pareto curves of lines and units over 91 days, and the shares at which classes end."""
+    """Return a chart of the Pareto curves of lines and units over 91 days, with the class thresholds."""
 
     def draw(axes: Axes) -> None:
         for amounts, name, colour in ((lines, "lines", LINES), (units, "units", UNITS)):
@@ -42,7 +42,7 @@ def pareto_picture(lines: Sequence[int], units: Sequence[int], thresholds: Seque
             axes.axhline(100 * share, color=INK, linewidth=0.7, linestyle=":")
             axes.annotate(f"{name} to {100 * share:g} %", (100, 100 * share), (-2, -9), ha="right", size=8,
                           textcoords="offset points")  # fmt: skip
-        axes.set(xlim=(0, 100), ylim=(0, 101), xlabel="% of the SKUs, the busiest first", ylabel="% reached")
+        axes.set(xlim=(0, 100), ylim=(0, 101), xlabel="% of the SKUs, busiest first", ylabel="% reached")
         axes.set_title("Pareto curve, 91 days")
         axes.legend(loc="lower right", frameon=False)
 
@@ -50,9 +50,9 @@ def pareto_picture(lines: Sequence[int], units: Sequence[int], thresholds: Seque
 
 
 def week_picture(units: Sequence[int], hours: Sequence[float]) -> Draw:
-    """Units per hour by hour of the local week; grey where no such hour was published.
+    """Return a heat map of units per hour over the local week; hours never published are grey.
 
-    `units` were moved in `hours` hours, both given for each of the 168 hours from Monday 00:00 on.
+    `units` were moved in `hours` published hours, both for each of the 168 hours from Monday 00:00.
     """
     moved, published = (np.asarray(values, dtype=np.float64).reshape(7, 24) for values in (units, hours))
     rates = np.ma.masked_where(published == 0, moved / np.where(published == 0, 1, published))
@@ -72,13 +72,13 @@ def week_picture(units: Sequence[int], hours: Sequence[float]) -> Draw:
 
 
 def as_svg(draw: Draw) -> str:
-    """One picture as an SVG element that stands by itself: text as outlines, no link to anywhere."""
+    """Render a chart as a self-contained SVG element: text as outlines, no links."""
     text = _save(draw, "svg").decode()
     return text[text.index("<svg") :]
 
 
 def as_png(draw: Draw) -> bytes:
-    """One picture as a PNG, 560 x 360 pixels."""
+    """Render a chart as a PNG of 560 x 360 pixels."""
     return _save(draw, "png")
 
 
@@ -90,6 +90,6 @@ def _save(draw: Draw, kind: str) -> bytes:
     axes.spines[["top", "right"]].set_visible(False)
     draw(axes)
     output = BytesIO()
-    # Without a date the same figures give the same picture.
+    # Without a date, the same figures yield the same bytes.
     figure.savefig(output, format=kind, dpi=100, metadata={"Date": None} if kind == "svg" else None)
     return output.getvalue()

@@ -1,6 +1,6 @@
-"""Velocity: from units and lines by SKU and day to one row per SKU; the only file that knows pandas.
+"""Velocity: from units and lines by SKU and day to one row per SKU; the only module that uses pandas.
 
-A line is one movement; `units` are what it moved. All figures are of one source and one warehouse.
+A line is one movement; `units` are the quantity moved. All figures are of one source and one warehouse.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Figures = pd.DataFrame  # a row per SKU
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where the classes end. `a` and `b` are cumulative shares, `x` and `y` coefficients of variation.
+    """The class thresholds. `a` and `b` are cumulative shares, `x` and `y` coefficients of variation.
 
-    Raises ConfigurationError where the first of a pair is above the second.
+    Raises ConfigurationError if the first of a pair is above the second.
     """
 
     a: float = 0.80
@@ -42,21 +42,21 @@ class Thresholds:
 
     def __post_init__(self) -> None:
         if not 0 <= self.a <= self.b <= 1:
-            raise ConfigurationError(f"ABC thresholds must hold 0 <= a <= b <= 1: a={self.a}, b={self.b}")
+            raise ConfigurationError(f"ABC thresholds must satisfy 0 <= a <= b <= 1: a={self.a}, b={self.b}")
         if not 0 <= self.x <= self.y:
-            raise ConfigurationError(f"XYZ thresholds must hold 0 <= x <= y: x={self.x}, y={self.y}")
+            raise ConfigurationError(f"XYZ thresholds must satisfy 0 <= x <= y: x={self.x}, y={self.y}")
 
 
 def to_frame(columns: DailyColumns) -> pd.DataFrame:
-    """The database's columns as a frame: sku_id (category), day (int32; 0 is the period's first), units and
-    lines (int64): one row per SKU and day on which it moved.
+    """Convert the database's columns to a frame with one row per SKU and day on which it moved.
 
-    Raises VelocityError where all units together are more than 64 bits hold.
+    Columns: sku_id (category), day (int32; 0 is the period's first), units and lines (int64). Raises
+    VelocityError if the sum of all units exceeds 64 bits.
     """
     units = np.frombuffer(columns.units, dtype=np.int64)
     if units.sum(dtype=np.float64) >= 2.0**63:
         raise VelocityError(
-            "the units moved add up to more than 64 bits hold: look for movements of impossible units_moved"
+            "the sum of units_moved exceeds 64 bits: look for movements with impossible units_moved"
         )
     codes = np.frombuffer(columns.codes, dtype=np.int32)
     return pd.DataFrame(
@@ -76,26 +76,24 @@ def measure(
     thresholds: Thresholds,
     earlier: EarlierClasses | None = None,
 ) -> Figures:
-    """One row for each SKU that moved in the period, by rank: what table `sku_velocity` holds, after its key.
+    """Return one row per SKU that moved in the period, by rank: table `sku_velocity` without its key.
 
-    `shares` says for each day of the period which share of it is published. Days count by that share, so
-    that a day not read is not taken for one without movements:
+    `shares` is the published share of each day of the period. Days count by that share, so that an unread
+    day does not count as a day without movements:
 
     - `units_N`, `lines_N` (int64): over the last N days, N = 7, 28, 91, the day `as_of` included;
     - `active_days` (int64): days with a line; `units_per_active_day`, `units_per_calendar_day` (float64,
       units/day): `units_91` by those days, and by all days published;
-    - `last_movement` (datetime, UTC); `days_since_last_movement` (int64): local days from it to `as_of`, 0 on
-    that day;
-    - `trend` (float64): units/day of the last 7 days over those of the last 28; 1 is steady, NaN where
-      nothing moved in 28 days or nothing of the last 7 days is published;
-    - `coefficient_of_variation` (float64): coefficient of variation of the daily units, the population's
-    standard deviation
-      by the mean, over the calendar days published in whole or part, days without a line counted as zeros;
-      NaN where no units moved;
-    - `rank_lines`, `rank_units` (int64): 1 is the most over 91 days; equals stand in the order of `sku_id`;
+    - `last_movement` (datetime, UTC); `days_since_last_movement` (int64): local days from it to `as_of`;
+    - `trend` (float64): units/day of the last 7 days over those of the last 28; 1 is steady, NaN if nothing
+      moved in 28 days or nothing of the last 7 days is published;
+    - `coefficient_of_variation` (float64): population standard deviation of the daily units divided by their
+      mean, over the calendar days published in whole or part; days without a line count as zero; NaN if no
+      units moved;
+    - `rank_lines`, `rank_units` (int64): 1 is the most over 91 days; ties are ordered by `sku_id`;
     - `abc_lines`, `abc_units`, `xyz`: see `pareto` and `xyz_classes`;
-    - `previous_...`: the classes by the refresh before, None for a SKU that it did not have;
-      `class_changed` (bool): a class differs from it, or the SKU is new since;
+    - `previous_...`: the classes of the previous refresh, None for a SKU that it did not have;
+      `class_changed` (bool): a class differs, or the SKU is new since;
     - `completeness_N` (float64): the published share of the last N days.
     """
     published = np.asarray(shares, dtype=np.float64)
@@ -116,16 +114,16 @@ def measure(
 
 
 def completeness(shares: Sequence[float]) -> dict[int, float]:
-    """The published share of the last 7, 28 and 91 days, from that of each day."""
+    """Return the published share of the last 7, 28 and 91 days, from that of each day."""
     return {days: sum(shares[-days:]) / days for days in HORIZONS}
 
 
 def pareto(amounts: Numbers, thresholds: Thresholds) -> tuple[Numbers, Numbers]:
-    """Ranks, and ABC classes by cumulative share, of amounts that are given in the order of their SKUs.
+    """Return ranks, and ABC classes by cumulative share, of amounts given in the order of their SKUs.
 
-    The SKUs are ranked by amount, the largest first, equals as they were given. A is each SKU before which
-    less than `a` of the total is reached, B before which less than `b`, C the rest; so the SKU that crosses a
-    threshold is still of the class it leaves, and one SKU alone is A. Where the total is 0 all are C. Ranking
+    SKUs are ranked by amount, largest first; ties keep the given order. A SKU is A if the SKUs before it
+    reach less than `a` of the total, B if less than `b`, else C; so the SKU that crosses a threshold still
+    belongs to the class before it, and a single SKU is A. If the total is 0, all are C. Ranking
     by lines is the Pareto view of picking: J. J. Bartholdi and S. T. Hackman, Warehouse & Distribution
     Science, on the profile of activity; 0.80 and 0.95 are the usual thresholds of an ABC analysis.
     """
@@ -142,16 +140,16 @@ def pareto(amounts: Numbers, thresholds: Thresholds) -> tuple[Numbers, Numbers]:
 
 
 def xyz_classes(variation: Numbers, thresholds: Thresholds) -> Numbers:
-    """XYZ classes by coefficient of variation: X up to `x`, Y up to `y`, Z above and where there is none.
+    """Return XYZ classes by coefficient of variation: X up to `x`, Y up to `y`, Z above or NaN.
 
-    As usual in XYZ analysis, X is demand that hardly varies, Z demand that comes in bursts.
+    As usual in XYZ analysis, X is steady demand, Z is demand in bursts.
     """
     classes = np.select([variation <= thresholds.x, variation <= thresholds.y], ["X", "Y"], "Z")
     return classes.astype(object)
 
 
 def _sums(daily: pd.DataFrame, days: int) -> Figures:
-    """Per SKU, in the order of sku_id: units and lines over each horizon, active days, days since."""
+    """Return per SKU, ordered by sku_id: units and lines by horizon, active days, days since."""
     parts = {"sku_id": daily["sku_id"], "day": daily["day"]}
     for what in ("units", "lines"):
         for horizon in HORIZONS:
@@ -173,15 +171,15 @@ def _add_rates(figures: Figures, published: npt.NDArray[np.float64]) -> None:
 
 
 def _variation(figures: Figures, days: int) -> pd.Series[float]:
-    """From sums and sums of squares: exact where these are whole numbers below 2**53."""
+    """Compute from sums and sums of squares: exact while these are whole numbers below 2**53."""
     units = figures[f"units_{LONGEST}"].astype("float64")
     spread = (days * figures["squares"] - units**2).clip(lower=0)
     return np.sqrt(spread) / units.where(units > 0)  # type: ignore[no-any-return]  # numpy keeps the series
 
 
 def _add_changes(figures: Figures, earlier: EarlierClasses | None) -> None:
-    found = earlier.of_sku if earlier else {}
-    before = [found.get(sku, (None, None, None)) for sku in figures.index]
+    previous = earlier.of_sku if earlier else {}
+    before = [previous.get(sku, (None, None, None)) for sku in figures.index]
     for place, name in enumerate(CLASSES):
         figures[f"previous_{name}"] = pd.Series([each[place] for each in before], figures.index, dtype=object)
     now = zip(*(figures[name] for name in CLASSES), strict=True)
@@ -189,14 +187,14 @@ def _add_changes(figures: Figures, earlier: EarlierClasses | None) -> None:
     figures["class_changed"] = np.array(changed, dtype=bool)
 
 
-def keyed(figures: Figures, source: str, warehouse: str, as_of: date) -> Figures:
-    """What `measure` gave with its key before it: the columns of table `sku_velocity`, in their order."""
+def add_key(figures: Figures, source: str, warehouse: str, as_of: date) -> Figures:
+    """Add the key to the result of `measure`: the columns of table `sku_velocity`, in order."""
     whole = figures.assign(source=source, warehouse_id=warehouse, as_of=as_of)
     return whole[list(COLUMNS)]
 
 
 def to_rows(figures: Figures) -> list[tuple[Any, ...]]:
-    """What `keyed` gave as rows for the table: NaN is None, an instant a datetime."""
+    """Convert the result of `add_key` to rows for the table: NaN becomes None, an instant a datetime."""
     columns = []
     for name, values in figures.items():
         if name == "last_movement":
@@ -207,20 +205,20 @@ def to_rows(figures: Figures) -> list[tuple[Any, ...]]:
 
 
 def top_movers(figures: Figures, count: int) -> list[dict[str, Any]]:
-    """The SKUs that moved most units over 91 days, as records of plain values; NaN is None."""
+    """Return the SKUs with the most units over 91 days, as dicts of plain values; NaN is None."""
     top = figures.sort_values("rank_units").head(count)
     return [dict(zip(top.columns, row, strict=True)) for row in to_rows(top)]
 
 
 def class_counts(figures: Figures) -> dict[str, int]:
-    """How many SKUs there are of each ABC class by lines with each XYZ class, as in `AX`."""
+    """Count the SKUs of each pair of ABC class by lines and XYZ class, such as `AX`."""
     counts = (figures["abc_lines"] + figures["xyz"]).value_counts()
     return {str(name): int(count) for name, count in counts.items()}
 
 
 def class_changes(figures: Figures, earlier: EarlierClasses | None) -> list[tuple[str, str, str]]:
-    """(sku_id, classes before, classes now) of each SKU that changed class, by rank; then, with no classes
-    now, those that moved no more."""
+    """Return (sku_id, classes before, classes now) of each SKU that changed class, by rank; then those that
+    no longer moved, with no classes now."""
     changed = figures[figures["class_changed"]]
     columns = [changed[f"previous_{name}"].fillna("") for name in CLASSES]
     before, now = (

@@ -1,38 +1,27 @@
-"""Where velocity stands as files: figures as Parquet and CSV, the report as HTML, each there whole or not."""
+"""The files of velocity: figures as Parquet and CSV, the report as HTML, each written atomically."""
 
 from __future__ import annotations
 
-import os
-import re
-import tempfile
 from collections.abc import Callable
-from hashlib import blake2b
 from pathlib import Path
 
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.velocity.figures import Figures
+from sku_velocity.output.csv_text import csv_line
+from sku_velocity.output.part_files import part_file
+from sku_velocity.velocity.figures import Figures, to_rows
 
 Write = Callable[[Path], object]
 
 
-def slug(text: str, allowed: str) -> str:
-    """A text as a name of the allowed characters (a class of a regex); what differs stays different."""
-    plain = re.sub(f"[^{allowed}]+", "-", text).strip("-.")
-    if plain == text:
-        return plain
-    digest = blake2b(text.encode("utf-8", "backslashreplace"), digest_size=4).hexdigest()
-    return "-".join(filter(None, (plain[:80], digest)))
-
-
 def write_files(directory: Path, stem: str, figures: Figures, page: str) -> dict[str, str]:
-    """Write `stem`.parquet, .csv and .html, each in place of an earlier one; gives their paths by suffix.
+    """Write or replace `stem`.parquet, .csv and .html. Return their paths by suffix.
 
-    The columns are those of table `sku_velocity`. Raises ConfigurationError where the directory cannot be
-    written to.
+    The columns are those of table `sku_velocity`; Parquet holds them exactly, CSV is escaped for
+    spreadsheets. Raises ConfigurationError if the directory is not writable.
     """
     writers: dict[str, Write] = {
         "parquet": lambda path: figures.to_parquet(path, engine="pyarrow", index=False),
-        "csv": lambda path: figures.to_csv(path, index=False),
+        "csv": lambda path: _write_csv(path, figures),
         "html": lambda path: path.write_text(page, encoding="utf-8"),
     }
     try:
@@ -42,19 +31,20 @@ def write_files(directory: Path, stem: str, figures: Figures, page: str) -> dict
             write_whole(paths[suffix], write)
     except OSError as error:
         raise ConfigurationError(
-            f"reports: cannot write to {directory}: {error.strerror or error}: give a directory of your own"
+            f"reports: cannot write to {directory}: {error.strerror or error}: set a writable directory"
         ) from error
     return {suffix: str(path) for suffix, path in paths.items()}
 
 
 def write_whole(path: Path, write: Write) -> None:
-    """Have a file written beside its place and moved there once it is whole."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(descriptor)
-    part = Path(name)
-    try:
+    """Write a file atomically: beside its final path first, then move it there."""
+    with part_file(path.parent) as part:
         write(part)
-        part.chmod(0o644)  # mkstemp's is for its owner alone
+        part.chmod(0o644)  # whatever the process's umask: others read the reports
         part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+
+
+def _write_csv(path: Path, figures: Figures) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(csv_line(figures.columns))
+        file.writelines(map(csv_line, to_rows(figures)))

@@ -23,7 +23,7 @@ Cell = str | int
 
 
 def render_page(report: VelocityReport, pictures: Sequence[str]) -> str:
-    """The page: summary, pictures (SVG elements of ours), top movers, class changes, days not published."""
+    """Render the page: summary, pictures (our SVG elements), top movers, class changes, unpublished days."""
     title = f"Velocity of {report.warehouse} from {report.source}"
     parts = [
         f"<h1>{escape(title)}</h1>",
@@ -71,13 +71,13 @@ def _movers(report: VelocityReport) -> str:
 
 def _changes(report: VelocityReport) -> list[str]:
     if report.compared_with is None:
-        return ["<p>This is the first refresh: nothing to compare with.</p>"]
-    told = f"<p>{report.changed} SKUs changed class since {report.compared_with}.</p>"
+        return ["<p>This is the first refresh; there is nothing to compare with.</p>"]
+    summary = f"<p>{report.changed} SKUs changed class since {report.compared_with}.</p>"
     rows: list[list[Cell]] = [
         [change.sku_id, change.before or "new", change.after or "no more movements"]
         for change in report.changes
     ]
-    return [told, _table(["SKU", "before", "now"], rows)] if rows else [told]
+    return [summary, _table(["SKU", "before", "now"], rows)] if rows else [summary]
 
 
 def _days(report: VelocityReport) -> list[str]:
@@ -89,7 +89,7 @@ def _days(report: VelocityReport) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """A table; a column is one of numbers where its first row has one."""
+    """Render a table; a column is numeric if its first row holds a number."""
     numeric = [isinstance(value, int) for value in rows[0]] if rows else [False] * len(head)
     lines = [_row("th", head, numeric), *(_row("td", row, numeric) for row in rows)]
     return f"<table>{''.join(lines)}</table>"

@@ -1,4 +1,4 @@
-"""Blocks as the Prefect UI and other people's code meet them."""
+"""Blocks as the Prefect UI and user code see them."""
 
 from __future__ import annotations
 
@@ -49,24 +49,24 @@ def engine() -> SlottingEngine:
     return SlottingEngine(spec=spec, token=SecretStr(SECRET))
 
 
-class BlockManners(BlockStandardTestSuite):
-    # Prefect's own test of the picture fetches it from the internet.
+class BlockContract(BlockStandardTestSuite):
+    # Prefect's own test of the image fetches it from the internet.
     test_has_a_valid_image = None
 
 
-class TestWmsSource(BlockManners):
+class TestWmsSource(BlockContract):
     @pytest.fixture
     def block(self) -> type[Block]:
         return WmsSource
 
 
-class TestVelocityStore(BlockManners):
+class TestVelocityStore(BlockContract):
     @pytest.fixture
     def block(self) -> type[Block]:
         return VelocityStore
 
 
-class TestSlottingEngine(BlockManners):
+class TestSlottingEngine(BlockContract):
     @pytest.fixture
     def block(self) -> type[Block]:
         return SlottingEngine
@@ -78,13 +78,13 @@ every_block = pytest.mark.parametrize(
 
 
 @every_block
-def test_a_secret_shows_neither_in_a_repr_nor_in_a_dump(block: Block) -> None:
+def test_neither_repr_nor_dump_contains_a_secret(block: Block) -> None:
     assert SECRET not in repr(block) + str(block) + block.model_dump_json()
 
 
 @pytest.mark.usefixtures("prefect_server")
 @every_block
-def test_a_block_comes_back_as_it_was_saved(block: Block) -> None:
+def test_a_loaded_block_equals_the_saved_one(block: Block) -> None:
     async def save_and_load() -> Block:
         await block.asave("round-trip", overwrite=True)
         return await type(block).aload("round-trip")
@@ -97,18 +97,18 @@ def test_a_block_comes_back_as_it_was_saved(block: Block) -> None:
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_an_unknown_block_is_named_and_what_to_do() -> None:
-    with pytest.raises(ConfigurationError, match=r"no block wms-source/nowhere: make one"):
+def test_an_unknown_block_is_reported_with_what_to_do() -> None:
+    with pytest.raises(ConfigurationError, match=r"no block wms-source/nowhere: create it"):
         asyncio.run(find_source("nowhere"))
-    with pytest.raises(ConfigurationError, match=r"no block velocity-store/nowhere: make one"):
+    with pytest.raises(ConfigurationError, match=r"no block velocity-store/nowhere: create it"):
         asyncio.run(find_store("nowhere"))
-    with pytest.raises(ConfigurationError, match=r"no block slotting-engine/nowhere: make one"):
+    with pytest.raises(ConfigurationError, match=r"no block slotting-engine/nowhere: create it"):
         asyncio.run(find_engine("nowhere"))
 
 
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize(
-    ("block", "wrong", "told"),
+    ("block", "invalid", "message"),
     [
         (
             source(),
@@ -120,25 +120,25 @@ def test_an_unknown_block_is_named_and_what_to_do() -> None:
         (engine(), {"spec": {"name": "slots", "batch_size": 0}}, r"spec\.base_url: .*; spec\.batch_size: "),
     ],
 )
-def test_a_stored_block_that_breaks_a_rule_is_named_with_what_is_wrong_and_what_to_do(
-    block: Block, wrong: dict[str, Any], told: str
+def test_an_invalid_stored_block_is_reported_with_its_errors_and_what_to_do(
+    block: Block, invalid: dict[str, Any], message: str
 ) -> None:
     find = {WmsSource: find_source, VelocityStore: find_store, SlottingEngine: find_engine}[type(block)]
 
     async def save_and_find() -> None:
         document = await block.asave("broken", overwrite=True)
-        async with get_client() as client:  # as the form of the Prefect UI would
-            new = BlockDocumentUpdate(data=wrong, merge_existing_data=False)
+        async with get_client() as client:  # as the form in the Prefect UI does
+            new = BlockDocumentUpdate(data=invalid, merge_existing_data=False)
             await client.update_block_document(document, new)
         await find("broken")
 
-    with pytest.raises(ConfigurationError, match=f"/broken cannot be used: {told}") as caught:
+    with pytest.raises(ConfigurationError, match=f"/broken cannot be used: {message}") as caught:
         asyncio.run(save_and_find())
     assert "python -m flows save-" in str(caught.value) and SECRET not in str(caught.value)
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_token_of_the_environment_goes_before_a_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_from_the_environment_overrides_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     async def save_and_find() -> WmsSource:
         await source().asave("with-token", overwrite=True)
         return await find_source("with-token", "ACME_TOKEN")
@@ -148,19 +148,19 @@ def test_a_token_of_the_environment_goes_before_a_blocks(monkeypatch: pytest.Mon
     assert found.token == SecretStr("fresh") and found.spec == acme()
 
 
-def test_a_missing_spec_file_is_named() -> None:
+def test_a_missing_spec_file_is_reported() -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere.yaml cannot be read: No such file"):
         asyncio.run(find_source("nowhere.yaml"))
 
 
-def test_a_missing_token_variable_is_named(tmp_path: Path) -> None:
+def test_a_missing_token_variable_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "acme.yaml"
     path.write_text("{name: acme, base_url: 'https://wms.example.com'}")
     with pytest.raises(ConfigurationError, match="ACME_TOKEN is not set"):
         asyncio.run(find_source(str(path), "ACME_TOKEN"))
 
 
-def test_a_source_that_signs_in_needs_a_token() -> None:
+def test_a_source_with_authentication_needs_a_token() -> None:
     async def open_client() -> None:
         async with WmsSource(spec=acme()).get_client():
             raise AssertionError("opened without a token")
@@ -169,20 +169,25 @@ def test_a_source_that_signs_in_needs_a_token() -> None:
         asyncio.run(open_client())
 
 
-def test_a_password_in_a_store_parameter_is_refused_and_not_repeated() -> None:
-    with pytest.raises(ConfigurationError, match="carries a password") as caught:
+def test_a_password_in_a_store_parameter_is_rejected_and_not_repeated() -> None:
+    with pytest.raises(ConfigurationError, match="contains a password") as caught:
         asyncio.run(find_store(f"postgresql://me:{SECRET}@db.example.com/velocity"))
     assert SECRET not in str(caught.value)
 
 
-def test_without_a_name_the_store_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_parameter_that_names_no_store_says_why() -> None:
+    with pytest.raises(ConfigurationError, match=r"remove the '\?'"):
+        asyncio.run(find_store("sqlite:////data/a?b/s.db"))
+
+
+def test_without_a_name_the_store_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SKU_VELOCITY_STORE", raising=False)
     assert asyncio.run(find_store(None)).url.get_secret_value() == "sqlite:///sku-velocity.db"
     monkeypatch.setenv("SKU_VELOCITY_STORE", "sqlite:///other.db")
     assert asyncio.run(find_store(None)).url.get_secret_value() == "sqlite:///other.db"
 
 
-def test_an_engines_file_takes_its_token_from_the_environment(
+def test_an_engine_file_takes_its_token_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "slots.yaml"
@@ -194,20 +199,20 @@ def test_an_engines_file_takes_its_token_from_the_environment(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("{name: slots}", "is not a slotting engine: base_url: Field required"),
         (
             "{name: slots, base_url: 'https://a.example', batch_size: 0}",
             "batch_size: .*greater than or equal",
         ),
-        ("{name: slots, base_url: 'https://me:pw@a.example'}", "must not carry a user or password"),
+        ("{name: slots, base_url: 'https://me:pw@a.example'}", "must not contain a user or password"),
         ("{name: slots, base_url: 'https://a.example', batches: 3}", "batches: Extra inputs"),
-        ("[]", "must hold keys"),
+        ("[]", "must contain keys"),
     ],
 )
-def test_an_engines_file_that_is_wrong_names_the_field(tmp_path: Path, text: str, told: str) -> None:
+def test_an_invalid_engine_file_is_reported_with_the_field(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "slots.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         asyncio.run(find_engine(str(path)))

@@ -1,4 +1,4 @@
-"""What SECURITY.md says that no other test holds."""
+"""The statements of SECURITY.md that no other test checks."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from tests.support.prefect_server import PrefectServer
 SECRET = "hunter2-hunter2"
 
 
-def test_every_test_that_is_named_is_there() -> None:
-    named = set(re.findall(r"tests/test_\w+\.py", (CHECKOUT / "SECURITY.md").read_text()))
+def test_every_test_that_security_md_names_exists() -> None:
+    named = set(re.findall(r"tests/[\w/]*test_\w+\.py", (CHECKOUT / "SECURITY.md").read_text()))
     assert len(named) >= 10 and all((CHECKOUT / name).is_file() for name in named)
 
 
-def test_a_prefect_server_without_a_password_gives_secrets_to_whoever_asks(
+def test_a_prefect_server_without_a_password_gives_secrets_to_anyone(
     prefect_server: PrefectServer,
 ) -> None:
     spec = parse_spec({"name": "acme", "base_url": "https://wms.example.com"}, "test")
     asyncio.run(WmsSource(spec=spec, token=SecretStr(SECRET)).asave("open", overwrite=True))
-    asked = {"include_secrets": True}
+    body = {"include_secrets": True}
     with prefect_client(prefect_server.api_url) as api:
-        found = api.post("/block_documents/filter", json=asked)
+        found = api.post("/block_documents/filter", json=body)
     assert SECRET in found.raise_for_status().text
 
 
 @pytest.mark.parametrize(("password", "status"), [(None, 401), ("admin:wrong", 401), ("admin:right", 200)])
-def test_one_with_a_password_answers_nobody_without_it(password: str | None, status: int) -> None:
+def test_a_prefect_server_with_a_password_requires_it(password: str | None, status: int) -> None:
     with temporary_settings({PREFECT_SERVER_API_AUTH_STRING: "admin:right"}):
         app = create_api_app(ignore_cache=True)
     signed = {"Authorization": f"Basic {base64.b64encode(password.encode()).decode()}"} if password else {}
@@ -65,6 +65,6 @@ def test_a_token_is_rotated_by_saving_its_source_again(
         monkeypatch.setenv("OLD_TOKEN", "revoked")
         for variable in ("OLD_TOKEN", "WMS_TOKEN"):
             assert main([*words, variable]) == 0
-            state, outcome = sync("rotated", sqlite_url, **WHOLE, token_env=None)
-            states.append(state.name if state.is_completed() else str(outcome))
+            state, result = sync("rotated", sqlite_url, **WHOLE, token_env=None)
+            states.append(state.name if state.is_completed() else str(result))
     assert "token: HTTP 401" in states[0] and states[1] == "Complete"

@@ -1,4 +1,4 @@
-"""Processes that share a limit of a real Prefect server keep its pace together."""
+"""Processes that share a limit of a real Prefect server do not exceed its pace together."""
 
 from __future__ import annotations
 
@@ -29,42 +29,42 @@ def pace(rate: float = 20) -> PaceSpec:
 
 
 async def slots(of: PaceSpec) -> int:
-    """How many are leased just now."""
+    """Return how many slots are currently leased."""
     assert of.shared_limit
     async with get_client() as api:
         return (await api.read_global_concurrency_limit_by_name(of.shared_limit)).active_slots
 
 
-async def until(holds: Callable[[], object]) -> None:
-    """Wait for what takes the server and the other process a few seconds."""
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition that depends on the server or another process."""
     async with asyncio.timeout(60):
-        while not holds():  # noqa: ASYNC110  # what is awaited is another process's doing
+        while not condition():  # noqa: ASYNC110  # another process fulfils the condition
             await asyncio.sleep(0.05)
 
 
-class Asking:
-    """Somebody who asks the source as often as his share of the pace allows."""
+class Client:
+    """A client that sends requests as fast as its share of the pace allows."""
 
     def __init__(self, pacer: Pacer) -> None:
-        self.left: list[float] = []
+        self.sent_at: list[float] = []
         self.pacer = pacer
-        self._task = asyncio.create_task(self._ask())
+        self._task = asyncio.create_task(self._send_requests())
 
-    async def _ask(self) -> None:
+    async def _send_requests(self) -> None:
         while True:
             async with self.pacer.slot():
                 await self.pacer.before_send()
-                self.left.append(time.monotonic())
+                self.sent_at.append(time.monotonic())
 
     @property
     def share(self) -> float:
-        """Requests/s that he may send just now."""
+        """The requests/s that it may currently send."""
         return self.pacer.requests_per_second
 
-    async def go_on(self, count: int) -> None:
-        """Wait for so many more requests."""
-        enough = len(self.left) + count
-        await until(lambda: len(self.left) >= enough)
+    async def send(self, count: int) -> None:
+        """Wait until `count` more requests are sent."""
+        enough = len(self.sent_at) + count
+        await until(lambda: len(self.sent_at) >= enough)
 
     async def stop(self) -> None:
         self._task.cancel()
@@ -75,15 +75,15 @@ USUAL = Terms()
 
 
 @asynccontextmanager
-async def process(of: PaceSpec, terms: Terms = USUAL) -> AsyncIterator[Asking]:
-    """What one process does: asks at the pace that it shares."""
+async def process(of: PaceSpec, terms: Terms = USUAL) -> AsyncIterator[Client]:
+    """A process that sends requests at the shared pace."""
     pacer = Pacer(of)
     async with shared_pace(of, pacer, terms):
-        asking = Asking(pacer)
+        client = Client(pacer)
         try:
-            yield asking
+            yield client
         finally:
-            await asking.stop()
+            await client.stop()
 
 
 def most_in_a_second(times: list[float]) -> int:
@@ -91,18 +91,18 @@ def most_in_a_second(times: list[float]) -> int:
     return max(bisect_left(times, first + 1) - i for i, first in enumerate(times))
 
 
-async def test_one_alone_has_the_whole_pace_and_leaves_it_to_others() -> None:
+async def test_a_single_process_has_the_whole_pace_and_releases_it_at_the_end() -> None:
     shared = pace(20)
     await create_shared_limit(shared)
-    async with process(shared) as alone:
-        await until(lambda: alone.share == 20)
+    async with process(shared) as single:
+        await until(lambda: single.share == 20)
         assert await slots(shared) == 20
-        await alone.go_on(20)
+        await single.send(20)
     assert await slots(shared) == 0
-    assert most_in_a_second(alone.left) <= 20
+    assert most_in_a_second(single.sent_at) <= 20
 
 
-async def test_together_they_never_go_above_the_limit_and_each_has_a_share() -> None:
+async def test_processes_never_exceed_the_limit_together_and_each_has_a_share() -> None:
     shared = pace(20)
     await create_shared_limit(shared)
     async with process(shared) as first:
@@ -111,20 +111,20 @@ async def test_together_they_never_go_above_the_limit_and_each_has_a_share() -> 
             await until(lambda: second.share > 0)
             await until(lambda: first.share + second.share == 20)
             assert min(first.share, second.share) >= 4
-            await second.go_on(20)
+            await second.send(20)
         await until(lambda: first.share == 20)  # it has the whole pace again
-    assert most_in_a_second(first.left + second.left) <= 20
+    assert most_in_a_second(first.sent_at + second.sent_at) <= 20
 
 
-async def test_a_rate_that_is_no_whole_number_is_used_whole() -> None:
+async def test_a_fractional_rate_is_used_in_full() -> None:
     shared = pace(3.5)
     await create_shared_limit(shared)
-    async with process(shared) as alone:
-        await until(lambda: alone.share == pytest.approx(3.5))
+    async with process(shared) as single:
+        await until(lambda: single.share == pytest.approx(3.5))
         assert await slots(shared) == 3
 
 
-async def test_who_asks_nothing_holds_nothing() -> None:
+async def test_a_process_without_requests_holds_no_slots() -> None:
     shared = pace(20)
     await create_shared_limit(shared)
     pacer = Pacer(shared)
@@ -134,39 +134,39 @@ async def test_who_asks_nothing_holds_nothing() -> None:
             async with pacer.slot():
                 assert pacer.requests_per_second > 0
             async with asyncio.timeout(60):
-                while await slots(shared):  # noqa: ASYNC110  # the server tells nobody
+                while await slots(shared):  # noqa: ASYNC110  # the server sends no notification
                     await asyncio.sleep(0.05)
 
 
-async def test_who_can_renew_nothing_stops_before_his_slots_are_given_to_others() -> None:
+async def test_a_process_that_cannot_renew_stops_before_its_slots_go_to_others() -> None:
     shared = pace(20)
     await create_shared_limit(shared)
     assert shared.shared_limit
-    async with process(shared, Terms(renewal=1, sure=3)) as alone, get_client() as api:
-        await alone.go_on(1)
+    async with process(shared, Terms(renewal=1, valid=3)) as single, get_client() as api:
+        await single.send(1)
         await api.delete_global_concurrency_limit_by_name(shared.shared_limit)
-        await until(lambda: not alone.share)
-        await create_shared_limit(shared)  # and goes on when it can
-        await alone.go_on(5)
+        await until(lambda: not single.share)
+        await create_shared_limit(shared)  # it resumes as soon as it can
+        await single.send(5)
 
 
-async def test_leases_that_the_server_has_lost_are_taken_anew() -> None:
+async def test_leases_that_the_server_has_lost_are_leased_again() -> None:
     shared = pace(20)
     await create_shared_limit(shared)
     pacer = Pacer(shared)
     pacer.set_rate(0)
     async with get_client() as api:
         shares = Shares(api, shared, pacer, Terms(renewal=1))
-        keeping, asking = asyncio.create_task(shares.keep()), Asking(pacer)
-        await until(lambda: asking.share == 20)
+        maintenance, client = asyncio.create_task(shares.maintain()), Client(pacer)
+        await until(lambda: client.share == 20)
         lost = {lease.id for lease in shares.leases}
         for lease in lost:
             await api.release_concurrency_slots_with_lease(lease)
-        await until(lambda: asking.share == 20 and lost.isdisjoint(lease.id for lease in shares.leases))
+        await until(lambda: client.share == 20 and lost.isdisjoint(lease.id for lease in shares.leases))
         assert await slots(shared) == 20
-        await asking.stop()
-        keeping.cancel()
-        await shares.give_all_back()
+        await client.stop()
+        maintenance.cancel()
+        await shares.release_all()
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ async def test_leases_that_the_server_has_lost_are_taken_anew() -> None:
         ({"limit": 21}, "--limit 20"),
     ],
 )
-async def test_a_limit_that_would_not_hold_is_refused(limit: dict[str, Any] | None, advice: str) -> None:
+async def test_a_limit_that_would_not_limit_is_rejected(limit: dict[str, Any] | None, advice: str) -> None:
     shared = pace(20)
     if limit is not None:
         async with get_client() as api:
@@ -188,16 +188,16 @@ async def test_a_limit_that_would_not_hold_is_refused(limit: dict[str, Any] | No
             pass
 
 
-async def test_a_lower_limit_than_the_spec_says_is_kept() -> None:
+async def test_a_limit_below_the_specs_pace_is_respected() -> None:
     shared = pace(20)
     await create_shared_limit(shared.model_copy(update={"requests_per_second": 5}))
-    async with process(shared) as alone:
-        await until(lambda: alone.share == 5)
-        await alone.go_on(6)
-    assert most_in_a_second(alone.left) <= 5
+    async with process(shared) as single:
+        await until(lambda: single.share == 5)
+        await single.send(6)
+    assert most_in_a_second(single.sent_at) <= 5
 
 
-def test_saving_a_source_makes_its_limit(prefect_server: PrefectServer, tmp_path: Path) -> None:
+def test_saving_a_source_creates_its_limit(prefect_server: PrefectServer, tmp_path: Path) -> None:
     name = f"wms-{uuid4().hex}"
     spec = tmp_path / "acme.yaml"
     spec.write_text(

@@ -1,1 +1,1 @@
-"""Faults by force: kills, stops, full disks and dead lines, and whether a row was lost or doubled by them."""
+"""Injected faults: kills, stops, full disks and cut connections, and whether they lose or duplicate rows."""

@@ -1,4 +1,4 @@
-"""The long form of the faults, and the table that it ends on."""
+"""The option for the long form of the fault tests, and the table of results at its end."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ LOG = pytest.StashKey[FaultLog]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="try each fault as often and as long as it deserves")
+    parser.addoption("--long", action="store_true", help="run the fault tests in their long form")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: takes too long for every run of the tests")
-    config.addinivalue_line("markers", "mounts: mounts a disk, as root alone may")
+    config.addinivalue_line("markers", "mounts: mounts a disk, which requires root")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    left_out = set() if config.getoption("--long", default=False) else {"long"}
-    left_out |= set() if os.geteuid() == 0 else {"mounts"}
-    chosen = [item for item in items if left_out.isdisjoint(mark.name for mark in item.iter_markers())]
-    if deselected := [item for item in items if item not in chosen]:
+    excluded = set() if config.getoption("--long", default=False) else {"long"}
+    excluded |= set() if os.geteuid() == 0 else {"mounts"}
+    selected = [item for item in items if excluded.isdisjoint(mark.name for mark in item.iter_markers())]
+    if deselected := [item for item in items if item not in selected]:
         config.hook.pytest_deselected(items=deselected)
-        items[:] = chosen
+        items[:] = selected
 
 
 @pytest.fixture(scope="session")
 def is_long(pytestconfig: pytest.Config) -> bool:
-    """Whether each fault is tried in its long form; the short one is for every run of the tests."""
+    """Whether each fault is tested in its long form; the short form is for every test run."""
     return bool(pytestconfig.getoption("--long", default=False))
 
 
@@ -52,7 +52,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def processes() -> ForkServerContext:
-    """Forks processes off one that has imported everything: a kill costs no start of Python."""
+    """Forks processes from one that has imported everything, so a kill costs no Python start."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.chaos.windows"])
     return context

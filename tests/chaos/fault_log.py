@@ -1,4 +1,4 @@
-"""What each fault did: how often it was tried, what it cost in rows, and how long the way back took."""
+"""The results of each fault: the number of trials, lost and duplicated rows, and the recovery time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COLUMNS = ("fault", "tried", "rows lost", "rows doubled", "seconds to recover")
 
 @dataclass(frozen=True)
 class Trial:
-    """One fault, what was there after the rerun, and the seconds that the rerun took."""
+    """One fault: the rows lost and duplicated after the rerun, and the seconds that the rerun took."""
 
     fault: str
     lost: int
@@ -20,7 +20,7 @@ class Trial:
 
 
 class FaultLog:
-    """The trials of a session of tests."""
+    """The trials of a test session."""
 
     def __init__(self) -> None:
         self._trials: list[Trial] = []
@@ -31,13 +31,13 @@ class FaultLog:
         self._notes.append(line)
 
     def record(self, fault: str, truth: Content, seen: Content, seconds: float) -> None:
-        """Take down a trial; raises AssertionError where a row or a dead letter is lost or doubled."""
+        """Record a trial. Raises AssertionError if a row or a dead letter is lost or duplicated."""
         trial = Trial(fault, (truth - seen).total(), (seen - truth).total(), seconds)
         self._trials.append(trial)
         assert (trial.lost, trial.doubled) == (0, 0), trial
 
     def table(self) -> list[str]:
-        """The trials by fault, as lines of text, a heading first."""
+        """Return the trials by fault as lines of text, with a heading."""
         rows = [COLUMNS, *(self._row(fault) for fault in dict.fromkeys(each.fault for each in self._trials))]
         width = max(len(row[0]) for row in rows)
         lines = [row[0].ljust(width) + "".join(cell.rjust(20) for cell in row[1:]) for row in rows]

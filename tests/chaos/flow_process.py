@@ -1,4 +1,4 @@
-"""`python -m flows sync` as a process of its own, as cron and people start it."""
+"""`python -m flows sync` as a separate process, as cron and users start it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: its exit code, its report where it made one, and its standard error."""
+    """How a process ended: its exit code, its report if it printed one, and its standard error."""
 
     exit_code: int
     report: dict[str, Any]
@@ -30,7 +30,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Shell:
-    """Somebody's shell, in the checkout, with a source's spec and a store at hand."""
+    """A user's shell in the checkout, with a source's spec and a store."""
 
     server: PrefectServer
     source: str
@@ -40,10 +40,10 @@ class Shell:
     def running(
         self, *more: str, task_retries: int = 0, **environment: str
     ) -> Iterator[subprocess.Popen[str]]:
-        """The process, which does not outlive the block."""
+        """Start the process, and kill it at the end of the block."""
         words = ["sync", "--source", self.source, "--store", self.store, "--json"]
         words += ["--warehouse", "WH-01", "--token-env", "WMS_TOKEN"]
-        words += ["--chunk-retries", str(task_retries), *more]
+        words += ["--task-retries", str(task_retries), *more]
         with subprocess.Popen(
             [sys.executable, "-m", "flows", *words],
             cwd=CHECKOUT,
@@ -63,14 +63,14 @@ class Shell:
 
 
 def ending(process: subprocess.Popen[str]) -> Ended:
-    """Wait for a process's end."""
+    """Wait until a process ends."""
     output, errors = process.communicate(timeout=180)
     report = json.loads(output.splitlines()[-1]) if output.strip() else {}
     return Ended(process.returncode, report, errors.strip())
 
 
 def states_of_tasks(server: PrefectServer, run: str) -> set[str]:
-    """The states in which a flow run's task runs have ended; some are told a few seconds late."""
+    """Return the final states of a flow run's task runs; some are reported a few seconds late."""
     states = {each["state_type"] for each in ask(server, "task_runs", run)}
     if not states <= FINAL:
         until(lambda: {each["state_type"] for each in ask(server, "task_runs", run)} <= FINAL)

@@ -1,4 +1,4 @@
-"""Machines with a network of their own on this one: namespaces of the kernel, joined by a bridge in a hub."""
+"""Simulated machines, each with its own network: kernel namespaces, connected by a bridge in a hub."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from tests.support.ports import free_port
 
-SUBNET = "10.213.0"  # of the namespaces alone: nothing of it is seen outside
+SUBNET = "10.213.0"  # of the namespaces only: not visible outside
 CLONE_NEWNET = 0x40000000
 FLOW_RUN = b"PREFECT__FLOW_RUN_ID="
 
@@ -30,7 +30,7 @@ def pids_in(namespace: str) -> list[int]:
 
 
 def flow_run_of(pid: int) -> str | None:
-    """The id of the flow run that a process runs, as Prefect has told it."""
+    """Return the id of the flow run that a process runs, from the variable that Prefect sets."""
     with suppress(OSError):
         for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
             if variable.startswith(FLOW_RUN):
@@ -39,7 +39,7 @@ def flow_run_of(pid: int) -> str | None:
 
 
 def kill_flow_run(run: str) -> None:
-    """Kill the processes of a flow run by SIGKILL, wherever on this machine they are."""
+    """Kill all processes of a flow run on this machine by SIGKILL."""
     for pid in [int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal()]:
         if flow_run_of(pid) == run:
             with suppress(ProcessLookupError):
@@ -47,7 +47,7 @@ def kill_flow_run(run: str) -> None:
 
 
 def kill_all(namespace: str) -> None:
-    """Kill the processes in a namespace, all but this one, by SIGKILL."""
+    """Kill all processes in a namespace except this one by SIGKILL."""
     while pids := [pid for pid in pids_in(namespace) if pid != os.getpid()]:
         for pid in pids:
             with suppress(ProcessLookupError):
@@ -56,7 +56,7 @@ def kill_all(namespace: str) -> None:
 
 @dataclass(frozen=True)
 class Machine:
-    """A namespace with an address of its own; `port` is the hub's end of its cable."""
+    """A namespace with its own address; `port` is the hub's end of its cable."""
 
     name: str
     hub: str
@@ -64,7 +64,7 @@ class Machine:
 
     @property
     def within(self) -> Sequence[str]:
-        """The words before a command that is to run on it."""
+        """The prefix of a command that runs on this machine."""
         return ("ip", "netns", "exec", self.name)
 
     @property
@@ -73,11 +73,11 @@ class Machine:
 
     @property
     def flow_runs(self) -> set[str]:
-        """The ids of the flow runs that run on it."""
+        """The ids of the flow runs on this machine."""
         return {run for run in map(flow_run_of, self.processes) if run}
 
     def die(self) -> None:
-        """Kill all that runs on it, by SIGKILL, at once: as if its power went."""
+        """Kill all its processes at once by SIGKILL, like a power failure."""
         kill_all(self.name)
 
     def unplug(self) -> None:
@@ -89,7 +89,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Network:
-    """The hub's address, and the machines that are joined to it."""
+    """The hub's address, and the machines connected to it."""
 
     address: str
     machines: Sequence[Machine]
@@ -97,13 +97,13 @@ class Network:
 
 @contextmanager
 def network(count: int) -> Iterator[Network]:
-    """So many machines, and a hub, which the block is in with all that it starts.
+    """Create `count` machines and a hub. The block and all processes that it starts run in the hub.
 
-    All that was made for them is gone afterwards, whatever happens. Raises AssertionError where this may not
-    be done here.
+    Everything is removed afterwards, even after an error. Raises AssertionError if this environment does not
+    allow it.
     """
-    assert shutil.which("ip"), "machines of their own need ip(8): install iproute2"
-    assert os.geteuid() == 0, "machines of their own need root, who may make network namespaces"
+    assert shutil.which("ip"), "simulated machines need ip(8): install iproute2"
+    assert os.geteuid() == 0, "simulated machines need root to create network namespaces"
     hub = f"sv{os.getpid()}hub"
     with ExitStack() as stack:
         add_namespace(stack, hub)
@@ -116,7 +116,7 @@ def network(count: int) -> Iterator[Network]:
 
 
 def add_namespace(stack: ExitStack, name: str) -> None:
-    """A namespace in which nothing is left running, and which is gone, once the stack is unwound."""
+    """Create a namespace. Unwinding the stack kills its processes and deletes it."""
     ip("netns", "add", name)
     stack.callback(ip, "netns", "del", name)
     stack.callback(kill_all, name)
@@ -124,7 +124,7 @@ def add_namespace(stack: ExitStack, name: str) -> None:
 
 
 def add_machine(stack: ExitStack, hub: str, number: int) -> Machine:
-    """A machine with a cable to the hub's bridge."""
+    """Create a machine with a cable to the hub's bridge."""
     machine = Machine(f"sv{os.getpid()}m{number}", hub, f"port{number}")
     add_namespace(stack, machine.name)
     cable = ("link", "add", machine.port, "type", "veth", "peer", "name", "eth0", "netns", machine.name)
@@ -137,7 +137,7 @@ def add_machine(stack: ExitStack, hub: str, number: int) -> Machine:
 
 @contextmanager
 def inside(namespace: str) -> Iterator[None]:
-    """This thread, and the threads and processes that it starts from here on, are in a namespace."""
+    """Move this thread, and the threads and processes that it starts in the block, into a namespace."""
     here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
         enter(f"/run/netns/{namespace}")
@@ -156,7 +156,7 @@ def enter(path: str) -> None:
 
 
 def _set_namespace(file: int) -> None:
-    """setns(2), which Python has from 3.12 on."""
+    """Call setns(2), which Python provides since 3.12."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(file, CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "setns")
@@ -164,18 +164,18 @@ def _set_namespace(file: int) -> None:
 
 @contextmanager
 def postgresql_at(address: str, databases: Sequence[str]) -> Iterator[str]:
-    """A PostgreSQL that listens at an address, to all of its network; gives `host:port`.
+    """Run a PostgreSQL that listens on an address for its whole network; yields `host:port`.
 
-    It is Debian's, since the one of the other tests has no pg_trgm, without which no Prefect server starts.
+    It is Debian's, since that of the other tests has no pg_trgm, which a Prefect server needs to start.
     """
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    assert found, "a Prefect server on PostgreSQL needs one with pg_trgm: install Debian's postgresql"
+    assert found, "a Prefect server needs a PostgreSQL with pg_trgm: install Debian's postgresql"
     with TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as home:
         shutil.chown(home, "postgres")
         data, port = f"{home}/data", str(free_port())
 
         def run(program: str, *words: str) -> None:
-            with (Path(home) / "output").open("ab") as output:  # a pipe would wait for the server's end
+            with (Path(home) / "output").open("ab") as output:  # a pipe would stay open until the server ends
                 command = [str(found[-1] / program), *words]
                 subprocess.run(command, check=True, user="postgres", cwd=home, stdout=output, stderr=output)
 

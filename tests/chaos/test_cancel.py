@@ -1,4 +1,4 @@
-"""A run that is cancelled in the UI, under a worker: it ends as cancelled, and Retry goes on with it."""
+"""A run that is cancelled in the UI, under a worker: it ends as Cancelled, and Retry resumes it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ GRACE = 25.0  # seconds
 
 
 class Ui:
-    """The calls behind the buttons of the Prefect UI, on a deployment with a work pool of its own."""
+    """The API calls of the Prefect UI's buttons, on a deployment with its own work pool."""
 
     def __init__(self, server: PrefectServer) -> None:
         self._http = prefect_client(server.api_url)
         self.post("/work_pools/", {"name": POOL, "type": "process"})
-        flow = self.post("/flows/", {"name": "sync-velocity"})["id"]
+        flow = self.post("/flows/", {"name": "sku-velocity-sync"})["id"]
         deployment = {
             "name": POOL,
             "flow_id": flow,
@@ -58,7 +58,7 @@ class Ui:
         self.post(f"/flow_runs/{run}/set_state", {"state": state, "force": True})
 
     def end_of(self, run: str, attempt: int) -> str:
-        """The state in which an attempt ends."""
+        """Wait for an attempt's final state and return it."""
 
         def final() -> str | None:
             found = self._http.get(f"/flow_runs/{run}").raise_for_status().json()
@@ -91,12 +91,12 @@ def worker(ui: Ui, prefect_server: PrefectServer, tmp_path: Path) -> Iterator[No
 
 
 def engines_of(run: str) -> list[int]:
-    """The processes that execute a flow run: they have its id in their environment."""
+    """Return the processes that execute a flow run: those with its id in their environment."""
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
             variables = (directory / "environ").read_bytes().split(b"\0")
-        except OSError:  # gone meanwhile
+        except OSError:  # ended meanwhile
             continue
         if any(run.encode() in each for each in variables if each.startswith(b"PREFECT__FLOW_RUN_ID=")):
             found.append(int(directory.name))
@@ -105,7 +105,7 @@ def engines_of(run: str) -> list[int]:
 
 @pytest.mark.long
 @pytest.mark.usefixtures("worker")
-def test_a_cancelled_run_is_gone_soon_and_retry_goes_on(
+def test_a_cancelled_run_ends_soon_and_retry_resumes_it(
     ui: Ui, prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str, fault_log: FaultLog
 ) -> None:
     with wms(tmp_path, records=3000, latency=0.3) as (server, source):
@@ -113,10 +113,10 @@ def test_a_cancelled_run_is_gone_soon_and_retry_goes_on(
         run = ui.start({**request, "task_retries": 0})
         wait_until(lambda: landed_in(sqlite_url) >= 3)
         assert engines_of(run)
-        asked = time.monotonic()
+        requested = time.monotonic()
         ui.cancel(run)
         wait_until(lambda: not engines_of(run))
-        assert time.monotonic() - asked < GRACE
+        assert time.monotonic() - requested < GRACE
         assert ui.end_of(run, attempt=1) == "CANCELLED" and seen_content(sqlite_url).total() == 0
         assert states_of_tasks(prefect_server, run) <= {"COMPLETED", "CRASHED", "CANCELLED"}
         server.reset_stats()

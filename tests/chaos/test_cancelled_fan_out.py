@@ -1,4 +1,4 @@
-"""A fan-out that is cancelled takes its runs with it; Retry goes on with them, or anew where one is gone."""
+"""Cancelling a fan-out cancels its runs. Retry resumes them, or starts a new one for each deleted run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.waiting import until
 WAREHOUSES = ("WH-01", "WH-02")
 WEEK = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-08T00:00:00Z"}
 PACE = {"requests_per_second": 50, "shared_limit": "cancelled-fan-out"}
-SLOW = {**PACE, "requests_per_second": 4}  # so that the midst of it lasts: Prefect looks every 20 s
+SLOW = {**PACE, "requests_per_second": 4}  # slow enough to be cancelled midway: Prefect polls every 20 s
 PARTS: dict[str, Any] = {
     "paging": {"page_size": 9},
     "window": {"params": {"start": "start", "end": "end"}},
@@ -30,21 +30,21 @@ PARTS: dict[str, Any] = {
 
 
 def runs_of(operator: Operator, parent: str) -> dict[str, dict[str, Any]]:
-    """The flow runs that a fan-out has started, by warehouse."""
-    asked = {"flow_runs": {"parent_flow_run_id": {"any_": [parent]}}}
-    return {each["parameters"]["warehouse"]: each for each in operator.post("/flow_runs/filter", asked)}
+    """Return the flow runs that a fan-out has started, by warehouse."""
+    request = {"flow_runs": {"parent_flow_run_id": {"any_": [parent]}}}
+    return {each["parameters"]["warehouse"]: each for each in operator.post("/flow_runs/filter", request)}
 
 
 @pytest.mark.long
 @pytest.mark.usefixtures("worker")
-def test_its_runs_end_too_and_a_retry_goes_on_even_where_one_was_deleted(
+def test_its_runs_are_cancelled_too_and_retry_completes_even_a_deleted_one(
     operator: Operator, tmp_path: Path, sqlite_url: str, fault_log: FaultLog
 ) -> None:
     asyncio.run(create_shared_limit(PaceSpec.model_validate(SLOW)))
     with wms(tmp_path, warehouses=WAREHOUSES, records=1500) as (server, _):
         source = spec_file(server, tmp_path, **PARTS)
         request = {"source": source, "store": sqlite_url, "token_env": "WMS_TOKEN", **WEEK}
-        deployment = operator.get("/deployments/name/sync-warehouses/sync-warehouses")["id"]
+        deployment = operator.get("/deployments/name/sku-velocity-sync-warehouses/sync-warehouses")["id"]
         parent = operator.start_run(deployment, request | {"max_parallel": 2})
         until(lambda: {page.warehouse for page in server.stats().pages} >= set(WAREHOUSES))
         operator.cancel(parent)

@@ -1,4 +1,4 @@
-"""A worker whose clock is an hour off reads the hour that was due, for the hour comes from the schedule."""
+"""A worker whose clock is an hour off reads the hour that was due, since the schedule determines the hour."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ HOUR = timedelta(hours=1)
 
 
 async def let_start(run: UUID) -> None:
-    """As the Prefect server does, whose clock is right: for it the run is due."""
+    """Set the run to Pending as the Prefect server does, whose clock is right: for it the run is due."""
     async with get_client() as client:
         await client.set_flow_run_state(run, Pending(), force=True)
 
 
 @pytest.mark.usefixtures("prefect_server", "token")
 @pytest.mark.parametrize(("clock", "ahead"), [("fast", HOUR), ("slow", -HOUR)])
-def test_the_hour_that_was_due_is_read_by_a_clock_that_is_wrong(
+def test_a_worker_with_a_wrong_clock_reads_the_hour_that_was_due(
     clock: str, ahead: timedelta, tmp_path: Path, sqlite_url: str, fault_log: FaultLog
 ) -> None:
-    due = datetime.now(UTC) - ahead  # the time that it really is; this process's clock is wrong
+    due = datetime.now(UTC) - ahead  # the true time; this process's clock is wrong
     end = (due - timedelta(minutes=10)).replace(minute=0, second=0, microsecond=0)
-    held = {"start": end - 4 * HOUR, "period": 8 * HOUR, "records": 4000}
-    with wms(tmp_path, **held) as (server, _):
+    data = {"start": end - 4 * HOUR, "period": 8 * HOUR, "records": 4000}
+    with wms(tmp_path, **data) as (server, _):
         source = spec_file(server, tmp_path, window={"params": {"start": "start", "end": "end"}})
         request = {"source": source, "store": sqlite_url, "warehouse": "WH-01", "token_env": "WMS_TOKEN"}
         run = asyncio.run(schedule(due, request))

@@ -1,4 +1,4 @@
-"""A harness has to be believed before what it finds is."""
+"""The fault log itself: it detects lost, duplicated and foreign rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TRUTH = Counter([("a",), ("b",), ("b",)])
 
 
 @pytest.mark.parametrize("seen", [TRUTH - Counter([("b",)]), TRUTH + Counter([("a",)]), Counter([("c",)])])
-def test_a_row_that_is_missing_twice_or_foreign_is_noticed(seen: Counter[tuple[str]]) -> None:
+def test_a_lost_duplicated_or_foreign_row_is_detected(seen: Counter[tuple[str]]) -> None:
     with pytest.raises(AssertionError, match="lost"):
         FaultLog().record("kill", TRUTH, seen, 1.0)
 

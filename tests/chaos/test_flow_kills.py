@@ -1,4 +1,4 @@
-"""The flow's own process, killed: `--resume` with the run that the store knows brings the window whole."""
+"""Killing the flow's own process: `--resume` with the stored run publishes the whole window."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def test_a_flow_that_is_killed_before_its_report_has_published_once(
         with shell.running() as process:
             wait_until(lambda: landed_in(sqlite_url) and seen_content(sqlite_url) == truth)
             process.kill()
-            assert process.communicate()[0] == ""  # it has told nobody
+            assert process.communicate()[0] == ""  # it has reported nothing
         server.reset_stats()
         started = time.monotonic()
         [run] = runs_in(sqlite_url)
         assert shell.run("--resume", run).exit_code == 0
         seconds = time.monotonic() - started
-        assert server.stats().records < 100  # a look at the source, and no chunk
+        assert server.stats().records < 100  # a probe of the source, and no chunk
     fault_log.record("kill -9 of the flow, before its report", truth, seen_content(sqlite_url), seconds)
 
 
 @pytest.mark.long
-def test_a_flow_that_is_killed_at_any_moment_can_be_gone_on_with(
+def test_a_flow_that_is_killed_at_any_moment_can_be_resumed(
     prefect_server: PrefectServer, tmp_path: Path, store_url: str, fault_log: FaultLog
 ) -> None:
     chance = random.Random(5)
-    for turn in range(MOMENTS):
-        with wms(tmp_path, records=RECORDS, seed=turn, latency=0.1) as (server, source):
+    for number in range(MOMENTS):
+        with wms(tmp_path, records=RECORDS, seed=number, latency=0.1) as (server, source):
             shell, known = Shell(prefect_server, source, store_url), len(runs_in(store_url))
             requests, moment = chance.randint(5, 20), chance.uniform(0, 0.1)
             with shell.running() as process:

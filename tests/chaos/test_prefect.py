@@ -1,4 +1,4 @@
-"""A Prefect server that goes away: a run in the midst of its work outlasts it; without one none begins."""
+"""A Prefect server that becomes unavailable during a run: the run survives it, or ends and can be resumed."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from tests.chaos.windows import wait_until
 from tests.support.acme import wms
 from tests.support.prefect_server import PrefectServer
 
-GRACE = 150.0  # seconds, on a busy machine; Prefect's own exit would take several for each event
+GRACE = 150.0  # seconds, on a busy machine; Prefect's own exit would take several per event
 
 
 @pytest.mark.long
-def test_a_run_outlasts_a_line_that_is_cut_for_a_while(
+def test_a_run_survives_a_temporary_loss_of_connection(
     prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str, fault_log: FaultLog
 ) -> None:
     line = Line(httpx.URL(prefect_server.api_url).port or 0)
     with (
-        line.leading(),
+        line.open(),
         wms(tmp_path, records=3000, latency=0.2) as (server, source),
         Shell(prefect_server, source, sqlite_url).running(PREFECT_API_URL=line.api_url) as process,
     ):
@@ -36,7 +36,7 @@ def test_a_run_outlasts_a_line_that_is_cut_for_a_while(
         line.cut()
         time.sleep(20)
         started = time.monotonic()
-        line.mend()
+        line.restore()
         ended = ending(process)
         assert (ended.exit_code, ended.errors) == (0, "")
         truth, seconds = true_content(server), time.monotonic() - started
@@ -46,7 +46,7 @@ def test_a_run_outlasts_a_line_that_is_cut_for_a_while(
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
-def test_a_run_outlasts_a_server_that_is_stopped_and_started_again(
+def test_a_run_survives_a_server_restart(
     number: signal.Signals, tmp_path: Path, sqlite_url: str, fault_log: FaultLog, is_long: bool
 ) -> None:
     own = PrefectServer.at(tmp_path)
@@ -67,19 +67,19 @@ def test_a_run_outlasts_a_server_that_is_stopped_and_started_again(
             assert api.get(f"/flow_runs/{run}").json()["state"]["name"] == "Complete"
         assert "RUNNING" not in states_of_tasks(own, run)
         truth = true_content(server)
-    fault = f"Prefect ended by {number.name} and started again, survived"
+    fault = f"Prefect ended by {number.name} and restarted, survived"
     fault_log.record(fault, truth, seen_content(sqlite_url), seconds)
 
 
 @pytest.mark.long
-def test_a_run_that_a_server_is_away_from_for_too_long_ends_and_can_be_gone_on_with(
+def test_a_run_ends_after_a_long_outage_of_the_server_and_can_be_resumed(
     prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str, fault_log: FaultLog
 ) -> None:
     line = Line(httpx.URL(prefect_server.api_url).port or 0)
-    impatient = {"PREFECT_API_URL": line.api_url, "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    no_retries = {"PREFECT_API_URL": line.api_url, "PREFECT_CLIENT_MAX_RETRIES": "0"}
     with wms(tmp_path, records=3000, latency=0.2) as (server, source):
         shell = Shell(prefect_server, source, sqlite_url)
-        with line.leading(), shell.running(**impatient) as process:
+        with line.open(), shell.running(**no_retries) as process:
             wait_until(lambda: landed_in(sqlite_url) >= 3)
             line.cut()
             cut = time.monotonic()
@@ -90,4 +90,4 @@ def test_a_run_that_a_server_is_away_from_for_too_long_ends_and_can_be_gone_on_w
         started = time.monotonic()
         assert shell.run("--resume", run).exit_code == 0
         truth, seconds = true_content(server), time.monotonic() - started
-    fault_log.record("Prefect away for good, then --resume", truth, seen_content(sqlite_url), seconds)
+    fault_log.record("Prefect unavailable for good, then --resume", truth, seen_content(sqlite_url), seconds)

@@ -1,4 +1,4 @@
-"""A source that misbehaves in each known way: the run survives it, or says why and can be gone on with."""
+"""A source that fails in each known way: the run survives it, or reports why and can be resumed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.chaos.windows import WindowRun
 from tests.support.ports import free_port
 
 TIMEOUTS = ("timeouts", {"connect": 2, "read": 0.5, "total": 1})
-STRUCK = 500  # the offset whose page fails until the fault is cleared
+FAILING_OFFSET = 500  # its page fails until the fault is cleared
 FAULTS = [
     ("500", SourceUnavailableError, "HTTP 500"),
     ("503", SourceUnavailableError, "HTTP 503"),
@@ -37,71 +37,75 @@ FAULTS = [
 SCENARIO = Scenario(records=1000, bad_ratio=0.02, seed=11)
 
 
-def breaks_off(run: WindowRun, kind: type[VelocityError], told: str) -> None:
-    """Take a window that ends in this error; the error says where it came from."""
+def expect_error(run: WindowRun, kind: type[VelocityError], message: str) -> None:
+    """Run a window that ends in this error, and check that the error names the source."""
     with pytest.raises((VelocityError, ExceptionGroup)) as caught:
-        run.go_on()
+        run.resume()
     error: BaseException = caught.value
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, kind) and told in str(error) and "acme: " in str(error), error
+    assert isinstance(error, kind) and message in str(error) and "acme: " in str(error), error
 
 
-@pytest.mark.parametrize(("kind", "error", "told"), FAULTS)
-def test_a_fault_that_lasts_ends_the_run_and_the_next_one_goes_on(
-    kind: str, error: type[VelocityError], told: str, sqlite_url: str, fault_log: FaultLog
+@pytest.mark.parametrize(("kind", "error", "message"), FAULTS)
+def test_a_lasting_fault_ends_the_run_and_the_next_run_resumes_it(
+    kind: str, error: type[VelocityError], message: str, sqlite_url: str, fault_log: FaultLog
 ) -> None:
-    fault = Fault(kind, STRUCK - 1, seconds=3 if kind == "drip" else 0)
+    fault = Fault(kind, FAILING_OFFSET - 1, seconds=3 if kind == "drip" else 0)
     with serve(Scenario(records=1000, bad_ratio=0.02, seed=11, faults=(fault,))) as server:
         run = WindowRun(server.url, sqlite_url, "run", (TIMEOUTS,))
-        breaks_off(run, error, told)
+        expect_error(run, error, message)
         assert seen_content(sqlite_url).total() == 0
         server.clear()
         started = time.monotonic()
-        run.go_on()
+        run.resume()
         truth, seconds = true_content(server), time.monotonic() - started
-    fault_log.record(f"source: {kind} until mended", truth, seen_content(sqlite_url), seconds)
+    fault_log.record(f"source: {kind} until fixed", truth, seen_content(sqlite_url), seconds)
 
 
 @pytest.mark.parametrize("kind", ["500", "429", "reset", "hangup", "blackhole", "cut", "html"])
-def test_a_fault_that_passes_is_survived(kind: str, sqlite_url: str, fault_log: FaultLog) -> None:
+def test_a_run_survives_a_temporary_fault(kind: str, sqlite_url: str, fault_log: FaultLog) -> None:
     burst = Fault(kind, ratio=0.4, times=2, seconds=0)
     with serve(Scenario(records=1000, bad_ratio=0.02, seed=12, faults=(burst,))) as server:
         started = time.monotonic()
-        WindowRun(server.url, sqlite_url, "run", (TIMEOUTS,)).go_on()
+        WindowRun(server.url, sqlite_url, "run", (TIMEOUTS,)).resume()
         truth, seconds = true_content(server), time.monotonic() - started
         assert server.stats().faults[kind] >= 10
     fault_log.record(f"source: {kind}, twice on many pages", truth, seen_content(sqlite_url), seconds)
 
 
-def test_a_source_that_is_not_there_may_be_there_later(sqlite_url: str, fault_log: FaultLog) -> None:
+def test_a_run_resumes_when_an_unreachable_source_becomes_reachable(
+    sqlite_url: str, fault_log: FaultLog
+) -> None:
     port = free_port()
     run = WindowRun(f"http://127.0.0.1:{port}", sqlite_url, "run")
-    breaks_off(run, SourceUnavailableError, "check base_url and that the source is up")
+    expect_error(run, SourceUnavailableError, "check base_url and that the source is up")
     with serve(SCENARIO, port) as server:
         started = time.monotonic()
-        run.go_on()
+        run.resume()
         truth, seconds = true_content(server), time.monotonic() - started
     fault_log.record("source: connection refused", truth, seen_content(sqlite_url), seconds)
 
 
-def test_a_source_that_goes_in_the_midst_may_be_back_later(sqlite_url: str, fault_log: FaultLog) -> None:
+def test_a_run_resumes_when_a_source_that_stopped_midway_is_back(
+    sqlite_url: str, fault_log: FaultLog
+) -> None:
     port = free_port()
     run = WindowRun(f"http://127.0.0.1:{port}", sqlite_url, "run")
-    with serve(Scenario(records=1000, seed=11, faults=(Fault("401", STRUCK - 1),)), port):
-        breaks_off(run, SourceAuthError, "token expired")
-    breaks_off(run, SourceUnavailableError, "that the source is up")
+    with serve(Scenario(records=1000, seed=11, faults=(Fault("401", FAILING_OFFSET - 1),)), port):
+        expect_error(run, SourceAuthError, "token expired")
+    expect_error(run, SourceUnavailableError, "that the source is up")
     with serve(Scenario(records=1000, seed=11), port) as server:
         started = time.monotonic()
-        run.go_on()
+        run.resume()
         truth, seconds = true_content(server), time.monotonic() - started
     fault_log.record("source: stopped in the middle", truth, seen_content(sqlite_url), seconds)
 
 
-def test_a_host_that_no_name_server_knows_is_named(sqlite_url: str, fault_log: FaultLog) -> None:
-    breaks_off(WindowRun("http://wms.invalid", sqlite_url, "run"), SourceUnavailableError, "wms.invalid")
+def test_an_unknown_host_is_reported(sqlite_url: str, fault_log: FaultLog) -> None:
+    expect_error(WindowRun("http://wms.invalid", sqlite_url, "run"), SourceUnavailableError, "wms.invalid")
     with serve(SCENARIO) as server:
         started = time.monotonic()
-        WindowRun(server.url, sqlite_url, "run").go_on()
+        WindowRun(server.url, sqlite_url, "run").resume()
         truth, seconds = true_content(server), time.monotonic() - started
     fault_log.record("source: no such host", truth, seen_content(sqlite_url), seconds)

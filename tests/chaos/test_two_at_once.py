@@ -1,4 +1,4 @@
-"""Two processes at one window at the same time: one wins, and no row of the other shows beside its own."""
+"""Two processes run one window at the same time: one wins, and no row of the other is published."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LONG, SHORT = 10, 1
 
 
 def at_once(processes: ForkServerContext, *runs: WindowRun) -> list[int | None]:
-    """Take these windows in a process each; their exit codes."""
-    started = [processes.Process(target=run.go_on) for run in runs]
+    """Run each window in its own process. Return the exit codes."""
+    started = [processes.Process(target=run.resume) for run in runs]
     for process in started:
         process.start()
     for process in started:
@@ -27,10 +27,10 @@ def at_once(processes: ForkServerContext, *runs: WindowRun) -> list[int | None]:
 def test_of_two_runs_of_a_window_one_wins_whole(
     processes: ForkServerContext, store_url: str, fault_log: FaultLog, is_long: bool
 ) -> None:
-    for turn in range(LONG if is_long else SHORT):
-        mine = Scenario(records=1000, seed=turn, bad_ratio=0.02, latency=0.002)
-        with serve(mine) as a, serve(Scenario(records=900, seed=-turn - 1, bad_ratio=0.02)) as b:
-            runs = [WindowRun(each.url, store_url, f"{each.url} {turn}") for each in (a, b)]
+    for number in range(LONG if is_long else SHORT):
+        mine = Scenario(records=1000, seed=number, bad_ratio=0.02, latency=0.002)
+        with serve(mine) as a, serve(Scenario(records=900, seed=-number - 1, bad_ratio=0.02)) as b:
+            runs = [WindowRun(each.url, store_url, f"{each.url} {number}") for each in (a, b)]
             started = time.monotonic()
             assert at_once(processes, *runs) == [0, 0]
             seconds, seen = time.monotonic() - started, seen_content(store_url)
@@ -38,13 +38,13 @@ def test_of_two_runs_of_a_window_one_wins_whole(
             fault_log.record("two runs of a window at once", true_content(won), seen, seconds)
 
 
-def test_a_run_that_two_go_on_with_at_once_is_read_and_published_once(
+def test_a_run_that_two_processes_resume_at_once_is_published_once(
     processes: ForkServerContext, store_url: str, fault_log: FaultLog, is_long: bool
 ) -> None:
     with serve() as server:
-        for turn in range(LONG if is_long else SHORT):
-            server.play(Scenario(records=1000, seed=turn, bad_ratio=0.02, latency=0.002))
-            run = WindowRun(server.url, store_url, f"run-{turn}")
+        for number in range(LONG if is_long else SHORT):
+            server.play(Scenario(records=1000, seed=number, bad_ratio=0.02, latency=0.002))
+            run = WindowRun(server.url, store_url, f"run-{number}")
             started = time.monotonic()
             assert 0 in at_once(processes, run, run)
             seconds = time.monotonic() - started

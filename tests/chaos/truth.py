@@ -1,4 +1,4 @@
-"""What a reader of the store sees of a warehouse, held against what the source holds."""
+"""A warehouse's published content, and the content of its source to compare it with."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ RUNS = text("SELECT flow_run_id FROM sync_runs ORDER BY run_key")
 
 
 def true_content(server: Server, warehouse: str = "WH-01", **window: datetime) -> Content:
-    """Each movement, and each dead letter by its position, that a reader must find exactly once."""
+    """Return each movement, and each dead letter by position, that a reader must find exactly once."""
     truth = server.ground_truth(warehouse, **window)
     return Counter([*truth.movements, *((position,) for position in truth.bad_positions)])
 
 
 def seen_content(url: str, warehouse: str = "WH-01") -> Content:
-    """The published movements and their dead letters; nothing where the store is still empty."""
+    """Return the published movements and their dead letters; nothing if the store is still empty."""
 
-    rows = asyncio.run(_look(url, MOVEMENTS, DEAD_LETTERS, warehouse=warehouse))
+    rows = asyncio.run(_read(url, MOVEMENTS, DEAD_LETTERS, warehouse=warehouse))
     return Counter((*row[:4], *map(_instant, row[4:])) for row in rows)
 
 
 def runs_in(url: str) -> list[str]:
-    """The ids of the runs that a store knows, in the order in which they were planned."""
-    return [str(run) for (run,) in asyncio.run(_look(url, RUNS))]
+    """Return the ids of a store's runs, in the order in which they were planned."""
+    return [str(run) for (run,) in asyncio.run(_read(url, RUNS))]
 
 
 def landed_in(url: str) -> int:
-    """How many chunks have landed in a store, of all its runs."""
-    [(count,)] = asyncio.run(_look(url, LANDED))
+    """Return the number of chunks that have landed in a store, over all runs."""
+    [(count,)] = asyncio.run(_read(url, LANDED))
     return int(count)
 
 
-async def _look(url: str, *statements: TextClause, **parameters: str) -> list[Any]:
-    """The rows of all these statements, in one transaction."""
+async def _read(url: str, *statements: TextClause, **parameters: str) -> list[Any]:
+    """Return the rows of all these statements, in one transaction."""
     async with Store.open(url):
-        pass  # it has its tables now
+        pass  # creates its tables
     database = Database(url)
     try:
         async with database.reading() as connection:
@@ -63,5 +63,5 @@ async def _look(url: str, *statements: TextClause, **parameters: str) -> list[An
         await database.close()
 
 
-def _instant(told: Any) -> datetime:
-    return datetime.fromisoformat(str(told)).astimezone(UTC)
+def _instant(value: Any) -> datetime:
+    return datetime.fromisoformat(str(value)).astimezone(UTC)

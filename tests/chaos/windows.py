@@ -1,4 +1,4 @@
-"""A window taken through all its steps without Prefect, to be broken off anywhere and gone on with."""
+"""Running all steps of a window without Prefect, so that it can be interrupted anywhere and resumed."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from sku_velocity.source.window import WindowReader
 from sku_velocity.store import Store
 from tests.support.steps_driver import no_sleep, read_whole
 
-PATIENCE = 120.0  # seconds
+TIMEOUT = 120.0  # seconds
 
 
 @dataclass(frozen=True)
 class WindowRun:
-    """A run of everything that a source holds of one warehouse. `parts` are more of the source's spec."""
+    """A run of everything that a source has of one warehouse. `parts` are added to the source's spec."""
 
     source_url: str
     store_url: str
     id: str
     parts: tuple[tuple[str, Any], ...] = ()
 
-    def go_on(self) -> Verdict:
-        """Take the window from wherever it stands to its end. Raises what stands in the way."""
+    def resume(self) -> Verdict:
+        """Start or resume the window and run it to its end. Raises the error that prevents it."""
         return asyncio.run(self.read())
 
     async def read(self) -> Verdict:
@@ -54,15 +54,15 @@ class WindowRun:
                 WindowReader.of(client, "WH-01", Window.everything()), store, self.id, repairs=2
             )
 
-    def go_on_and_stay(self) -> None:
-        """The body of a process that gets killed: at its end it has told nobody, and waits for its kill."""
-        self.go_on()
+    def resume_and_wait(self) -> None:
+        """The body of a process that gets killed: at its end it reports nothing and waits to be killed."""
+        self.resume()
         threading.Event().wait()
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    """Look again and again, without a pause that would blunt the moment. Raises AssertionError."""
-    deadline = time.monotonic() + PATIENCE
+    """Poll a condition with almost no pause, to hit the exact moment. Raises AssertionError on timeout."""
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
-        assert time.monotonic() < deadline, "what was waited for never came"
+        assert time.monotonic() < deadline, f"{condition} did not hold within {TIMEOUT:g} s"
         time.sleep(0.001)

@@ -1,4 +1,4 @@
-"""docs/runbook.md tells the truth: each command in it runs, and each section that it points to is there."""
+"""docs/runbook.md is correct: each command in it runs, and each section that it links to exists."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from simulator.items import make_items
 from simulator.scenario import Scenario
 from simulator.server import EngineServer, Server, serve, serve_engine
 from simulator.slotting import EngineScenario
-from sku_velocity.http.tls import refused_certificate
+from sku_velocity.http.tls import explain_certificate_error
 from tests.support.acme import TOKEN, spec_of
 from tests.support.acme_flow import sync
 from tests.support.checkout import CHECKOUT
@@ -45,7 +45,7 @@ BLOCKS = re.findall(r"```console\n(.*?)```", PAGE, flags=re.DOTALL)
 LINES = [line for block in BLOCKS for line in block.splitlines()]
 COMMANDS = list(dict.fromkeys(line.removeprefix("$ ") for line in LINES))
 PYTHON = ".venv/bin/python"
-# Other tests have blocks of the runbook's own names.
+# Other tests use blocks with the names in the runbook.
 BLOCK_NAMES = {name: f"runbook-{name}" for name in ("wms", "erp", "slots", "velocity")}
 WMS, ERP, SLOTS, VELOCITY = BLOCK_NAMES.values()
 DAY = {"start": "2026-03-04T00:00:00Z", "end": "2026-03-05T00:00:00Z"}
@@ -53,14 +53,14 @@ DAY = {"start": "2026-03-04T00:00:00Z", "end": "2026-03-05T00:00:00Z"}
 
 @dataclass(frozen=True)
 class Setting:
-    """A WMS and ERP, a slotting engine, the blocks that name them, and the Prefect server that has these."""
+    """A WMS and ERP, a slotting engine, their blocks, and the Prefect server that stores the blocks."""
 
     server: Server
     engine: EngineServer
     environment: dict[str, str]
 
     def run(self, command: str) -> int:
-        """Run a command of the runbook; give its exit code. Raises ValueError where it is none we know."""
+        """Run a command of the runbook and return its exit code. Raise ValueError if it is unknown."""
         words = [BLOCK_NAMES.get(word, word) for word in shlex.split(command)]
         if "RUN" in words:
             words = [self._broken_run(words) if word == "RUN" else word for word in words]
@@ -90,15 +90,15 @@ class Setting:
         return run
 
     def sync(self, *faults: Fault, **parameters: Any) -> Any:
-        """Read a day of the WMS, with such faults; give the state and what it ended with."""
+        """Read a day of the WMS with these faults; return the final state and the result."""
         self.server.play(replace(self.server.simulator.scenario, faults=faults))
         return sync(WMS, VELOCITY, token_env=None, **DAY, **parameters)
 
 
 def stuck_run() -> str:
-    """A run that Prefect takes to be under way."""
+    """Create a run that Prefect considers running; return its id."""
 
-    @flow(name="sync-velocity")
+    @flow(name="sku-velocity-sync")
     async def never_ends() -> None:
         pass
 
@@ -146,57 +146,57 @@ def test_each_command_of_the_runbook_runs(setting: Setting, command: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         ("401@99x1", "chunks failed, nothing published; Retry reads only those"),
-        ("401@99x1", "token: HTTP 401; check the token, its rights, and auth in the spec"),
-        ("429:3600@99x1", "HTTP 429 asks to wait 3600 s altogether, more than the 600 s that"),
+        ("401@99x1", "token: HTTP 401; check the token, its permissions, and auth in the spec"),
+        ("429:3600@99x1", "HTTP 429 asks to wait 3600 s in total, more than the 600 s limit"),
     ],
 )
-def test_what_the_runbook_says_one_sees_is_what_one_sees(setting: Setting, fault: str, told: str) -> None:
-    ended, _ = setting.sync(Fault.parse(fault))
-    assert ended.name == "Incomplete" and told in ended.message and told in TEXT
+def test_the_runbook_quotes_the_message_of_a_failure(setting: Setting, fault: str, message: str) -> None:
+    state, _ = setting.sync(Fault.parse(fault))
+    assert state.name == "Incomplete" and message in state.message and message in TEXT
 
 
-def test_what_it_says_one_sees_of_rejects_and_of_a_push_is_what_one_sees(setting: Setting) -> None:
-    ended, _ = setting.sync(max_reject_ratio=0.001)
-    for told in ("Nothing published: rejects within the limit", "mend the source or raise max_reject_ratio"):
-        assert told in ended.message and told in TEXT
+def test_the_runbook_quotes_the_messages_of_rejects_and_of_a_failed_push(setting: Setting) -> None:
+    state, _ = setting.sync(max_reject_ratio=0.001)
+    for quote in ("Nothing published: rejects within the limit", "A Retry is refused again"):
+        assert quote in state.message and quote in TEXT
     setting.engine.play(EngineScenario(token=ENGINE_TOKEN, faults=(Fault("401", 0),)))
-    ended, _ = setting.sync(push=SLOTS)
-    for told in ("but not all pushed to slots", "Retry pushes only what is left"):
-        assert told in ended.message and told in TEXT
+    state, _ = setting.sync(push=SLOTS)
+    for quote in ("but not all pushed to slots", "Retry pushes only what is left"):
+        assert quote in state.message and quote in TEXT
 
 
-def test_what_it_says_of_two_runs_at_once_is_what_one_sees(setting: Setting) -> None:
+def test_the_runbook_quotes_the_message_of_a_superseded_run(setting: Setting) -> None:
     _, first = setting.sync()
     _, newer = setting.sync()
     assert first.published and newer.published
-    ended, told = setting.sync(resume=first.flow_run_id)
-    assert ended.is_completed() and told.requests == 0
-    for text in (ended.message, TEXT):
+    state, report = setting.sync(resume=first.flow_run_id)
+    assert state.is_completed() and report.requests == 0
+    for text in (state.message, TEXT):
         assert "A later run has superseded this one" in text
 
 
-def test_what_it_says_of_a_database_that_is_away_is_what_one_sees(setting: Setting) -> None:
-    away = f"postgresql://me@127.0.0.1:{free_port()}/velocity"
-    ended, told = sync(WMS, away, token_env=None, **DAY)
-    assert ended.is_failed() and str(told).startswith("store postgresql://")
-    for text in (str(told), TEXT):
-        assert "see that the database is up, then run again" in text
+def test_the_runbook_quotes_the_message_of_an_unavailable_database(setting: Setting) -> None:
+    address = f"postgresql://me@127.0.0.1:{free_port()}/velocity"
+    state, error = sync(WMS, address, token_env=None, **DAY)
+    assert state.is_failed() and str(error).startswith("store postgresql://")
+    for text in (str(error), TEXT):
+        assert "check that the database is up, then run again" in text
 
 
-def test_what_it_says_of_a_stop_and_of_a_wrong_clock_is_what_one_sees() -> None:
+def test_the_runbook_quotes_the_messages_of_a_stop_and_of_a_wrong_clock() -> None:
     stop = TerminationSignal(signal.SIGTERM)
-    stop.add_note("go on with --resume …")
+    stop.add_note("resume with --resume …")
     assert f"error: {stop_message(stop)}" in TEXT
     refused = ssl.SSLCertVerificationError()
     refused.verify_code, refused.verify_message = 9, "not yet valid"
-    for told in (refused_certificate(refused), TEXT):
-        assert told and "the clock of this machine is wrong" in told
+    for quote in (explain_certificate_error(refused), TEXT):
+        assert quote and "the clock of this machine is wrong" in quote
 
 
-def test_a_command_that_nobody_knows_how_to_run_is_refused(setting: Setting) -> None:
+def test_an_unknown_command_is_refused(setting: Setting) -> None:
     with pytest.raises(ValueError, match="does not know how to run: make coffee"):
         setting.run("make coffee")
 
@@ -210,7 +210,7 @@ def test_each_line_of_a_block_is_a_command_that_fits_in_this_checkout() -> None:
     assert COMMANDS and all(line.startswith("$ .venv/bin/") for line in LINES)
 
 
-def test_each_symptom_leads_to_its_section() -> None:
+def test_each_symptom_links_to_its_section() -> None:
     sections = {
         title.lower().replace(",", "").replace(" ", "-") for title in re.findall(r"^## (.+)$", PAGE, re.M)
     }

@@ -20,9 +20,9 @@ from tests.support.scripted_server import Reply, scripted
 
 TEXT = (CHECKOUT / "docs" / "slotting.md").read_text()
 RUN = "0199a0b1-0000-7000-8000-000000000000"
-ROWS: list[MovementRow] = [
-    (300, "m-4711", "SKU-1", "WH-01", 6, datetime(2026, 3, 1, 8, 30, tzinfo=UTC)),
-    (301, None, "SKU-2", "WH-01", 1, datetime(2026, 3, 1, 8, 31, tzinfo=UTC)),
+ROWS = [
+    MovementRow(300, "m-4711", "SKU-1", "WH-01", 6, datetime(2026, 3, 1, 8, 30, tzinfo=UTC)),
+    MovementRow(301, None, "SKU-2", "WH-01", 1, datetime(2026, 3, 1, 8, 31, tzinfo=UTC)),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Every missing window is read once, whatever becomes of the others; what is published is not read again."""
+"""Every missing window is read once, even if others fail. Published windows are not read again."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry
 
 from blocks.shared_pace import create_shared_limit
 from flows.backfill import backfill, check_options
+from flows.runtime.prefect_internals import run_flow
 from simulator.faults import Fault
 from simulator.server import Server
 from sku_velocity.errors import ConfigurationError, SourceAuthError
@@ -34,25 +34,25 @@ def day(number: int) -> datetime:
     return datetime(2026, 3, number, tzinfo=UTC)
 
 
-def asked(*numbers: int) -> set[str]:
-    """The windows of these days of March, as the simulator tells them."""
+def windows_of(*numbers: int) -> set[str]:
+    """Return the windows of these days of March, as the simulator reports them."""
     return {f"{day(n).isoformat()}/{day(n + 1).isoformat()}" for n in numbers}
 
 
 @pytest.fixture
 def acme(tmp_path: Path) -> Iterator[tuple[Server, str]]:
-    """A simulated WMS that can be asked for windows: a week of March of about 143 records a day."""
+    """A simulated WMS that supports windows: a week of March with about 143 records a day."""
     with wms(tmp_path) as (server, _):
         yield server, spec_file(server, tmp_path, **WINDOWED)
 
 
 def fail_the_first_second_page(server: Server) -> None:
-    """Have the first window that is read fail at its second chunk, once."""
+    """Make the first window that is read fail once, at its second chunk."""
     server.play(replace(server.simulator.scenario, faults=(Fault("401", 99, times=1),)))
 
 
 def fill(source: str, store: str, **parameters: Any) -> Any:
-    """Backfill the first days of March, day by day; give the state and what it ended with."""
+    """Backfill the first days of March, day by day. Return the state and its result."""
     request = {"warehouses": ["WH-01"], "token_env": "WMS_TOKEN", "window_hours": 24, "options": ALL_VALID}
     request |= {"start": day(1), "end": day(5)} | parameters
 
@@ -63,7 +63,7 @@ def fill(source: str, store: str, **parameters: Any) -> Any:
     return asyncio.run(run())
 
 
-def test_a_failing_window_is_left_and_a_second_backfill_reads_the_rest_of_it_alone(
+def test_a_failed_window_is_left_and_a_second_backfill_reads_only_the_rest_of_it(
     acme: tuple[Server, str], store_url: str
 ) -> None:
     server, source = acme
@@ -73,17 +73,17 @@ def test_a_failing_window_is_left_and_a_second_backfill_reads_the_rest_of_it_alo
     state, report = fill(source, store_url)
     assert [window.published for window in report.windows] == [False, True, True]
     assert state.name == "Incomplete" and "1 left" in state.message and "WH-01 2026-03-01" in state.message
-    assert server.stats().windows.keys() == asked(1, 3, 4)
+    assert server.stats().windows.keys() == windows_of(1, 3, 4)
     server.reset_stats()
     state, report = fill(source, store_url)
     assert state.name == "Complete" and len(report.windows) == 1
-    assert server.stats().windows.keys() == asked(1)
-    assert max(page.limit for page in server.stats().pages) == 40  # the second chunk, and not the first
+    assert server.stats().windows.keys() == windows_of(1)
+    assert max(page.limit for page in server.stats().pages) == 40  # only the second chunk
     truth = server.ground_truth("WH-01", day(1), day(5))
     assert published(store_url) == (truth.valid, truth.units, 4)
 
 
-def test_where_nothing_is_missing_nothing_is_asked(acme: tuple[Server, str], sqlite_url: str) -> None:
+def test_no_request_is_sent_if_nothing_is_missing(acme: tuple[Server, str], sqlite_url: str) -> None:
     server, source = acme
     sync(source, sqlite_url, start=day(1), end=day(5), **ALL_VALID)
     server.reset_stats()
@@ -91,7 +91,7 @@ def test_where_nothing_is_missing_nothing_is_asked(acme: tuple[Server, str], sql
     assert (state.name, report.windows, server.stats().requests) == ("Complete", [], 0)
 
 
-def test_warehouses_are_read_newest_first_and_several_at_once_where_they_share_a_pace(
+def test_warehouses_with_a_shared_pace_are_read_newest_first_and_in_parallel(
     tmp_path: Path, sqlite_url: str
 ) -> None:
     pace = {"requests_per_second": 100, "shared_limit": "backfill-pace"}
@@ -106,7 +106,7 @@ def test_warehouses_are_read_newest_first_and_several_at_once_where_they_share_a
     assert published(sqlite_url) == (truth.valid, truth.units, 4)
 
 
-def test_a_wrong_setting_ends_it_at_once(
+def test_a_wrong_setting_ends_the_backfill_at_once(
     acme: tuple[Server, str], sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, source = acme
@@ -115,9 +115,7 @@ def test_a_wrong_setting_ends_it_at_once(
     assert state.is_failed() and isinstance(error, SourceAuthError) and server.stats().requests == 1
 
 
-def test_a_source_that_knows_no_windows_is_refused_before_anything_is_read(
-    tmp_path: Path, sqlite_url: str
-) -> None:
+def test_a_source_without_windows_is_refused_before_anything_is_read(tmp_path: Path, sqlite_url: str) -> None:
     with wms(tmp_path) as (server, source):
         state, error = fill(source, sqlite_url)
         assert state.is_failed() and isinstance(error, ConfigurationError)
@@ -125,21 +123,21 @@ def test_a_source_that_knows_no_windows_is_refused_before_anything_is_read(
 
 
 @pytest.mark.parametrize("options", [{"resume": "x"}, {"max_reject_ratio": 7}, {"colour": "red"}])
-def test_options_are_those_that_sync_velocity_takes_for_any_window(options: dict[str, Any]) -> None:
+def test_options_must_be_parameters_of_sync_velocity_for_any_window(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         check_options(options)
 
 
 async def press_retry(run: UUID) -> Any:
-    """What a worker does with a flow run once somebody has pressed Retry; give what it ended with."""
+    """Press Retry and run the flow run as a worker does. Return its result."""
     async with get_client() as client:
         await client.set_flow_run_state(run, AwaitingRetry(), force=True)
         state = await run_flow(backfill, flow_run=await client.read_flow_run(run), return_type="state")
     return await state.aresult(raise_on_failure=False)
 
 
-def test_a_retry_of_its_run_reads_what_is_left_and_nothing_else(tmp_path: Path, sqlite_url: str) -> None:
-    """The window that is left is the second one, and Prefect counts a retry's subflows from the first."""
+def test_a_retry_reads_only_the_missing_windows(tmp_path: Path, sqlite_url: str) -> None:
+    """The missing window is the second one, and Prefect counts a retry's subflows from the first."""
     failing = (Fault("401", 99, warehouse="WH-02", times=1),)
     with wms(tmp_path, warehouses=("WH-01", "WH-02"), faults=failing) as (server, _):
         source = spec_file(server, tmp_path, **WINDOWED)

@@ -1,4 +1,4 @@
-"""The operated life of a window: deployed, run by a worker, failed in part, retried from the UI."""
+"""A window in operation: deployed, run by a worker, partly failed, retried from the UI."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.operator import SYNC_VELOCITY, Operator
 from tests.support.waiting import until
 
 
-def test_what_is_deployed_is_what_prefect_yaml_says(operator: Operator) -> None:
+def test_the_deployment_matches_prefect_yaml(operator: Operator) -> None:
     deployment = operator.get(SYNC_VELOCITY)
     assert [each["schedule"]["cron"] for each in deployment["schedules"]] == ["20 * * * *"]
     assert deployment["global_concurrency_limit"]["limit"] == 1
@@ -22,8 +22,8 @@ def test_what_is_deployed_is_what_prefect_yaml_says(operator: Operator) -> None:
     assert str(CHECKOUT) not in str(deployment)
 
 
-def test_a_schedule_brings_runs(operator: Operator) -> None:
-    deployment = operator.get("/deployments/name/refresh-velocity/refresh-velocity")["id"]
+def test_a_schedule_creates_runs(operator: Operator) -> None:
+    deployment = operator.get("/deployments/name/sku-velocity-refresh/refresh-velocity")["id"]
     scheduled = {
         "deployments": {"id": {"any_": [deployment]}},
         "flow_runs": {"state": {"name": {"any_": ["Scheduled"]}}},
@@ -32,13 +32,13 @@ def test_a_schedule_brings_runs(operator: Operator) -> None:
     try:
         runs = until(lambda: operator.post("/flow_runs/filter", scheduled))
     finally:
-        operator.hold_schedules()
+        operator.pause_schedules()
     assert all(run["auto_scheduled"] for run in runs)
     assert {run["expected_start_time"][11:16] for run in runs} == {"02:40"}
 
 
 @pytest.mark.usefixtures("worker")
-def test_the_ui_retry_runs_exactly_the_failed_chunks(
+def test_retry_in_the_ui_runs_only_the_failed_chunks(
     operator: Operator, tmp_path: Path, store_file: str
 ) -> None:
     deployment = operator.get(SYNC_VELOCITY)["id"]
@@ -62,9 +62,7 @@ def test_the_ui_retry_runs_exactly_the_failed_chunks(
     assert published(store_file) == (truth.valid, truth.units, 1)
 
 
-def test_the_triggers_on_incomplete_windows_and_rejects_are_there_and_switched_off(
-    operator: Operator,
-) -> None:
+def test_the_triggers_on_incomplete_windows_and_rejects_exist_and_are_disabled(operator: Operator) -> None:
     found = {each["name"]: each for each in operator.post("/automations/filter", {})}
     assert {name: each["enabled"] for name, each in found.items()} == {
         "resume an incomplete window": False,

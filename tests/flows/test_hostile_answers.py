@@ -1,4 +1,4 @@
-"""Headers, cursors, links and bodies that are meant to harm: each is a clear error, or does nothing."""
+"""Malicious headers, cursors, links and bodies: each is a clear error, or has no effect."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BOMB = gzip.compress(b"[" + b" " * 200_000_000 + b"]", compresslevel=1)
 
 
 def read(server: ScriptedServer, warehouse: str = "WH-01", cursor: str | None = None, **parts: Any) -> Any:
-    """The probe of a window or, after a cursor, a page of it."""
+    """Return the probe of a window or, with a cursor, a page of it."""
     spec = {"name": "acme", "base_url": server.url, "records": {"path": "data"}, **parts}
     spec = {"total": {"from": "body", "path": "total"}, **spec}
 
@@ -47,60 +47,60 @@ def read(server: ScriptedServer, warehouse: str = "WH-01", cursor: str | None = 
 
 
 def refusal(reply: Reply, kind: type[VelocityError], **parts: Any) -> str:
-    """The message of an error that came at once: short, on one line, and nothing a terminal acts on."""
+    """Return the message of an immediate error: short, on one line, without terminal controls."""
     with scripted(reply) as server, pytest.raises(kind) as caught:
         read(server, **parts)
     assert len(server.requests) <= 1
-    told = str(caught.value)
-    assert told.isprintable() and len(told) < 1_000 and SECRET not in told
-    return told
+    message = str(caught.value)
+    assert message.isprintable() and len(message) < 1_000 and SECRET not in message
+    return message
 
 
-def test_a_bomb_is_refused_by_what_it_unpacks_to() -> None:
-    told = refusal(Reply(body=BOMB, headers={"Content-Encoding": "gzip"}), SourceMappingError)
-    assert len(BOMB) < 2_000_000 and "is over 33554432 bytes (timeouts.max_page_bytes)" in told
+def test_a_decompression_bomb_is_refused_by_its_unpacked_size() -> None:
+    message = refusal(Reply(body=BOMB, headers={"Content-Encoding": "gzip"}), SourceMappingError)
+    assert len(BOMB) < 2_000_000 and "is over 33554432 bytes (timeouts.max_page_bytes)" in message
 
 
 @pytest.mark.parametrize("coding", ["gzip, gzip", "br", "zstd", "gzip\t, deflate", "x" * 5_000])
-def test_what_is_packed_otherwise_than_asked_for_is_not_unpacked(coding: str) -> None:
-    told = refusal(Reply(body=b"x", headers={"Content-Encoding": coding}), SourceMappingError)
-    assert "not as asked for: gzip, deflate" in told
+def test_an_encoding_that_was_not_requested_is_not_unpacked(coding: str) -> None:
+    message = refusal(Reply(body=b"x", headers={"Content-Encoding": coding}), SourceMappingError)
+    assert "only gzip, deflate was requested" in message
 
 
-def test_a_packed_page_is_read() -> None:
+def test_a_compressed_page_is_read() -> None:
     with scripted(Reply(body=gzip.compress(EMPTY), headers={"Content-Encoding": "gzip"})) as server:
         assert read(server).total == 0
     assert server.requests[0][1]["Accept-Encoding"] == "gzip, deflate"
 
 
-def test_a_bomb_in_place_of_a_token_is_refused() -> None:
+def test_a_decompression_bomb_from_the_token_endpoint_is_refused() -> None:
     bomb = Reply(body=BOMB, headers={"Content-Encoding": "gzip"})
     with scripted(bomb) as tokens:
         auth = {"kind": "oauth2_client_credentials", "token_url": tokens.url, "client_id": "me"}
-        assert "is packed and does not say that it is below" in refusal(Reply(), SourceAuthError, auth=auth)
+        assert "is over 65536 bytes" in refusal(Reply(), SourceAuthError, auth=auth)
 
 
 @pytest.mark.parametrize("wait", ["inf", "1e300", "Fri, 31 Dec 9999 23:59:59 GMT"])
 @pytest.mark.parametrize("status", [500, 429])
-def test_a_wait_without_end_is_an_error(wait: str, status: int) -> None:
+def test_an_endless_retry_after_is_an_error(wait: str, status: int) -> None:
     refusal(Reply(status, headers={"Retry-After": wait}), SourceThrottledError)
 
 
 @pytest.mark.parametrize(
     "wait", ["nan", "-inf", "Fri, 31 Dec 99999999999 23:59:59 GMT", "\x1b[31m", "x" * 9_000]
 )
-def test_a_wait_that_is_none_is_not_heard(wait: str) -> None:
+def test_an_invalid_retry_after_is_ignored(wait: str) -> None:
     with scripted(Reply(503, headers={"Retry-After": wait}), Reply(body=EMPTY)) as server:
         assert read(server).total == 0
 
 
 @pytest.mark.parametrize("target", ["//evil.test", "", "?\x85", "x" * 60_000])
-def test_a_redirect_is_told_and_not_followed(target: str) -> None:
+def test_a_redirect_is_reported_and_not_followed(target: str) -> None:
     assert "which is not followed" in refusal(Reply(302, headers={"Location": target}), SourceAddressError)
 
 
 @pytest.mark.parametrize("target", ["http://[::1", "javascript:alert(1)", "//\x1b[31m"])
-def test_a_redirect_to_no_address_is_told(target: str) -> None:
+def test_a_redirect_to_an_invalid_address_is_reported(target: str) -> None:
     with scripted(Reply(302, headers={"Location": target})) as server, pytest.raises(VelocityError) as caught:
         read(server)
     assert "address: " in str(caught.value) and str(caught.value).isprintable()
@@ -109,30 +109,30 @@ def test_a_redirect_to_no_address_is_told(target: str) -> None:
 @pytest.mark.parametrize(
     "total", [b"1" + b"0" * 400, b"-1", b"1e999", b'"\\ud800"', b"[]", b"1" + b"0" * 5_000]
 )
-def test_a_total_beyond_all_measure_is_none(total: bytes) -> None:
+def test_an_absurd_total_in_the_body_is_no_total(total: bytes) -> None:
     reply = Reply(body=b'{"data": [], "total": ' + total + b"}")
     assert "no total at total.path total" in refusal(reply, SourceMappingError)
 
 
 @pytest.mark.parametrize("total", ["9" * 400, "9" * 5_000, "-1", "\x1b[31m"])
-def test_neither_is_one_in_a_header(total: str) -> None:
+def test_an_absurd_total_in_a_header_is_no_total(total: str) -> None:
     reply = Reply(body=EMPTY, headers={"X-Total": total})
-    told = refusal(reply, SourceMappingError, total={"from": "header", "header": "X-Total"})
-    assert "no total at header X-Total" in told
+    message = refusal(reply, SourceMappingError, total={"from": "header", "header": "X-Total"})
+    assert "no total at header X-Total" in message
 
 
 @pytest.mark.parametrize("count", [b"[" * 100_000, b"Infinity", b"NaN", b"1" + b"0" * 400])
-def test_neither_is_one_that_is_asked_for(count: bytes) -> None:
-    asked = {"from": "count_request", "request": {"path": "/count"}}
+def test_an_absurd_total_from_a_count_request_is_no_total(count: bytes) -> None:
+    total = {"from": "count_request", "request": {"path": "/count"}}
     with (
         scripted(Reply(body=EMPTY), Reply(body=count)) as server,
         pytest.raises(VelocityError, match="count"),
     ):
-        read(server, total=asked)
+        read(server, total=total)
 
 
 @pytest.mark.parametrize("cursor", ["a\r\nX-Evil: 1", "a&limit=1#", "\x1b[31m", "../../admin", "é\u202e\x00"])
-def test_a_cursor_stays_a_cursor_whatever_it_holds(cursor: str) -> None:
+def test_a_cursor_cannot_add_parameters_or_headers(cursor: str) -> None:
     with scripted(Reply(body=b'{"data": []}')) as server:
         read(server, cursor=cursor, paging={"style": "cursor", "cursor_path": "next", "limit_param": None})
     path, headers = server.requests[0]
@@ -141,33 +141,35 @@ def test_a_cursor_stays_a_cursor_whatever_it_holds(cursor: str) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["x" * 10_000_000, "a\ud800"])
-def test_a_cursor_that_no_address_holds_is_an_error(cursor: str) -> None:
+def test_a_cursor_that_does_not_fit_in_a_url_is_an_error(cursor: str) -> None:
     paging = {"style": "cursor", "cursor_path": "next"}
-    assert "cannot be written" in refusal(Reply(), SourceAddressError, cursor=cursor, paging=paging)
+    assert "cannot be built" in refusal(Reply(), SourceAddressError, cursor=cursor, paging=paging)
 
 
-def test_a_cursor_that_does_not_move_is_told_in_short() -> None:
+def test_a_cursor_that_does_not_advance_is_reported_briefly() -> None:
     cursor = "\x1b[31m" + "x" * 30_000
     reply = Reply(body=b'{"data": [], "next": "\\u001b[31m' + b"x" * 30_000 + b'"}')
     paging = {"style": "cursor", "cursor_path": "next"}
-    assert "go on from there again" in refusal(reply, SourceMappingError, cursor=cursor, paging=paging)
+    assert "returned a cursor or link that was requested before" in refusal(
+        reply, SourceMappingError, cursor=cursor, paging=paging
+    )
 
 
 @pytest.mark.parametrize("link", ["http://[::1", "/a\r\nX-Evil: 1", "\x1b[31m", "x" * 70_000, "?c=\ud800"])
-def test_a_link_that_is_no_address_is_an_error(link: str) -> None:
+def test_a_link_that_is_not_a_url_is_an_error(link: str) -> None:
     paging = {"style": "next_link", "next_path": "next"}
-    assert "what is no address" in refusal(Reply(), SourceAddressError, cursor=link, paging=paging)
+    assert "is not a valid URL" in refusal(Reply(), SourceAddressError, cursor=link, paging=paging)
 
 
 @pytest.mark.parametrize("warehouse", ["a\r\nX-Evil: 1", "a\x00", "é", "a\ud800"])
-def test_a_warehouse_does_not_break_out_of_its_header(warehouse: str) -> None:
+def test_a_warehouse_cannot_escape_its_header(warehouse: str) -> None:
     request = {"headers": {"X-Site": "{warehouse}"}}
-    told = refusal(Reply(), SourceAddressError, warehouse=warehouse, request=request)
-    assert "cannot be written" in told and "check the warehouse" in told
+    message = refusal(Reply(), SourceAddressError, warehouse=warehouse, request=request)
+    assert "cannot be built" in message and "check the warehouse" in message
 
 
 @pytest.mark.parametrize("warehouse", ["../admin", "a?b=c#d", "a/b", "%2e%2e", "a\r\nb"])
-def test_a_warehouse_does_not_break_out_of_its_path(warehouse: str) -> None:
+def test_a_warehouse_cannot_escape_its_path_segment(warehouse: str) -> None:
     with scripted(Reply(body=EMPTY)) as server:
         read(server, warehouse, request={"path": "/sites/{warehouse}/moves"})
     path = server.requests[0][0]
@@ -175,13 +177,15 @@ def test_a_warehouse_does_not_break_out_of_its_path(warehouse: str) -> None:
 
 
 @pytest.mark.parametrize("warehouse", [".", ".."])
-def test_a_warehouse_that_is_a_way_up_is_refused(warehouse: str) -> None:
+def test_a_warehouse_that_names_a_parent_directory_is_refused(warehouse: str) -> None:
     request = {"path": "/sites/{warehouse}/moves"}
-    assert "leads elsewhere" in refusal(Reply(), ConfigurationError, warehouse=warehouse, request=request)
+    assert "changes the path" in refusal(Reply(), ConfigurationError, warehouse=warehouse, request=request)
 
 
 @pytest.mark.usefixtures("prefect_server", "token")
-def test_no_terminal_acts_on_what_a_source_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_terminal_controls_from_a_source_are_not_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     hostile = '{"records": [{"a": "\x1b[2J \x9b2J \u202e [link=http://x.test]y[/link]"}], "total": 1}'
     for reply in (Reply(401, hostile.encode()), Reply(body=hostile.encode())):
         with scripted(reply) as server:

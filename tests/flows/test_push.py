@@ -1,4 +1,4 @@
-"""The push as a part of the main job: it fails in sight, takes nothing back, and is retried alone."""
+"""The push as a part of sync-velocity: failures are visible, unpublish nothing, are retried on their own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.flow_engine import run_flow_async
 from prefect.states import AwaitingRetry
 
 from flows.__main__ import main
+from flows.runtime.prefect_internals import run_flow_async
 from flows.sync_velocity import sync_velocity
 from simulator.faults import Fault
 from sku_velocity.errors import ConfigurationError
@@ -34,7 +34,7 @@ def engine_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKU_VELOCITY_ENGINE_TOKEN", ENGINE_TOKEN)
 
 
-def test_a_published_window_is_pushed_each_record_once(tmp_path: Path, store_url: str) -> None:
+def test_each_record_of_a_published_window_is_pushed_once(tmp_path: Path, store_url: str) -> None:
     with both(tmp_path, reject_ratio=0.01) as (server, engine, request):
         state, report = sync(store=store_url, **request)
         truth = server.ground_truth("WH-01")
@@ -46,7 +46,7 @@ def test_a_published_window_is_pushed_each_record_once(tmp_path: Path, store_url
     assert dead_letters(store_url, report.flow_run_id) == truth.bad + report.push.rejected
 
 
-def test_a_failed_push_fails_the_run_takes_nothing_back_and_is_retried_alone(
+def test_a_failed_push_fails_the_run_keeps_it_published_and_is_retried_on_its_own(
     tmp_path: Path, store_url: str
 ) -> None:
     with both(tmp_path, faults=REFUSING) as (server, engine, request):
@@ -67,7 +67,7 @@ def test_a_failed_push_fails_the_run_takes_nothing_back_and_is_retried_alone(
     assert published(store_url) == (truth.valid, truth.units, 1)
 
 
-def test_a_retry_of_the_run_reads_nothing_and_pushes_what_is_left(tmp_path: Path, sqlite_url: str) -> None:
+def test_a_retry_reads_nothing_and_pushes_only_what_is_left(tmp_path: Path, sqlite_url: str) -> None:
     with both(tmp_path, faults=REFUSING) as (server, engine, request):
         report = sync(store=sqlite_url, **request)[1]
         engine.clear()
@@ -81,7 +81,7 @@ def test_a_retry_of_the_run_reads_nothing_and_pushes_what_is_left(tmp_path: Path
 
 
 def retry(run: str) -> State[Any]:
-    """What the Retry button does, and then the process that a worker starts."""
+    """Press Retry and run the flow run as a worker does."""
 
     async def press_and_run() -> State[Any]:
         async with get_client() as client:
@@ -95,33 +95,33 @@ def retry(run: str) -> State[Any]:
     return asyncio.run(press_and_run())
 
 
-def test_a_window_that_is_not_published_is_not_pushed(tmp_path: Path, sqlite_url: str) -> None:
+def test_an_unpublished_window_is_not_pushed(tmp_path: Path, sqlite_url: str) -> None:
     with both(tmp_path) as (_, engine, request):
         state, report = sync(store=sqlite_url, **request, max_reject_ratio=0.01)
     assert state.name == "Incomplete" and report.push is None and engine.stats().requests == 0
 
 
-def test_an_unknown_engine_is_named_before_anything_is_read(tmp_path: Path, sqlite_url: str) -> None:
+def test_an_unknown_engine_is_reported_before_anything_is_read(tmp_path: Path, sqlite_url: str) -> None:
     with both(tmp_path) as (server, _, request):
         state, error = sync(store=sqlite_url, **request | {"push": "nowhere"})
     assert state.is_failed() and isinstance(error, ConfigurationError)
     assert "slotting-engine/nowhere" in str(error) and server.stats().requests == 0
 
 
-def test_a_push_has_a_summary_and_tells_the_token_nowhere(
+def test_a_push_has_a_summary_and_exposes_no_token(
     prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str
 ) -> None:
     with both(tmp_path, faults=REFUSING) as (_, _, request):
         report = sync(store=sqlite_url, **request)[1]
     artifacts = ask(prefect_server, "artifacts", report.flow_run_id)
-    (summary,) = [each["data"] for each in artifacts if each["key"] == "acme-push"]
+    (summary,) = [each["data"] for each in artifacts if each["key"] == "acme--wh-01--push"]
     assert "8 of 10 chunks" in summary and "HTTP 401" in summary
     logs = ask(prefect_server, "logs", report.flow_run_id, lambda found: "HTTP 401" in str(found))
     runs = ask(prefect_server, "flow_runs", report.flow_run_id)
     assert ENGINE_TOKEN not in f"{artifacts}{logs}{runs}"
 
 
-def test_a_saved_engine_is_pushed_to_by_its_name(tmp_path: Path, sqlite_url: str) -> None:
+def test_a_saved_engine_can_be_named_as_push_target(tmp_path: Path, sqlite_url: str) -> None:
     with both(tmp_path) as (_, engine, request):
         words = ["--spec", request["push"], "--token-env", "SKU_VELOCITY_ENGINE_TOKEN"]
         assert main(["save-engine", "slots", *words]) == 0
@@ -129,7 +129,7 @@ def test_a_saved_engine_is_pushed_to_by_its_name(tmp_path: Path, sqlite_url: str
     assert state.name == "Complete" and report.push.accepted == len(engine.accepted)
 
 
-def test_the_command_line_ends_with_1_where_the_push_failed(
+def test_the_command_exits_with_1_if_the_push_failed(
     tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with both(tmp_path, faults=REFUSING) as (_, engine, request):

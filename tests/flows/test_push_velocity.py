@@ -1,4 +1,4 @@
-"""Velocity classes pushed by a flow: a task that is retried, and a result that counts."""
+"""A flow pushes velocity classes in a retried task, and gets the counts as the result."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tests.support.engine import engine_spec
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_flow_tells_an_engine_of_the_classes_that_changed(sqlite_url: str) -> None:
+def test_a_flow_sends_an_engine_only_the_changed_classes(sqlite_url: str) -> None:
     classes = [SkuClass("WH-01", f"SKU-{number}", "A", "B", "X") for number in range(5)]
 
     @flow
-    async def refresh(outlet: PushResources) -> ClassPush:
-        return await push_velocity(outlet, "acme", classes)
+    async def refresh(target: PushResources) -> ClassPush:
+        return await push_velocity(target, "acme", classes)
 
     with serve_engine() as engine:
         block = SlottingEngine(spec=engine_spec(engine.url))
-        outlet = PushResources(block, VelocityStore(url=SecretStr(sqlite_url)))
-        told = [asyncio.run(refresh(outlet)) for _ in range(2)]
-    assert told == [ClassPush("slots", 5, 0), ClassPush("slots", 0, 0)]
+        target = PushResources(block, VelocityStore(url=SecretStr(sqlite_url)))
+        pushed = [asyncio.run(refresh(target)) for _ in range(2)]
+    assert pushed == [ClassPush("slots", 5, 0), ClassPush("slots", 0, 0)]
     assert len(engine.simulator.classes.accepted) == 5

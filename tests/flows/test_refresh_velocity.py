@@ -1,4 +1,4 @@
-"""The flow refresh-velocity and its command: each published warehouse by its own calendar."""
+"""The flow refresh-velocity and its command: each published warehouse in its own time zone."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.flow_engine import run_flow
 from prefect.states import Scheduled
 
 from blocks.store import VelocityStore
 from flows.__main__ import main
 from flows.artifacts.velocity import render_velocity
 from flows.refresh_velocity import choose_warehouses, refresh_velocity
+from flows.runtime.prefect_internals import run_flow
 from flows.tasks.refresh_velocity import refresh_warehouse
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.velocity_report import ClassChange, Mover, VelocityReport, percent, ranges_of_days
@@ -36,7 +36,7 @@ PUBLISHED = [("acme", "WH-01"), ("acme", "WH-02"), ("erp", "WH-01")]
 
 
 def filled(url: str, warehouses: Sequence[str] = ("WH-01",), rows: Sequence[Moved] = ROWS) -> str:
-    """A store in which all time of these warehouses is published."""
+    """Return a store in which all time of these warehouses is published."""
 
     async def fill() -> None:
         async with Store.open(url) as store:
@@ -48,7 +48,7 @@ def filled(url: str, warehouses: Sequence[str] = ("WH-01",), rows: Sequence[Move
 
 
 def run(**parameters: Any) -> Any:
-    """Run the flow; give its state, and what it ended with."""
+    """Run the flow. Return its state and its result."""
 
     async def refresh() -> Any:
         state: Any = await refresh_velocity(**parameters, return_state=True)
@@ -70,7 +70,7 @@ def a_report(**fields: Any) -> VelocityReport:
     return VelocityReport(**{**plain, **fields})
 
 
-def test_all_that_is_published_is_refreshed_by_each_warehouses_own_calendar(
+def test_all_published_warehouses_are_refreshed_in_their_own_time_zone(
     prefect_server: PrefectServer, sqlite_url: str, tmp_path: Path
 ) -> None:
     store = filled(sqlite_url, ["WH-01", "WH-02"])
@@ -88,7 +88,7 @@ def test_all_that_is_published_is_refreshed_by_each_warehouses_own_calendar(
     ]
 
 
-def test_a_refresh_is_shown_under_a_stable_key_with_pictures(
+def test_a_refresh_has_an_artifact_with_pictures_under_a_stable_key(
     prefect_server: PrefectServer, sqlite_url: str, tmp_path: Path
 ) -> None:
     keys = set()
@@ -100,7 +100,7 @@ def test_a_refresh_is_shown_under_a_stable_key_with_pictures(
     assert len(keys) == 1 and next(iter(keys)).startswith("acme-wh-01")
 
 
-def test_a_warehouse_that_fails_does_not_keep_the_others(
+def test_a_failed_warehouse_does_not_stop_the_others(
     prefect_server: PrefectServer, sqlite_url: str, tmp_path: Path
 ) -> None:
     store = filled(sqlite_url, ["WH-01", "WH-02"])
@@ -110,7 +110,7 @@ def test_a_warehouse_that_fails_does_not_keep_the_others(
     assert [report.warehouse for report in reports] == ["WH-01", "WH-02"]
 
 
-def test_without_a_day_it_is_the_one_before_the_scheduled_start_by_the_warehouses_clock(
+def test_the_default_day_is_the_one_before_the_scheduled_start_in_the_warehouses_time_zone(
     prefect_server: PrefectServer, sqlite_url: str, tmp_path: Path
 ) -> None:
     store = filled(sqlite_url, ["WH-01", "WH-02"])
@@ -141,7 +141,7 @@ def test_a_refresh_can_be_awaited_within_another_flow(
     assert asyncio.run(another()).skus == 2
 
 
-def test_an_empty_store_is_no_failure_but_a_wrong_name_is(
+def test_an_empty_store_is_not_a_failure_but_a_wrong_name_is(
     prefect_server: PrefectServer, sqlite_url: str, tmp_path: Path
 ) -> None:
     state, reports = run(store=sqlite_url, reports=str(tmp_path))
@@ -150,7 +150,7 @@ def test_an_empty_store_is_no_failure_but_a_wrong_name_is(
     assert isinstance(error, ConfigurationError) and "WH-09" in str(error)
 
 
-def test_warehouses_and_source_choose_among_what_is_published() -> None:
+def test_warehouses_and_source_filter_the_published_ones() -> None:
     assert choose_warehouses(PUBLISHED, [], None) == PUBLISHED
     assert choose_warehouses(PUBLISHED, ["WH-01"], None) == [PUBLISHED[0], PUBLISHED[2]]
     assert choose_warehouses(PUBLISHED, ["WH-01"], "erp") == [PUBLISHED[2]]
@@ -159,13 +159,13 @@ def test_warehouses_and_source_choose_among_what_is_published() -> None:
             choose_warehouses(PUBLISHED, warehouses, source)
 
 
-def test_the_command_tells_what_was_refreshed_and_where_the_report_stands(
+def test_the_command_prints_what_was_refreshed_and_the_path_of_the_report(
     prefect_server: PrefectServer, sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--store", filled(sqlite_url), "--reports", str(tmp_path), "--as-of", AS_OF]
     assert main(["refresh-velocity", *words, "--warehouse", "WH-01", "--time-zone", "Europe/Berlin"]) == 0
     shown = capsys.readouterr().out
-    assert "velocity-WH-01.html" in shown and "100 %" in shown and "2026-04-05" in shown
+    assert "velocity.acme.WH-01.html" in shown and "100 %" in shown and "2026-04-05" in shown
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_the_command_tells_what_was_refreshed_and_where_the_report_stands(
         (["--as-of", "yesterday"], "yesterday"),
     ],
 )
-def test_the_command_ends_with_2_on_a_wrong_setting(
+def test_the_command_exits_with_2_on_a_wrong_setting(
     prefect_server: PrefectServer,
     sqlite_url: str,
     capsys: pytest.CaptureFixture[str],
@@ -189,7 +189,7 @@ def test_the_command_ends_with_2_on_a_wrong_setting(
     assert error.startswith("error: ") and reason in error and "\n" not in error
 
 
-def test_foreign_text_is_shown_as_text() -> None:
+def test_external_text_is_escaped() -> None:
     hostile = "[x](javascript:alert(1))<script>|"
     mover = Mover(sku_id=hostile, units_91=5, lines_91=1, units_7=5, trend=None, days_since_last_movement=0,
                   abc_lines="A", abc_units="A", xyz="Z")  # fmt: skip
@@ -200,12 +200,12 @@ def test_foreign_text_is_shown_as_text() -> None:
     assert "javascript" in shown and "](" not in shown and "<script>" not in shown
 
 
-def test_missing_days_are_told_together() -> None:
+def test_missing_days_are_grouped_into_ranges() -> None:
     days = {date(2026, 3, day): 0.0 for day in (1, 2, 3, 5)} | {date(2026, 3, 6): 0.9999}
     assert ranges_of_days(days) == ["2026-03-01 to 2026-03-03: 0 %", "2026-03-05: 0 %", "2026-03-06: 99.9 %"]
     assert "Of 91 days: 4 not published, 1 only in part." in a_report(incomplete_days=days).coverage
 
 
 @pytest.mark.parametrize(("share", "shown"), [(1.0, "100 %"), (0.0, "0 %"), (1e-9, "0.1 %"), (0.5, "50.0 %")])
-def test_only_what_is_whole_shows_as_100_percent(share: float, shown: str) -> None:
+def test_only_a_complete_share_is_shown_as_100_percent(share: float, shown: str) -> None:
     assert percent(share) == shown

@@ -1,4 +1,4 @@
-"""Movements as people enter them, read through HTTP: what is published is what pandas counts in the file."""
+"""Real-life movements read over HTTP: the published rows equal what pandas counts in the file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 def rows_of(url: str, run: str) -> list[tuple[Any, ...]]:
-    """What a reader of the store sees, which must all be of one run."""
+    """Return the rows that a reader of the store sees. All must be of one run."""
 
     async def look() -> list[tuple[Any, ...]]:
         database = Database(url)
@@ -39,7 +39,7 @@ def rows_of(url: str, run: str) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize(("path", "page_size"), SAMPLES, ids=[path.stem for path, _ in SAMPLES])
-def test_each_valid_row_is_published_and_each_other_is_a_dead_letter(
+def test_each_valid_row_is_published_and_every_other_row_is_a_dead_letter(
     tmp_path: Path, store_url: str, path: Path, page_size: int
 ) -> None:
     frame = valid_rows(path)
@@ -59,7 +59,7 @@ def test_each_valid_row_is_published_and_each_other_is_a_dead_letter(
     assert rows_of(store_url, runs[-1].flow_run_id) == expected
 
 
-def test_the_samples_are_as_dirty_as_they_are_known_to_be() -> None:
+def test_the_samples_have_the_expected_number_of_invalid_rows() -> None:
     counted = [(len(pd.read_csv(path)), len(valid_rows(path)), int(valid_rows(path).units_moved.sum()))
                for path, _ in SAMPLES]  # fmt: skip
     assert counted[0][:2] == (200, 188) and counted[1:] in ([], [(10_000, 9_833, 90_322)])

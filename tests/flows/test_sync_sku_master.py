@@ -1,4 +1,4 @@
-"""A master is synced as a flow, and the windows that are read with it are mapped by one version of it."""
+"""The flow sync-sku-master publishes a master, and each window is mapped by one version of it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAPPED = {"master": "erp", "max_reject_ratio": 1}
 
 @contextmanager
 def wms_and_erp(tmp_path: Path, **scenario: Any) -> Iterator[tuple[Server, str, str]]:
-    """One server of both, with the paths of its two specs."""
+    """Serve both from one server. Yield it and the paths of its two specs."""
     parts = {"records": 300, "skus": SKUS, "items": ITEMS_OF_ALL, "aliased_ratio": 0.5} | scenario
     with serve(Scenario(token=TOKEN, **parts)) as server:
         yield server, spec(tmp_path, server, "acme"), spec(tmp_path, server, "erp")
@@ -54,7 +54,7 @@ def spec(directory: Path, server: Server, name: str) -> str:
 
 
 def sync_items(source: str, store: str, **parameters: Any) -> Any:
-    """Run the flow; give its state and what it ended with: a report or an exception."""
+    """Run the flow. Return its state and its result: a report or an exception."""
 
     async def run() -> Any:
         request = {"token_env": "WMS_TOKEN", "task_retries": 0} | parameters
@@ -69,11 +69,11 @@ def without(*ranks: int) -> tuple[Any, ...]:
 
 
 def events(server: PrefectServer, run: str, enough: Callable[[Any], object] = bool) -> list[dict[str, Any]]:
-    """The drift events of one flow run; they come a few seconds late."""
-    wanted = {"event": {"name": ["sku-velocity.master.drift"]}}
+    """Return the drift events of one flow run. They arrive a few seconds late."""
+    query = {"event": {"name": ["sku-velocity.master.drift"]}}
 
     def look() -> list[dict[str, Any]] | None:
-        answer = api.post("/events/filter", json={"filter": wanted})
+        answer = api.post("/events/filter", json={"filter": query})
         found = [
             each
             for each in answer.raise_for_status().json()["events"]
@@ -85,7 +85,7 @@ def events(server: PrefectServer, run: str, enough: Callable[[Any], object] = bo
         return until(look)
 
 
-def test_movements_are_mapped_by_the_master_that_shows(tmp_path: Path, store_url: str) -> None:
+def test_movements_are_mapped_by_the_published_master(tmp_path: Path, store_url: str) -> None:
     with wms_and_erp(tmp_path) as (server, acme, erp):
         state, version = sync_items(erp, store_url)
         assert (state.name, state.message) == ("Complete", "40 items published, 0 rejected.")
@@ -101,7 +101,7 @@ def skus_of(url: str) -> set[str]:
     return {row[1] for row in rows_of(url)}
 
 
-def test_a_sku_unknown_today_is_taken_once_the_master_has_it(tmp_path: Path, store_url: str) -> None:
+def test_an_unknown_sku_is_accepted_once_the_master_has_it(tmp_path: Path, store_url: str) -> None:
     with wms_and_erp(tmp_path, items=without(1, 2)) as (server, acme, erp):
         sync_items(erp, store_url)
         _, first = sync(acme, store_url, **WHOLE, **MAPPED)
@@ -114,7 +114,7 @@ def test_a_sku_unknown_today_is_taken_once_the_master_has_it(tmp_path: Path, sto
     assert first.master.version != second.master.version
 
 
-def test_unknown_and_retired_skus_may_pass(tmp_path: Path, sqlite_url: str) -> None:
+def test_unknown_and_retired_skus_can_be_passed_through(tmp_path: Path, sqlite_url: str) -> None:
     some = tuple({**item, "status": "retired"} for item in without(1))
     with wms_and_erp(tmp_path, items=some, aliased_ratio=0) as (_, acme, erp):
         sync_items(erp, sqlite_url)
@@ -123,7 +123,7 @@ def test_unknown_and_retired_skus_may_pass(tmp_path: Path, sqlite_url: str) -> N
     assert (report.rejected, report.unknown_skus) == (0, 1) and published(sqlite_url)[0] == 300
 
 
-def test_a_run_keeps_the_version_that_it_was_planned_with(tmp_path: Path, store_url: str) -> None:
+def test_a_resumed_run_keeps_its_planned_master_version(tmp_path: Path, store_url: str) -> None:
     with wms_and_erp(tmp_path, items=without(1), faults=(Fault("401", 199),)) as (server, acme, erp):
         sync_items(erp, store_url)
         state, first = sync(acme, store_url, **WHOLE, **MAPPED)
@@ -136,7 +136,7 @@ def test_a_run_keeps_the_version_that_it_was_planned_with(tmp_path: Path, store_
 
 
 @pytest.mark.parametrize("change", [{"master": None}, {"unknown_sku": "pass"}])
-def test_a_run_is_resumed_with_the_mapping_it_was_planned_with(
+def test_a_run_cannot_be_resumed_with_another_mapping(
     tmp_path: Path, sqlite_url: str, change: dict[str, Any]
 ) -> None:
     with wms_and_erp(tmp_path) as (_, acme, erp):
@@ -163,11 +163,11 @@ def test_a_failed_page_of_the_master_publishes_nothing_and_a_resume_reads_only_t
         server.reset_stats()
         state, _ = sync_items(erp, sqlite_url, resume=first.flow_run_id)
         read = {page.offset for page in server.stats().pages if page.limit == 11}
-    assert read == {0, 19}  # the first for a look at the mapping
+    assert read == {0, 19}  # the first one checks the mapping
     assert state.name == "Complete"
 
 
-def test_a_master_that_shrinks_while_it_is_read_leaves_the_one_before(
+def test_a_master_that_shrinks_during_the_read_leaves_the_previous_version(
     tmp_path: Path, sqlite_url: str
 ) -> None:
     shrinking = tuple(Change(n, position=0, delete=1, warehouse=ITEMS) for n in range(2, 60))
@@ -180,13 +180,13 @@ def test_a_master_that_shrinks_while_it_is_read_leaves_the_one_before(
     assert report.master.version == version.flow_run_id
 
 
-def test_a_source_is_read_by_the_flow_of_its_kind(tmp_path: Path, sqlite_url: str) -> None:
+def test_items_and_movements_are_read_by_different_flows(tmp_path: Path, sqlite_url: str) -> None:
     with wms_and_erp(tmp_path) as (_, acme, erp):
         assert "read it with sync-master" in str(sync(erp, sqlite_url, **WHOLE)[1])
         assert "its spec needs `items`" in str(sync_items(acme, sqlite_url)[1])
 
 
-def test_what_the_master_does_not_know_is_an_artifact_and_an_event(
+def test_unknown_skus_are_an_artifact_and_an_event(
     prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str
 ) -> None:
     with wms_and_erp(tmp_path, items=without(1), aliased_ratio=0) as (_, acme, erp):
@@ -196,10 +196,10 @@ def test_what_the_master_does_not_know_is_an_artifact_and_an_event(
     assert event["resource"]["prefect.resource.id"] == "sku-velocity.master.erp"
     assert event["payload"]["most"] == {"SKU-00001": report.rejected}
     shown = {each["key"]: each["data"] for each in ask(prefect_server, "artifacts", report.flow_run_id)}
-    assert f"| SKU\\-00001 | {report.rejected} |" in shown["acme-unknown-skus"]
+    assert f"| SKU\\-00001 | {report.rejected} |" in shown["acme--wh-01--unknown-skus"]
 
 
-def test_what_a_new_version_maps_otherwise_is_an_artifact_and_an_event(
+def test_changed_mappings_of_a_new_version_are_an_artifact_and_an_event(
     prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str
 ) -> None:
     first, second, *rest = ITEMS_OF_ALL
@@ -212,10 +212,10 @@ def test_what_a_new_version_maps_otherwise_is_an_artifact_and_an_event(
     assert event["payload"]["counts"] == {"moved": 2, "gone": 2, "retired": 1}
     assert ["sku 2", "SKU-00002", "SKU-00001"] in event["payload"]["moved"]
     shown = {each["key"]: each["data"] for each in ask(prefect_server, "artifacts", report.flow_run_id)}
-    assert r"| sku 2 | SKU\-00002 | SKU\-00001 |" in shown["erp-master-changes"]
+    assert r"| sku 2 | SKU\-00002 | SKU\-00001 |" in shown["erp--master-changes"]
 
 
-def test_a_master_can_be_tried_on_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_source_reads_one_page_of_a_master(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with wms_and_erp(tmp_path) as (_, acme, erp):
         assert main(["check-source", "--source", erp, "--token-env", "WMS_TOKEN"]) == 0
         shown = capsys.readouterr().out
@@ -224,7 +224,7 @@ def test_a_master_can_be_tried_on_one_page(tmp_path: Path, capsys: pytest.Captur
     assert "description, unit_volume" in shown and "movement_id" not in shown and "window" not in shown
 
 
-def test_the_command_line_syncs_a_master_and_maps_by_it(tmp_path: Path, sqlite_url: str) -> None:
+def test_the_command_syncs_a_master_and_maps_by_it(tmp_path: Path, sqlite_url: str) -> None:
     with wms_and_erp(tmp_path) as (_, acme, erp):
         common = ["--token-env", "WMS_TOKEN", "--store", sqlite_url]
         assert main(["sync-master", "--source", erp, *common]) == 0

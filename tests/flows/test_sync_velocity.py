@@ -1,4 +1,4 @@
-"""The main job against a real API, on each store: published whole, or not at all."""
+"""The flow sync-velocity against a real API, on each store: published whole, or not at all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.acme_flow import sync
 pytestmark = pytest.mark.usefixtures("prefect_server", "token")
 
 
-def test_a_window_is_published_whole_and_a_second_run_gives_the_same_rows(
+def test_a_window_is_published_whole_and_a_second_run_publishes_the_same_rows(
     tmp_path: Path, store_url: str
 ) -> None:
     with wms(tmp_path) as (server, source):
@@ -49,7 +49,7 @@ def test_failed_chunks_leave_nothing_published_and_a_resume_reads_only_those(
     assert published(store_url) == (truth.valid, truth.units, 1)
 
 
-def test_a_clamped_page_is_planned_for_and_published(tmp_path: Path, sqlite_url: str) -> None:
+def test_a_source_that_clamps_the_page_size_is_planned_and_published(tmp_path: Path, sqlite_url: str) -> None:
     with wms(tmp_path, max_page_size=51) as (server, source):
         state, report = sync(source, sqlite_url, **WHOLE)
         truth = server.ground_truth("WH-01")
@@ -57,9 +57,7 @@ def test_a_clamped_page_is_planned_for_and_published(tmp_path: Path, sqlite_url:
     assert published(sqlite_url) == (truth.valid, truth.units, 1)
 
 
-def test_pages_that_come_by_cursor_are_read_one_after_another_and_resumed(
-    tmp_path: Path, store_url: str
-) -> None:
+def test_cursor_pages_are_read_in_sequence_and_resumed(tmp_path: Path, store_url: str) -> None:
     cursor = {
         "paging": {"style": "cursor", "cursor_path": "next", "page_size": 10},
         "total": {"from": "none"},
@@ -77,7 +75,7 @@ def test_pages_that_come_by_cursor_are_read_one_after_another_and_resumed(
     assert published(store_url) == (truth.valid, truth.units, 1)
 
 
-def test_a_window_that_moves_once_is_repaired(tmp_path: Path, store_url: str) -> None:
+def test_a_window_that_changes_once_is_repaired(tmp_path: Path, store_url: str) -> None:
     with wms(tmp_path, changes=(Change(4, position=0, delete=3),)) as (server, source):
         state, report = sync(source, store_url, **WHOLE)
         truth = server.ground_truth("WH-01")
@@ -85,7 +83,7 @@ def test_a_window_that_moves_once_is_repaired(tmp_path: Path, store_url: str) ->
     assert published(store_url) == (truth.valid, truth.units, 1)
 
 
-def test_a_window_that_keeps_moving_leaves_what_was_published(tmp_path: Path, store_url: str) -> None:
+def test_a_window_that_keeps_changing_leaves_the_published_rows(tmp_path: Path, store_url: str) -> None:
     with wms(tmp_path) as (server, source):
         sync(source, store_url, **WHOLE)
         before = published(store_url)
@@ -96,7 +94,7 @@ def test_a_window_that_keeps_moving_leaves_what_was_published(tmp_path: Path, st
     assert published(store_url) == before
 
 
-def test_a_retry_of_a_window_that_moved_reads_it_again(tmp_path: Path, sqlite_url: str) -> None:
+def test_a_retry_of_a_changed_window_reads_it_again(tmp_path: Path, sqlite_url: str) -> None:
     moving = tuple(Change(request, position=0, insert=1) for request in range(2, 100))
     with wms(tmp_path, changes=moving) as (server, source):
         state, report = sync(source, sqlite_url, **WHOLE, repairs=0)
@@ -115,7 +113,7 @@ def test_a_window_with_too_many_rejects_is_not_published(tmp_path: Path, sqlite_
         assert sync(source, sqlite_url, **WHOLE, max_reject_ratio=0.02)[0].name == "Complete"
 
 
-def test_a_refused_token_ends_the_run_with_the_reason(
+def test_a_refused_token_fails_the_run_with_the_reason(
     tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WMS_TOKEN", "another")

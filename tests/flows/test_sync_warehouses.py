@@ -1,4 +1,4 @@
-"""Many warehouses are read by runs of their own; a retry goes on with those that failed, and no other."""
+"""Each warehouse is read by its own run; a retry resumes only those that failed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from blocks.shared_pace import create_shared_limit
 from flows.__main__ import main
+from flows.runtime.ownership import HEARTBEAT_ENVIRONMENT, TAG
 from flows.sync_warehouses import sync_warehouses
 from simulator.faults import Fault
 from sku_velocity.errors import ConfigurationError
@@ -18,7 +19,7 @@ from sku_velocity.http.spec import PaceSpec
 from tests.support.acme import published, spec_file, wms
 from tests.support.operator import Operator
 
-SYNC_WAREHOUSES = "/deployments/name/sync-warehouses/sync-warehouses"
+SYNC_WAREHOUSES = "/deployments/name/sku-velocity-sync-warehouses/sync-warehouses"
 SPAN = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-03T00:00:00Z"}
 PACE = {"requests_per_second": 200, "shared_limit": "fan-out-pace"}
 PARTS: dict[str, Any] = {
@@ -30,16 +31,14 @@ THREE = ("WH-01", "WH-02", "WH-03")
 
 
 def children(operator: Operator, parent: str) -> dict[str, tuple[str, int]]:
-    """Warehouse and attempts of each run that a fan-out has started, by its id."""
-    asked = {"flow_runs": {"parent_flow_run_id": {"any_": [parent]}}}
-    found = operator.post("/flow_runs/filter", asked)
+    """Return warehouse and attempts of each run that a fan-out has started, by its id."""
+    query = {"flow_runs": {"parent_flow_run_id": {"any_": [parent]}}}
+    found = operator.post("/flow_runs/filter", query)
     return {each["id"]: (each["parameters"]["warehouse"], each["run_count"]) for each in found}
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_retry_runs_again_what_failed_and_that_alone(
-    operator: Operator, tmp_path: Path, sqlite_url: str
-) -> None:
+def test_a_retry_runs_only_what_failed(operator: Operator, tmp_path: Path, sqlite_url: str) -> None:
     failing = (Fault("401", 99, warehouse="WH-02", times=1),)
     with wms(tmp_path, warehouses=THREE, faults=failing) as (server, _):
         source = spec_file(server, tmp_path, **PARTS)
@@ -54,6 +53,9 @@ def test_a_retry_runs_again_what_failed_and_that_alone(
         assert "5 of 6 runs published" in first["state"]["message"]
         assert "WH-02 2026-03-0" in first["state"]["message"] and "WH-01" not in first["state"]["message"]
         assert sorted(begun.values()) == [(name, 1) for name in THREE for _ in range(2)]
+        for child in begun:
+            started = operator.get(f"/flow_runs/{child}")
+            assert TAG in started["tags"] and started["job_variables"] == {"env": HEARTBEAT_ENVIRONMENT}
         server.reset_stats()
         operator.press_retry(run)
         second = operator.wait_for_end(run, attempt=2)
@@ -64,13 +66,13 @@ def test_a_retry_runs_again_what_failed_and_that_alone(
         assert {page.warehouse for page in server.stats().pages} - {"/warehouses"} == {"WH-02"}
         truth = server.ground_truth(None, *map(datetime.fromisoformat, SPAN.values()))
     assert published(sqlite_url) == (truth.valid, truth.units, 6)
-    of_key = {"artifacts": {"key": {"any_": ["acme-warehouses"]}}, "sort": "CREATED_DESC"}
+    of_key = {"artifacts": {"key": {"any_": ["acme--warehouses"]}}, "sort": "CREATED_DESC"}
     [table, *_] = operator.post("/artifacts/filter", of_key)
     assert all(each in table["data"] for each in begun) and table["data"].count('"complete"') == 6
 
 
-def ending(source: str, store: str, **parameters: Any) -> Any:
-    """What the flow, run here, ends with."""
+def result_of(source: str, store: str, **parameters: Any) -> Any:
+    """Run the flow in this process. Return its result."""
 
     async def run() -> Any:
         request = {"source": source, "store": store, "token_env": "WMS_TOKEN"} | parameters
@@ -82,29 +84,29 @@ def ending(source: str, store: str, **parameters: Any) -> Any:
 
 @pytest.mark.usefixtures("prefect_server", "token")
 @pytest.mark.parametrize(
-    ("parts", "parameters", "told"),
+    ("parts", "parameters", "message"),
     [
-        ({}, {"deployment": "of-none"}, "has no deployment sync-velocity/of-none"),
+        ({}, {"deployment": "of-none"}, "has no deployment sku-velocity-sync/of-none"),
         ({"pace": {}}, {}, "set pace.shared_limit"),
         ({"warehouses": None}, {}, "does not say how its warehouses are listed"),
     ],
 )
-def test_a_wrong_setting_ends_it_before_anything_is_started(
-    operator: Operator, tmp_path: Path, sqlite_url: str, parts: Any, parameters: Any, told: str
+def test_a_wrong_setting_ends_the_flow_before_any_run_is_started(
+    operator: Operator, tmp_path: Path, sqlite_url: str, parts: Any, parameters: Any, message: str
 ) -> None:
     with wms(tmp_path, warehouses=THREE) as (server, _):
         source = spec_file(server, tmp_path, **PARTS | parts)
-        error = ending(source, sqlite_url, **SPAN, **parameters)
-        assert isinstance(error, ConfigurationError) and told in str(error)
+        error = result_of(source, sqlite_url, **SPAN, **parameters)
+        assert isinstance(error, ConfigurationError) and message in str(error)
         assert {page.warehouse for page in server.stats().pages} <= {"/warehouses"}
 
 
 @pytest.mark.usefixtures("prefect_server", "token", "operator")
-def test_the_command_tells_what_is_wrong(
+def test_the_command_prints_what_is_wrong(
     tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with wms(tmp_path, warehouses=THREE) as (server, _):
         source = spec_file(server, tmp_path, **PARTS | {"pace": {}})
-        words = ["--source", source, "--store", sqlite_url, "--token-env", "WMS_TOKEN", "--at-a-time", "2"]
+        words = ["--source", source, "--store", sqlite_url, "--token-env", "WMS_TOKEN", "--max-parallel", "2"]
         assert main(["sync-warehouses", *words, "--start", SPAN["start"], "--end", SPAN["end"]]) == 2
     assert "set pace.shared_limit" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The pacer on a clock that moves only when somebody sleeps."""
+"""The pacer on a fake clock that advances only by sleeping."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ async def starts(pacer: Pacer, clock: FakeClock, count: int) -> list[float]:
 
 
 @pytest.mark.parametrize("rate", [1, 5, 20, 50, 333])
-async def test_no_second_holds_more_starts_than_the_ceiling(rate: int) -> None:
+async def test_no_second_has_more_starts_than_the_ceiling(rate: int) -> None:
     clock = FakeClock()
     times = await starts(Pacer(PaceSpec(requests_per_second=rate), clock, clock.sleep), clock, 3 * rate + 1)
     assert all(later - first >= 1 for first, later in zip(times, times[rate:], strict=False))
@@ -52,7 +52,7 @@ async def test_a_burst_may_start_at_once_and_no_more() -> None:
     assert times[:4] == pytest.approx([100.0] * 4) and times[4] > 100.09 and times[5] > times[4] + 0.09
 
 
-async def test_a_hold_stops_every_start() -> None:
+async def test_a_pause_stops_every_start() -> None:
     clock = FakeClock()
     pacer = Pacer(PaceSpec(requests_per_second=10), clock, clock.sleep)
     await pacer.start()
@@ -61,7 +61,7 @@ async def test_a_hold_stops_every_start() -> None:
     assert times[0] == 30 and times[1] > 30
 
 
-async def test_those_already_waiting_are_held_and_then_spaced_again() -> None:
+async def test_waiting_requests_are_paused_and_then_spaced_again() -> None:
     clock = FakeClock()
     pacer = Pacer(PaceSpec(requests_per_second=10), clock, clock.sleep)
     times: list[float] = []
@@ -95,7 +95,7 @@ async def test_requests_in_flight_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("rate", [1, 5, 50])
-async def test_requests_that_a_busy_loop_has_kept_back_do_not_leave_all_at_once(rate: int) -> None:
+async def test_requests_delayed_by_a_busy_loop_are_not_sent_all_at_once(rate: int) -> None:
     clock = FakeClock()
     pacer = Pacer(PaceSpec(requests_per_second=rate), clock, clock.sleep)
     times = []

@@ -1,4 +1,4 @@
-"""A master's records are read into items as the spec describes them."""
+"""A master's records are converted to items according to the spec."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def validate(*records: Any, **items: Any) -> PageResult:
 
 
 def item(change: dict[str, Any], **items: Any) -> ItemRow:
-    """The one item that a record comes to."""
+    """Return the item that a record yields."""
     result = validate({**RECORD, **change}, **items)
     assert not result.dead_letters, result.dead_letters
     return result.items[0]
@@ -38,46 +38,50 @@ def reason(change: dict[str, Any], **items: Any) -> str:
     return "; ".join(map(str, result.dead_letters[0].reasons))
 
 
-def test_an_item_has_an_id_and_a_status_and_may_have_more() -> None:
+def test_an_item_has_an_id_a_status_and_optional_fields() -> None:
     assert item({}) == (0, "A-1", "active", None, None, ())
-    told = {"text": "Lamp", "m3": "0.02", "code": {"now": "B-2"}}
+    record = {"text": "Lamp", "m3": "0.02", "code": {"now": "B-2"}}
     fields = {"sku_id": "code.now", "description": "text", "unit_volume": "m3"}
-    assert item(told, **fields) == (0, "B-2", "active", "Lamp", 0.02, ())
+    assert item(record, **fields) == (0, "B-2", "active", "Lamp", 0.02, ())
 
 
 @pytest.mark.parametrize(
-    ("told", "form"),
+    ("value", "form"),
     [
         (["ean 1", 2, "ean 1", "", " ", None, "A-1"], {"path": "names"}),
         ([{"code": {"text": "ean 1"}}, {"code": {"text": 2}}, {}], {"path": "names", "each": "code.text"}),
         ("ean 1 ; 2;;A-1", {"path": "names", "split": ";"}),
     ],
 )
-def test_aliases_are_a_list_or_objects_or_one_text(told: Any, form: dict[str, str]) -> None:
-    assert item({"names": told}, aliases=form)[5] == ("ean 1", "2")
+def test_aliases_are_a_list_objects_or_one_string(value: Any, form: dict[str, str]) -> None:
+    assert item({"names": value}, aliases=form).aliases == ("ean 1", "2")
 
 
 @pytest.mark.parametrize("change", [{}, {"names": None}, {"names": []}])
-def test_an_item_may_have_no_other_name(change: dict[str, Any]) -> None:
-    assert item(change, aliases="names")[5] == ()
+def test_an_item_may_have_no_aliases(change: dict[str, Any]) -> None:
+    assert item(change, aliases="names").aliases == ()
 
 
 @pytest.mark.parametrize(
-    ("told", "form", "why"),
+    ("value", "form", "message"),
     [
-        ("one text", {"path": "names"}, "names: must be a list of names"),
-        (["a"], {"path": "names", "split": ";"}, "names: must be one text of names with ';' between"),
-        ([["a"]], {"path": "names"}, "each name must be a text"),
-        ([True], {"path": "names"}, "each name must be a text"),
-        (["a\x00"], {"path": "names"}, "each name must be a text"),
+        ("one text", {"path": "names"}, "aliases (names): must be a list of names"),
+        (
+            ["a"],
+            {"path": "names", "split": ";"},
+            "aliases (names): must be one string of names separated by ';'",
+        ),
+        ([["a"]], {"path": "names"}, "each name must be a string"),
+        ([True], {"path": "names"}, "each name must be a string"),
+        (["a\x00"], {"path": "names"}, "each name must be a string"),
     ],
 )
-def test_names_of_another_form_are_a_reject(told: Any, form: dict[str, str], why: str) -> None:
-    assert why in reason({"names": told}, aliases=form)
+def test_aliases_of_another_form_are_rejected(value: Any, form: dict[str, str], message: str) -> None:
+    assert message in reason({"names": value}, aliases=form)
 
 
 @pytest.mark.parametrize(
-    ("meanings", "told", "status"),
+    ("meanings", "value", "status"),
     [
         ({"active": ["A", "B"], "retired": ["X"]}, "B", "active"),
         ({"active": ["A", "B"], "retired": ["X"]}, "X", "retired"),
@@ -86,56 +90,58 @@ def test_names_of_another_form_are_a_reject(told: Any, form: dict[str, str], why
         ({"active": [1]}, 0, "retired"),
     ],
 )
-def test_the_spec_says_which_values_mean_what(meanings: dict[str, Any], told: Any, status: str) -> None:
-    assert item({"status": told}, status={"path": "status", **meanings})[2] == status
+def test_the_spec_defines_the_meaning_of_status_values(
+    meanings: dict[str, Any], value: Any, status: str
+) -> None:
+    assert item({"status": value}, status={"path": "status", **meanings}).status == status
 
 
-@pytest.mark.parametrize("told", ["Z", None, 3, ["active"], {}])
-def test_a_value_that_means_neither_is_a_reject(told: Any) -> None:
-    assert reason({"status": told}) == "status: must be one of active (active), retired (retired)"
+@pytest.mark.parametrize("value", ["Z", None, 3, ["active"], {}])
+def test_an_undefined_status_value_is_rejected(value: Any) -> None:
+    assert reason({"status": value}) == "status: must be one of active (active), retired (retired)"
 
 
-def test_a_status_may_be_the_same_for_all() -> None:
-    assert item({}, status={"const": "active"})[2] == "active"
+def test_a_status_may_be_constant() -> None:
+    assert item({}, status={"const": "active"}).status == "active"
     with pytest.raises(SpecError, match="const: 'gone'"):
         item({}, status={"const": "gone"})
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("change", "message"),
     [
-        ({"sku_id": "lower"}, "sku_id: must be made of"),
-        ({"volume": -1}, "volume: must be a number, 0 or more"),
-        ({"volume": "1,5"}, "volume: must be a number"),
-        ({"text": ["no"]}, "text: must be a text"),
+        ({"sku_id": "lower"}, "sku_id: must contain only"),
+        ({"volume": -1}, "unit_volume (volume): must be a number, 0 or more"),
+        ({"volume": "1,5"}, "unit_volume (volume): must be a number"),
+        ({"text": ["no"]}, "description (text): must be a string"),
     ],
 )
-def test_an_item_that_breaks_a_rule_is_a_dead_letter(change: dict[str, Any], why: str) -> None:
-    assert why in reason(change, unit_volume="volume", description="text")
+def test_an_item_that_breaks_a_rule_is_a_dead_letter(change: dict[str, Any], message: str) -> None:
+    assert message in reason(change, unit_volume="volume", description="text")
 
 
 @pytest.mark.parametrize(
-    ("items", "told"),
+    ("items", "message"),
     [
         ({"status": "state"}, "give the values that mean active"),
         ({"status": {"path": "s", "active": [1], "retired": [1]}}, "cannot mean both"),
-        ({"aliases": {"join": ["a", "b"]}}, "stand at a path"),
+        ({"aliases": {"join": ["a", "b"]}}, "are read from a path"),
         ({"aliases": {"path": "a", "each": "b", "split": ";"}}, "not both"),
         ({"colour": "red"}, "items.colour"),
     ],
 )
-def test_a_wrong_description_names_the_field(items: dict[str, Any], told: str) -> None:
-    with pytest.raises(SpecError, match=told):
+def test_a_spec_error_names_the_field(items: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
         spec(items)
 
 
-def test_a_source_holds_movements_or_items() -> None:
+def test_a_source_has_movements_or_items() -> None:
     with pytest.raises(SpecError, match="not both"):
         spec({}, fields={"sku_id": "code"})
     assert spec({"sku_id": "id"}, preset="drf").fields.movement_id is None
 
 
-def test_the_seam_of_two_pages_is_told_by_what_the_master_reads() -> None:
+def test_fingerprints_depend_only_on_mapped_fields() -> None:
     reader = PageReader(spec({}), "", Window.everything())
 
     def mark(**record: Any) -> str | None:

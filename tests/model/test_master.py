@@ -29,14 +29,14 @@ def validate(*skus: Any, names: Names = NAMES, unknown: str = "reject", **parts:
 
 
 def skus(result: PageResult) -> list[str]:
-    return [row[2] for row in result.movements]
+    return [row.sku_id for row in result.movements]
 
 
 def reasons(result: PageResult) -> list[str]:
     return [str(reason) for letter in result.dead_letters for reason in letter.reasons]
 
 
-def test_every_name_of_an_item_comes_to_its_canonical_id() -> None:
+def test_every_name_of_an_item_maps_to_its_canonical_id() -> None:
     result = validate("A-1", "ean 1", 17)
     assert skus(result) == ["A-1"] * 3 and not result.dead_letters and not result.unknown_skus
 
@@ -53,27 +53,27 @@ def test_an_unknown_and_a_retired_sku_are_rejected_with_the_reason() -> None:
     assert result.unknown_skus == {"B-2": 2}
 
 
-def test_an_unknown_and_a_retired_sku_may_be_let_pass() -> None:
+def test_the_pass_policy_accepts_unknown_and_retired_skus() -> None:
     result = validate("ean 1", "B-2", "old one", unknown="pass")
     assert skus(result) == ["A-1", "B-2", "OLD"] and result.unknown_skus == {"B-2": 1}
 
 
-def test_an_unknown_name_that_is_no_sku_passes_nowhere() -> None:
+def test_an_unknown_name_that_is_not_a_valid_sku_is_always_rejected() -> None:
     result = validate("b 2", unknown="pass")
-    assert reasons(result) == ["sku_id: must be made of A-Z, 0-9 and '-' only, 255 of them at most"]
+    assert reasons(result) == ["sku_id: must contain only A-Z, 0-9 and '-', at most 255 characters"]
     assert result.unknown_skus == {"b 2": 1}
 
 
 @pytest.mark.parametrize("sku", ["", " ", None, True, ["A-1"]])
-def test_what_is_no_name_at_all_is_rejected_before_it_is_looked_up(sku: Any) -> None:
+def test_an_invalid_name_is_rejected_before_the_lookup(sku: Any) -> None:
     result = validate(sku)
     assert (
-        reasons(result) == ["sku_id: must be a text that is not empty, of at most 255 characters"]
+        reasons(result) == ["sku_id: must be a non-empty string of at most 255 characters"]
         and not result.unknown_skus
     )
 
 
-def test_a_record_out_of_scope_is_trimmed_whatever_its_sku() -> None:
+def test_a_record_out_of_scope_is_trimmed_for_any_sku() -> None:
     spec = parse_spec({"name": "acme", "base_url": "http://wms.test"}, "test")
     master = Master(MasterVersion(source="erp", version="1"), NAMES)
     reader = PageReader(spec, "WH-02", Window.everything(), master)
@@ -82,7 +82,7 @@ def test_a_record_out_of_scope_is_trimmed_whatever_its_sku() -> None:
     assert (result.trimmed, result.dead_letters, result.unknown_skus) == (1, [], {})
 
 
-def test_a_constant_sku_is_mapped_too() -> None:
+def test_a_constant_sku_is_mapped() -> None:
     assert skus(validate("x", "y", fields={"sku_id": {"const": "ean 1"}})) == ["A-1", "A-1"]
 
 
@@ -97,18 +97,18 @@ sku_id = st.text("ABC019-", min_size=1, max_size=4)
     st.sampled_from(UnknownSku),
     st.randoms(),
 )
-def test_a_movement_has_the_id_of_its_name_or_is_a_dead_letter(
-    active: dict[str, str], retired: dict[str, str], told: list[str], unknown: UnknownSku, chance: Any
+def test_a_movement_gets_the_canonical_id_or_is_a_dead_letter(
+    active: dict[str, str], retired: dict[str, str], reported: list[str], unknown: UnknownSku, chance: Any
 ) -> None:
     names = Names({key: sku for key, sku in active.items() if key not in retired}, retired)
-    told += chance.sample([*active, *retired], min(3, len({*active, *retired})))
-    result = validate(*told, names=names, unknown=unknown)
-    may_pass = {**names.active} | (retired if unknown is UnknownSku.PASS else {})
-    kept = {row[0]: row[2] for row in result.movements}
-    refused = {letter.position for letter in result.dead_letters}
-    assert kept.keys() | refused == set(range(100, 100 + len(told))) and not kept.keys() & refused
-    for position, sku in kept.items():
-        told_name = told[position - 100]
-        assert may_pass.get(told_name, told_name if unknown is UnknownSku.PASS else None) == sku
-    assert not any(told[position - 100] in may_pass for position in refused)
-    assert sum(result.unknown_skus.values()) == sum(sku not in {*names.active, *retired} for sku in told)
+    reported += chance.sample([*active, *retired], min(3, len({*active, *retired})))
+    result = validate(*reported, names=names, unknown=unknown)
+    accepted = {**names.active} | (retired if unknown is UnknownSku.PASS else {})
+    loaded = {row.position: row.sku_id for row in result.movements}
+    rejected = {letter.position for letter in result.dead_letters}
+    assert loaded.keys() | rejected == set(range(100, 100 + len(reported))) and not loaded.keys() & rejected
+    for position, sku in loaded.items():
+        original = reported[position - 100]
+        assert accepted.get(original, original if unknown is UnknownSku.PASS else None) == sku
+    assert not any(reported[position - 100] in accepted for position in rejected)
+    assert sum(result.unknown_skus.values()) == sum(sku not in {*names.active, *retired} for sku in reported)

@@ -21,7 +21,7 @@ def test_a_window_is_half_open() -> None:
     assert at(1) in window and at(1, 59) in window and at(2) not in window
 
 
-def test_a_window_is_held_in_utc() -> None:
+def test_a_window_is_stored_in_utc() -> None:
     berlin = timezone(timedelta(hours=1))
     assert str(Window(datetime(2026, 3, 1, 2, tzinfo=berlin), at(2))) == (
         "2026-03-01T01:00:00Z/2026-03-01T02:00:00Z"
@@ -46,7 +46,7 @@ def test_the_last_hour_has_settled(now: datetime, start: int) -> None:
     assert Window.last_hour(now, timedelta(minutes=10)) == Window(at(start), at(start + 1))
 
 
-def test_everything_takes_in_any_instant() -> None:
+def test_everything_contains_any_instant() -> None:
     window = Window.everything()
     assert datetime(1970, 1, 1, tzinfo=UTC) in window and window.is_everything
     assert str(window) == "everything"
@@ -62,7 +62,7 @@ def test_pages_tile_their_chunk(offset: int, size: int, page_size: int) -> None:
     assert all(page.size <= page_size for page in pages)
 
 
-def test_pages_go_on_where_a_chunk_stopped() -> None:
+def test_pages_resume_where_a_chunk_stopped() -> None:
     chunk = Chunk(3, 3000, 2500, 1000)
     assert [(page.offset, page.size) for page in chunk.pages(since=4000)] == [(4000, 1000), (5000, 500)]
     assert list(chunk.pages(since=chunk.end)) == [] and chunk.label == "3000-5499"
@@ -74,7 +74,7 @@ def test_a_movement_is_strict_and_frozen() -> None:
     )
     assert movement.units_moved == 3 and movement.movement_id is None
     with pytest.raises(ValidationError):
-        movement.units_moved = 4  # type: ignore[misc]  # that it cannot be set is the point
+        movement.units_moved = 4  # type: ignore[misc]  # it is read-only by design
     with pytest.raises(ValidationError, match="Extra inputs"):
         Movement.model_validate({**movement.model_dump(), "colour": "red"})
 

@@ -1,4 +1,4 @@
-"""What a batch is made of: the same records, the same key and the same bytes, whoever cuts it."""
+"""Batches: the same records always yield the same key and the same bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.engine import some_rows
 
 
 @given(st.integers(1, 20), st.integers(0, 5))
-def test_a_key_stands_for_run_place_and_content(count: int, first: int) -> None:
+def test_a_key_identifies_run_place_and_content(count: int, first: int) -> None:
     batch = movement_batch("acme", "run-1", "3-0", some_rows(count, first))
     assert batch == movement_batch("acme", "run-1", "3-0", some_rows(count, first))
     others = [
@@ -23,9 +23,9 @@ def test_a_key_stands_for_run_place_and_content(count: int, first: int) -> None:
     assert batch.key not in {other.key for other in others} and batch.key.startswith("run-1-3-0-")
 
 
-def test_a_record_bears_the_sources_id_or_else_its_place_in_the_run() -> None:
+def test_a_record_id_is_the_sources_or_its_position_in_the_run() -> None:
     (row,) = some_rows(1, first=7)
-    without_id = (row[0], None, *row[2:])
+    without_id = row._replace(movement_id=None)
     batch = movement_batch("acme", "run-1", "0-0", [row, without_id])
     assert batch.ids == ["m-7", "run-1:7"]
 
@@ -44,7 +44,7 @@ def test_a_body_is_json_with_instants_in_utc() -> None:
     ]
 
 
-def test_a_class_that_comes_back_is_sent_under_another_key() -> None:
+def test_a_class_that_returns_is_sent_with_another_key() -> None:
     once = [SkuClass("WH-01", "SKU-1", "A", "A", "X")]
     assert class_batch("acme", 0, once).key != class_batch("acme", 2, once).key
     assert class_batch("acme", 0, once).ids == ["WH-01/SKU-1"]

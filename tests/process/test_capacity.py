@@ -1,4 +1,4 @@
-"""The number of requests in flight follows what the container may use."""
+"""The number of requests in flight follows the container's limits."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_smaller_pages_leave_room_for_more(tmp_path: Path) -> None:
     assert affordable_concurrency(PAGE // 4, cgroup(tmp_path, memory_max=str(GIB // 2))) == 8
 
 
-def test_the_first_kind_of_cgroup_is_read_too(tmp_path: Path) -> None:
+def test_cgroup_v1_is_supported(tmp_path: Path) -> None:
     files = {
         "cpu__cpu.cfs_quota_us": "50000",
         "cpu__cpu.cfs_period_us": "100000",
@@ -52,12 +52,12 @@ def test_the_first_kind_of_cgroup_is_read_too(tmp_path: Path) -> None:
     assert (cores(root), memory_limit(root)) == (0.5, 2 * GIB)
 
 
-def test_no_limit_is_told_by_a_number_of_the_first_kind(tmp_path: Path) -> None:
+def test_cgroup_v1_expresses_no_limit_as_a_number(tmp_path: Path) -> None:
     files = {"cpu__cpu.cfs_quota_us": "-1", "memory__memory.limit_in_bytes": str(2**63 - 4096)}
     root = cgroup(tmp_path, **files)
     assert memory_limit(root) is None and cores(root) >= 1
 
 
-def test_without_a_cgroup_the_machine_counts(tmp_path: Path) -> None:
+def test_without_a_cgroup_the_limits_are_the_machines(tmp_path: Path) -> None:
     assert memory_limit(tmp_path) is None
     assert 1 <= affordable_concurrency(PAGE, tmp_path) <= 12

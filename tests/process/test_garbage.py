@@ -1,4 +1,4 @@
-"""The collector of cyclic garbage looks less often while pages are read, and as it did before thereafter."""
+"""The garbage collector runs less often while pages are read, and at its usual rate afterwards."""
 
 import gc
 
@@ -7,20 +7,20 @@ import pytest
 from sku_velocity.process.garbage import relaxed_collection
 
 
-def test_while_pages_are_read_fewer_of_its_looks_go_over_their_records() -> None:
-    def looks() -> int:
+def test_fewer_collections_run_while_pages_are_read() -> None:
+    def collections() -> int:
         before = sum(each["collections"] for each in gc.get_stats())
-        kept = [{"record": [number]} for number in range(10_000)]
+        records = [{"record": [number]} for number in range(10_000)]
         after = sum(each["collections"] for each in gc.get_stats())
-        assert len(kept) == 10_000
+        assert len(records) == 10_000
         return after - before
 
-    usual = looks()
+    usual = collections()
     with relaxed_collection():
-        assert looks() < usual / 10
+        assert collections() < usual / 10
 
 
-def test_an_error_gives_the_collector_its_usual_pace_back() -> None:
+def test_an_error_restores_the_usual_threshold() -> None:
     usual = gc.get_threshold()
     with pytest.raises(RuntimeError), relaxed_collection():
         raise RuntimeError

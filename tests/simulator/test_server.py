@@ -1,4 +1,4 @@
-"""The simulated WMS, asked over real HTTP: a test double has to be believed before others are."""
+"""The simulated WMS over real HTTP: a test double must be tested before others rely on it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def dig(body: Any, path: str) -> Any:
 
 @settings(max_examples=60, deadline=None)
 @given(records=st.integers(0, 60), size=st.integers(1, 70), clamp=st.none() | st.integers(1, 70))
-def test_pages_of_any_size_tile_the_data_set(
+def test_pages_of_any_size_cover_the_data_set_exactly(
     server: Server, http: httpx.Client, records: int, size: int, clamp: int | None
 ) -> None:
     server.play(replace(BARE, records=records, bad_ratio=0.3, max_page_size=clamp))
@@ -80,7 +80,7 @@ def test_pages_of_any_size_tile_the_data_set(
     ]
 
 
-def test_the_same_seed_gives_the_same_bytes(server: Server, http: httpx.Client) -> None:
+def test_the_same_seed_yields_the_same_bytes(server: Server, http: httpx.Client) -> None:
     bodies = []
     for seed in (1, 1, 2):
         server.play(Scenario(seed=seed, bad_ratio=0.1))
@@ -88,7 +88,7 @@ def test_the_same_seed_gives_the_same_bytes(server: Server, http: httpx.Client) 
     assert bodies[0] == bodies[1] != bodies[2]
 
 
-def test_records_ascend_in_time_and_few_skus_move_most(server: Server, http: httpx.Client) -> None:
+def test_records_ascend_in_time_and_few_skus_have_most_movements(server: Server, http: httpx.Client) -> None:
     server.play(replace(BARE, records=5000))
     records = ask(http, limit=5000).json()
     assert [record["timestamp_utc"] for record in records] == sorted(r["timestamp_utc"] for r in records)
@@ -97,24 +97,24 @@ def test_records_ascend_in_time_and_few_skus_move_most(server: Server, http: htt
     assert 0.6 < sum(record["sku_id"] in top for record in records) / 5000 < 0.75
 
 
-def test_a_record_may_carry_more_fields_than_are_known(server: Server, http: httpx.Client) -> None:
+def test_a_record_may_have_additional_fields(server: Server, http: httpx.Client) -> None:
     server.play(replace(BARE, extra_fields=("operator",)))
     assert ask(http, limit=1).json()[0]["operator"] == "operator-0"
 
 
-def test_bad_records_are_as_many_as_asked_for_and_of_every_kind(server: Server, http: httpx.Client) -> None:
+def test_bad_records_have_the_requested_number_and_all_kinds(server: Server, http: httpx.Client) -> None:
     server.play(replace(BARE, records=800, bad_ratio=0.02))
     records, truth = ask(http, limit=800).json(), server.ground_truth("WH-01")
     assert (truth.records, truth.valid, truth.bad) == (800, 784, 16)
     assert set(truth.defects.values()) == {2} and len(truth.defects) == 8
-    sound = [record for n, record in enumerate(records) if n not in truth.bad_positions]
-    assert sum(record["units_moved"] for record in sound) == truth.units
-    assert [(r["movement_id"], r["sku_id"], r["units_moved"]) for r in sound] == [
+    valid = [record for n, record in enumerate(records) if n not in truth.bad_positions]
+    assert sum(record["units_moved"] for record in valid) == truth.units
+    assert [(r["movement_id"], r["sku_id"], r["units_moved"]) for r in valid] == [
         (movement_id, sku, units) for movement_id, sku, _, units, _ in truth.movements
     ]
 
 
-def test_a_window_holds_its_start_and_not_its_end(server: Server, http: httpx.Client) -> None:
+def test_a_window_includes_its_start_and_excludes_its_end(server: Server, http: httpx.Client) -> None:
     server.play(BARE)
     times = [record["timestamp_utc"] for record in ask(http).json()]
     found = ask(http, start=times[3], end=times[6]).json()
@@ -123,7 +123,7 @@ def test_a_window_holds_its_start_and_not_its_end(server: Server, http: httpx.Cl
     assert server.ground_truth("WH-01", *instants).records == 3
 
 
-def test_adjacent_windows_tile_the_data_set(server: Server, http: httpx.Client) -> None:
+def test_adjacent_windows_cover_the_data_set_exactly(server: Server, http: httpx.Client) -> None:
     server.play(Scenario(records=500, bad_ratio=0.1))
     start, day = datetime(2026, 3, 1, tzinfo=UTC), timedelta(days=1)
     days = [(start + n * day, start + (n + 1) * day) for n in range(7)]
@@ -131,7 +131,7 @@ def test_adjacent_windows_tile_the_data_set(server: Server, http: httpx.Client) 
     assert sum(totals) == 500 and min(totals) > 0
 
 
-def test_warehouses_are_apart_and_an_unknown_one_is_empty(server: Server, http: httpx.Client) -> None:
+def test_warehouses_are_separate_and_an_unknown_one_is_empty(server: Server, http: httpx.Client) -> None:
     server.play(Scenario(records=20, warehouses=("A", "B")))
     for name, count in (("A", 20), ("B", 20), ("C", 0)):
         body = ask(http, warehouse=name).json()
@@ -156,7 +156,7 @@ def test_a_csv_file_is_served_line_by_line(server: Server, http: httpx.Client, t
     assert records[0]["document"] == "X" and (truth.valid, truth.bad, truth.units) == (1, 3, 6)
 
 
-# Changes while it is read
+# Changes during a read
 
 
 def test_a_row_deleted_between_two_reads_is_skipped(server: Server, http: httpx.Client) -> None:
@@ -165,14 +165,14 @@ def test_a_row_deleted_between_two_reads_is_skipped(server: Server, http: httpx.
     assert [r["movement_id"][-1] for r in first + second] == list("01234") + list("6789")
 
 
-def test_a_row_inserted_between_two_reads_makes_one_appear_twice(server: Server, http: httpx.Client) -> None:
+def test_a_row_inserted_between_two_reads_duplicates_one(server: Server, http: httpx.Client) -> None:
     server.play(replace(BARE, changes=(Change(request=2, position=0, insert=1),)))
     first, second = ask(http, limit=5).json(), ask(http, offset=5, limit=5).json()
     assert first[-1] == second[0]
     assert server.ground_truth("WH-01").movements[0][1] == "NEW-000000"
 
 
-def test_requests_that_read_nothing_bring_no_change(server: Server, http: httpx.Client) -> None:
+def test_requests_that_read_no_rows_trigger_no_change(server: Server, http: httpx.Client) -> None:
     fault = Fault("500", offset=0, times=3)
     server.play(replace(BARE, faults=(fault,), changes=(Change(request=2, position=0, delete=1),)))
     assert [ask(http).status_code for _ in range(4)] == [500, 500, 500, 200]
@@ -198,13 +198,13 @@ def test_an_envelope_holds_records_and_total(
     assert len(dig(body, records)) == 3 and dig(body, total) == 10
 
 
-def test_a_root_array_may_tell_its_total_in_a_header(server: Server, http: httpx.Client) -> None:
+def test_a_root_array_may_have_its_total_in_a_header(server: Server, http: httpx.Client) -> None:
     server.play(Scenario(records=10, dialect=DIALECTS["header"]))
     response = ask(http, limit=3)
     assert len(response.json()) == 3 and response.headers["X-Total-Count"] == "10"
 
 
-def test_a_bare_array_tells_no_total(server: Server, http: httpx.Client) -> None:
+def test_a_bare_array_has_no_total(server: Server, http: httpx.Client) -> None:
     server.play(BARE)
     response = ask(http)
     assert len(response.json()) == 10 and "X-Total-Count" not in response.headers
@@ -217,9 +217,9 @@ def test_fields_may_be_nested(server: Server, http: httpx.Client) -> None:
     assert record["quantity"]["units"] >= 1 and record["moved"]["at"].endswith("Z")
 
 
-def test_names_of_parameters_and_the_first_offset_are_free(server: Server, http: httpx.Client) -> None:
-    asking = OffsetQuery(offset_param="$skip", limit_param="$top", first=1, warehouse_param="site")
-    dialect = Dialect(asking, JsonAnswer(), path="/odata/moves")
+def test_parameter_names_and_the_first_offset_are_configurable(server: Server, http: httpx.Client) -> None:
+    query = OffsetQuery(offset_param="$skip", limit_param="$top", first=1, warehouse_param="site")
+    dialect = Dialect(query, JsonAnswer(), path="/odata/moves")
     server.play(Scenario(records=10, dialect=dialect))
     response = http.get("/odata/moves", params={"$skip": 1, "$top": 2, "site": "WH-01"})
     assert [record["movement_id"] for record in response.json()] == ["WH-01-00000000", "WH-01-00000001"]
@@ -231,19 +231,19 @@ def test_without_a_limit_a_page_has_its_default_size(server: Server, http: httpx
     assert len(ask(http).json()) == 4
 
 
-def test_a_page_is_clamped_in_silence(server: Server, http: httpx.Client) -> None:
+def test_a_page_is_clamped_silently(server: Server, http: httpx.Client) -> None:
     server.play(Scenario(records=10, max_page_size=4))
     body = ask(http, limit=9).json()
     assert len(body["records"]) == 4 and body["total"] == 10
 
 
-def test_a_total_may_lie(server: Server, http: httpx.Client) -> None:
+def test_a_total_may_be_wrong(server: Server, http: httpx.Client) -> None:
     server.play(Scenario(records=10, total_delta=-1))
     assert ask(http).json()["total"] == 9
 
 
 @pytest.mark.parametrize("params", [{"offset": "x"}, {"limit": -1}, {"start": "yesterday"}])
-def test_nonsense_is_refused(server: Server, http: httpx.Client, params: dict[str, Any]) -> None:
+def test_invalid_parameters_are_refused(server: Server, http: httpx.Client, params: dict[str, Any]) -> None:
     server.play(BARE)
     assert ask(http, **params).status_code == 400
 
@@ -260,7 +260,7 @@ def test_a_wrong_path_or_method_is_refused(server: Server, http: httpx.Client) -
 @pytest.mark.parametrize(
     ("header", "right"), [(None, {"Authorization": "Bearer s3cret"}), ("X-API-Key", {"X-API-Key": "s3cret"})]
 )
-def test_only_the_right_token_opens(
+def test_only_the_right_token_is_accepted(
     server: Server, http: httpx.Client, header: str | None, right: dict[str, str]
 ) -> None:
     server.play(replace(BARE, token="s3cret", token_header=header))
@@ -268,19 +268,21 @@ def test_only_the_right_token_opens(
         assert http.get("/movements", headers=headers).status_code == status
 
 
-def test_over_the_ceiling_is_told_to_wait(server: Server, http: httpx.Client) -> None:
+def test_requests_over_the_ceiling_are_answered_with_429_and_a_wait(
+    server: Server, http: httpx.Client
+) -> None:
     server.play(replace(BARE, requests_per_second=2, retry_after_header="X-Retry-After"))
     answers = [ask(http) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert answers[-1].headers["X-Retry-After"] == "1" and server.stats().throttled == 1
 
 
-def test_the_ceiling_holds_in_every_second_and_for_admitted_requests_only() -> None:
+def test_the_ceiling_applies_to_every_second_and_counts_only_admitted_requests() -> None:
     ceiling = Ceiling(2)
     assert [ceiling.admit(now) for now in (0.0, 0.9, 0.95, 1.0, 1.5, 2.0)] == [0, 0, 1, 0, 1, 0]
 
 
-def test_the_ceiling_may_be_lowered_meanwhile() -> None:
+def test_the_ceiling_may_be_lowered_at_any_time() -> None:
     ceiling = Ceiling(4)
     admitted = [ceiling.admit(now) for now in (0.0, 0.1, 0.2, 0.3)]
     ceiling.limit = 2
@@ -294,7 +296,7 @@ def test_every_answer_takes_its_latency(server: Server, http: httpx.Client) -> N
     assert 0.05 <= time.monotonic() - started < 1
 
 
-def test_an_answer_is_not_held_back_by_the_kernel(server: Server, http: httpx.Client) -> None:
+def test_an_answer_is_not_delayed_by_the_kernel(server: Server, http: httpx.Client) -> None:
     server.play(BARE)
     assert min(ask(http).elapsed for _ in range(10)) < timedelta(milliseconds=30)
 
@@ -314,7 +316,7 @@ def test_an_answer_is_not_held_back_by_the_kernel(server: Server, http: httpx.Cl
         ("redirect", 302, {"location": "/login"}),
     ],
 )
-def test_a_fault_strikes_its_offset_and_no_other(
+def test_a_fault_affects_only_its_offset(
     server: Server, http: httpx.Client, kind: str, status: int, headers: dict[str, str]
 ) -> None:
     server.play(replace(BARE, faults=(Fault(kind, offset=5, times=1, seconds=2),)))
@@ -324,7 +326,7 @@ def test_a_fault_strikes_its_offset_and_no_other(
     assert server.stats().faults == {kind: 1} and server.stats().read_again == []
 
 
-def test_a_cut_body_is_no_json(server: Server, http: httpx.Client) -> None:
+def test_a_cut_body_is_invalid_json(server: Server, http: httpx.Client) -> None:
     server.play(replace(BARE, faults=(Fault("cut", times=1),)))
     with pytest.raises(json.JSONDecodeError):
         ask(http).json()
@@ -340,7 +342,7 @@ def test_a_reset_ends_the_connection_in_the_middle_of_an_answer(server: Server) 
     assert server.stats().connections == 2
 
 
-def test_a_server_that_hangs_up_says_nothing(server: Server) -> None:
+def test_a_hangup_closes_without_an_answer(server: Server) -> None:
     server.play(replace(BARE, faults=(Fault("hangup", offset=5, times=1),)))
     with httpx.Client(base_url=server.url) as http:
         ask(http)
@@ -350,7 +352,7 @@ def test_a_server_that_hangs_up_says_nothing(server: Server) -> None:
     assert server.stats().connections == 2
 
 
-def test_a_black_hole_never_answers_and_holds_nobody_up() -> None:
+def test_a_black_hole_never_answers_and_blocks_no_other_request() -> None:
     with serve(replace(BARE, faults=(Fault("blackhole", times=1),))) as server:
         with httpx.Client(base_url=server.url, timeout=0.05) as http, pytest.raises(httpx.ReadTimeout):
             ask(http)
@@ -359,14 +361,14 @@ def test_a_black_hole_never_answers_and_holds_nobody_up() -> None:
 
 
 @pytest.mark.parametrize("kind", ["slow", "drip"])
-def test_a_slow_answer_is_whole_in_the_end(server: Server, http: httpx.Client, kind: str) -> None:
+def test_a_slow_answer_is_complete(server: Server, http: httpx.Client, kind: str) -> None:
     server.play(replace(BARE, faults=(Fault(kind, times=1, seconds=0.1),)))
     started = time.monotonic()
     assert len(ask(http).json()) == 10
     assert time.monotonic() - started >= 0.1 and server.stats().records == 10
 
 
-def test_a_client_that_does_not_wait_does_not_keep_the_server() -> None:
+def test_a_client_that_gave_up_does_not_delay_the_shutdown() -> None:
     started = time.monotonic()
     with (
         serve(replace(BARE, faults=(Fault("slow", seconds=60),))) as server,
@@ -376,23 +378,25 @@ def test_a_client_that_does_not_wait_does_not_keep_the_server() -> None:
     assert time.monotonic() - started < 5
 
 
-def test_what_is_broken_until_cleared_is_mended_by_a_call(server: Server, http: httpx.Client) -> None:
+def test_a_call_clears_a_fault_that_lasts_until_cleared(server: Server, http: httpx.Client) -> None:
     server.play(replace(BARE, faults=(Fault("500", offset=0),)))
     assert [ask(http).status_code for _ in range(3)] == [500] * 3
     assert http.post("/_control/clear").status_code == 200
     assert ask(http).status_code == 200
 
 
-def test_faults_by_ratio_go_by_offset_and_not_by_order(server: Server, http: httpx.Client) -> None:
-    struck = []
+def test_faults_by_ratio_depend_on_the_offset_and_not_on_the_order(
+    server: Server, http: httpx.Client
+) -> None:
+    affected = []
     for offsets in (range(200), reversed(range(200))):
         server.play(replace(BARE, faults=(Fault("500", ratio=0.1, times=1),)))
-        struck.append({n for n in offsets if ask(http, offset=n, limit=1).status_code == 500})
-        assert all(ask(http, offset=n, limit=1).status_code == 200 for n in struck[-1])
-    assert struck[0] == struck[1] and 10 <= len(struck[0]) <= 30
+        affected.append({n for n in offsets if ask(http, offset=n, limit=1).status_code == 500})
+        assert all(ask(http, offset=n, limit=1).status_code == 200 for n in affected[-1])
+    assert affected[0] == affected[1] and 10 <= len(affected[0]) <= 30
 
 
-def test_a_fault_may_be_of_one_warehouse(server: Server, http: httpx.Client) -> None:
+def test_a_fault_may_be_limited_to_one_warehouse(server: Server, http: httpx.Client) -> None:
     server.play(Scenario(records=10, warehouses=("A", "B"), faults=(Fault("500", 0, "A"),)))
     assert [ask(http, warehouse=name).status_code for name in "AB"] == [500, 200]
 
@@ -411,15 +415,15 @@ def test_faults_have_a_short_notation(text: str, fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("text", ["500", "500@", "nix@1", "500@1xy", "500@1.5"])
-def test_a_fault_in_no_notation_is_refused(text: str) -> None:
+def test_an_invalid_fault_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         Fault.parse(text)
 
 
-# What it tells of itself
+# Statistics
 
 
-def test_stats_tell_which_pages_were_served_and_how_often(server: Server, http: httpx.Client) -> None:
+def test_stats_count_how_often_each_page_was_served(server: Server, http: httpx.Client) -> None:
     server.play(replace(BARE, faults=(Fault("reset", 5, times=0), Fault("500", 5, times=1))))
     for offset in (0, 5, 5, 0):
         ask(http, offset=offset, limit=5, warehouse="WH-01")
@@ -432,7 +436,7 @@ def test_stats_tell_which_pages_were_served_and_how_often(server: Server, http: 
     assert [again.offset for again in server.stats().read_again] == [0]
 
 
-def test_stats_begin_anew_when_told(server: Server, http: httpx.Client) -> None:
+def test_stats_can_be_reset(server: Server, http: httpx.Client) -> None:
     server.play(BARE)
     ask(http)
     http.post("/_control/reset-stats")
@@ -440,7 +444,7 @@ def test_stats_begin_anew_when_told(server: Server, http: httpx.Client) -> None:
     assert (stats["requests"], stats["pages"], stats["first_request"]) == (0, [], None)
 
 
-def test_the_busiest_second_is_found_wherever_it_begins() -> None:
+def test_the_busiest_second_may_begin_at_any_time() -> None:
     assert count_busiest_second([]) == 0
     assert count_busiest_second([0.0, 0.5, 0.9, 1.2, 1.4, 3.0]) == 4
     assert count_busiest_second([0.0, 1.0, 2.0]) == 1
@@ -461,7 +465,7 @@ def started(*flags: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_first_line_tells_where_it_is_and_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
+def test_the_first_line_holds_the_url_and_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
     flags = [
         "--records",
         "50",
@@ -476,9 +480,9 @@ def test_the_first_line_tells_where_it_is_and_a_signal_ends_it_cleanly(number: s
     ]
     with started(*flags, "--fault", "500@10x1") as process:
         assert process.stdout and process.stderr
-        told = json.loads(process.stdout.readline())
-        with httpx.Client(base_url=told["url"]) as http:
-            assert ask(http, warehouse="A").json()["total"] == told["warehouses"]["A"]["records"] == 50
+        described = json.loads(process.stdout.readline())
+        with httpx.Client(base_url=described["url"]) as http:
+            assert ask(http, warehouse="A").json()["total"] == described["warehouses"]["A"]["records"] == 50
             assert ask(http, warehouse="B", offset=10).status_code == 500
             process.send_signal(number)
             assert (process.wait(10), process.stderr.read()) == (0, "")
@@ -493,13 +497,13 @@ def test_a_shape_may_be_a_whole_system() -> None:
         assert answer.json().keys() == {"count", "next", "previous", "results"} and process.wait(10) == 0
 
 
-def test_an_unknown_shape_is_told_with_the_known_ones() -> None:
+def test_an_unknown_shape_is_reported_with_the_known_ones() -> None:
     with started("--shape", "odo") as process:
         _, error = process.communicate(timeout=10)
-    assert process.returncode == 2 and "unknown shape odo: known are plain, envelope" in error
+    assert process.returncode == 2 and "unknown shape odo: expected one of plain, envelope" in error
 
 
-def test_a_wrong_flag_ends_with_2_and_one_line() -> None:
+def test_an_invalid_flag_exits_with_2_and_one_line() -> None:
     with started("--fault", "nix@1") as process:
         _, error = process.communicate(timeout=10)
     assert process.returncode == 2 and error.startswith("simulator: unknown fault 'nix'")
@@ -508,7 +512,7 @@ def test_a_wrong_flag_ends_with_2_and_one_line() -> None:
 # Items
 
 
-def test_items_are_paged_like_movements_and_move_like_them(server: Server, http: httpx.Client) -> None:
+def test_items_are_paged_and_changed_like_movements(server: Server, http: httpx.Client) -> None:
     change = Change(2, position=1, delete=2, insert=1, warehouse=ITEMS)
     server.play(Scenario(records=7, items=make_items(10, bad_ratio=0.2), changes=(change,)))
     first = http.get("/items", params={"limit": 4}).json()
@@ -523,14 +527,14 @@ def test_without_items_there_is_no_such_path(server: Server, http: httpx.Client)
     assert http.get("/items").status_code == 404
 
 
-def test_made_items_are_bad_and_retired_in_their_shares(server: Server) -> None:
+def test_items_have_the_requested_shares_of_bad_and_retired_ones(server: Server) -> None:
     server.play(Scenario(items=make_items(200, retired_ratio=0.1, bad_ratio=0.04)))
     truth = server.ground_truth(ITEMS)
     assert (truth.valid, truth.bad, set(truth.defects.values())) == (192, 8, {2})
 
 
-def test_a_share_of_the_movements_name_their_sku_by_an_alias(server: Server, http: httpx.Client) -> None:
+def test_a_share_of_the_movements_refers_to_the_sku_by_an_alias(server: Server, http: httpx.Client) -> None:
     server.play(Scenario(records=100, aliased_ratio=0.3))
-    told = [record["sku_id"] for record in ask(http, limit=100).json()["records"]]
-    assert sum(sku.startswith("ean:") for sku in told) == 30
+    skus = [record["sku_id"] for record in ask(http, limit=100).json()["records"]]
+    assert sum(sku.startswith("ean:") for sku in skus) == 30
     assert all(movement[1].startswith("SKU-") for movement in server.ground_truth().movements)

@@ -1,4 +1,4 @@
-"""The simulated slotting engine, asked over real HTTP: before the push is believed, it has to be."""
+"""The simulated slotting engine over real HTTP: it must be tested before the push relies on it."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def stats(engine: EngineServer) -> Any:
     return httpx.get(f"{engine.url}/stats").json()
 
 
-def test_a_key_is_taken_once_and_answered_alike_ever_after(engine: EngineServer) -> None:
+def test_a_key_is_accepted_once_and_always_answered_alike(engine: EngineServer) -> None:
     first, second = send(engine, "k", "a", "b"), send(engine, "k", "a", "b")
     assert first.status_code == second.status_code == 207 and first.content == second.content
     assert first.json() == {"accepted": ["a", "b"], "rejected": []}
     assert engine.accepted == {"a": 1, "b": 1} and stats(engine)["replayed"] == 1
 
 
-def test_another_key_counts_again_and_the_statistics_tell(engine: EngineServer) -> None:
+def test_another_key_counts_again_and_the_statistics_show_it(engine: EngineServer) -> None:
     send(engine, "k-1", "a", "b")
     send(engine, "k-2", "b")
     assert engine.accepted == {"a": 1, "b": 2}
@@ -63,7 +63,7 @@ def test_a_key_with_other_content_is_refused(engine: EngineServer) -> None:
     assert engine.accepted == {"a": 1}
 
 
-def test_rejections_follow_the_seed_and_name_a_reason(engine: EngineServer) -> None:
+def test_rejections_follow_the_seed_and_have_a_reason(engine: EngineServer) -> None:
     ids = [f"m-{number}" for number in range(100)]
     engine.play(EngineScenario(reject_ratio=0.2))
     answer = send(engine, "k", *ids).json()
@@ -73,7 +73,7 @@ def test_rejections_follow_the_seed_and_name_a_reason(engine: EngineServer) -> N
     assert send(engine, "k", *ids).json() == answer
 
 
-def test_classes_are_kept_apart_and_the_last_word_counts(engine: EngineServer) -> None:
+def test_classes_are_stored_separately_and_the_last_one_counts(engine: EngineServer) -> None:
     send(engine, "k-1", "WH-01/SKU-1", path="/classes")
     assert engine.simulator.classes.current["WH-01/SKU-1"]["sku_id"] == "SKU-1"
     assert not engine.accepted
@@ -87,7 +87,7 @@ def test_classes_are_kept_apart_and_the_last_word_counts(engine: EngineServer) -
         (401, {"key": "k", "Authorization": "Bearer wrong"}),
     ],
 )
-def test_what_it_refuses_counts_for_nothing(
+def test_refused_requests_are_not_counted(
     engine: EngineServer, status: int, request_of: dict[str, Any]
 ) -> None:
     engine.play(EngineScenario(token="right" if status == 401 else None))
@@ -95,7 +95,7 @@ def test_what_it_refuses_counts_for_nothing(
     assert not engine.accepted
 
 
-def test_a_body_that_is_no_batch_is_refused(engine: EngineServer) -> None:
+def test_a_body_that_is_not_a_batch_is_refused(engine: EngineServer) -> None:
     headers = {"Idempotency-Key": "k"}
     answers = [
         httpx.post(f"{engine.url}/movements", content=body, headers=headers)
@@ -104,14 +104,14 @@ def test_a_body_that_is_no_batch_is_refused(engine: EngineServer) -> None:
     assert {answer.status_code for answer in answers} == {400}
 
 
-def test_what_goes_beyond_the_ceiling_is_told_to_wait(engine: EngineServer) -> None:
+def test_requests_over_the_ceiling_are_answered_with_429_and_a_wait(engine: EngineServer) -> None:
     engine.play(EngineScenario(requests_per_second=2))
     answers = [send(engine, f"k-{number}", f"m-{number}") for number in range(3)]
     assert [answer.status_code for answer in answers] == [207, 207, 429]
     assert answers[2].headers["Retry-After"] == "1" and len(engine.accepted) == 2
 
 
-def test_a_reset_comes_after_the_batch_was_taken_and_a_500_before(engine: EngineServer) -> None:
+def test_a_reset_occurs_after_the_batch_was_accepted_and_a_500_before(engine: EngineServer) -> None:
     engine.play(EngineScenario(faults=(Fault("reset", 0, times=1), Fault("500", 1, times=1))))
     with pytest.raises(httpx.TransportError):
         send(engine, "k-1", "a")
@@ -121,7 +121,7 @@ def test_a_reset_comes_after_the_batch_was_taken_and_a_500_before(engine: Engine
     assert engine.accepted == {"a": 1, "b": 1}
 
 
-def test_it_runs_as_a_process_that_tells_its_address() -> None:
+def test_it_runs_as_a_process_that_prints_its_url() -> None:
     command = [sys.executable, "-m", "simulator", "engine", "--token", "t", "--reject-ratio", "1"]
     process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
     assert process.stdout

@@ -1,4 +1,4 @@
-"""SlottingClient against a real server that answers as told; waiting is recorded, not done."""
+"""SlottingClient against a real server with scripted answers; waits are recorded, not slept."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from sku_velocity.errors import (
 from sku_velocity.model.push import SkuClass, class_batch
 from sku_velocity.slotting.batches import Answer
 from sku_velocity.slotting.client import SlottingClient
-from tests.support.engine import ENGINE_TOKEN, a_batch, engine_spec, told
+from tests.support.engine import ENGINE_TOKEN, a_batch, engine_spec, reply_body
 from tests.support.fake_clock import FakeClock
 from tests.support.scripted_server import Reply, ScriptedServer, scripted
 
 pytestmark = pytest.mark.anyio
 
-TAKEN = Reply(207, told(["m-0", "m-1"]))
+TAKEN = Reply(207, reply_body(["m-0", "m-1"]))
 
 
 async def push(
@@ -46,23 +46,23 @@ async def refusal(server: ScriptedServer, **parts: Any) -> VelocityError:
 
 
 async def test_each_record_is_accepted_or_rejected_with_its_reason() -> None:
-    with scripted(Reply(207, told(["m-1"], {"m-0": "no such SKU"}))) as server:
+    with scripted(Reply(207, reply_body(["m-1"], {"m-0": "no such SKU"}))) as server:
         answer = await push(server.url)
     assert answer == Answer(("m-1",), {"m-0": "no such SKU"}, requests=1)
 
 
-async def test_a_batch_bears_its_key_in_the_header_that_the_engine_names() -> None:
+async def test_a_batch_carries_its_key_in_the_configured_header() -> None:
     with scripted(TAKEN) as server:
         await push(server.url)
         await push(server.url, idempotency_header="X-Request-Id", movements_path="v2/moves")
-    (first, shown), (second, shown_elsewhere) = server.requests
+    (first, headers), (second, other_headers) = server.requests
     assert (first, second) == ("/movements", "/v2/moves")
-    assert shown["Idempotency-Key"] == shown_elsewhere["X-Request-Id"] == a_batch().key
+    assert headers["Idempotency-Key"] == other_headers["X-Request-Id"] == a_batch().key
     assert json.loads(server.bodies[0])["records"][1]["id"] == "m-1"
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 524])
-async def test_a_passing_status_is_tried_again_with_the_same_key_and_content(status: int) -> None:
+async def test_a_temporary_failure_is_retried_with_the_same_key_and_content(status: int) -> None:
     clock = FakeClock()
     with scripted(Reply(status), TAKEN) as server:
         answer = await push(server.url, clock)
@@ -72,19 +72,19 @@ async def test_a_passing_status_is_tried_again_with_the_same_key_and_content(sta
 
 
 @pytest.mark.parametrize("reply", [Reply(207, b"<html>busy</html>"), Reply(207, TAKEN.body, cut=True)])
-async def test_an_answer_that_cannot_be_read_is_asked_for_again(reply: Reply) -> None:
+async def test_an_unreadable_answer_is_requested_again(reply: Reply) -> None:
     with scripted(reply, TAKEN) as server:
         assert (await push(server.url)).requests == 2
 
 
-async def test_four_attempts_are_all_and_the_error_names_the_batch() -> None:
+async def test_it_gives_up_after_four_attempts_and_the_error_names_the_batch() -> None:
     with scripted(Reply(500, b"out of slots")) as server:
         error = await refusal(server)
     assert type(error) is EngineUnavailableError and len(server.requests) == 4
     assert "out of slots" in str(error) and a_batch().key in str(error) and server.url in str(error)
 
 
-async def test_an_engine_that_is_not_there_is_retriable() -> None:
+async def test_an_unreachable_engine_is_retriable() -> None:
     with scripted(TAKEN) as server:
         pass
     with pytest.raises(EngineUnavailableError, match="check base_url"):
@@ -103,14 +103,14 @@ async def test_an_engine_that_is_not_there_is_retriable() -> None:
         (422, EngineRefusalError),
     ],
 )
-async def test_what_no_retry_helps_is_fatal_at_once(status: int, kind: type) -> None:
+async def test_a_permanent_error_is_not_retried(status: int, kind: type) -> None:
     with scripted(Reply(status, b"no such luck")) as server:
         error = await refusal(server)
     assert type(error) is kind and f"HTTP {status}; it says: no such luck" in str(error)
     assert len(server.requests) == 1 and isinstance(error, EngineRefusalError) and error.took_nothing
 
 
-async def test_a_refusal_after_a_lost_answer_does_not_say_that_nothing_was_taken() -> None:
+async def test_a_refusal_after_a_lost_answer_does_not_claim_that_nothing_was_taken() -> None:
     with scripted(Reply(207, TAKEN.body, cut=True), Reply(401)) as server:
         error = await refusal(server)
     assert isinstance(error, EngineAuthError) and not error.took_nothing
@@ -123,7 +123,7 @@ async def test_a_redirect_is_not_followed() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_wait_is_obeyed_in_full_and_spends_no_attempt(status: int) -> None:
+async def test_a_requested_wait_is_obeyed_in_full_and_uses_no_attempt(status: int) -> None:
     clock = FakeClock()
     busy = Reply(status, headers={"Retry-After": "7"})
     with scripted(*[busy] * 9, TAKEN) as server:
@@ -131,7 +131,7 @@ async def test_a_wait_is_obeyed_in_full_and_spends_no_attempt(status: int) -> No
     assert clock.now >= 63
 
 
-async def test_a_batch_waits_ten_minutes_altogether_and_no_longer() -> None:
+async def test_a_batch_waits_at_most_ten_minutes_in_total() -> None:
     with scripted(Reply(429, headers={"Retry-After": "250"})) as server:
         error = await refusal(server)
     assert isinstance(error, EngineThrottledError) and "750 s" in str(error) and len(server.requests) == 3
@@ -140,13 +140,13 @@ async def test_a_batch_waits_ten_minutes_altogether_and_no_longer() -> None:
 @pytest.mark.parametrize(
     ("body", "found"),
     [
-        (told(["m-0"]), "1 (m-1) missing, none too many"),
-        (told(["m-0", "m-1", "m-2"]), "none missing, 1 (m-2) too many"),
-        (told(["m-0", "m-1"], {"m-1": "twice"}), "none missing, 1 (m-1) too many"),
-        (told(["m-0", "m-0"]), "1 (m-1) missing, 1 (m-0) too many"),
+        (reply_body(["m-0"]), "1 (m-1) missing, none too many"),
+        (reply_body(["m-0", "m-1", "m-2"]), "none missing, 1 (m-2) too many"),
+        (reply_body(["m-0", "m-1"], {"m-1": "twice"}), "none missing, 1 (m-1) too many"),
+        (reply_body(["m-0", "m-0"]), "1 (m-1) missing, 1 (m-0) too many"),
     ],
 )
-async def test_an_answer_that_does_not_tell_of_each_record_once_is_an_error(body: bytes, found: str) -> None:
+async def test_an_answer_that_does_not_list_each_record_once_is_an_error(body: bytes, found: str) -> None:
     with scripted(Reply(207, body)) as server:
         error = await refusal(server)
     assert isinstance(error, EngineContractError) and found in str(error)
@@ -165,35 +165,47 @@ async def test_an_answer_over_the_limit_is_refused() -> None:
     assert isinstance(error, EngineContractError) and "over 2048 bytes" in str(error)
 
 
+async def test_an_answer_without_content_is_an_error() -> None:
+    with scripted(Reply(204, b"")) as server:
+        error = await refusal(server)
+    assert isinstance(error, EngineContractError) and len(server.requests) == 1
+
+
+async def test_a_damaged_gzip_answer_is_requested_again() -> None:
+    damaged = Reply(207, b"not gzip", headers={"Content-Encoding": "gzip"})
+    with scripted(damaged, TAKEN) as server:
+        assert (await push(server.url)).requests == 2
+
+
 async def test_a_rejection_without_a_reason_says_so() -> None:
     body = b'{"accepted": ["m-0"], "rejected": [{"id": "m-1"}]}'
     with scripted(Reply(207, body)) as server:
         assert (await push(server.url)).rejected == {"m-1": "the engine gave no reason"}
 
 
-async def test_the_token_is_shown_to_the_engine_and_to_nobody_else() -> None:
+async def test_the_token_is_sent_to_the_engine_and_not_shown_anywhere_else() -> None:
     with scripted(Reply(401, f"bad token {ENGINE_TOKEN}".encode())) as server:
         error = await refusal(server)
     assert server.requests[0][1]["Authorization"] == f"Bearer {ENGINE_TOKEN}"
     assert ENGINE_TOKEN not in str(error) and "bad token ***" in str(error)
 
 
-async def test_an_engine_may_ask_for_no_token() -> None:
+async def test_an_engine_may_need_no_token() -> None:
     with scripted(TAKEN) as server:
         await push(server.url, token=None)
     assert "Authorization" not in server.requests[0][1]
 
 
-async def test_a_token_that_no_header_holds_is_a_configuration_error() -> None:
+async def test_a_token_that_is_no_valid_header_is_a_configuration_error() -> None:
     with scripted(TAKEN) as server, pytest.raises(ConfigurationError, match="slots: token") as caught:
         await push(server.url, token="two\nlines")
     assert not server.requests and "lines" not in str(caught.value)
 
 
-async def test_classes_go_to_a_path_of_their_own() -> None:
+async def test_classes_are_sent_to_their_own_path() -> None:
     batch = class_batch("acme", 3, [SkuClass("WH-01", "SKU-1", "A", "B", None)])
     clock = FakeClock()
-    with scripted(Reply(207, told(["WH-01/SKU-1"]))) as server:
+    with scripted(Reply(207, reply_body(["WH-01/SKU-1"]))) as server:
         async with SlottingClient.open(engine_spec(server.url), None, clock, clock.sleep) as client:
             answer = await client.push_classes(batch)
     assert answer.accepted == ("WH-01/SKU-1",) and server.requests[0][0] == "/classes"

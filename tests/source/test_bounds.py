@@ -1,8 +1,9 @@
-"""Whatever way a source compares, no record of the window is left out of what is asked for."""
+"""However a source compares times, the requested bounds include every record of the window."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from operator import add
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,7 +15,9 @@ from sku_velocity.source.bounds import written_bounds
 from sku_velocity.source.spec import WindowSpec
 
 FORMATS = ["iso", "date", "epoch_s", "epoch_ms", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%d.%m.%Y"]
-ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns", "Australia/Lord_Howe"]
+FORMATS += ["%Y-%m-%d %H", "%Y-%m-%dT00:00:00", "%Y-%m-%d %H:%M%z"]
+ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns", "Australia/Lord_Howe", "Africa/Cairo"]
+CLOCK_CHANGES = ["03-29", "10-25", "04-23", "10-29"]
 
 
 def at(text: str) -> datetime:
@@ -34,23 +37,50 @@ def at(text: str) -> datetime:
         ({"start_inclusive": False}, ("2026-03-01T07:59:59Z", "2026-03-01T09:00:00Z")),
     ],
 )
-def test_bounds_are_written_as_the_source_reads_them(
-    spec: dict[str, object], bounds: tuple[str, str]
-) -> None:
+def test_bounds_are_formatted_for_the_source(spec: dict[str, object], bounds: tuple[str, str]) -> None:
     window = Window(at("2026-03-01T08:00:00Z"), at("2026-03-01T09:00:00Z"))
     assert written_bounds(window, WindowSpec.model_validate(spec)) == bounds
 
 
 @pytest.mark.parametrize("hour", ["00:30", "01:30"], ids=["first 02:30", "second 02:30"])
-def test_a_bound_in_the_hour_that_comes_twice_is_moved_out_of_it(hour: str) -> None:
-    """In Berlin the hour from 02:00 on came twice on 2026-10-25."""
+def test_a_bound_in_a_repeated_hour_is_moved_out_of_it(hour: str) -> None:
+    """In Berlin the hour from 02:00 occurs twice on 2026-10-25."""
     window = Window(at(f"2026-10-25T{hour}:00Z"), at("2026-10-25T12:00:00Z"))
     spec = WindowSpec(format="%Y-%m-%d %H:%M", timezone="Europe/Berlin")
     assert written_bounds(window, spec)[0] == "2026-10-25 01:30"
 
 
+@pytest.mark.parametrize(
+    ("form", "bound"),
+    [
+        ("iso", "2026-10-25T02:30:00+01:00"),
+        ("%Y-%m-%d %H:%M%z", "2026-10-25 02:30+0100"),
+        ("%Y-%m-%d %H%z", "2026-10-25 03+0100"),
+    ],
+)
+def test_a_bound_with_an_offset_is_not_taken_for_the_other_equal_wall_time(form: str, bound: str) -> None:
+    window = Window(at("2026-10-25T00:00:00Z"), at("2026-10-25T01:30:00Z"))
+    assert written_bounds(window, WindowSpec(format=form, timezone="Europe/Berlin"))[1] == bound
+
+
+@pytest.mark.parametrize(
+    ("form", "zone", "end", "bound"),
+    [
+        ("%Y-%m-%d %H", "Europe/Berlin", "2026-03-29T00:30:00Z", "2026-03-29 03"),
+        ("%Y-%m-%d %H:%M", "Europe/Berlin", "2026-03-29T00:59:30Z", "2026-03-29 03:30"),
+        ("%Y-%m-%dT00:00:00", "Africa/Cairo", "2026-04-23T21:30:00Z", "2026-04-25T00:00:00"),
+    ],
+)
+def test_a_bound_that_no_clock_shows_is_moved_out_of_the_gap(
+    form: str, zone: str, end: str, bound: str
+) -> None:
+    """A source that resolves a skipped wall time to the hour before it would leave out the last rows."""
+    window = Window(at("2026-03-01T00:00:00Z"), at(end))
+    assert written_bounds(window, WindowSpec(format=form, timezone=zone))[1] == bound
+
+
 def read(text: str, form: str, zone: ZoneInfo, fold: int) -> datetime:
-    """A bound as a source in that zone takes it, by the first or the second of two equal wall times."""
+    """Parse a bound as a source in that zone does, with the first or second of two equal wall times."""
     match form:
         case "iso":
             return at(text)
@@ -60,12 +90,18 @@ def read(text: str, form: str, zone: ZoneInfo, fold: int) -> datetime:
             return datetime.fromtimestamp(int(text) / 1000, UTC)
         case "date":
             form = "%Y-%m-%d"
-    return datetime.strptime(text, form).replace(tzinfo=zone, fold=fold)  # the zone follows
+    wall = datetime.strptime(text, form)  # noqa: DTZ007  # its zone is the next step
+    return wall if wall.tzinfo else wall.replace(tzinfo=zone, fold=fold)
 
 
 @given(
-    start=st.timedeltas(timedelta(0), timedelta(days=730)).map(
-        lambda past: at("2025-01-01T00:00:00Z") + past
+    start=st.one_of(
+        st.timedeltas(timedelta(0), timedelta(days=730)).map(lambda past: at("2025-01-01T00:00:00Z") + past),
+        st.builds(
+            add,
+            st.sampled_from([at(f"2026-{day}T00:00:00Z") for day in CLOCK_CHANGES]),
+            st.timedeltas(timedelta(0), timedelta(hours=3)),
+        ),
     ),
     length=st.timedeltas(timedelta(milliseconds=1), timedelta(days=3)),
     share=st.floats(0, 1, exclude_max=True),

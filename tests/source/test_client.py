@@ -1,8 +1,9 @@
-"""SourceClient against a real server that answers as told; waiting is recorded, not done."""
+"""SourceClient against a real server with scripted replies; waits are recorded, not slept."""
 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +24,8 @@ from sku_velocity.errors import (
     UnreadableBodyError,
     VelocityError,
 )
-from sku_velocity.source.client import Answer, SourceClient
-from sku_velocity.source.requests import Ask
+from sku_velocity.source.client import Response, SourceClient
+from sku_velocity.source.requests import RequestParts
 from sku_velocity.source.spec import parse_spec
 from tests.support.fake_clock import FakeClock
 from tests.support.scripted_server import Reply, ScriptedServer, scripted
@@ -42,38 +43,38 @@ def decode(body: bytes) -> Any:
         raise UnreadableBodyError(f"not JSON: {body!r}") from error
 
 
-async def fetch(url: str, clock: FakeClock | None = None, token: str = SECRET, **parts: Any) -> Answer[Any]:
+async def fetch(url: str, clock: FakeClock | None = None, token: str = SECRET, **parts: Any) -> Response[Any]:
     spec = parse_spec({"name": "acme", "base_url": url, **parts}, "test")
     clock = clock or FakeClock()
     async with SourceClient.open(spec, SecretStr(token), clock, clock.sleep) as client:
-        return await client.fetch(client.build_request(Ask("GET", spec.url, {}, {})), decode)
+        return await client.fetch(client.build_request(RequestParts("GET", spec.url, {}, {})), decode)
 
 
-async def refusal(server: ScriptedServer, **parts: Any) -> VelocityError:
+async def error_of(server: ScriptedServer, **parts: Any) -> VelocityError:
     with pytest.raises(VelocityError) as caught:
         await fetch(server.url, **parts)
     return caught.value
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-async def test_a_passing_status_is_tried_again(status: int) -> None:
+async def test_a_transient_status_is_retried(status: int) -> None:
     clock = FakeClock()
     with scripted(Reply(status), OK) as server:
-        answer = await fetch(server.url, clock)
-    assert (answer.content, answer.tally.requests, answer.tally.retried) == ([1], 2, 1)
+        response = await fetch(server.url, clock)
+    assert (response.content, response.tally.requests, response.tally.retried) == ([1], 2, 1)
     assert 2 <= max(clock.slept) <= 10
 
 
 @pytest.mark.parametrize("status", [500, 429])
-async def test_four_attempts_are_all(status: int) -> None:
+async def test_a_request_is_sent_at_most_four_times(status: int) -> None:
     with scripted(Reply(status)) as server:
-        error = await refusal(server)
-    assert type(error) is SourceUnavailableError  # as Prefect will name it
+        error = await error_of(server)
+    assert type(error) is SourceUnavailableError  # the name that Prefect shows
     assert len(server.requests) == 4
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "word"),
+    ("status", "kind", "category"),
     [
         (401, SourceAuthError, "token"),
         (403, SourceAuthError, "token"),
@@ -83,32 +84,36 @@ async def test_four_attempts_are_all(status: int) -> None:
         (422, SourceMappingError, "mapping"),
     ],
 )
-async def test_what_no_retry_helps_is_fatal_at_once(status: int, kind: type, word: str) -> None:
+async def test_a_permanent_error_is_not_retried(status: int, kind: type, category: str) -> None:
     with scripted(Reply(status, b"no such luck")) as server:
-        error = await refusal(server)
-    assert isinstance(error, kind) and f"{word}: HTTP {status}" in str(error) and "no such luck" in str(error)
+        error = await error_of(server)
+    assert (
+        isinstance(error, kind)
+        and f"{category}: HTTP {status}" in str(error)
+        and "no such luck" in str(error)
+    )
     assert len(server.requests) == 1
 
 
 async def test_a_redirect_is_not_followed() -> None:
     with scripted(OK) as elsewhere, scripted(Reply(302, headers={"Location": elsewhere.url})) as server:
-        await refusal(server)
+        await error_of(server)
     assert elsewhere.requests == []
 
 
-async def test_a_body_cut_short_is_tried_again() -> None:
+async def test_a_truncated_body_is_retried() -> None:
     with scripted(Reply(body=b"[1, 2, 3, 4]", cut=True), OK) as server:
         assert (await fetch(server.url)).tally.retried == 1
 
 
-async def test_a_body_that_is_not_json_is_tried_again() -> None:
+async def test_a_body_that_is_not_json_is_retried() -> None:
     with scripted(Reply(body=b"<html>busy</html>"), OK) as server:
         assert (await fetch(server.url)).content == [1]
 
 
-async def test_a_body_that_stays_unreadable_is_quoted() -> None:
+async def test_a_body_that_remains_unreadable_is_quoted() -> None:
     with scripted(Reply(body=b"<html>sign in</html>")) as server:
-        error = await refusal(server)
+        error = await error_of(server)
     assert isinstance(error, UnreadableBodyError) and "<html>sign in</html>" in str(error)
 
 
@@ -122,16 +127,16 @@ async def test_a_refused_connection_is_tried_four_times() -> None:
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_wait_is_obeyed_in_full_and_spends_no_attempt(status: int) -> None:
+async def test_a_retry_after_is_waited_in_full_and_uses_no_attempt(status: int) -> None:
     clock = FakeClock()
     busy = Reply(status, headers={"Retry-After": "7"})
     with scripted(*[busy] * 9, OK) as server:
-        answer = await fetch(server.url, clock)
-    assert (answer.tally.requests, answer.tally.retried, answer.tally.throttled) == (10, 0, 9)
+        response = await fetch(server.url, clock)
+    assert (response.tally.requests, response.tally.retried, response.tally.throttled) == (10, 0, 9)
     assert clock.now >= 63
 
 
-async def test_a_wait_may_be_a_date() -> None:
+async def test_a_retry_after_may_be_a_date() -> None:
     clock = FakeClock()
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
     with scripted(Reply(503, headers={"Retry-After": date}), OK) as server:
@@ -139,14 +144,14 @@ async def test_a_wait_may_be_a_date() -> None:
     assert 35 <= clock.now <= 41
 
 
-async def test_a_wait_of_another_status_is_obeyed_between_attempts() -> None:
+async def test_a_retry_after_of_another_status_delays_the_next_attempt() -> None:
     clock = FakeClock()
     with scripted(Reply(500, headers={"Retry-After": "30"}), OK) as server:
-        answer = await fetch(server.url, clock)
-    assert answer.tally.retried == 1 and max(clock.slept) == 30
+        response = await fetch(server.url, clock)
+    assert response.tally.retried == 1 and max(clock.slept) == 30
 
 
-async def test_a_request_waits_ten_minutes_altogether_and_no_longer() -> None:
+async def test_a_request_waits_at_most_ten_minutes_in_total() -> None:
     clock = FakeClock()
     busy = Reply(429, headers={"Retry-After": "250"})
     with scripted(busy) as server, pytest.raises(SourceThrottledError, match="750 s"):
@@ -154,13 +159,13 @@ async def test_a_request_waits_ten_minutes_altogether_and_no_longer() -> None:
     assert len(server.requests) == 3 and clock.now <= 600
 
 
-async def test_a_wait_of_nothing_is_no_busy_loop() -> None:
+async def test_a_retry_after_of_zero_does_not_cause_a_busy_loop() -> None:
     with scripted(Reply(429, headers={"Retry-After": "0"})) as server:
-        assert isinstance(await refusal(server), SourceUnavailableError)
+        assert isinstance(await error_of(server), SourceUnavailableError)
     assert len(server.requests) == 4
 
 
-async def test_the_token_is_shown_as_the_spec_says() -> None:
+async def test_the_token_is_sent_as_the_spec_says() -> None:
     with scripted(OK) as server:
         await fetch(server.url)
         await fetch(server.url, auth={"kind": "header", "header": "X-Key", "prefix": "key "})
@@ -169,50 +174,89 @@ async def test_the_token_is_shown_as_the_spec_says() -> None:
     assert shown == [(f"Bearer {SECRET}", None), (None, f"key {SECRET}"), (None, None)]
 
 
-async def test_an_error_never_shows_the_token() -> None:
+async def test_an_error_never_contains_the_token() -> None:
     with scripted(Reply(401, b"bad token " + SECRET.encode())) as server:
-        error = await refusal(server)
+        error = await error_of(server)
     assert SECRET not in str(error) and "bad token ***" in str(error)
 
 
 @pytest.mark.parametrize("token", ["", "  ", "päss", "two\nlines"])
-async def test_a_token_that_no_header_holds_is_a_configuration_error(token: str) -> None:
+async def test_a_token_that_does_not_fit_in_a_header_is_a_configuration_error(token: str) -> None:
     with scripted(OK) as server, pytest.raises(ConfigurationError, match="token") as caught:
         await fetch(server.url, token=token)
     assert not server.requests
     assert not token.strip() or token not in str(caught.value)
 
 
-async def test_a_line_end_after_the_token_is_forgiven() -> None:
+async def test_a_line_break_after_the_token_is_ignored() -> None:
     with scripted(OK) as server:
         await fetch(server.url, token=f"{SECRET}\n")
     assert server.requests[0][1]["Authorization"] == f"Bearer {SECRET}"
 
 
-async def test_a_page_over_the_limit_is_refused_with_its_beginning() -> None:
+async def test_a_page_over_the_size_limit_is_an_error_that_quotes_its_start() -> None:
     with scripted(Reply(body=b'["' + b"x" * 5000 + b'"]')) as server:
-        error = await refusal(server, timeouts={"max_page_bytes": 2048})
+        error = await error_of(server, timeouts={"max_page_bytes": 2048})
     assert isinstance(error, SourceMappingError) and "over 2048 bytes" in str(error)
     assert f'["{"x" * 198}' in str(error) and "x" * 199 not in str(error)
 
 
-async def test_a_refusal_is_quoted_as_it_stands_braces_and_all() -> None:
+async def test_an_error_response_is_quoted_verbatim_including_braces() -> None:
     with scripted(Reply(401, b'{"detail": "{token} has expired"}')) as server:
-        error = await refusal(server)
+        error = await error_of(server)
     assert isinstance(error, SourceAuthError) and '{"detail": "{token} has expired"}' in str(error)
 
 
-async def test_what_was_given_up_does_not_arrive_later() -> None:
-    """A closed connection forgets what it has not sent: its end is a reset, not the end of a talk."""
+@pytest.mark.parametrize("damage", [b"", b"garbage"], ids=["truncated", "trailing"])
+async def test_a_damaged_gzip_body_is_read_again(damage: bytes) -> None:
+    body = gzip.compress(b"[1]")
+    coding = {"Content-Encoding": "gzip"}
+    broken = Reply(body=body + damage if damage else body[:-3], headers=coding)
+    with scripted(broken, Reply(body=body, headers=coding)) as server:
+        response = await fetch(server.url)
+    assert (response.content, response.tally.retried) == ([1], 1)
+
+
+async def test_a_body_that_remains_damaged_is_retriable() -> None:
+    with scripted(Reply(body=b"[1]", headers={"Content-Encoding": "gzip"})) as server:
+        error = await error_of(server)
+    assert isinstance(error, SourceUnavailableError) and "the gzip body is damaged" in str(error)
+
+
+async def test_no_cache_may_answer_for_the_source() -> None:
+    auth = {"kind": "oauth2_client_credentials", "client_id": "me"}
+    with scripted(Reply(body=b'{"access_token": "t"}'), OK) as server:
+        await fetch(server.url, auth={**auth, "token_url": f"{server.url}/token"})
+    assert [(sent["Cache-Control"], sent["Pragma"]) for _, sent in server.requests] == [("no-cache",) * 2] * 2
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"), [("a b", "a%20b"), ("a+b", "a%2Bb"), ("a%20b", "a%2520b"), ("é&=", "%C3%A9%26%3D")]
+)
+async def test_a_parameter_arrives_as_it_was_given(value: str, sent: str) -> None:
+    with scripted(OK) as server:
+        spec = parse_spec({"name": "acme", "base_url": server.url}, "test")
+        async with SourceClient.open(spec, SecretStr(SECRET)) as client:
+            await client.fetch(client.build_request(RequestParts("GET", spec.url, {"q": value}, {})), decode)
+    assert server.requests[0][0].partition("?")[2] == f"q={sent}"
+
+
+async def test_no_content_is_null() -> None:
+    with scripted(Reply(204, b"")) as server:
+        assert (await fetch(server.url)).content is None
+
+
+async def test_an_abandoned_request_does_not_arrive_later() -> None:
+    """A closed connection discards unsent data: it ends with a reset, not an orderly close."""
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
-        ended = pool.submit(end_of_talk, listener)
+        ended = pool.submit(wait_for_close, listener)
         with pytest.raises(SourceUnavailableError):
             await fetch(f"http://127.0.0.1:{listener.getsockname()[1]}", timeouts={"total": 0.2})
         assert isinstance(await asyncio.wrap_future(ended), ConnectionResetError)
 
 
-def end_of_talk(listener: socket.socket) -> OSError | None:
-    """How the first caller, who gets no answer, hangs up."""
+def wait_for_close(listener: socket.socket) -> OSError | None:
+    """Accept one client, send no reply, and return the error that ends its connection."""
     connection, _ = listener.accept()
     with connection:
         try:

@@ -1,4 +1,4 @@
-"""Every way of paging and counting is read whole, proven, and resumed where it stopped."""
+"""Windows are read whole, proven and resumed with every way of paging and counting."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sku_velocity.store import migrate
 from tests.support.steps_driver import content, play
 
 ROWS = {"records": {"path": "records"}}
-TOLD = {"from": "body", "path": "total"}
+TOTAL = {"from": "body", "path": "total"}
 BODY = {"warehouse": "{warehouse}"}
 SPECS: dict[str, dict[str, Any]] = {
-    "page": {**ROWS, "total": TOLD, "paging": {"style": "page", "first": 1}},
+    "page": {**ROWS, "total": TOTAL, "paging": {"style": "page", "first": 1}},
     "range": {"records": {}, "total": {"from": "content_range"}, "paging": {"in": "range_header"}},
     "json-body": {
         **ROWS,
-        "total": TOLD,
+        "total": TOTAL,
         "paging": {"in": "json_body"},
         "request": {"method": "POST", "body": BODY},
     },
@@ -32,7 +32,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "total": {"from": "none"},
         "paging": {"style": "cursor", "cursor_path": "next"},
     },
-    "next-link": {**ROWS, "total": TOLD, "paging": {"style": "next_link", "next_path": "next"}},
+    "next-link": {**ROWS, "total": TOTAL, "paging": {"style": "next_link", "next_path": "next"}},
     "link-header": {"records": {}, "total": {"from": "none"}, "paging": {"style": "next_link"}},
 }
 IDS = {"fields": {"movement_id": "movement_id"}}
@@ -53,11 +53,11 @@ def spec_of(name: str, page_size: int) -> dict[str, Any]:
 
 @every_dialect
 @pytest.mark.parametrize(("records", "page_size"), [(0, 50), (49, 50), (50, 50), (1234, 50), (2500, 10)])
-def test_it_is_read_whole(name: str, records: int, page_size: int, store: str) -> None:
+def test_a_window_is_read_whole(name: str, records: int, page_size: int, store: str) -> None:
     scenario = Scenario(records=records, bad_ratio=0.02, dialect=DIALECTS[name])
     with serve(scenario) as server:
-        ending, _, after = play(server, store, scenario, **spec_of(name, page_size))
-        assert ending.verdict is Verdict.COMPLETE
+        status, _, after = play(server, store, scenario, **spec_of(name, page_size))
+        assert status.verdict is Verdict.COMPLETE
         assert after == content(server.simulator.dataset.rows("WH-01"))
 
 
@@ -65,46 +65,46 @@ def test_it_is_read_whole(name: str, records: int, page_size: int, store: str) -
 def test_a_clamped_page_loses_nothing(name: str, store: str) -> None:
     scenario = Scenario(records=500, max_page_size=20, dialect=DIALECTS[name])
     with serve(scenario) as server:
-        ending, _, after = play(server, store, scenario, **spec_of(name, 50))
-        assert ending.verdict is Verdict.COMPLETE and after.total() == 500
+        status, _, after = play(server, store, scenario, **spec_of(name, 50))
+        assert status.verdict is Verdict.COMPLETE and after.total() == 500
 
 
 @every_dialect
 @pytest.mark.parametrize("move", [{"insert": 2}, {"delete": 2}], ids=["inserted", "deleted"])
-def test_rows_that_move_at_each_request_publish_nothing_wrong(
+def test_rows_that_shift_at_each_request_are_not_published(
     name: str, move: dict[str, int], store: str
 ) -> None:
     moves = tuple(Change(request, position=0, **move) for request in range(2, 300))
     scenario = Scenario(records=1000, changes=moves, dialect=DIALECTS[name])
     with serve(scenario) as server:
-        ending, before, after = play(server, store, scenario, **spec_of(name, 50))
-    assert ending.verdict is Verdict.INCOMPLETE and after == before
+        status, before, after = play(server, store, scenario, **spec_of(name, 50))
+    assert status.verdict is Verdict.INCOMPLETE and after == before
 
 
 @pytest.mark.parametrize("name", ["page", "range", "json-body"])
 @pytest.mark.parametrize(("records", "clamp"), [(2, 1), (3, 2), (51, 50), (101, None)])
-def test_a_total_that_is_too_low_and_a_clamp_do_not_hide_rows(
+def test_a_low_total_with_a_clamped_page_does_not_hide_rows(
     name: str, records: int, clamp: int | None, store: str
 ) -> None:
     scenario = Scenario(records=records, max_page_size=clamp, total_delta=-1, dialect=DIALECTS[name])
     with serve(scenario) as server:
-        ending, before, after = play(server, store, scenario, **spec_of(name, 100))
-    assert ending.verdict is Verdict.INCOMPLETE and after == before
+        status, before, after = play(server, store, scenario, **spec_of(name, 100))
+    assert status.verdict is Verdict.INCOMPLETE and after == before
 
 
 @pytest.mark.parametrize("name", ["cursor", "next-link", "link-header"])
-def test_a_sequence_that_broke_goes_on_from_its_cursor(name: str, store: str) -> None:
+def test_an_interrupted_sequence_resumes_from_its_cursor(name: str, store: str) -> None:
     scenario = Scenario(records=500, faults=(Fault("500", 300, times=4),), dialect=DIALECTS[name])
     with serve(scenario) as server:
-        ending, before, after = play(server, store, scenario, **spec_of(name, 20), attempts=2)
-        assert ending.verdict is Verdict.COMPLETE and after.total() == 500
+        status, before, after = play(server, store, scenario, **spec_of(name, 20), attempts=2)
+        assert status.verdict is Verdict.COMPLETE and after.total() == 500
         read = {page.offset: page.count for page in server.stats().pages}
     assert all(count == 1 for offset, count in read.items() if offset) and len(read) == 25
 
 
-def test_a_count_may_be_a_request_of_its_own(store: str) -> None:
+def test_the_count_may_be_a_separate_request(store: str) -> None:
     scenario = Scenario(records=300)
     with serve(scenario) as server:
         total = {"from": "count_request", "path": "total", "request": {"params": {"limit": 0}}}
-        ending, _, after = play(server, store, scenario, **ROWS, total=total, paging={"page_size": 50}, **IDS)
-        assert ending.verdict is Verdict.COMPLETE and after.total() == 300
+        status, _, after = play(server, store, scenario, **ROWS, total=total, paging={"page_size": 50}, **IDS)
+        assert status.verdict is Verdict.COMPLETE and after.total() == 300

@@ -1,4 +1,4 @@
-"""A master is published whole or not at all, and readers see one version of it."""
+"""A master is published completely or not at all, and readers see a single version."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def standing_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store whose master is published anew, again and again."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('standing')}/velocity.db"
+def republished_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store whose master is published again by each example."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('republished')}/velocity.db"
     asyncio.run(migrate(url))
     return url
 
@@ -59,12 +59,12 @@ def select(url: str, sql: str) -> list[tuple[Any, ...]]:
     return asyncio.run(look())
 
 
-def shown(url: str) -> set[tuple[str, str, str]]:
-    """The items that a reader of the store sees: id, status, run."""
+def published(url: str) -> set[tuple[str, str, str]]:
+    """Return the published items: id, status, run."""
     return set(select(url, "SELECT sku_id, status, flow_run_id FROM published_items"))
 
 
-def of_store(url: str, question: str, *values: Any) -> Any:
+def call_store(url: str, question: str, *values: Any) -> Any:
     async def look() -> Any:
         async with Store.open(url) as store:
             return await getattr(store, question)(*values)
@@ -76,14 +76,12 @@ def items(*named: tuple[str, list[str]]) -> tuple[Mapping[str, Any], ...]:
     return tuple({"sku_id": sku, "aliases": aliases, "status": "active"} for sku, aliases in named)
 
 
-def test_a_master_is_published_whole_with_its_bad_items_as_dead_letters(
-    server: Server, store_url: str
-) -> None:
-    ending = sync_items(server, store_url, CATALOGUE)
+def test_a_master_is_published_and_its_bad_items_become_dead_letters(server: Server, store_url: str) -> None:
+    status = sync_items(server, store_url, CATALOGUE)
     truth = server.ground_truth(ITEMS)
-    assert ending.verdict is Verdict.COMPLETE
-    assert {sku for sku, _, _ in shown(store_url)} == {movement[1] for movement in truth.movements}
-    assert len(of_store(store_url, "dead_letters", ending.run_id)) == truth.bad == 3
+    assert status.verdict is Verdict.COMPLETE
+    assert {sku for sku, _, _ in published(store_url)} == {movement[1] for movement in truth.movements}
+    assert len(call_store(store_url, "dead_letters", status.run_id)) == truth.bad == 3
     assert select(store_url, "SELECT count(*) FROM published_aliases") == [(2 * truth.valid,)]
 
 
@@ -99,27 +97,27 @@ deletes = st.builds(Change, request=moments, position=places, delete=few, wareho
     st.sampled_from([None, 1, 3, 7]),
     st.integers(2, 20),
 )
-def test_what_is_published_is_what_the_source_holds(
-    server: Server, standing_url: str, count: int, moves: list[Change], clamp: int | None, page: int
+def test_the_published_items_are_those_of_the_source(
+    server: Server, republished_url: str, count: int, moves: list[Change], clamp: int | None, page: int
 ) -> None:
-    before = shown(standing_url)
+    before = published(republished_url)
     scenario = Scenario(records=0, items=make_items(count), changes=tuple(moves), max_page_size=clamp)
-    ending = sync_items(server, standing_url, scenario, paging={"page_size": page})
-    held = {row.sku_id for row in server.simulator.dataset.rows(ITEMS)}
-    if ending.verdict is Verdict.INCOMPLETE:
-        assert shown(standing_url) == before
+    status = sync_items(server, republished_url, scenario, paging={"page_size": page})
+    expected = {row.sku_id for row in server.simulator.dataset.rows(ITEMS)}
+    if status.verdict is Verdict.INCOMPLETE:
+        assert published(republished_url) == before
     else:
-        assert {sku for sku, _, _ in shown(standing_url)} == held
+        assert {sku for sku, _, _ in published(republished_url)} == expected
 
 
-def test_a_newer_version_takes_the_place_of_the_one_before(server: Server, store_url: str) -> None:
+def test_a_newer_version_replaces_the_previous_one(server: Server, store_url: str) -> None:
     first = sync_items(server, store_url, CATALOGUE)
     second = sync_items(server, store_url, replace(CATALOGUE, items=make_items(30)))
-    assert {run for _, _, run in shown(store_url)} == {second.run_id} and len(shown(store_url)) == 30
-    assert of_store(store_url, "newest_master", "erp") == second.run_id
-    assert of_store(store_url, "version_before", second.run_id) == first.run_id
-    assert of_store(store_url, "version_before", first.run_id) is None
-    assert len(of_store(store_url, "names_of", first.run_id).active) == 3 * 51
+    assert {run for _, _, run in published(store_url)} == {second.run_id} and len(published(store_url)) == 30
+    assert call_store(store_url, "newest_master", "erp") == second.run_id
+    assert call_store(store_url, "version_before", second.run_id) == first.run_id
+    assert call_store(store_url, "version_before", first.run_id) is None
+    assert len(call_store(store_url, "names_of", first.run_id).active) == 3 * 51
 
 
 @pytest.mark.parametrize(
@@ -130,25 +128,25 @@ def test_a_newer_version_takes_the_place_of_the_one_before(server: Server, store
     ],
     ids=["shrinks", "grows"],
 )
-def test_a_master_that_moves_while_it_is_read_is_not_published(
+def test_a_master_that_changes_while_it_is_read_is_not_published(
     server: Server, store_url: str, changes: tuple[Change, ...]
 ) -> None:
     sync_items(server, store_url, CATALOGUE)
-    before = shown(store_url)
-    ending = sync_items(server, store_url, replace(CATALOGUE, changes=changes))
-    assert ending.verdict is Verdict.INCOMPLETE and shown(store_url) == before
+    before = published(store_url)
+    status = sync_items(server, store_url, replace(CATALOGUE, changes=changes))
+    assert status.verdict is Verdict.INCOMPLETE and published(store_url) == before
 
 
 def test_a_master_that_shrinks_once_is_read_again(server: Server, store_url: str) -> None:
     once = (Change(4, position=0, delete=3, warehouse=ITEMS),)
-    ending = sync_items(server, store_url, replace(CATALOGUE, changes=once))
-    assert ending.verdict is Verdict.REPAIRED
-    assert len(shown(store_url)) == server.ground_truth(ITEMS).valid
+    status = sync_items(server, store_url, replace(CATALOGUE, changes=once))
+    assert status.verdict is Verdict.REPAIRED
+    assert len(published(store_url)) == server.ground_truth(ITEMS).valid
 
 
 def test_a_page_that_fails_publishes_nothing(server: Server, sqlite_url: str) -> None:
     failing = replace(CATALOGUE, faults=(Fault("401", 29),))
-    assert sync_items(server, sqlite_url, failing).verdict is None and not shown(sqlite_url)
+    assert sync_items(server, sqlite_url, failing).verdict is None and not published(sqlite_url)
 
 
 @pytest.mark.parametrize(
@@ -160,41 +158,57 @@ def test_a_page_that_fails_publishes_nothing(server: Server, sqlite_url: str) ->
     ],
     ids=["an alias of two", "an alias that is another's id", "an id twice"],
 )
-def test_a_name_of_two_items_is_never_guessed_at(
+def test_a_master_with_an_ambiguous_name_is_not_published(
     server: Server, store_url: str, claims: tuple[tuple[str, list[str]], ...]
 ) -> None:
-    ending = sync_items(server, store_url, Scenario(records=0, items=items(*claims)))
-    assert ending.verdict is Verdict.INCOMPLETE and not shown(store_url)
+    status = sync_items(server, store_url, Scenario(records=0, items=items(*claims)))
+    assert status.verdict is Verdict.INCOMPLETE and not published(store_url)
 
 
-def test_an_empty_master_does_not_take_the_place_of_one_with_items(server: Server, store_url: str) -> None:
+def test_an_item_that_is_read_twice_is_noticed_though_it_is_rejected(server: Server, store_url: str) -> None:
+    twice = {"sku_id": "B", "status": "unknown"}
+    records = (*items(("A", [])), twice, twice)
+    status = sync_items(server, store_url, Scenario(records=0, items=records))
+    assert status.verdict is Verdict.INCOMPLETE and not published(store_url)
+
+
+def test_a_master_that_loses_most_of_its_items_is_held(server: Server, store_url: str) -> None:
     sync_items(server, store_url, CATALOGUE)
-    before = shown(store_url)
-    ending = sync_items(server, store_url, CATALOGUE, filter=[{"path": "status", "in": ["gone"]}])
-    assert ending.verdict is Verdict.INCOMPLETE and shown(store_url) == before
+    before = published(store_url)
+    few = Scenario(records=0, items=items(("A", []), ("B", [])))
+    assert sync_items(server, store_url, few).verdict is Verdict.INCOMPLETE
+    assert published(store_url) == before
+    assert sync_items(server, store_url, few).verdict is Verdict.COMPLETE and len(published(store_url)) == 2
 
 
-def test_the_contested_names_are_told(server: Server, store_url: str) -> None:
+def test_an_empty_master_does_not_replace_one_with_items(server: Server, store_url: str) -> None:
+    sync_items(server, store_url, CATALOGUE)
+    before = published(store_url)
+    status = sync_items(server, store_url, CATALOGUE, filter=[{"path": "status", "in": ["gone"]}])
+    assert status.verdict is Verdict.INCOMPLETE and published(store_url) == before
+
+
+def test_the_contested_names_are_reported(server: Server, store_url: str) -> None:
     claims = (("A", ["x", "y"]), ("B", ["y", "x", "C"]), ("C", ["C", "z"]), ("D", []), ("D", []))
-    ending = sync_items(server, store_url, Scenario(records=0, items=items(*claims)))
-    assert of_store(store_url, "contested_names", ending.run_id) == ["C", "D", "x", "y"]
+    status = sync_items(server, store_url, Scenario(records=0, items=items(*claims)))
+    assert call_store(store_url, "contested_names", status.run_id) == ["C", "D", "x", "y"]
 
 
-def test_a_version_is_loaded_with_all_of_its_names(server: Server, store_url: str) -> None:
-    told = (*items(("A", ["a 1", "a 2"])), {"sku_id": "B", "aliases": ["b"], "status": "retired"})
-    version = sync_items(server, store_url, Scenario(records=0, items=told)).run_id
-    assert of_store(store_url, "names_of", version) == Names(
+def test_a_version_is_loaded_with_all_its_names(server: Server, store_url: str) -> None:
+    records = (*items(("A", ["a 1", "a 2"])), {"sku_id": "B", "aliases": ["b"], "status": "retired"})
+    version = sync_items(server, store_url, Scenario(records=0, items=records)).run_id
+    assert call_store(store_url, "names_of", version) == Names(
         {"A": "A", "a 1": "A", "a 2": "A"}, {"B": "B", "b": "B"}
     )
 
 
-def test_a_master_that_does_not_show_is_named_and_what_to_do(server: Server, store_url: str) -> None:
+def test_an_unpublished_master_is_named_with_the_fix(server: Server, store_url: str) -> None:
     sync_items(server, store_url, Scenario(records=0, items=items(("A", ["B"]), ("B", []))))
     with pytest.raises(ConfigurationError, match=r"no published master erp: .*sync-master"):
-        of_store(store_url, "newest_master", "erp")
+        call_store(store_url, "newest_master", "erp")
 
 
-def test_a_version_that_was_pruned_is_named_and_what_to_do(server: Server, sqlite_url: str) -> None:
+def test_a_pruned_version_is_an_error_with_the_fix(server: Server, sqlite_url: str) -> None:
     version = sync_items(server, sqlite_url, CATALOGUE).run_id
 
     async def prune() -> None:
@@ -205,5 +219,5 @@ def test_a_version_that_was_pruned_is_named_and_what_to_do(server: Server, sqlit
         await database.close()
 
     asyncio.run(prune())
-    with pytest.raises(ConfigurationError, match=r"is not in this store any more: start a new run"):
-        of_store(sqlite_url, "load_master", MasterVersion(source="erp", version=version))
+    with pytest.raises(ConfigurationError, match=r"is no longer in this store: start a new run"):
+        call_store(sqlite_url, "load_master", MasterVersion(source="erp", version=version))

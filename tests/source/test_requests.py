@@ -1,4 +1,4 @@
-"""The requests that a spec describes."""
+"""Requests are built as the spec describes."""
 
 from __future__ import annotations
 
@@ -20,64 +20,64 @@ def requests(warehouse: str = "WH-01", **parts: Any) -> Requests:
     return Requests(parse_spec(spec, "test"), warehouse, HOUR)
 
 
-def test_an_offset_stands_in_the_query() -> None:
-    ask = requests(paging={"first": 1}).page(2000, 500)
-    assert ask.url == "https://wms.example.com/api/movements"
-    assert ask.params == {"offset": 2001, "limit": 500} and ask.body is None
+def test_an_offset_is_sent_in_the_query() -> None:
+    parts = requests(paging={"first": 1}).page(2000, 500)
+    assert parts.url == "https://wms.example.com/api/movements"
+    assert parts.params == {"offset": 2001, "limit": 500} and parts.body is None
 
 
 @pytest.mark.parametrize(("first", "number"), [(0, 4), (1, 5)])
-def test_a_page_is_asked_for_by_its_number(first: int, number: int) -> None:
-    ask = requests(paging={"style": "page", "limit_param": "size", "first": first}).page(2000, 500)
-    assert ask.params == {"page": number, "size": 500}
+def test_a_page_is_requested_by_number(first: int, number: int) -> None:
+    parts = requests(paging={"style": "page", "limit_param": "size", "first": first}).page(2000, 500)
+    assert parts.params == {"page": number, "size": 500}
 
 
-def test_a_page_may_be_asked_for_by_the_records_before_it() -> None:
+def test_a_page_may_be_requested_by_the_number_of_records_before_it() -> None:
     paging = {"style": "page", "page_param": "offset", "page_counts": "records"}
     assert requests(paging=paging).page(2000, 500).params == {"offset": 2000, "limit": 500}
 
 
-def test_an_api_that_takes_no_page_size_is_given_none() -> None:
+def test_an_api_without_a_page_size_is_sent_none() -> None:
     assert requests(paging={"limit_param": None}).page(2000, 500).params == {"offset": 2000}
 
 
 @pytest.mark.parametrize(("unit", "header"), [("", "2000-2499"), ("items", "items=2000-2499")])
-def test_a_range_of_records_stands_in_a_header(unit: str, header: str) -> None:
-    ask = requests(paging={"in": "range_header", "range_unit": unit}).page(2000, 500)
-    assert ask.headers == {"Range": header} and ask.params == {}
+def test_a_range_of_records_is_sent_in_a_header(unit: str, header: str) -> None:
+    parts = requests(paging={"in": "range_header", "range_unit": unit}).page(2000, 500)
+    assert parts.headers == {"Range": header} and parts.params == {}
 
 
-def test_a_body_is_filled_in_at_its_paths_and_placeholders() -> None:
+def test_paths_and_placeholders_in_the_body_are_filled_in() -> None:
     body = {
         "params": {"args": ["db", 0, 0], "domain": [["date", ">=", "{start}"], ["wh", "=", "{warehouse}"]]}
     }
     paging = {"in": "json_body", "offset_param": "params.args.1", "limit_param": "params.limit"}
     maker = requests(request={"method": "POST", "body": body}, paging=paging)
-    ask = maker.page(2000, 500)
-    assert ask.body["params"]["args"] == ["db", 2000, 0] and ask.body["params"]["limit"] == 500
-    assert ask.body["params"]["domain"] == [["date", ">=", "2026-03-01T08:00:00Z"], ["wh", "=", "WH-01"]]
-    assert maker.page(0, 500).body["params"]["args"][1] == 0 and ask.params == {}
+    parts = maker.page(2000, 500)
+    assert parts.body["params"]["args"] == ["db", 2000, 0] and parts.body["params"]["limit"] == 500
+    assert parts.body["params"]["domain"] == [["date", ">=", "2026-03-01T08:00:00Z"], ["wh", "=", "WH-01"]]
+    assert maker.page(0, 500).body["params"]["args"][1] == 0 and parts.params == {}
 
 
-def test_placeholders_are_filled_in_wherever_they_stand() -> None:
+def test_placeholders_are_filled_in_everywhere() -> None:
     request = {
         "path": "/sites/{warehouse}/moves",
         "params": {"$filter": "at ge datetime'{start}' and at lt datetime'{end}'"},
         "headers": {"X-Site": "{warehouse}"},
     }
-    ask = requests("A/B 1", request=request, window={"format": "%Y-%m-%dT%H:%M:%S"}).page(0, 10)
-    assert ask.url.endswith("/sites/A%2FB%201/moves") and ask.headers == {"X-Site": "A/B 1"}
-    assert (ask.params or {})["$filter"] == (
+    parts = requests("A/B 1", request=request, window={"format": "%Y-%m-%dT%H:%M:%S"}).page(0, 10)
+    assert parts.url.endswith("/sites/A%2FB%201/moves") and parts.headers == {"X-Site": "A/B 1"}
+    assert (parts.params or {})["$filter"] == (
         "at ge datetime'2026-03-01T08:00:00' and at lt datetime'2026-03-01T09:00:00'"
     )
 
 
-def test_the_window_and_the_order_are_asked_for() -> None:
-    ask = requests(window={"params": {"start": "from"}}, order={"params": {"sort": "at,id"}}).page(0, 10)
-    assert ask.params == {"sort": "at,id", "from": "2026-03-01T08:00:00Z", "offset": 0, "limit": 10}
+def test_the_window_and_the_order_are_requested() -> None:
+    parts = requests(window={"params": {"start": "from"}}, order={"params": {"sort": "at,id"}}).page(0, 10)
+    assert parts.params == {"sort": "at,id", "from": "2026-03-01T08:00:00Z", "offset": 0, "limit": 10}
 
 
-def test_a_cursor_goes_on_from_where_the_answer_says() -> None:
+def test_a_cursor_requests_the_next_page() -> None:
     maker = requests(paging={"style": "cursor", "cursor_path": "next", "cursor_param": "after"})
     assert maker.following(None, 100).params == {"limit": 100}
     assert maker.following("abc", 100).params == {"limit": 100, "after": "abc"}
@@ -92,21 +92,21 @@ def test_a_cursor_goes_on_from_where_the_answer_says() -> None:
     ],
 )
 def test_a_link_is_followed_on_the_same_host(link: str, url: str) -> None:
-    ask = requests(paging={"style": "next_link", "next_path": "next"}).following(link, 100)
-    assert ask.url == url and ask.params is None
+    parts = requests(paging={"style": "next_link", "next_path": "next"}).following(link, 100)
+    assert parts.url == url and parts.params is None
 
 
 @pytest.mark.parametrize(
     "link", ["https://evil.example.com/x", "http://wms.example.com/x", "//evil.example.com"]
 )
-def test_a_link_to_another_host_is_refused(link: str) -> None:
+def test_a_link_to_another_host_is_rejected(link: str) -> None:
     with pytest.raises(SourceAddressError, match="another host"):
         requests(paging={"style": "next_link", "next_path": "next"}).following(link, 100)
 
 
-def test_a_count_is_asked_for_as_a_page_is_but_without_its_place() -> None:
+def test_a_count_is_requested_like_a_page_but_without_a_position() -> None:
     maker = requests(request={"params": {"wh": "{warehouse}"}}, window={"params": {"end": "until"}})
-    ask = maker.count(CountRequest(path="/movements/count"))
-    assert ask.url.endswith("/movements/count")
-    assert ask.params == {"wh": "WH-01", "until": "2026-03-01T09:00:00Z"}
+    parts = maker.count(CountRequest(path="/movements/count"))
+    assert parts.url.endswith("/movements/count")
+    assert parts.params == {"wh": "WH-01", "until": "2026-03-01T09:00:00Z"}
     assert maker.count(CountRequest(params={"q": "{start}"})).params == {"q": "2026-03-01T08:00:00Z"}

@@ -1,4 +1,4 @@
-"""A source spec says what is wrong with it, and where."""
+"""An error in a source spec names the field and the problem."""
 
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,18 @@ from sku_velocity.source.spec import load_spec, parse_spec
 MINIMAL = {"name": "acme", "base_url": "https://wms.example.com/api"}
 
 
-def test_two_keys_are_enough() -> None:
+def test_a_spec_needs_only_two_keys() -> None:
     spec = parse_spec(MINIMAL, "test")
     assert spec.url == "https://wms.example.com/api/movements"
     assert (spec.paging.page_size, spec.pace.max_concurrency, spec.auth.kind) == (1000, None, "bearer")
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"base_url": "wms.example.com"}, "base_url"),
         ({"base_url": "ftp://wms.example.com"}, "base_url"),
-        ({"base_url": "https://me:pw@wms.example.com"}, "must not carry a user or password"),
+        ({"base_url": "https://me:pw@wms.example.com"}, "must not contain a user or password"),
         ({"name": "Acme WMS"}, "name"),
         ({"paging": {"page_sise": 10}}, "paging.page_sise"),
         ({"paging": {"style": "cursor"}}, "paging.style"),
@@ -35,10 +35,10 @@ def test_two_keys_are_enough() -> None:
         ({"fields": {"sku": "x"}}, "fields.sku"),
     ],
 )
-def test_a_wrong_spec_names_the_field(change: dict[str, Any], told: str) -> None:
+def test_an_error_names_the_field(change: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match="acme.yaml is not a source spec") as caught:
         parse_spec({**MINIMAL, **change}, "acme.yaml")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_password_in_the_address_is_not_repeated() -> None:
@@ -48,7 +48,7 @@ def test_a_password_in_the_address_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("text", ["- a list", "just text", "", "{unbalanced", "a: !!python/object:os.x {}"])
-def test_a_file_that_holds_no_spec_is_named(tmp_path: Path, text: str) -> None:
+def test_a_file_without_a_spec_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "acme.yaml"
     path.write_text(text)
     with pytest.raises(SpecError, match="acme.yaml"):
@@ -63,3 +63,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_the_page_size_stays_within_what_the_api_allows() -> None:
     spec = parse_spec({**MINIMAL, "paging": {"page_size": 5000, "max_page_size": 1000}}, "test")
     assert spec.paging.effective_page_size == 1000
+
+
+@pytest.mark.parametrize("name", ["netsuite-suiteql", "odoo-json2", "odoo-jsonrpc", "tryton", "tryton-8"])
+def test_a_preset_with_its_order_in_the_body_declares_it(name: str) -> None:
+    spec = parse_spec({"preset": name, "base_url": "https://wms.example.com"}, "test")
+    assert spec.order.is_declared and not spec.order.params

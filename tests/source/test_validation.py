@@ -1,4 +1,4 @@
-"""Page bytes in; movements and dead letters out."""
+"""Pages become movements and dead letters."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def validate(*records: Any, offset: int = 0, **parts: Any) -> PageResult:
 
 
 def faults_of(**changes: Any) -> dict[str, str]:
-    """The reasons for which a good record with these changes is rejected, by field."""
+    """Return the reasons, by field, why a good record with these changes is rejected."""
     result = validate({**GOOD, **changes})
     return {r.field: r.message for letter in result.dead_letters for r in letter.reasons}
 
@@ -51,19 +51,19 @@ def test_a_good_record_becomes_a_movement_at_its_position() -> None:
     assert result.dead_letters == []
 
 
-@pytest.mark.parametrize(("given", "held"), [(0, 0), (6, 6), (6.0, 6), ("6", 6), ("6.00", 6), ("007", 7)])
-def test_whole_units_are_taken_however_they_are_written(given: Any, held: int) -> None:
-    assert validate({**GOOD, "units_moved": given}).movements[0][4] == held
+@pytest.mark.parametrize(("given", "units"), [(0, 0), (6, 6), (6.0, 6), ("6", 6), ("6.00", 6), ("007", 7)])
+def test_whole_units_are_accepted_in_any_notation(given: Any, units: int) -> None:
+    assert validate({**GOOD, "units_moved": given}).movements[0].units_moved == units
 
 
 @pytest.mark.parametrize("units", [-1, 1.5, "1.5", "-3", True, None, "six", "", [], 2**63, float("nan")])
-def test_units_that_are_not_whole_or_below_nothing_are_rejected(units: Any) -> None:
+def test_units_that_are_negative_or_not_whole_are_rejected(units: Any) -> None:
     assert faults_of(units_moved=units) == {"units_moved": "must be a whole number of units, 0 or more"}
 
 
 @pytest.mark.parametrize("sku", ["abc", "A B", "", "A\n", "Ä1", None, True, {"id": 1}])
-def test_a_sku_outside_its_alphabet_is_rejected(sku: Any) -> None:
-    assert faults_of(sku_id=sku) == {"sku_id": "must be made of A-Z, 0-9 and '-' only, 255 of them at most"}
+def test_a_sku_with_other_characters_is_rejected(sku: Any) -> None:
+    assert faults_of(sku_id=sku) == {"sku_id": "must contain only A-Z, 0-9 and '-', at most 255 characters"}
 
 
 @pytest.mark.parametrize("warehouse", ["", "  ", None, "WH\x0001"])
@@ -74,7 +74,7 @@ def test_an_empty_or_unstorable_warehouse_is_rejected(warehouse: Any) -> None:
 @pytest.mark.parametrize(
     ("timestamp", "message"),
     [
-        ("2026-02-30T08:00:00Z", "day value is outside expected range"),
+        ("2026-02-30T08:00:00Z", "valid ISO 8601"),
         ("2026-03-01T08:30:00", "timezone"),
         ("2026-03-01", "ISO 8601"),
         (1772353800, "ISO 8601"),
@@ -84,22 +84,22 @@ def test_an_empty_or_unstorable_warehouse_is_rejected(warehouse: Any) -> None:
         ("0001-01-01T00:00:00+14:00", "greater than"),
     ],
 )
-def test_what_is_no_instant_is_rejected(timestamp: Any, message: str) -> None:
+def test_an_invalid_timestamp_is_rejected(timestamp: Any, message: str) -> None:
     assert message in faults_of(timestamp_utc=timestamp)["timestamp_utc"]
 
 
-def test_another_zone_is_turned_into_utc() -> None:
+def test_another_zone_is_converted_to_utc() -> None:
     result = validate({**GOOD, "timestamp_utc": "2026-03-01T10:30:00+02:00"})
-    assert result.movements[0][5] == datetime(2026, 3, 1, 8, 30, tzinfo=UTC)
-    assert result.movements[0][5].tzinfo is UTC
+    assert result.movements[0].timestamp_utc == datetime(2026, 3, 1, 8, 30, tzinfo=UTC)
+    assert result.movements[0].timestamp_utc.tzinfo is UTC
 
 
 @pytest.mark.parametrize("record", [None, 7, "text", []])
-def test_a_record_that_is_no_object_is_rejected(record: Any) -> None:
+def test_a_record_that_is_not_an_object_is_rejected(record: Any) -> None:
     assert len(validate(record).dead_letters) == 1
 
 
-def test_a_dead_letter_keeps_its_json_its_place_and_every_reason() -> None:
+def test_a_dead_letter_has_its_json_its_position_and_every_reason() -> None:
     bad = {"sku_id": "bad sku", "units_moved": -1, "timestamp_utc": "2026-02-30T00:00:00Z", "note": "é\x00"}
     letter = validate(GOOD, bad, GOOD, offset=4000).dead_letters[0]
     assert letter.position == 4001
@@ -107,9 +107,9 @@ def test_a_dead_letter_keeps_its_json_its_place_and_every_reason() -> None:
     assert [r.field for r in letter.reasons] == ["sku_id", "warehouse_id", "units_moved", "timestamp_utc"]
 
 
-def test_a_lone_surrogate_costs_its_record_and_not_its_page() -> None:
+def test_a_lone_surrogate_does_not_affect_other_records_of_the_page() -> None:
     result = validate(GOOD, {**GOOD, "note": "\ud800"}, GOOD)
-    assert [row[0] for row in result.movements] == [0, 2]
+    assert [row.position for row in result.movements] == [0, 2]
     assert (
         json.loads(result.dead_letters[0].record_json)["note"] == "\ud800"
         and result.dead_letters[0].record_json.isascii()
@@ -118,23 +118,23 @@ def test_a_lone_surrogate_costs_its_record_and_not_its_page() -> None:
 
 def test_movement_ids_may_be_numbers_or_absent() -> None:
     result = validate({**GOOD, "movement_id": 17}, {k: v for k, v in GOOD.items() if k != "movement_id"})
-    assert [row[1] for row in result.movements] == ["17", None]
+    assert [row.movement_id for row in result.movements] == ["17", None]
 
 
 def test_records_outside_the_window_are_trimmed() -> None:
     stamps = ["2026-02-28T23:59:59Z", "2026-03-01T00:00:00Z", "2026-03-01T23:59:59Z", "2026-03-02T00:00:00Z"]
     result = validate(*({**GOOD, "timestamp_utc": stamp} for stamp in stamps))
-    assert ([row[0] for row in result.movements], result.trimmed) == ([1, 2], 2)
+    assert ([row.position for row in result.movements], result.trimmed) == ([1, 2], 2)
 
 
-def test_another_warehouse_is_rejected_where_the_api_was_asked_for_one() -> None:
+def test_another_warehouse_is_rejected_if_one_was_requested() -> None:
     result = validate(GOOD, {**GOOD, "warehouse_id": "WH-02"}, request={"params": {"wh": "{warehouse}"}})
     assert [str(reason) for reason in result.dead_letters[0].reasons] == [
-        "warehouse_id: is not WH-01, the warehouse that was asked for"
+        "warehouse_id: is not WH-01, the requested warehouse"
     ]
 
 
-def test_another_warehouse_is_trimmed_where_the_api_gives_them_all() -> None:
+def test_another_warehouse_is_trimmed_if_the_api_returns_all() -> None:
     result = validate(GOOD, {**GOOD, "warehouse_id": "WH-02"})
     assert (len(result.movements), len(result.dead_letters), result.trimmed) == (1, 0, 1)
 
@@ -149,7 +149,7 @@ def test_dotted_paths_reach_into_records_and_envelopes() -> None:
     pages = reader(**parts)
     raw = pages.read(json.dumps({"data": {"items": [record]}, "meta": {"count": "41"}}).encode())
     row = pages.validate(raw, Page(0, 1)).movements[0]
-    assert (raw.total, row[2], row[4]) == (41, "A-1", 3)
+    assert (raw.total, row.sku_id, row.units_moved) == (41, "A-1", 3)
 
 
 def test_fields_that_the_spec_does_not_map_are_counted() -> None:
@@ -165,14 +165,14 @@ def test_a_body_that_is_not_json_is_unreadable(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"[]", b"{}", b'{"data": null}', b'{"data": {"items": {}}}', b'{"data": {"items": null}}', b"null"],
+    [b"[]", b"{}", b'{"data": null}', b'{"data": {}}', b'{"data": {"items": {}}}', b'{"data": {"items": 0}}'],
 )
-def test_a_missing_list_is_an_error_and_never_an_empty_page(body: bytes) -> None:
+def test_a_missing_list_is_an_error_and_not_an_empty_page(body: bytes) -> None:
     with pytest.raises(SourceMappingError, match="data.items"):
         reader(records={"path": "data.items"}).read(body)
 
 
-def test_unmapped_fields_are_those_that_no_record_has() -> None:
+def test_a_field_is_unmapped_if_no_record_has_it() -> None:
     pages = reader(fields={"sku_id": "item.code"})
     raw = pages.read(json.dumps([None, {**GOOD}, {"warehouse_id": "W"}]).encode())
     assert pages.unmapped_fields(raw) == {"sku_id": "item.code"}
@@ -193,11 +193,13 @@ records = st.fixed_dictionaries({}, optional={name: json_values | st.just(GOOD[n
 
 
 @given(st.lists(records | json_values, max_size=12))
-def test_every_record_is_accounted_for_whatever_it_holds(page: list[Any]) -> None:
+def test_every_record_is_accounted_for(page: list[Any]) -> None:
     result = validate(*page, offset=100)
     assert result.fetched == len(page)
     assert result.fetched == len(result.movements) + len(result.dead_letters) + result.trimmed
-    positions = [row[0] for row in result.movements] + [letter.position for letter in result.dead_letters]
+    positions = [row.position for row in result.movements] + [
+        letter.position for letter in result.dead_letters
+    ]
     assert len(set(positions)) == len(positions) and set(positions) <= set(range(100, 100 + len(page)))
     assert all(letter.reasons for letter in result.dead_letters)
     assert json.dumps([letter.record_json for letter in result.dead_letters], ensure_ascii=False).encode()

@@ -1,4 +1,4 @@
-"""A token goes to its own source and to nobody else, wherever an answer points."""
+"""A token is sent only to its own source, no matter where a response points."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REDIRECTS = [301, 302, 303, 307, 308]
 
 
 def read(server: ScriptedServer, cursor: str | None = None, **parts: Any) -> None:
-    """A page, and where it says to go on."""
+    """Read a page and the next one that it links to."""
     spec = parse_spec({"name": "acme", "base_url": server.url, **parts}, "test")
 
     async def run() -> None:
@@ -71,11 +71,11 @@ def test_a_redirect_from_https_to_http_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("origin", ["{url}", "http://localhost"], ids=["another port", "another host"])
-def test_a_link_that_leads_away_gets_no_token(origin: str) -> None:
+def test_a_link_to_another_host_or_port_gets_no_token(origin: str) -> None:
     with scripted(Reply(body=b'{"data": []}')) as elsewhere:
         link = origin.replace("{url}", elsewhere.url) + "/movements?page=2"
         page = Reply(body=json.dumps({"data": [{}], "next": link}).encode())
-        with scripted(page) as server, pytest.raises(SourceAddressError, match="must not see the token"):
+        with scripted(page) as server, pytest.raises(SourceAddressError, match="must not receive the token"):
             read(server, **LINKS)
     assert len(server.requests) == 1 and elsewhere.requests == []
 
@@ -90,20 +90,20 @@ def test_a_link_from_https_to_http_gets_no_token(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "link", ["//evil.test/x", "http://me@{host}/x", "http://evil.test\\@{host}/", "http://{host}@evil.test/"]
 )
-def test_a_link_that_only_looks_alike_gets_no_token(link: str) -> None:
+def test_a_link_that_only_looks_like_the_host_gets_no_token(link: str) -> None:
     page = Reply(body=b'{"data": []}')
-    with scripted(page) as server, pytest.raises(SourceAddressError, match="must not see the token"):
+    with scripted(page) as server, pytest.raises(SourceAddressError, match="must not receive the token"):
         read(server, link.replace("{host}", server.url.removeprefix("http://")), **LINKS)
     assert server.requests == []
 
 
-def test_a_link_that_names_the_same_port_is_followed() -> None:
+def test_a_link_to_the_same_port_is_followed() -> None:
     with scripted(Reply(body=b'{"data": []}')) as server:
         read(server, f"HTTP{server.url.removeprefix('http')}/movements?page=2", **LINKS)
     assert server.requests[0][0] == "/movements?page=2"
 
 
-def test_a_clients_secret_goes_to_the_address_of_the_token_alone() -> None:
+def test_a_client_secret_is_sent_only_to_the_token_url() -> None:
     with scripted(Reply(body=b'{"access_token": "t-1"}')) as tokens, scripted(Reply()) as server:
         read(server, auth=oauth2(tokens), paging={"style": "cursor", "cursor_path": "next"})
     assert [headers["Authorization"] for _, headers in server.requests] == ["Bearer t-1"]
@@ -112,7 +112,7 @@ def test_a_clients_secret_goes_to_the_address_of_the_token_alone() -> None:
 
 @pytest.mark.parametrize("status", REDIRECTS)
 @pytest.mark.parametrize("place", ["basic", "body"])
-def test_a_redirect_of_the_address_of_the_token_is_not_followed(status: int, place: str) -> None:
+def test_a_redirect_of_the_token_url_is_not_followed(status: int, place: str) -> None:
     with scripted(Reply(body=b'{"access_token": "t-1"}')) as elsewhere, scripted(Reply()) as server:
         redirect = Reply(status, headers={"Location": elsewhere.url})
         with scripted(redirect) as tokens, pytest.raises(SourceAuthError, match="no access_token"):
@@ -121,7 +121,7 @@ def test_a_redirect_of_the_address_of_the_token_is_not_followed(status: int, pla
 
 
 @pytest.mark.parametrize("token", ["a\\r\\nX-Evil: 1", "é", "\\u0000"])
-def test_a_fetched_token_does_not_break_out_of_its_header(token: str) -> None:
+def test_a_fetched_token_cannot_inject_a_header(token: str) -> None:
     with (
         scripted(Reply(body=f'{{"access_token": "{token}"}}'.encode())) as tokens,
         scripted(Reply()) as server,

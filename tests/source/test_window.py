@@ -1,4 +1,4 @@
-"""One window read from a real server, in each of the shapes that a spec can describe."""
+"""A window is read from a real server in each response shape that a spec can describe."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def reader_of(
 
 
 async def read_all(reader: WindowReader, page_size: int = 300) -> list[Any]:
-    """The movements of a window, read page by page."""
+    """Read the movements of a window page by page."""
     chunks = plan_chunks((await reader.probe()).total or 0, page_size, overlap=1)
     results = [await reader.read(page) for chunk in chunks for page in chunk.pages()]
     return [row for result in results for row in result.movements]
@@ -65,17 +65,17 @@ async def test_each_shape_is_read_whole(shape: str) -> None:
         async with reader_of(server, **SHAPES[shape]) as reader:
             rows = await read_all(reader)
         truth = server.ground_truth("WH-01")
-    assert len(rows) == truth.valid and sum(row[4] for row in rows) == truth.units
+    assert len(rows) == truth.valid and sum(row.units_moved for row in rows) == truth.units
 
 
 @pytest.mark.parametrize("records", [0, 1, 1000, 1001])
-async def test_a_total_that_is_not_told_is_found(records: int) -> None:
+async def test_the_total_is_found_if_the_source_reports_none(records: int) -> None:
     with serve(Scenario(records=records, dialect=DIALECTS["bare"])) as server:
         async with reader_of(server, **SHAPES["bare"]) as reader:
             assert (await reader.probe()).total == records
 
 
-async def test_only_the_window_is_asked_for() -> None:
+async def test_only_the_window_is_requested() -> None:
     with serve(Scenario(records=2000)) as server:
         start = server.simulator.scenario.start
         window = Window(start, start + server.simulator.scenario.period / 2)
@@ -88,26 +88,26 @@ async def test_only_the_window_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_a_clamped_page_is_seen_before_anything_is_planned(shape: str) -> None:
+async def test_a_clamped_page_size_is_detected_before_planning(shape: str) -> None:
     with serve(Scenario(records=1000, max_page_size=100, dialect=DIALECTS[shape])) as server:
         async with reader_of(server, **SHAPES[shape]) as reader:
             assert await reader.probe() == WindowProbe(total=1000, page_size=100)
 
 
-async def test_a_short_page_says_what_it_holds() -> None:
+async def test_a_short_page_reports_its_number_of_records() -> None:
     with serve(Scenario(records=1000, max_page_size=100)) as server:
         async with reader_of(server) as reader:
             assert (await reader.read(Page(300, 300))).fetched == 100
 
 
-async def test_the_address_is_told_to_be_wrong() -> None:
+async def test_a_wrong_address_is_reported() -> None:
     with serve() as server:
         async with reader_of(server, request={"path": "/moves"}) as reader:
             with pytest.raises(SourceAddressError, match=r"address: HTTP 404"):
                 await reader.probe()
 
 
-async def test_the_token_is_told_to_be_wrong() -> None:
+async def test_a_wrong_token_is_reported() -> None:
     with serve(Scenario(token="right")) as server:
         async with reader_of(server, token="wrong") as reader:
             with pytest.raises(SourceAuthError, match=r"token: HTTP 401"):
@@ -115,7 +115,7 @@ async def test_the_token_is_told_to_be_wrong() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"records": {"path": "items"}}, "records.path"),
         ({"total": {"from": "body", "path": "totals"}}, "no total at total.path totals"),
@@ -123,21 +123,21 @@ async def test_the_token_is_told_to_be_wrong() -> None:
         ({"fields": {"sku_id": "it", "units_moved": "qty"}}, "fields.sku_id: it, fields.units_moved: qty"),
     ],
 )
-async def test_the_mapping_is_told_to_be_wrong(wrong: dict[str, Any], told: str) -> None:
+async def test_a_wrong_mapping_is_reported(wrong: dict[str, Any], message: str) -> None:
     with serve() as server:
         async with reader_of(server, **{**PLAIN, **wrong}) as reader:
             with pytest.raises(SourceMappingError, match="mapping") as caught:
                 await reader.probe()
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-async def test_one_bad_record_is_no_wrong_mapping() -> None:
+async def test_a_bad_record_is_not_a_wrong_mapping() -> None:
     with serve(Scenario(records=50, bad_ratio=0.5, seed=3)) as server:
         async with reader_of(server) as reader:
             assert (await reader.probe()).total == 50
 
 
-async def test_a_result_says_what_it_cost() -> None:
+async def test_a_result_contains_its_cost() -> None:
     with serve(Scenario(faults=(Fault("429", offset=0, times=1, seconds=1),))) as server:
         async with reader_of(server) as reader:
             result = await reader.read(Page(0, 10))

@@ -1,4 +1,4 @@
-"""Which windows a backfill reads, and how each: by what stands in the store, and by the clock."""
+"""Which windows a backfill reads, and how, by the state of the store and the clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sku_velocity.model.run import RunState, UnknownSku
 from sku_velocity.model.status import Coverage, OpenRun, PublishedRange
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec, parse_spec
-from sku_velocity.steps.backfill import check_backfill, in_order, plan_backfill, reading_of
+from sku_velocity.steps.backfill import check_backfill, plan_backfill, plan_reading, sort_readings
 from tests.support.store_rows import hour, hours
 
 HOUR = timedelta(hours=1)
@@ -39,13 +39,13 @@ def test_each_missing_hour_is_read_and_no_published_one() -> None:
     ]
 
 
-def test_no_window_is_open_after_the_last_hour_that_has_settled() -> None:
+def test_no_window_ends_after_the_last_settled_hour() -> None:
     assert plan_backfill(NEVER, hour(7), hour(99), hour(9), HOUR) == [hours(7, 8), hours(8, 9)]
     assert plan_backfill(NEVER, hour(7), None, hour(9), 2 * HOUR) == [hours(7, 8), hours(8, 9)]
     assert plan_backfill(NEVER, hour(9), None, hour(9), HOUR) == []
 
 
-def test_without_a_start_it_begins_where_anything_was_first_asked() -> None:
+def test_without_a_start_it_begins_at_the_start_of_the_first_run() -> None:
     assert plan_backfill(covered(hours(2, 3)), None, None, hour(4), HOUR) == [hours(3, 4)]
     assert plan_backfill(covered(hours(6, 7), open_runs=(BROKEN,)), None, hour(7), hour(9), HOUR) == [
         hours(4, 5),
@@ -54,64 +54,64 @@ def test_without_a_start_it_begins_where_anything_was_first_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "told"),
+    ("start", "end", "message"),
     [
         (None, None, "a start is needed"),
         (hour(2), hour(2), "must be after its start"),
         (hour(-100_000), None, "at most 10000"),
     ],
 )
-def test_what_is_no_span_is_refused(start: Any, end: Any, told: str) -> None:
-    with pytest.raises(ConfigurationError, match=told):
+def test_an_invalid_range_is_refused(start: Any, end: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         plan_backfill(NEVER, start, end, hour(9), HOUR)
 
 
-def test_a_run_of_the_very_window_that_has_landed_in_part_is_resumed() -> None:
+def test_a_partly_landed_run_of_the_same_window_is_resumed() -> None:
     coverage = covered(open_runs=(BROKEN,))
-    assert reading_of(coverage, hours(4, 5), hour(9)).resume == "broken"
-    assert reading_of(coverage, hours(4, 4.5), hour(9)).resume is None
+    assert plan_reading(coverage, hours(4, 5), hour(9)).resume == "broken"
+    assert plan_reading(coverage, hours(4, 4.5), hour(9)).resume is None
 
 
 def test_a_run_that_maps_skus_by_another_master_is_not_resumed() -> None:
     erp = ("erp", UnknownSku.REJECT)
     coverage = covered(open_runs=(replace(BROKEN, mapping=erp),))
-    assert reading_of(coverage, hours(4, 5), hour(9)).resume is None
-    assert reading_of(coverage, hours(4, 5), hour(9), erp).resume == "broken"
+    assert plan_reading(coverage, hours(4, 5), hour(9)).resume is None
+    assert plan_reading(coverage, hours(4, 5), hour(9), erp).resume == "broken"
 
 
 @pytest.mark.parametrize("landed", [0, 3])
-def test_a_run_that_landed_nothing_or_all_is_not_resumed(landed: int) -> None:
+def test_a_run_that_landed_nothing_or_everything_is_not_resumed(landed: int) -> None:
     coverage = covered(open_runs=(replace(BROKEN, landed=landed),))
-    assert reading_of(coverage, hours(4, 5), hour(9)).resume is None
+    assert plan_reading(coverage, hours(4, 5), hour(9)).resume is None
 
 
-def test_a_window_that_somebody_is_reading_is_told_until_that_run_stands_still() -> None:
+def test_a_window_is_reported_as_being_read_until_that_run_stalls() -> None:
     running = replace(BROKEN, state=RunState.RUNNING, window=hours(0, 24))
     coverage = covered(open_runs=(running,))
-    assert reading_of(coverage, hours(4, 5), hour(5.5)).read_by == "broken"
-    assert reading_of(coverage, hours(4, 5), hour(6)).read_by is None
-    assert reading_of(coverage, hours(24, 25), hour(5.5)).read_by is None
+    assert plan_reading(coverage, hours(4, 5), hour(5.5)).read_by == "broken"
+    assert plan_reading(coverage, hours(4, 5), hour(6)).read_by is None
+    assert plan_reading(coverage, hours(24, 25), hour(5.5)).read_by is None
 
 
-def test_readings_are_in_order_of_time_whichever_comes_first() -> None:
+def test_readings_are_sorted_by_time_in_either_order() -> None:
     readings = [
-        reading_of(replace(NEVER, warehouse=name), hours(at, at + 1), hour(9))
+        plan_reading(replace(NEVER, warehouse=name), hours(at, at + 1), hour(9))
         for name in ("B", "A")
         for at in (0, 1)
     ]
-    oldest = [(each.window.start, each.warehouse) for each in in_order(readings, newest_first=False)]
+    oldest = [(each.window.start, each.warehouse) for each in sort_readings(readings, newest_first=False)]
     assert oldest == [(hour(0), "A"), (hour(0), "B"), (hour(1), "A"), (hour(1), "B")]
-    newest = [(each.window.start, each.warehouse) for each in in_order(readings, newest_first=True)]
+    newest = [(each.window.start, each.warehouse) for each in sort_readings(readings, newest_first=True)]
     assert newest == [(hour(1), "A"), (hour(1), "B"), (hour(0), "A"), (hour(0), "B")]
 
 
-def test_a_source_is_read_by_windows_only_where_it_can_be_asked_for_one() -> None:
+def test_a_source_without_window_parameters_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"acme cannot be asked for a window.*window\.params"):
         check_backfill(spec(), 1)
     check_backfill(spec(window={"params": {"start": "from"}}), 1)
 
 
-def test_several_windows_at_once_are_read_only_where_they_share_the_pace() -> None:
+def test_parallel_windows_must_share_the_pace() -> None:
     window = {"params": {"start": "from"}}
     with pytest.raises(ConfigurationError, match=r"2 times its pace.*pace\.shared_limit"):
         check_backfill(spec(window=window), 2)

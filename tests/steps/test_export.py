@@ -1,4 +1,4 @@
-"""A published window as a Parquet file: whole, named by what it holds, and written once."""
+"""A published window as a Parquet file: complete, named by its contents, and written once."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 
 from sku_velocity.errors import ConfigurationError, ExportError
 from sku_velocity.model.chunk import Chunk, Page, PageResult
+from sku_velocity.model.movement import MovementRow
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.steps.export import SCHEMA, Destination, export_window, file_name
 from sku_velocity.steps.replay import replay_run
 from sku_velocity.store import Store
-from tests.support.dead_letters import OPEN, land_run, letter, mended
+from tests.support.dead_letters import OPEN, dead_letter, fixed_spec, land_run
 
 pytestmark = pytest.mark.anyio
 
@@ -50,7 +51,10 @@ async def publish(store: Store, *hours: float, window: Window = DAY, units: int 
     run = SyncRun(next(_ids), "acme", "WH-01", window, len(hours))
     await store.begin(run, [Chunk(0, 0, len(hours), len(hours))] if hours else [])
     if hours:
-        rows = [(n, f"m-{n}" if n else None, "SKU-1", "WH-01", units, hour(at)) for n, at in enumerate(hours)]
+        rows = [
+            MovementRow(n, f"m-{n}" if n else None, "SKU-1", "WH-01", units, hour(at))
+            for n, at in enumerate(hours)
+        ]
         await store.land_page(run.id, 0, PageResult(Page(0, len(rows)), len(rows), rows, []))
     await store.publish(run.id, "{}")
     return run
@@ -60,7 +64,9 @@ async def export(store: Store, place: Path | str, **options: Any) -> str:
     return await export_window(store, Destination(str(place)), "acme", "WH-01", DAY, **options)
 
 
-async def test_what_shows_is_written_with_the_columns_of_the_view(store: Store, tmp_path: Path) -> None:
+async def test_published_movements_are_written_with_the_columns_of_the_view(
+    store: Store, tmp_path: Path
+) -> None:
     run = await publish(store, 3.5, 1)
     assert await export(store, tmp_path) == NAME
     table = pq.read_table(tmp_path / NAME)
@@ -79,23 +85,23 @@ async def test_a_window_without_movements_is_a_file_without_rows(store: Store, t
     assert pq.read_table(tmp_path / "made" / "on the way" / NAME).num_rows == 0
 
 
-async def test_a_row_group_is_written_at_a_time(store: Store, tmp_path: Path) -> None:
+async def test_rows_are_written_in_row_groups(store: Store, tmp_path: Path) -> None:
     await publish(store, *(n / 10 for n in range(25)))
     await export(store, tmp_path, row_group=10)
     file = pq.ParquetFile(tmp_path / NAME)
     assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [10, 10, 5]
 
 
-async def test_only_what_shows_in_the_window_is_written(store: Store, tmp_path: Path) -> None:
+async def test_only_the_published_movements_of_the_window_are_written(store: Store, tmp_path: Path) -> None:
     await publish(store, 1, 2, 3, 4)
     wider = Window(hour(3), hour(30))
     await publish(store, 5, 25, window=wider, units=7)
     await export(store, tmp_path)
-    told = pq.read_table(tmp_path / NAME).to_pydict()
-    assert told["units_moved"] == [1, 1, 7] and told["timestamp_utc"] == [hour(1), hour(2), hour(5)]
+    columns = pq.read_table(tmp_path / NAME).to_pydict()
+    assert columns["units_moved"] == [1, 1, 7] and columns["timestamp_utc"] == [hour(1), hour(2), hour(5)]
 
 
-async def test_a_file_that_holds_what_shows_is_left_as_it_is(store: Store, tmp_path: Path) -> None:
+async def test_an_up_to_date_file_is_not_rewritten(store: Store, tmp_path: Path) -> None:
     await publish(store, 1)
     await export(store, tmp_path)
     before = (tmp_path / NAME).stat().st_mtime_ns
@@ -103,14 +109,14 @@ async def test_a_file_that_holds_what_shows_is_left_as_it_is(store: Store, tmp_p
     assert (tmp_path / NAME).stat().st_mtime_ns == before
 
 
-async def test_the_same_runs_give_the_same_bytes(store: Store, tmp_path: Path) -> None:
+async def test_the_same_runs_yield_the_same_bytes(store: Store, tmp_path: Path) -> None:
     await publish(store, 1, 2)
     await export(store, tmp_path / "a")
     await export(store, tmp_path / "b")
     assert (tmp_path / "a" / NAME).read_bytes() == (tmp_path / "b" / NAME).read_bytes()
 
 
-async def test_a_window_that_was_published_anew_is_written_anew(store: Store, tmp_path: Path) -> None:
+async def test_a_window_that_was_published_again_is_written_again(store: Store, tmp_path: Path) -> None:
     await publish(store, 1)
     await export(store, tmp_path)
     await publish(store, 1, 2)
@@ -118,7 +124,7 @@ async def test_a_window_that_was_published_anew_is_written_anew(store: Store, tm
     assert pq.read_table(tmp_path / NAME).num_rows == 2
 
 
-async def test_a_place_in_memory_is_moved_into_place(store: Store) -> None:
+async def test_a_file_on_another_file_system_is_moved_into_place(store: Store) -> None:
     await publish(store, 1, 2)
     place = f"memory://{next(_ids)}/export"
     assert await export(store, place) == NAME == await export(store, place)
@@ -130,7 +136,7 @@ async def test_a_place_in_memory_is_moved_into_place(store: Store) -> None:
 
 
 class Bucket(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """An object store that tells what was put, and fails while it is told to."""
+    """An object store that records its puts, and fails while `fails` is set."""
 
     protocol = "r2"
     put: list[str] = []
@@ -157,7 +163,7 @@ async def test_an_object_is_put_once_under_its_name(store: Store) -> None:
     assert Bucket.put == [NAME]
 
 
-async def test_a_store_that_fails_is_tried_again_and_keeps_what_it_held(store: Store) -> None:
+async def test_a_failing_store_raises_a_retriable_error_and_keeps_the_old_object(store: Store) -> None:
     await publish(store, 1)
     place = f"r2://{next(_ids)}"
     await export(store, place)
@@ -170,15 +176,26 @@ async def test_a_store_that_fails_is_tried_again_and_keeps_what_it_held(store: S
         assert pq.read_table(file).num_rows == 1
 
 
-def test_a_file_that_breaks_off_leaves_what_stood_there(tmp_path: Path) -> None:
+def test_an_interrupted_write_keeps_the_old_file(tmp_path: Path) -> None:
     (tmp_path / NAME).write_text("before")
-    with pytest.raises(RuntimeError), Destination(str(tmp_path)).scratch(".half.tmp") as file:
+    with pytest.raises(RuntimeError), Destination(str(tmp_path)).scratch() as file:
         file.write_text("half")
         raise RuntimeError
     assert (tmp_path / NAME).read_text() == "before" and len(list(tmp_path.iterdir())) == 1
 
 
-async def test_a_file_that_is_broken_is_written_anew(store: Store, tmp_path: Path) -> None:
+async def test_an_export_deletes_what_a_killed_one_left(store: Store, tmp_path: Path) -> None:
+    await publish(store, 1)
+    left = f".sku-velocity-20260301-{'0' * 32}.tmp"
+    for place in (f"file://{tmp_path}/out", f"memory://{next(_ids)}/export"):
+        fs, root = fsspec.core.url_to_fs(place)
+        fs.makedirs(root)
+        fs.pipe_file(f"{root}/{left}", b"half")
+        await export(store, place)
+        assert [PurePosixPath(path).name for path in fs.ls(root, detail=False)] == [NAME]
+
+
+async def test_a_broken_file_is_written_again(store: Store, tmp_path: Path) -> None:
     await publish(store, 1)
     for broken in (b"", b"PAR1 and no more"):
         (tmp_path / NAME).write_bytes(broken)
@@ -186,11 +203,11 @@ async def test_a_file_that_is_broken_is_written_anew(store: Store, tmp_path: Pat
         assert pq.read_table(tmp_path / NAME).num_rows == 1
 
 
-async def test_a_directory_that_is_none_is_a_wrong_setting(store: Store, tmp_path: Path) -> None:
+async def test_a_path_that_is_not_a_directory_is_a_wrong_setting(store: Store, tmp_path: Path) -> None:
     await publish(store, 1)
     (tmp_path / "file").touch()
     for place in ("file", "file/below"):
-        with pytest.raises(ConfigurationError, match="check export_to and its rights"):
+        with pytest.raises(ConfigurationError, match="check export_to and its permissions"):
             await export(store, tmp_path / place)
 
 
@@ -211,12 +228,12 @@ def test_a_url_with_credentials_is_refused_and_not_repeated(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["nowhere://bucket", "adl://store/export"])
-def test_a_store_that_cannot_be_spoken_to_is_named(url: str) -> None:
+def test_an_unsupported_store_is_named_in_the_error(url: str) -> None:
     with pytest.raises(ConfigurationError, match=f"export_to {url}"):
         Destination(url)
 
 
-def test_the_name_tells_source_warehouse_and_window() -> None:
+def test_the_name_holds_source_warehouse_and_window() -> None:
     assert file_name("acme", "WH-01", DAY) == NAME
     assert file_name("acme", "WH-01", Window.everything()) == "acme.WH-01.everything.parquet"
     odd = replace(DAY, start=MIDNIGHT.replace(microsecond=5))
@@ -230,17 +247,17 @@ warehouses = st.text(min_size=1, max_size=300) | st.sampled_from(
 
 
 @given(warehouses, warehouses)
-def test_names_are_safe_everywhere_and_differ_as_warehouses_do(one: str, other: str) -> None:
+def test_names_are_safe_everywhere_and_unique_per_warehouse(one: str, other: str) -> None:
     name = file_name("acme", one, DAY)
     assert set(name) <= SAFE and len(name) < 150 and name.startswith("acme.")
     assert (one == other) == (name.lower() == file_name("acme", other, DAY).lower())
 
 
-async def test_a_file_is_written_anew_once_dead_letters_were_replayed(store: Store, tmp_path: Path) -> None:
-    run = await land_run(store, "run", {3: letter(3)})
+async def test_a_file_is_written_again_after_dead_letters_were_replayed(store: Store, tmp_path: Path) -> None:
+    run = await land_run(store, "run", {3: dead_letter(3)})
     place = Destination(str(tmp_path))
     name = await export_window(store, place, "acme", "WH-01", run.window)
     assert pq.read_table(tmp_path / name).num_rows == 19
-    await replay_run(store, mended(), run, OPEN, "jane")
+    await replay_run(store, fixed_spec(), run, OPEN, "jane")
     await export_window(store, place, "acme", "WH-01", run.window)
     assert pq.read_table(tmp_path / name).num_rows == 20

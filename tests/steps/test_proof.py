@@ -1,4 +1,4 @@
-"""Never a wrong window published, whatever the source does while it is read."""
+"""A wrong window is never published, no matter what the source does during the read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from simulator.scenario import Change, Scenario
 from simulator.server import Server, serve
 from sku_velocity.model.run import Verdict
 from sku_velocity.store import migrate
-from tests.support.steps_driver import content, play, standing
+from tests.support.steps_driver import content, play, remaining_rows
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ thorough = settings(
 def test_what_is_published_is_what_the_source_holds(
     server: Server, store_url: str, scenario: Scenario, moves: list[Change], shape: dict[str, Any]
 ) -> None:
-    """Rows that come, or rows that go, at any place before any request; clamps, lies and faults."""
+    """Rows inserted or deleted anywhere before any request; clamps, wrong totals and faults."""
     ending, before, after = play(server, store_url, replace(scenario, changes=tuple(moves)), **shape)
     if ending.verdict in (None, Verdict.INCOMPLETE):
         assert after == before
@@ -82,23 +82,23 @@ def test_what_is_published_is_what_the_source_holds(
 
 @thorough
 @given(scenarios, st.lists(changes, max_size=6), shapes)
-def test_a_row_that_stands_is_published_once_whatever_else_moves(
+def test_a_row_that_stays_is_published_once_no_matter_what_else_changes(
     server: Server, store_url: str, scenario: Scenario, moves: list[Change], shape: dict[str, Any]
 ) -> None:
-    """Rows that are replaced by others, so that no total tells it, at any place before any request."""
+    """Rows replaced by others anywhere before any request, so that no total reveals it."""
     shape = {**shape, "fields": {"movement_id": "movement_id"}}
     scenario = replace(scenario, changes=tuple(moves))
     ending, before, after = play(server, store_url, scenario, **shape)
     if ending.verdict in (None, Verdict.INCOMPLETE):
         assert after == before
         return
-    stood = content(standing(load_rows(scenario)["WH-01"], server.simulator.dataset.rows("WH-01")))
-    assert stood <= after and max(after.values(), default=1) == 1
+    stayed = content(remaining_rows(load_rows(scenario)["WH-01"], server.simulator.dataset.rows("WH-01")))
+    assert stayed <= after and max(after.values(), default=1) == 1
 
 
 @thorough
 @given(scenarios, st.integers(1, 20))
-def test_an_unstable_order_is_shown_by_the_record_ids(
+def test_record_ids_reveal_an_unstable_order(
     server: Server, store_url: str, scenario: Scenario, page_size: int
 ) -> None:
     scenario = replace(scenario, shuffled=True)
@@ -115,14 +115,14 @@ BIG = Scenario(records=20_000)
 IDS = {"movement_id": "movement_id"}
 
 
-def test_the_silent_clamp_from_1000_to_500(server: Server, store_url: str) -> None:
+def test_a_silent_clamp_from_1000_to_500_is_handled(server: Server, store_url: str) -> None:
     ending, _, after = play(server, store_url, replace(BIG, max_page_size=500), fields=IDS)
     assert ending.verdict is Verdict.COMPLETE
     assert after == content(server.simulator.dataset.rows("WH-01")) and after.total() == 20_000
 
 
 @pytest.mark.parametrize("move", [{"delete": 25}, {"insert": 25}], ids=["deleted", "inserted"])
-def test_25_rows_at_the_head_per_request_publish_nothing(
+def test_25_changed_rows_at_the_head_per_request_publish_nothing(
     server: Server, store_url: str, move: dict[str, int]
 ) -> None:
     moves = tuple(Change(request, position=0, **move) for request in range(2, 200))
@@ -131,7 +131,7 @@ def test_25_rows_at_the_head_per_request_publish_nothing(
 
 
 @pytest.mark.parametrize("move", [{"delete": 25}, {"insert": 25}], ids=["deleted", "inserted"])
-def test_25_rows_at_the_head_per_request_are_mended_once_the_source_is_quiet(
+def test_25_changed_rows_at_the_head_are_repaired_once_the_source_is_quiet(
     server: Server, store_url: str, move: dict[str, int]
 ) -> None:
     moves = tuple(Change(request, position=0, **move) for request in range(2, 21))
@@ -144,3 +144,9 @@ def test_a_clean_window_costs_two_requests_and_one_percent_at_most(server: Serve
     ending, _, after = play(server, store_url, BIG, fields=IDS)
     assert ending.verdict is Verdict.COMPLETE and after.total() == 20_000
     assert ending.requests <= 20 + 2 and ending.fetched <= 20_000 * 1.01
+
+
+def test_a_rejected_record_that_is_read_twice_publishes_nothing(server: Server, store_url: str) -> None:
+    scenario = Scenario(records=4, seed=2, bad_ratio=0.2, shuffled=True)
+    ending, before, after = play(server, store_url, scenario, paging={"page_size": 1}, fields=IDS)
+    assert ending.verdict is Verdict.INCOMPLETE and after == before

@@ -1,4 +1,4 @@
-"""A push that is killed again and again: at its end the engine holds each record exactly once."""
+"""A push that is killed repeatedly: at its end the engine holds each record exactly once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.engine import engine_spec, publish, push_all, seconds
 KILLS = 20
 RECORDS = 2_400
 PATIENCE = 30.0  # seconds
-# Some answers are lost, some batches are refused, a few records are rejected, and each answer takes a moment.
+# Some answers are lost, some batches are refused, a few records are rejected, and each answer takes time.
 SCENARIO = EngineScenario(
     seed=7,
     reject_ratio=0.02,
@@ -32,7 +32,7 @@ SCENARIO = EngineScenario(
 
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
-    """Forks pushing processes off one that has imported everything: a kill costs no start of Python."""
+    """Fork pushing processes off one that has imported everything, to avoid a start of Python per kill."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return context
@@ -45,7 +45,7 @@ def engine() -> Iterator[EngineServer]:
 
 
 def push(engine_url: str, store_url: str) -> None:
-    """Push what is left of the run. The body of a process that gets killed."""
+    """Push the rest of the run. The body of a process that gets killed."""
 
     async def run() -> None:
         async with Store.open(store_url) as store:
@@ -60,7 +60,7 @@ async def prepare(store_url: str) -> None:
 
 
 async def ledger(store_url: str) -> tuple[int, int, int, int]:
-    """Records accepted and rejected, dead letters, and chunks that are left."""
+    """Return the counts of accepted and rejected records, dead letters, and unpushed chunks."""
     async with Store.open(store_url) as store:
         pushed = await store.pushes.read("run", "slots")
         letters = await store.dead_letters("run")
@@ -76,7 +76,7 @@ async def ledger(store_url: str) -> tuple[int, int, int, int]:
 def kill_one(
     processes: ForkServerContext, engine: EngineServer, store_url: str, chance: random.Random
 ) -> int:
-    """Start a push, kill it after a number of requests and a moment that chance gives; how far it was."""
+    """Start a push and kill it after a random number of requests. Return the requests it sent."""
     seen = engine.stats().requests
     enough = seen + chance.randint(1, 15)
     process = processes.Process(target=push, args=(engine.url, store_url))
@@ -98,11 +98,11 @@ def test_a_push_killed_at_twenty_moments_leaves_each_record_with_the_engine_once
     asyncio.run(prepare(store_url))
     chance = random.Random(20)
     reached = [kill_one(processes, engine, store_url, chance) for _ in range(KILLS)]
-    assert min(reached) > 0 and asyncio.run(ledger(store_url))[3] > 0  # each in the midst of the push
+    assert min(reached) > 0 and asyncio.run(ledger(store_url))[3] > 0  # each during the push
     push(engine.url, store_url)
     movements = engine.simulator.movements
     all_ids = Counter(f"m-{position}" for position in range(RECORDS))
     assert movements.accepted + movements.rejected == all_ids
-    assert engine.simulator.replayed > 0  # answers that nobody had lived to keep
+    assert engine.simulator.replayed > 0  # answers lost to a kill
     rejected = len(movements.rejected)
     assert asyncio.run(ledger(store_url)) == (RECORDS - rejected, rejected, rejected, 0)

@@ -1,4 +1,4 @@
-"""A refresh against a store, held against an independent computation: DuckDB's, from the single movements."""
+"""A refresh against a store, compared with an independent computation by DuckDB from single movements."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from tests.support.sample import SAMPLES, valid_rows
 
 pytestmark = pytest.mark.anyio
 
-AS_OF = date(2026, 4, 5)  # a week after Berlin set its clock
+AS_OF = date(2026, 4, 5)  # a week after Berlin's change to summer time
 BERLIN = "Europe/Berlin"
 
-# Written without a look at the code it holds to account. DuckDB has its own calendar of zones (ICU).
+# Written independently of the code under test. DuckDB has its own time zone database (ICU).
 INDEPENDENTLY = """
 WITH moved AS (
     SELECT sku_id, units, date_diff('day', timezone($zone, moved_at)::DATE, $as_of::DATE) AS ago
@@ -76,7 +76,7 @@ async def store(store_url: str) -> AsyncIterator[Store]:
         yield opened
 
 
-def an_order(reports: Path, as_of: date = AS_OF, zone: str = BERLIN, **options: Any) -> RefreshRequest:
+def a_request(reports: Path, as_of: date = AS_OF, zone: str = BERLIN, **options: Any) -> RefreshRequest:
     return RefreshRequest("acme", "WH-01", as_of, zone, directory=reports, **options)
 
 
@@ -93,7 +93,7 @@ def independently(rows: Sequence[Moved], as_of: date, zone: str, directory: Path
 
 
 def random_rows(seed: int, number: int = 3000, skus: int = 60) -> list[Moved]:
-    """Movements of all kinds of SKUs: steady, in bursts, of no units, equal to others; over 110 days."""
+    """Movements of all kinds of SKUs: steady, in bursts, without units, tied; over 110 days."""
     draw = random.Random(seed)
     start = datetime(2025, 12, 20, tzinfo=UTC)
     rows = []
@@ -114,15 +114,15 @@ async def test_figures_and_classes_equal_those_of_an_independent_computation(
     for seed, zone in enumerate([BERLIN, "Asia/Kolkata"]):
         rows = random_rows(seed)
         await publish(store, rows, Window.everything())
-        await refresh(store, an_order(tmp_path, zone=zone))
-        found = await table(store_url, COMPARED)
-        assert found == independently(rows, AS_OF, zone, tmp_path) and len(found) > 40
-        seen |= {letter for row in found for letter in row[-3:]}
+        await refresh(store, a_request(tmp_path, zone=zone))
+        actual = await table(store_url, COMPARED)
+        assert actual == independently(rows, AS_OF, zone, tmp_path) and len(actual) > 40
+        seen |= {letter for row in actual for letter in row[-3:]}
     assert seen == set("ABCXYZ")
 
 
 @pytest.mark.parametrize("path", [path for path, _ in SAMPLES], ids=[path.stem for path, _ in SAMPLES])
-async def test_the_samples_top_skus_are_those_that_pandas_gives_from_the_file(
+async def test_the_samples_top_skus_equal_those_computed_by_pandas(
     store: Store, store_url: str, tmp_path: Path, path: Path
 ) -> None:
     frame = valid_rows(path)
@@ -130,11 +130,11 @@ async def test_the_samples_top_skus_are_those_that_pandas_gives_from_the_file(
     rows = list(zip(frame.sku_id, frame.units_moved, instants.dt.to_pydatetime(), strict=True))
     await publish(store, rows, Window.everything())
     last = max(instants).date()
-    assert min(instants).date() > last - timedelta(days=91)  # all of the file lies within
-    outcome = await refresh(store, an_order(tmp_path, last, "UTC"))
+    assert min(instants).date() > last - timedelta(days=91)  # the period covers the whole file
+    result = await refresh(store, a_request(tmp_path, last, "UTC"))
     sums = frame.groupby("sku_id").units_moved.sum()
     expected = sums.reset_index().sort_values(["units_moved", "sku_id"], ascending=[False, True]).head(10)
-    top = [(mover.sku_id, mover.units_91) for mover in outcome.report.movers[:10]]
+    top = [(mover.sku_id, mover.units_91) for mover in result.report.movers[:10]]
     assert top == list(expected.itertuples(index=False, name=None))
     assert await table(store_url, COMPARED) == independently(rows, last, "UTC", tmp_path)
 
@@ -156,7 +156,7 @@ async def test_history_is_kept_and_the_newest_day_is_current(
 ) -> None:
     await publish(store, rows_on("2026-04-01", A=9, B=1), Window.everything())
     for day in (3, 2):
-        await refresh(store, an_order(tmp_path, date(2026, 4, day)))
+        await refresh(store, a_request(tmp_path, date(2026, 4, day)))
     rows = await table(store_url, "SELECT as_of, sku_id FROM sku_velocity ORDER BY 1, 2")
     assert [(str(day), sku) for day, sku in rows] == [
         ("2026-04-02", "A"), ("2026-04-02", "B"), ("2026-04-03", "A"), ("2026-04-03", "B"),
@@ -165,25 +165,25 @@ async def test_history_is_kept_and_the_newest_day_is_current(
     assert [str(day) for (day,) in current] == ["2026-04-03"]
 
 
-async def test_a_second_refresh_of_a_day_takes_the_place_of_the_first(
+async def test_a_second_refresh_of_a_day_replaces_the_first(
     store: Store, store_url: str, tmp_path: Path
 ) -> None:
     await publish(store, rows_on("2026-04-01", A=9, B=1), Window.everything())
-    await refresh(store, an_order(tmp_path))
+    await refresh(store, a_request(tmp_path))
     await publish(store, rows_on("2026-04-01", A=2), Window.everything())
-    outcome = await refresh(store, an_order(tmp_path))
+    result = await refresh(store, a_request(tmp_path))
     assert await table(store_url, "SELECT sku_id, units_91 FROM sku_velocity") == [("A", 2)]
     assert len(await table(store_url, "SELECT 1 FROM velocity_refreshes")) == 1
-    assert outcome.report.compared_with is None  # not with what it replaced
+    assert result.report.compared_with is None  # not with what it replaced
 
 
 async def test_classes_are_compared_with_the_last_day_before(
     store: Store, store_url: str, tmp_path: Path
 ) -> None:
     await publish(store, rows_on("2026-04-01", A=9, B=1), Window.everything())
-    await refresh(store, an_order(tmp_path, date(2026, 4, 1)))
+    await refresh(store, a_request(tmp_path, date(2026, 4, 1)))
     await publish(store, rows_on("2026-04-01", A=1, C=9), Window.everything())
-    report = (await refresh(store, an_order(tmp_path, date(2026, 4, 3)))).report
+    report = (await refresh(store, a_request(tmp_path, date(2026, 4, 3)))).report
     assert (report.compared_with, report.changed) == (date(2026, 4, 1), 3)
     assert [(each.sku_id, each.before, each.after) for each in report.changes] == [
         ("A", "AAZ", "ABZ"), ("C", "", "AAZ"), ("B", "ABZ", ""),
@@ -192,24 +192,24 @@ async def test_classes_are_compared_with_the_last_day_before(
     assert await table(store_url, changed) == [("A",), ("C",)]
 
 
-async def test_a_warehouse_without_movements_shows_none_rather_than_the_day_before(
+async def test_a_warehouse_without_movements_is_empty_rather_than_stale(
     store: Store, store_url: str, tmp_path: Path
 ) -> None:
     await publish(store, rows_on("2026-04-01", A=9), Window.everything())
-    await refresh(store, an_order(tmp_path, date(2026, 4, 2)))
+    await refresh(store, a_request(tmp_path, date(2026, 4, 2)))
     await publish(store, [], Window.everything())
-    report = (await refresh(store, an_order(tmp_path, date(2026, 4, 3)))).report
+    report = (await refresh(store, a_request(tmp_path, date(2026, 4, 3)))).report
     assert (report.skus, report.lines, report.movers, report.changed) == (0, 0, [], 1)
     assert await table(store_url, "SELECT * FROM current_velocity") == []
     assert len(pd.read_parquet(report.files["parquet"])) == 0
 
 
-async def test_days_that_are_not_published_are_named_and_their_share_is_kept(
+async def test_unpublished_days_are_listed_and_their_share_is_stored(
     store: Store, store_url: str, tmp_path: Path
 ) -> None:
     published = Window(datetime(2026, 3, 30, 22, tzinfo=UTC), datetime(2026, 4, 5, 10, tzinfo=UTC))
     await publish(store, rows_on("2026-04-01", A=9), published)
-    report = (await refresh(store, an_order(tmp_path))).report
+    report = (await refresh(store, a_request(tmp_path))).report
     assert report.missing_days == [AS_OF - timedelta(days=ago) for ago in range(90, 5, -1)]
     assert report.incomplete_days[AS_OF] == 0.5 and AS_OF - timedelta(days=5) not in report.incomplete_days
     shares = await table(store_url, "SELECT completeness_7, completeness_91 FROM current_velocity")
@@ -218,22 +218,22 @@ async def test_days_that_are_not_published_are_named_and_their_share_is_kept(
     assert "85 not published, 1 only in part" in page and "2026-01-05 to 2026-03-30: 0 %" in page
 
 
-async def test_the_files_hold_the_table_and_nothing_else_lies_about(
+async def test_the_files_hold_the_table_and_no_temporary_file_remains(
     store: Store, store_url: str, tmp_path: Path
 ) -> None:
     await publish(store, random_rows(1, 500), Window.everything())
     reports = tmp_path / "deep" / "reports"
-    outcome = await refresh(store, an_order(reports))
-    kept = await table(store_url, "SELECT sku_id, rank_lines, units_91, trend FROM sku_velocity ORDER BY 2")
+    result = await refresh(store, a_request(reports))
+    stored = await table(store_url, "SELECT sku_id, rank_lines, units_91, trend FROM sku_velocity ORDER BY 2")
     for read, suffix in ((pd.read_parquet, "parquet"), (pd.read_csv, "csv")):
-        frame = read(outcome.report.files[suffix])[["sku_id", "rank_lines", "units_91", "trend"]]
+        frame = read(result.report.files[suffix])[["sku_id", "rank_lines", "units_91", "trend"]]
         assert (
-            list(frame.astype(object).where(frame.notna(), None).itertuples(index=False, name=None)) == kept
+            list(frame.astype(object).where(frame.notna(), None).itertuples(index=False, name=None)) == stored
         )
-    assert names_in(reports) == [f"velocity-WH-01.{each}" for each in ("csv", "html", "parquet")]
+    assert names_in(reports) == [f"velocity.acme.WH-01.{each}" for each in ("csv", "html", "parquet")]
 
 
-async def test_foreign_text_names_no_file_elsewhere_and_is_text_in_the_page(tmp_path: Path) -> None:
+async def test_a_hostile_name_cannot_escape_the_directory_and_is_escaped_in_the_page(tmp_path: Path) -> None:
     hostile = "../<script>alert(1)</script>"
     async with Store.open(f"sqlite:///{tmp_path}/store.db") as store:
         await publish(store, rows_on("2026-04-01", A=9), Window.everything(), warehouse=hostile)
@@ -245,31 +245,48 @@ async def test_foreign_text_names_no_file_elsewhere_and_is_text_in_the_page(tmp_
     assert "<script" not in page and "&lt;script&gt;" in page
 
 
-async def test_the_page_asks_for_nothing_from_the_network(store: Store, tmp_path: Path) -> None:
+async def test_csv_is_escaped_for_spreadsheets_and_parquet_is_exact(store: Store, tmp_path: Path) -> None:
+    await publish(store, rows_on("2026-04-01", **{"-1-1": 9}), Window.everything(), warehouse="=1+1")
+    request = RefreshRequest("acme", "=1+1", AS_OF, directory=tmp_path)
+    files = (await refresh(store, request)).report.files
+    shown = pd.read_csv(files["csv"])[["warehouse_id", "sku_id"]].to_numpy().tolist()
+    exact = pd.read_parquet(files["parquet"])[["warehouse_id", "sku_id"]].to_numpy().tolist()
+    assert (shown, exact) == ([["'=1+1", "'-1-1"]], [["=1+1", "-1-1"]])
+
+
+async def test_reports_of_similar_names_are_separate_files(store: Store, tmp_path: Path) -> None:
+    places = [("c", "a-b"), ("b-c", "a"), ("c", "A-B")]
+    for source, warehouse in places:
+        await publish(store, rows_on("2026-04-01", A=9), Window.everything(), warehouse, source)
+        await refresh(store, RefreshRequest(source, warehouse, AS_OF, directory=tmp_path))
+    assert len({name.lower() for name in names_in(tmp_path) if name.endswith(".html")}) == len(places)
+
+
+async def test_the_page_loads_nothing_from_the_network(store: Store, tmp_path: Path) -> None:
     await publish(store, random_rows(2, 300), Window.everything())
-    page = page_of((await refresh(store, an_order(tmp_path))).report)
+    page = page_of((await refresh(store, a_request(tmp_path))).report)
     assert page.count("<svg") == 2 and not any(
         word in page for word in (" src=", "@import", "url(http", "<link")
     )
 
 
-async def test_two_sources_of_one_warehouse_have_files_of_their_own(tmp_path: Path) -> None:
+async def test_two_sources_of_one_warehouse_have_separate_files(tmp_path: Path) -> None:
     async with Store.open(f"sqlite:///{tmp_path}/store.db") as store:
         for source in ("acme", "erp"):
             await publish(store, rows_on("2026-04-01", A=9), Window.everything(), source=source)
-        outcomes: list[RefreshResult] = [
+        results: list[RefreshResult] = [
             await refresh(store, RefreshRequest(source, "WH-01", AS_OF, directory=tmp_path))
             for source in ("acme", "erp")
         ]
-    names = [Path(outcome.report.files["html"]).name for outcome in outcomes]
-    assert names == ["velocity-WH-01-acme.html", "velocity-WH-01-erp.html"]
+    names = [Path(result.report.files["html"]).name for result in results]
+    assert names == ["velocity.acme.WH-01.html", "velocity.erp.WH-01.html"]
 
 
-async def test_chosen_thresholds_are_kept_with_the_refresh(
+async def test_the_thresholds_are_stored_with_the_refresh(
     store: Store, store_url: str, tmp_path: Path
 ) -> None:
     await publish(store, rows_on("2026-04-01", A=6, B=4), Window.everything())
-    await refresh(store, an_order(tmp_path, thresholds=Thresholds(a=0.5, b=0.6)))
+    await refresh(store, a_request(tmp_path, thresholds=Thresholds(a=0.5, b=0.6)))
     assert await table(store_url, "SELECT sku_id, abc_units FROM sku_velocity ORDER BY 1") == [
         ("A", "A"),
         ("B", "C"),
@@ -277,8 +294,8 @@ async def test_chosen_thresholds_are_kept_with_the_refresh(
     assert '"a": 0.5' in (await table(store_url, "SELECT thresholds FROM velocity_refreshes"))[0][0]
 
 
-async def test_a_directory_that_cannot_be_written_to_is_a_wrong_setting(store: Store, tmp_path: Path) -> None:
+async def test_an_unwritable_directory_is_a_wrong_setting(store: Store, tmp_path: Path) -> None:
     taken = tmp_path / "file"
     taken.touch()
     with pytest.raises(ConfigurationError, match="reports.*directory"):
-        await refresh(store, an_order(taken))
+        await refresh(store, a_request(taken))

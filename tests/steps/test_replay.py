@@ -1,4 +1,4 @@
-"""A replay takes valid letters to their places, once, and leaves every count true."""
+"""A replay inserts valid letters at their positions, once, and keeps every count correct."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sku_velocity.completeness import prove
+from sku_velocity.completeness import Limits, prove
 from sku_velocity.errors import ConfigurationError, IncompleteWindowError
 from sku_velocity.model.dead_letter import DeadLetterFilter, DeadLetterState, StoredDeadLetter
 from sku_velocity.model.movement import DeadLetter
@@ -17,12 +17,12 @@ from sku_velocity.model.run import MasterVersion, RunState
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.steps.replay import RunReplay, replay_run
 from sku_velocity.store import Store
-from tests.support.dead_letters import OPEN, land_run, ledger_of, letter, mended, shown_positions
+from tests.support.dead_letters import OPEN, dead_letter, fixed_spec, land_run, ledger_of, shown_positions
 from tests.support.engine import seconds
 
 pytestmark = pytest.mark.anyio
 
-BAD = {3: letter(3), 12: letter(12, sku_id="no sku!"), 15: letter(15)}
+BAD = {3: dead_letter(3), 12: dead_letter(12, sku_id="no sku!"), 15: dead_letter(15)}
 
 
 @pytest.fixture
@@ -32,11 +32,11 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 
 
 async def replay(
-    store: Store, run_id: str, spec: SourceSpec | None = None, wanted: DeadLetterFilter = OPEN
+    store: Store, run_id: str, spec: SourceSpec | None = None, criteria: DeadLetterFilter = OPEN
 ) -> RunReplay:
     run = await store.find_run(run_id)
     assert run
-    return await replay_run(store, spec or mended(), run, wanted, "jane")
+    return await replay_run(store, spec or fixed_spec(), run, criteria, "jane")
 
 
 async def states(store: Store) -> dict[int, DeadLetterState]:
@@ -48,26 +48,26 @@ async def the_letter(store: Store, position: int) -> StoredDeadLetter:
     return found
 
 
-async def test_what_a_mended_spec_lets_pass_takes_its_place_and_shows_at_once(
+async def test_letters_that_a_fixed_spec_accepts_are_inserted_and_visible_at_once(
     store: Store, store_url: str
 ) -> None:
     await land_run(store, "run", BAD)
     assert await shown_positions(store_url) == [n for n in range(20) if n not in BAD]
     report = await replay(store, "run")
     assert (report.validated, report.loaded, report.published, report.rejected) == (3, 2, 2, 1)
-    assert [reason.startswith("sku_id: must be made of A-Z") for reason in report.reasons] == [True]
+    assert [reason.startswith("sku_id: must contain only A-Z") for reason in report.reasons] == [True]
     assert await shown_positions(store_url) == [n for n in range(20) if n != 12]
     assert await ledger_of(store_url, "run") == (20, 19, 1, 0, 0)
 
 
-async def test_a_replayed_letter_tells_who_when_and_why_and_keeps_its_record(store: Store) -> None:
+async def test_a_replayed_letter_records_who_when_and_why_and_keeps_its_record(store: Store) -> None:
     await land_run(store, "run", BAD)
     before = datetime.now(UTC)
     await replay(store, "run")
-    kept = await the_letter(store, 3)
-    assert kept.state is DeadLetterState.REPLAYED and kept.letter == BAD[3] and kept.change
-    assert kept.change.by == "jane" and "in the window" in kept.change.note
-    assert before - timedelta(seconds=1) < kept.change.at <= datetime.now(UTC)
+    stored = await the_letter(store, 3)
+    assert stored.state is DeadLetterState.REPLAYED and stored.letter == BAD[3] and stored.change
+    assert stored.change.by == "jane" and "loaded" in stored.change.note
+    assert before - timedelta(seconds=1) < stored.change.at <= datetime.now(UTC)
     assert (await the_letter(store, 12)).state is DeadLetterState.OPEN
 
 
@@ -81,8 +81,8 @@ async def test_a_second_replay_changes_nothing(store: Store, store_url: str) -> 
     assert await ledger_of(store_url, "run") == (20, 19, 1, 0, 0)
 
 
-async def test_two_replays_at_once_place_each_letter_once(store: Store, store_url: str) -> None:
-    await land_run(store, "run", {n: letter(n) for n in range(20)})
+async def test_concurrent_replays_insert_each_letter_once(store: Store, store_url: str) -> None:
+    await land_run(store, "run", {n: dead_letter(n) for n in range(20)})
     async with Store.open(store_url) as other:
         reports = await asyncio.gather(*(replay(each, "run") for each in (store, other, store, other)))
     assert sum(report.loaded for report in reports) == 20
@@ -90,22 +90,24 @@ async def test_two_replays_at_once_place_each_letter_once(store: Store, store_ur
     assert await ledger_of(store_url, "run") == (20, 20, 0, 0, 0)
 
 
-async def test_a_replay_and_a_discard_at_once_close_each_letter_once(store: Store, store_url: str) -> None:
-    await land_run(store, "run", {n: letter(n) for n in range(20)})
+async def test_a_concurrent_replay_and_discard_close_each_letter_once(store: Store, store_url: str) -> None:
+    await land_run(store, "run", {n: dead_letter(n) for n in range(20)})
     some = replace(OPEN, position=5)
-    report, given_up = await asyncio.gather(
+    report, discarded = await asyncio.gather(
         replay(store, "run"), store.letters.discard(some, "joe", "known fault")
     )
-    assert report.loaded + given_up == 20 and (5 in await shown_positions(store_url)) is (not given_up)
-    assert await ledger_of(store_url, "run") == (20, report.loaded, given_up, 0, 0)
+    assert report.loaded + discarded == 20 and (5 in await shown_positions(store_url)) is (not discarded)
+    assert await ledger_of(store_url, "run") == (20, report.loaded, discarded, 0, 0)
 
 
-async def test_what_is_outside_the_window_or_no_movement_is_closed_with_that_note(
+async def test_a_letter_outside_the_window_or_filtered_is_closed_with_a_note(
     store: Store, store_url: str
 ) -> None:
-    later = letter(4, timestamp_utc="2026-03-02T00:00:00Z")
-    await land_run(store, "run", {4: later, 15: letter(15, kind="note"), 16: letter(16, kind="move")})
-    report = await replay(store, "run", mended(filter=[{"path": "kind", "in": ["move", None]}]))
+    later = dead_letter(4, timestamp_utc="2026-03-02T00:00:00Z")
+    await land_run(
+        store, "run", {4: later, 15: dead_letter(15, kind="note"), 16: dead_letter(16, kind="move")}
+    )
+    report = await replay(store, "run", fixed_spec(filter=[{"path": "kind", "in": ["move", None]}]))
     assert (report.loaded, report.trimmed, report.filtered) == (1, 1, 1)
     assert await ledger_of(store_url, "run") == (20, 18, 0, 1, 1)
     notes = [each.change.note for each in await store.letters.read(DeadLetterFilter()) if each.change]
@@ -113,8 +115,8 @@ async def test_what_is_outside_the_window_or_no_movement_is_closed_with_that_not
     assert set((await states(store)).values()) == {DeadLetterState.REPLAYED}
 
 
-async def test_a_record_id_that_the_run_holds_is_not_doubled(store: Store, store_url: str) -> None:
-    twins = {3: letter(3, id="m-5"), 12: letter(12, id="new"), 15: letter(15, id="new")}
+async def test_a_record_id_that_the_run_already_holds_is_not_duplicated(store: Store, store_url: str) -> None:
+    twins = {3: dead_letter(3, id="m-5"), 12: dead_letter(12, id="new"), 15: dead_letter(15, id="new")}
     await land_run(store, "run", twins)
     report = await replay(store, "run")
     assert (report.loaded, report.repeated) == (1, 2)
@@ -123,7 +125,7 @@ async def test_a_record_id_that_the_run_holds_is_not_doubled(store: Store, store
     assert await ledger_of(store_url, "run") == (20, 18, 2, 0, 0)
 
 
-async def test_an_incomplete_window_shows_its_replayed_rows_once_it_is_published(
+async def test_replayed_rows_of_an_incomplete_window_are_visible_once_it_is_published(
     store: Store, store_url: str
 ) -> None:
     await land_run(store, "run", BAD, published=False)
@@ -131,13 +133,15 @@ async def test_an_incomplete_window_shows_its_replayed_rows_once_it_is_published
     assert (report.loaded, report.published) == (2, 0) and await shown_positions(store_url) == []
     run = await store.find_run("run")
     assert run and run.state is RunState.INCOMPLETE
-    broken = {check.name for check in prove(run, await store.chunks("run"), None, 0.1) if not check.passed}
-    assert "rejects within the limit" not in broken and not any("fetched =" in name for name in broken)
+    failed = {
+        check.name for check in prove(run, await store.chunks("run"), None, Limits(0.1)) if not check.passed
+    }
+    assert "rejects within the limit" not in failed and not any("fetched =" in name for name in failed)
     await store.publish("run", "{}")
     assert len(await shown_positions(store_url)) == 19
 
 
-async def test_a_superseded_run_is_left_alone(store: Store) -> None:
+async def test_a_superseded_run_is_not_replayed(store: Store) -> None:
     await land_run(store, "first", BAD)
     await land_run(store, "second", {})
     assert await store.letters.runs(OPEN) == []
@@ -153,15 +157,15 @@ async def test_a_run_with_closed_letters_is_not_read_again(store: Store) -> None
     assert (await states(store))[12] is DeadLetterState.DISCARDED
 
 
-async def test_letters_of_stage_push_are_left_alone(store: Store) -> None:
+async def test_letters_of_stage_push_are_not_replayed(store: Store) -> None:
     await land_run(store, "run", {})
     assert await store.letters.runs(replace(OPEN, stage="push")) == []
     assert (await replay(store, "run")).validated == 0
 
 
-async def test_only_the_letters_meant_are_replayed(store: Store) -> None:
+async def test_only_letters_that_match_the_filter_are_replayed(store: Store) -> None:
     await land_run(store, "run", BAD | {15: replace(BAD[15], reasons=())})
-    await replay(store, "run", wanted=replace(OPEN, reason="units_moved: must be"))
+    await replay(store, "run", criteria=replace(OPEN, reason="units_moved: must be"))
     assert await states(store) == {3: "replayed", 12: "open", 15: "open"}
 
 
@@ -172,14 +176,14 @@ async def test_a_run_is_mapped_by_its_own_version_of_the_master(store: Store) ->
         await replay(store, "run")
 
 
-async def test_a_letter_that_cannot_be_read_stays_open_and_costs_itself_alone(store: Store) -> None:
+async def test_an_unreadable_letter_stays_open_and_does_not_affect_the_others(store: Store) -> None:
     await land_run(store, "run", BAD | {12: DeadLetter(12, "[" * 5000, ())})
     report = await replay(store, "run")
     assert (report.loaded, report.rejected) == (2, 1) and "not JSON" in next(iter(report.reasons))
 
 
 async def test_a_large_run_is_replayed_in_batches(store: Store, store_url: str) -> None:
-    await land_run(store, "run", {n: letter(n) for n in range(1200)}, total=1200)
+    await land_run(store, "run", {n: dead_letter(n) for n in range(1200)}, total=1200)
     report = await replay(store, "run")
     assert (report.loaded, report.window) == (1200, str(seconds(0, 1200)))
     assert await ledger_of(store_url, "run") == (1200, 1200, 0, 0, 0)

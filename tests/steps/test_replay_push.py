@@ -1,4 +1,4 @@
-"""A replayed row goes to the slotting engine by the next push, once, and no row goes there twice for it."""
+"""A replayed row is sent to the slotting engine by the next push, and no row is sent twice."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sku_velocity.model.dead_letter import DeadLetterFilter, DeadLetterState
 from sku_velocity.model.movement import DeadLetter, Reason
 from sku_velocity.steps.replay import RunReplay, replay_run
 from sku_velocity.store import Store
-from tests.support.dead_letters import OPEN, land_run, letter, mended
+from tests.support.dead_letters import OPEN, dead_letter, fixed_spec, land_run
 from tests.support.engine import engine_spec, push_all
 
 pytestmark = pytest.mark.anyio
 
-BAD = {3: letter(3), 6: letter(6), 15: letter(15)}
+BAD = {3: dead_letter(3), 6: dead_letter(6), 15: dead_letter(15)}
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def engine() -> Iterator[EngineServer]:
 async def replay(store: Store) -> RunReplay:
     run = await store.find_run("run")
     assert run
-    return await replay_run(store, mended(), run, OPEN, "jane")
+    return await replay_run(store, fixed_spec(), run, OPEN, "jane")
 
 
 async def push(store: Store, engine: EngineServer) -> Counter[str]:
@@ -49,7 +49,7 @@ def ids(*positions: int) -> Counter[str]:
     return Counter(f"m-{position}" for position in positions)
 
 
-async def test_the_next_push_sends_the_replayed_rows_of_a_pushed_chunk_and_those_alone(
+async def test_the_next_push_sends_only_the_replayed_rows_of_a_pushed_chunk(
     store: Store, engine: EngineServer
 ) -> None:
     await land_run(store, "run", BAD)
@@ -67,7 +67,7 @@ async def test_the_next_push_sends_the_replayed_rows_of_a_pushed_chunk_and_those
     assert (await replay(store)).validated == 0
 
 
-async def test_rows_replayed_before_the_first_push_go_with_the_others(
+async def test_rows_replayed_before_the_first_push_are_sent_with_the_others(
     store: Store, engine: EngineServer
 ) -> None:
     await land_run(store, "run", BAD)
@@ -75,7 +75,7 @@ async def test_rows_replayed_before_the_first_push_go_with_the_others(
     assert await push(store, engine) == ids(*range(20))
 
 
-async def test_no_row_comes_into_a_batch_that_was_begun(store: Store, engine: EngineServer) -> None:
+async def test_no_row_is_added_to_an_open_batch(store: Store, engine: EngineServer) -> None:
     await land_run(store, "run", BAD)
     await store.pushes.begin("run", 0, "slots")
     opened = await store.pushes.next_batch("run", 0, "slots", 6)
@@ -87,17 +87,17 @@ async def test_no_row_comes_into_a_batch_that_was_begun(store: Store, engine: En
     assert await push(store, engine) == ids(*range(20))
 
 
-async def test_a_push_and_a_replay_at_once_send_each_row_once(
+async def test_a_concurrent_push_and_replay_send_each_row_once(
     store: Store, engine: EngineServer, store_url: str
 ) -> None:
-    await land_run(store, "run", {n: letter(n) for n in range(0, 60, 4)}, total=60)
+    await land_run(store, "run", {n: dead_letter(n) for n in range(0, 60, 4)}, total=60)
     async with Store.open(store_url) as other:
         await asyncio.gather(push(store, engine), *(replay(other) for _ in range(4)))
     await replay(store)
     assert await push(store, engine) == ids(*range(60))
 
 
-async def test_what_an_engine_rejects_anew_opens_a_discarded_letter_and_its_history_stays(
+async def test_a_second_rejection_reopens_a_discarded_letter_and_keeps_its_history(
     store: Store,
 ) -> None:
     await land_run(store, "run", {})
@@ -108,6 +108,6 @@ async def test_what_an_engine_rejects_anew_opens_a_discarded_letter_and_its_hist
         await store.pushes.settle("run", 0, engine, opened, [DeadLetter(2, "{}", (Reason("", engine),))])
         if engine == "slots":
             assert await store.letters.discard(DeadLetterFilter(stage="push"), "joe", "we know") == 1
-    (kept,) = await store.letters.read(DeadLetterFilter())
-    assert (kept.state, kept.reasons) == (DeadLetterState.OPEN, "slots; others")
-    assert kept.change and (kept.change.by, kept.change.note) == ("joe", "we know")
+    (stored,) = await store.letters.read(DeadLetterFilter())
+    assert (stored.state, stored.reasons) == (DeadLetterState.OPEN, "slots; others")
+    assert stored.change and (stored.change.by, stored.change.note) == ("joe", "we know")

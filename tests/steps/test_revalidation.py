@@ -1,4 +1,4 @@
-"""What becomes of a record that was refused, by the spec as it is now."""
+"""The outcome of a rejected record by the current spec."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from sku_velocity.model.dead_letter import ReplayOutcome
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.run import SyncRun
 from sku_velocity.steps.revalidation import revalidate
-from tests.support.dead_letters import mended, record
+from tests.support.dead_letters import fixed_spec, record
 from tests.support.engine import seconds
 
 RUN = SyncRun("run", "acme", "WH-01", seconds(0, 20), 20)
 GOOD = json.dumps(record(3))
 
 
-def fate(raw: str) -> ReplayOutcome:
+def outcome(raw: str) -> ReplayOutcome:
     (validated,) = revalidate(
-        mended(filter=[{"path": "kind", "in": ["move", None]}]), RUN, None, [_letter(raw)]
+        fixed_spec(filter=[{"path": "kind", "in": ["move", None]}]), RUN, None, [_letter(raw)]
     )
-    assert bool(validated.row) is (validated.fate is ReplayOutcome.LOADED)
-    assert bool(validated.reasons) is (validated.fate is ReplayOutcome.REJECTED)
-    return validated.fate
+    assert bool(validated.row) is (validated.outcome is ReplayOutcome.LOADED)
+    assert bool(validated.reasons) is (validated.outcome is ReplayOutcome.REJECTED)
+    return validated.outcome
 
 
 def _letter(raw: str) -> DeadLetter:
     return DeadLetter(3, raw, ())
 
 
-def test_a_record_finds_its_fate() -> None:
-    assert fate(GOOD) is ReplayOutcome.LOADED
-    assert fate(json.dumps(record(30))) is ReplayOutcome.TRIMMED
-    assert fate(json.dumps(record(3, kind="note"))) is ReplayOutcome.FILTERED
-    assert fate(json.dumps(record(3, sku_id="no sku!"))) is ReplayOutcome.REJECTED
-    assert fate(json.dumps(record(3, warehouse_id="WH-02"))) is ReplayOutcome.REJECTED
+def test_a_record_gets_its_outcome() -> None:
+    assert outcome(GOOD) is ReplayOutcome.LOADED
+    assert outcome(json.dumps(record(30))) is ReplayOutcome.TRIMMED
+    assert outcome(json.dumps(record(3, kind="note"))) is ReplayOutcome.FILTERED
+    assert outcome(json.dumps(record(3, sku_id="no sku!"))) is ReplayOutcome.REJECTED
+    assert outcome(json.dumps(record(3, warehouse_id="WH-02"))) is ReplayOutcome.REJECTED
 
 
 @pytest.mark.parametrize(
@@ -46,5 +46,5 @@ def test_a_record_finds_its_fate() -> None:
         GOOD[:-1] + ', "x": ' + "9" * 5000 + "}",
     ],
 )
-def test_what_is_no_record_stays_refused(raw: str) -> None:
-    assert fate(raw) is ReplayOutcome.REJECTED
+def test_what_is_not_a_record_stays_rejected(raw: str) -> None:
+    assert outcome(raw) is ReplayOutcome.REJECTED

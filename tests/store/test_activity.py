@@ -1,4 +1,4 @@
-"""The database's grouping by SKU and local day, held against one row at a time in Python."""
+"""The database's grouping by SKU and local day, checked against row-by-row grouping in Python."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.published_store import Moved, publish
 
 pytestmark = pytest.mark.anyio
 
-AS_OF = {  # just after the clock was set
+AS_OF = {  # just after a change of the clocks
     "Europe/Berlin": date(2026, 4, 1),
     "America/New_York": date(2026, 11, 3),
     "Asia/Kolkata": date(2026, 4, 1),
@@ -46,7 +46,7 @@ def at(text: str) -> datetime:
 
 
 def cells(activity: Activity) -> dict[tuple[str, int], tuple[int, int]]:
-    """(SKU, day) to (units, lines)."""
+    """Return (units, lines) by (SKU, day)."""
     daily = activity.daily
     skus = (daily.skus[code] for code in daily.codes)
     return dict(
@@ -55,7 +55,7 @@ def cells(activity: Activity) -> dict[tuple[str, int], tuple[int, int]]:
 
 
 def random_rows(period: Period, number: int, seed: int) -> list[Moved]:
-    """Movements from a day before the period to a day after, thick around midnights, to the microsecond."""
+    """Return movements of the period and a day around it, many near midnights, to the microsecond."""
     draw = random.Random(seed)
     bounds = [interval.start for interval in period.intervals(3600)]
     near = [timedelta(microseconds=n) for n in (-1, 0, 1, -400, 999_999)]
@@ -73,7 +73,7 @@ def random_rows(period: Period, number: int, seed: int) -> list[Moved]:
 SECOND = timedelta(seconds=1)
 
 
-def by_hand(
+def group_in_python(
     rows: Sequence[Moved], period: Period
 ) -> tuple[dict[tuple[str, int], tuple[int, int]], Counter[int]]:
     days: dict[tuple[str, int], tuple[int, int]] = {}
@@ -89,12 +89,12 @@ def by_hand(
 
 
 @pytest.mark.parametrize("zone", AS_OF)
-async def test_days_and_hours_are_those_of_the_wall_clock(store: Store, zone: str) -> None:
+async def test_days_and_hours_follow_the_local_clock(store: Store, zone: str) -> None:
     period = Period(ZoneInfo(zone), AS_OF[zone], 7)
     rows = random_rows(period, 2000, seed=len(zone))
     await publish(store, rows, Window.everything())
     activity = await store.activity("acme", "WH-01", period)
-    days, hours = by_hand(rows, period)
+    days, hours = group_in_python(rows, period)
     assert cells(activity) == days and activity.hourly == dict(hours)
 
 
@@ -106,7 +106,7 @@ async def test_each_sku_has_its_last_movement_to_the_microsecond(store: Store) -
     assert dict(zip(daily.skus, daily.last, strict=True)) == {"A": last, "B": rows[2][2]}
 
 
-async def test_only_what_shows_of_the_source_and_warehouse_counts(store: Store) -> None:
+async def test_only_published_movements_of_the_source_and_warehouse_count(store: Store) -> None:
     old, new = at("2026-03-28T10:00"), at("2026-03-28T12:00")
     await publish(store, [("A", 1, old), ("A", 2, new)], Window(at("2026-03-28"), at("2026-03-29")))
     await publish(store, [("A", 5, new)], Window(at("2026-03-28T11:00"), at("2026-03-29")))
@@ -114,11 +114,14 @@ async def test_only_what_shows_of_the_source_and_warehouse_counts(store: Store) 
     await publish(store, [("A", 50, new)], Window.everything(), source="other")
     activity = await store.activity("acme", "WH-01", BERLIN)
     assert cells(activity) == {("A", 2): (6, 2)}
-    shown = sorted((window.start, window.end) for window in activity.published)
-    assert shown == [(at("2026-03-28"), at("2026-03-28T11:00")), (at("2026-03-28T11:00"), at("2026-03-29"))]
+    published = sorted((window.start, window.end) for window in activity.published)
+    assert published == [
+        (at("2026-03-28"), at("2026-03-28T11:00")),
+        (at("2026-03-28T11:00"), at("2026-03-29")),
+    ]
 
 
-async def test_windows_outside_the_period_are_not_told(store: Store) -> None:
+async def test_windows_outside_the_period_are_left_out(store: Store) -> None:
     await publish(store, [], Window(at("2026-01-01"), at("2026-01-02")))
     await publish(store, [], Window(at("2026-03-30"), at("2026-05-02")))
     activity = await store.activity("acme", "WH-01", BERLIN)
@@ -126,13 +129,13 @@ async def test_windows_outside_the_period_are_not_told(store: Store) -> None:
     assert (activity.hourly, activity.daily.skus, len(activity.daily.codes)) == ({}, [], 0)
 
 
-async def test_a_sum_that_no_column_holds_names_the_cause(store: Store) -> None:
+async def test_a_sum_that_exceeds_64_bits_names_the_cause(store: Store) -> None:
     await publish(store, [("A", MAX_UNITS, at("2026-03-30"))] * 2, Window.everything())
     with pytest.raises(VelocityError, match="units_moved"):
         await store.activity("acme", "WH-01", BERLIN)
 
 
-async def test_the_published_warehouses_are_told_once_each_and_a_master_is_none(store: Store) -> None:
+async def test_each_published_warehouse_is_listed_once_without_masters(store: Store) -> None:
     await publish(store, [], Window.everything(), NO_WAREHOUSE, source="erp")
     for day in (1, 2):
         for warehouse in ("WH-02", "WH-01"):
@@ -140,15 +143,13 @@ async def test_the_published_warehouses_are_told_once_each_and_a_master_is_none(
     assert await store.published_warehouses() == [("acme", "WH-01"), ("acme", "WH-02")]
 
 
-async def test_a_snapshot_sees_one_moment_whatever_is_published_meanwhile(
-    store: Store, store_url: str
-) -> None:
+async def test_a_snapshot_ignores_what_is_published_meanwhile(store: Store, store_url: str) -> None:
     count = text("SELECT count(*) FROM published_movements")
     database = Database(store_url)
     async with database.snapshot() as connection:
         before = (await connection.execute(count)).scalar_one()
         await publish(store, [("A", 1, at("2026-03-30"))], Window.everything())
         assert (await connection.execute(count)).scalar_one() == before == 0
-    async with database.reading() as connection:  # and the connection is an ordinary one again
+    async with database.reading() as connection:  # the connection is back to its default isolation
         assert (await connection.execute(count)).scalar_one() == 1
     await database.close()

@@ -1,4 +1,4 @@
-"""The store's schema: made on first use, equal to the tables, and never guessed at."""
+"""The store's schema: created on first use, equal to the tables, and checked against the program."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.anyio
 TABLES = {*metadata.tables, VERSION_TABLE}
 
 
-async def inspected(url: str, question: Any) -> Any:
+async def inspect_store(url: str, query: Any) -> Any:
     database = Database(url)
     async with database.writing() as connection:
-        answer = await connection.run_sync(question)
+        result = await connection.run_sync(query)
     await database.close()
-    return answer
+    return result
 
 
 def table_names(connection: Connection) -> set[str]:
@@ -38,15 +38,15 @@ def differences(connection: Connection) -> list[Any]:
     return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
 
 
-async def test_opening_an_empty_store_makes_its_tables(store_url: str) -> None:
+async def test_opening_an_empty_store_creates_its_tables(store_url: str) -> None:
     async with Store.open(store_url):
         pass
-    assert await inspected(store_url, table_names) == TABLES
+    assert await inspect_store(store_url, table_names) == TABLES
 
 
-async def test_the_migrated_schema_is_that_of_the_tables(store_url: str) -> None:
+async def test_the_migrated_schema_equals_the_tables(store_url: str) -> None:
     assert await migrate(store_url) == known_versions()[-1]
-    assert await inspected(store_url, differences) == []
+    assert await inspect_store(store_url, differences) == []
 
 
 async def test_the_migrated_tables_have_all_checks(store_url: str) -> None:
@@ -55,59 +55,59 @@ async def test_the_migrated_tables_have_all_checks(store_url: str) -> None:
         return {check["name"] for name in TABLES for check in found.get_check_constraints(name)}
 
     await migrate(store_url)
-    assert await inspected(store_url, checks) == {"ck_movements_units_moved", "ck_published_ranges_range"}
+    assert await inspect_store(store_url, checks) == {"ck_movements_units_moved", "ck_published_ranges_range"}
 
 
-async def test_movements_on_sqlite_are_kept_in_the_order_of_their_key(sqlite_url: str) -> None:
+async def test_sqlite_stores_movements_in_key_order(sqlite_url: str) -> None:
     def definition(connection: Connection) -> str:
         sql = "SELECT sql FROM sqlite_master WHERE name = 'movements'"
         return str(connection.execute(text(sql)).scalar_one())
 
     await migrate(sqlite_url)
-    assert "WITHOUT ROWID" in await inspected(sqlite_url, definition)
+    assert "WITHOUT ROWID" in await inspect_store(sqlite_url, definition)
 
 
 async def test_a_migration_to_the_same_revision_changes_nothing(store_url: str) -> None:
     first = await migrate(store_url)
     assert await migrate(store_url) == first
-    assert await inspected(store_url, table_names) == TABLES
+    assert await inspect_store(store_url, table_names) == TABLES
 
 
-async def test_many_may_open_an_empty_store_at_once(store_url: str) -> None:
+async def test_several_clients_can_open_an_empty_store_at_once(store_url: str) -> None:
     async def find_nothing() -> None:
         async with Store.open(store_url) as store:
             assert await store.find_run("nobody") is None
 
     await asyncio.gather(*(find_nothing() for _ in range(6)))
-    assert await inspected(store_url, table_names) == TABLES
+    assert await inspect_store(store_url, table_names) == TABLES
 
 
 async def test_a_failed_migration_leaves_nothing_behind(store_url: str) -> None:
     def take_a_name(connection: Connection) -> None:
         connection.execute(text("CREATE TABLE published_ranges (a INTEGER)"))
 
-    await inspected(store_url, take_a_name)
+    await inspect_store(store_url, take_a_name)
     with pytest.raises(Exception, match="published_ranges"):
         await migrate(store_url)
-    assert await inspected(store_url, table_names) == {"published_ranges"}
+    assert await inspect_store(store_url, table_names) == {"published_ranges"}
 
 
-async def test_another_programs_migrations_in_the_database_are_let_be(store_url: str) -> None:
+async def test_another_programs_migrations_in_the_database_are_left_alone(store_url: str) -> None:
     def migrate_another(connection: Connection) -> None:
         connection.execute(text("CREATE TABLE alembic_version (version_num TEXT)"))
         connection.execute(text("INSERT INTO alembic_version VALUES ('theirs')"))
 
-    await inspected(store_url, migrate_another)
+    await inspect_store(store_url, migrate_another)
     async with Store.open(store_url) as store:
         assert await store.chunks("nobody") == []
 
 
-async def test_a_newer_schema_asks_to_update_the_program(store_url: str) -> None:
-    def move_on(connection: Connection) -> None:
+async def test_a_newer_schema_error_says_to_update_the_program(store_url: str) -> None:
+    def set_newer_version(connection: Connection) -> None:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
 
     await migrate(store_url)
-    await inspected(store_url, move_on)
+    await inspect_store(store_url, set_newer_version)
     with pytest.raises(StoreConfigurationError, match="9999.*update sku-velocity"):
         async with Store.open(store_url):
             pass
@@ -115,7 +115,7 @@ async def test_a_newer_schema_asks_to_update_the_program(store_url: str) -> None
         await migrate(store_url)
 
 
-def test_an_older_schema_names_the_command_that_migrates_it() -> None:
+def test_an_older_schema_error_names_the_migrate_command() -> None:
     with pytest.raises(StoreConfigurationError) as caught:
         check_version("0001", ["0001", "0002"], "sqlite:///a.db")
     assert "python -m flows migrate --store sqlite:///a.db" in str(caught.value)

@@ -1,4 +1,4 @@
-"""What is let go of a store: nothing that anybody sees, nothing that dangles, all that is old enough."""
+"""Pruning a store: deletes all that is expired, nothing that readers see, and leaves no orphans."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def look(url: str, sql: str) -> Any:
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(a_run, max_size=8), st.lists(a_refresh, max_size=5), st.sampled_from([1, 3, 1000]))
-def test_whatever_is_pruned_readers_see_the_same_and_nothing_dangles(
+def test_pruning_changes_nothing_that_readers_see_and_leaves_no_orphans(
     migrated: str, plan: list[Made], refreshes: list[tuple[str, int, int]], rows_at_once: int
 ) -> None:
     async def check() -> None:
@@ -81,19 +81,19 @@ def test_whatever_is_pruned_readers_see_the_same_and_nothing_dangles(
             await make_runs(store, migrated, plan)
             for refresh in refreshes:
                 await make_refresh(store, *refresh)
-            before, promised = await seen(migrated), await store.pruning.count(CUTOFFS)
+            before, expected = await seen(migrated), await store.pruning.count(CUTOFFS)
             in_use = await masters_in_use(migrated)
-            assert await prune_store(store, CUTOFFS, rows_at_once) == promised
+            assert await prune_store(store, CUTOFFS, rows_at_once) == expected
             assert await seen(migrated) == before and await dangling(migrated) == []
             assert await run_ids(migrated) >= in_use
-            # The version that a pruned open run alone was mapped by goes with the next one.
+            # A version that only a pruned open run was mapped by is deleted by the next prune.
             assert (await store.pruning.count(CUTOFFS)).keys() <= {"sync_runs", "items", "item_aliases",
                                                                   "chunks", "dead_letters"}  # fmt: skip
 
     asyncio.run(check())
 
 
-async def test_a_superseded_run_goes_once_it_has_been_so_for_long_enough(store_url: str) -> None:
+async def test_a_run_is_deleted_once_it_was_superseded_long_enough_ago(store_url: str) -> None:
     old, young = Made(age=31), Made(age=29, hour=1)
     first, second, *_ = await filled(store_url, old, young, Made(), Made(hour=1))
     pruned = await prune(store_url)
@@ -101,13 +101,13 @@ async def test_a_superseded_run_goes_once_it_has_been_so_for_long_enough(store_u
     assert first not in await run_ids(store_url) and second in await run_ids(store_url)
 
 
-async def test_what_shows_stays_however_old_even_where_it_shows_in_part(store_url: str) -> None:
+async def test_a_published_run_stays_at_any_age_even_if_only_a_part_is_published(store_url: str) -> None:
     ids = await filled(store_url, Made(age=900, hours=3), Made(age=800, hour=1))
     assert await prune(store_url) == {} and await run_ids(store_url) == set(ids)
 
 
 @pytest.mark.parametrize("ending", ["refuse", "leave"])
-async def test_a_run_that_was_never_published_goes_once_nothing_has_happened_to_it(
+async def test_an_unpublished_run_is_deleted_after_a_time_without_activity(
     store_url: str, ending: Any
 ) -> None:
     ids = await filled(store_url, Made(ending, age=31), Made(ending, age=29))
@@ -115,7 +115,7 @@ async def test_a_run_that_was_never_published_goes_once_nothing_has_happened_to_
     assert await run_ids(store_url) == {ids[1]}
 
 
-async def test_an_old_run_of_which_a_chunk_has_landed_of_late_stays(store_url: str) -> None:
+async def test_an_old_run_with_a_recently_landed_chunk_stays(store_url: str) -> None:
     [id] = await filled(store_url, Made("leave", age=31))
     async with writing(store_url) as connection:
         await backdate(connection, id, NOW, {"chunks": ("landed_at",)})
@@ -123,7 +123,7 @@ async def test_an_old_run_of_which_a_chunk_has_landed_of_late_stays(store_url: s
         assert await store.pruning.find_runs(CUTOFFS) == []
 
 
-async def test_the_version_that_a_showing_run_is_mapped_by_stays(store_url: str) -> None:
+async def test_the_master_version_of_a_published_run_stays(store_url: str) -> None:
     master = Made(age=90, **MASTER)
     used, unused, _, mapped = await filled(
         store_url, master, Made(age=80, **MASTER), Made(age=70, **MASTER), Made(age=70)
@@ -137,15 +137,15 @@ async def test_the_version_that_a_showing_run_is_mapped_by_stays(store_url: str)
     assert used in await run_ids(store_url) and unused not in await run_ids(store_url)
 
 
-async def test_a_pruned_version_is_told_to_whoever_asks_for_it(store_url: str) -> None:
+async def test_loading_a_pruned_master_version_is_an_error(store_url: str) -> None:
     used, _ = await filled(store_url, Made(age=90, **MASTER), Made(**MASTER))
     await prune(store_url)
     async with Store.open(store_url) as store:
-        with pytest.raises(ConfigurationError, match="is not in this store any more"):
+        with pytest.raises(ConfigurationError, match="is no longer in this store"):
             await store.load_master(MasterVersion(source="erp", version=used))
 
 
-async def test_a_letter_of_a_published_run_goes_once_it_has_long_been_closed(
+async def test_a_dead_letter_of_a_published_run_is_deleted_once_closed_long_enough_ago(
     store_url: str,
 ) -> None:
     ids = await filled(store_url, Made(), Made(hour=1), Made(hour=2), Made("refuse", hour=3))
@@ -162,7 +162,7 @@ async def test_a_letter_of_a_published_run_goes_once_it_has_long_been_closed(
     assert left == [("discarded",), ("discarded",), ("open",)]
 
 
-async def test_the_newest_velocity_of_a_warehouse_stays_however_old(store_url: str) -> None:
+async def test_the_newest_velocity_of_a_warehouse_stays_at_any_age(store_url: str) -> None:
     async with Store.open(store_url) as store:
         for warehouse, days in (("WH-01", 900), ("WH-01", 800), ("WH-02", 401), ("WH-02", 400), ("WH-02", 0)):
             await make_refresh(store, warehouse, days)
@@ -174,19 +174,19 @@ async def test_the_newest_velocity_of_a_warehouse_stays_however_old(store_url: s
     )
 
 
-async def test_a_step_deletes_no_more_than_it_may_and_the_next_prune_goes_on(store_url: str) -> None:
+async def test_a_step_deletes_at_most_its_limit_and_the_next_prune_resumes(store_url: str) -> None:
     [id, _] = await filled(store_url, Made(age=31, rows=4), Made())
     async with Store.open(store_url) as store:
         [key] = await store.pruning.find_runs(CUTOFFS)
         assert await store.pruning.mark_for_deletion(key, CUTOFFS)
-        swept = await store.pruning.delete_run_batch(key, 3)
-        assert (swept.is_last, swept.rows) == (False, {"movements": 3})
-        assert await store.find_run(id) is None  # broken off here, it is nobody's to resume
+        deleted = await store.pruning.delete_run_batch(key, 3)
+        assert (deleted.is_last, deleted.rows) == (False, {"movements": 3})
+        assert await store.find_run(id) is None  # interrupted here, the run cannot be resumed
         assert (await prune_store(store, CUTOFFS, 3)).total() == 5
     assert await dangling(store_url) == []
 
 
-async def test_a_run_that_somebody_has_gone_on_with_meanwhile_is_left(store_url: str) -> None:
+async def test_a_run_that_was_resumed_meanwhile_is_left(store_url: str) -> None:
     [id] = await filled(store_url, Made("refuse", age=31))
     async with Store.open(store_url) as store:
         [key] = await store.pruning.find_runs(CUTOFFS)
@@ -195,14 +195,14 @@ async def test_a_run_that_somebody_has_gone_on_with_meanwhile_is_left(store_url:
     assert await look(store_url, "SELECT count(*) FROM published_movements") == 2
 
 
-async def test_who_still_reads_a_run_as_it_goes_is_told_so(store_url: str) -> None:
+async def test_using_a_run_that_is_being_deleted_is_an_error(store_url: str) -> None:
     [id] = await filled(store_url, Made("leave", age=31))
     async with Store.open(store_url) as store:
         [key] = await store.pruning.find_runs(CUTOFFS)
         await store.pruning.mark_for_deletion(key, CUTOFFS)
-        with pytest.raises(StoreConfigurationError, match="knows no chunk"):
+        with pytest.raises(StoreConfigurationError, match="has no chunk"):
             await store.progress(id, 0)
-        with pytest.raises(StoreConfigurationError, match="knows no run"):
+        with pytest.raises(StoreConfigurationError, match="has no run"):
             await store.publish(id, "{}")
 
 
@@ -214,7 +214,7 @@ async def test_two_prunes_at_once_delete_each_row_once(store_url: str) -> None:
     }  # fmt: skip
 
 
-async def test_sqlite_tells_what_vacuum_would_give_back(sqlite_url: str) -> None:
+async def test_sqlite_reports_what_vacuum_would_free(sqlite_url: str) -> None:
     await filled(sqlite_url, Made(age=31, rows=2000), Made())
     async with Store.open(sqlite_url) as store:
         before = await store.pruning.free_bytes()
@@ -223,6 +223,6 @@ async def test_sqlite_tells_what_vacuum_would_give_back(sqlite_url: str) -> None
     assert before == 0 and freed and freed > 20_000
 
 
-async def test_postgresql_needs_no_vacuum_by_hand(postgresql_url: str) -> None:
+async def test_postgresql_needs_no_manual_vacuum(postgresql_url: str) -> None:
     async with Store.open(postgresql_url) as store:
         assert await store.pruning.free_bytes() is None

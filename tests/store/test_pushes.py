@@ -1,7 +1,8 @@
-"""The push on each store, against the simulated engine: each record once, and nothing that does not show."""
+"""The push on each store, against the simulated engine: each published record once, and nothing else."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -11,13 +12,19 @@ import pytest
 from simulator.faults import Fault
 from simulator.server import EngineServer, serve_engine
 from simulator.slotting import EngineScenario
-from sku_velocity.errors import EngineAuthError, IncompleteWindowError, StoreConfigurationError
+from sku_velocity.errors import (
+    EngineAuthError,
+    EngineRefusalError,
+    IncompleteWindowError,
+    StoreConfigurationError,
+)
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.push import ChunkPush, PushState
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.slotting.spec import EngineSpec
 from sku_velocity.store import Store
-from tests.support.engine import engine_spec, publish, push_all, seconds
+from tests.support.engine import engine_spec, publish, push_all, reply_body, seconds
+from tests.support.scripted_server import Reply, scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +43,7 @@ def server() -> Iterator[EngineServer]:
 
 @pytest.fixture
 def engine(server: EngineServer) -> EngineServer:
-    """An engine that has seen nothing yet."""
+    """An engine that has received nothing yet."""
     server.play(EngineScenario())
     return server
 
@@ -49,8 +56,8 @@ def ids(*positions: int) -> Counter[str]:
     return Counter(f"m-{position}" for position in positions)
 
 
-async def answer_and_forget(engine: EngineServer, store: Store, spec: EngineSpec, index: int = 0) -> None:
-    """Send a chunk's next batch and die before the answer is kept."""
+async def push_without_settling(engine: EngineServer, store: Store, spec: EngineSpec, index: int = 0) -> None:
+    """Send a chunk's next batch, and do not store the answer."""
     await store.pushes.begin("run", index, spec.name)
     opened = await store.pushes.next_batch("run", index, spec.name, spec.batch_size)
     assert opened
@@ -58,7 +65,7 @@ async def answer_and_forget(engine: EngineServer, store: Store, spec: EngineSpec
         await client.push_movements(opened.batch)
 
 
-async def test_each_row_of_a_run_goes_to_the_engine_once(store: Store, engine: EngineServer) -> None:
+async def test_each_row_of_a_run_is_pushed_once(store: Store, engine: EngineServer) -> None:
     await publish(store, "run", seconds(0, 25))
     assert len(await store.pushes.unpushed("run", "slots")) == 3
     await push_all(store, spec_of(engine), "run")
@@ -78,33 +85,33 @@ async def test_what_is_not_published_is_not_pushed(store: Store, engine: EngineS
     await publish(store, "run", seconds(0, 10), shown=False)
     with pytest.raises(ExceptionGroup) as caught:
         await push_all(store, spec_of(engine), "run")
-    assert caught.group_contains(IncompleteWindowError, match="only what is published")
+    assert caught.group_contains(IncompleteWindowError, match="only published runs")
     await store.publish("run", "{}")
     await push_all(store, spec_of(engine), "run")
     assert engine.accepted == ids(*range(10))
 
 
-async def test_an_answer_that_was_never_kept_is_asked_for_again_under_the_same_key(
+async def test_a_batch_without_a_stored_answer_is_sent_again_under_the_same_key(
     store: Store, engine: EngineServer
 ) -> None:
     await publish(store, "run", seconds(0, 10))
-    await answer_and_forget(engine, store, spec_of(engine))
+    await push_without_settling(engine, store, spec_of(engine))
     await push_all(store, spec_of(engine), "run")
     assert engine.accepted == ids(*range(10)) and engine.simulator.replayed == 1
     (pushed,) = await store.pushes.read("run", "slots")
     assert (pushed.accepted, pushed.batches, pushed.attempts) == (10, 3, 2)
 
 
-async def test_a_batch_that_was_begun_stays_as_it_was_though_the_batch_size_changes(
+async def test_a_begun_batch_stays_unchanged_if_the_batch_size_changes(
     store: Store, engine: EngineServer
 ) -> None:
     await publish(store, "run", seconds(0, 10))
-    await answer_and_forget(engine, store, spec_of(engine, batch_size=4))
+    await push_without_settling(engine, store, spec_of(engine, batch_size=4))
     await push_all(store, spec_of(engine, batch_size=3), "run")
     assert engine.accepted == ids(*range(10))
 
 
-async def test_a_batch_that_is_refused_for_certain_is_cut_anew(store: Store, engine: EngineServer) -> None:
+async def test_a_batch_that_is_certainly_refused_is_cut_again(store: Store, engine: EngineServer) -> None:
     engine.play(EngineScenario(faults=(Fault("401", 0),)))
     await publish(store, "run", seconds(0, 10))
     with pytest.raises(ExceptionGroup):
@@ -114,7 +121,7 @@ async def test_a_batch_that_is_refused_for_certain_is_cut_anew(store: Store, eng
     assert engine.accepted == ids(*range(2, 10)) and engine.stats().requests == 1 + 3
 
 
-async def test_a_refusal_after_a_lost_answer_leaves_the_batch_as_it_was(
+async def test_a_refusal_after_a_lost_answer_leaves_the_batch_unchanged(
     store: Store, engine: EngineServer
 ) -> None:
     engine.play(EngineScenario(faults=(Fault("reset", 0, times=1), Fault("401", 0, times=1))))
@@ -125,17 +132,41 @@ async def test_a_refusal_after_a_lost_answer_leaves_the_batch_as_it_was(
     assert engine.accepted == ids(*range(10)) and engine.simulator.replayed == 1
 
 
-async def test_a_batch_that_was_begun_stays_as_it_was_though_its_range_is_cut(
-    store: Store, engine: EngineServer
+async def push_to(url: str, store: Store, batch_size: int) -> None:
+    await push_all(store, engine_spec(url, batch_size=batch_size), "run")
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_a_batch_refused_after_a_lost_answer_is_cut_by_a_smaller_batch_size(
+    store: Store, status: int
 ) -> None:
+    answers = [Reply(207, reply_body(["m-0", "m-1"])), Reply(207, reply_body(["m-2", "m-3"]))]
+    await publish(store, "run", seconds(0, 4))
+    with scripted(Reply(207, cut=True), Reply(status), Reply(status), *answers) as server:
+        for size in (4, 5):  # sent again under the same key: the engine may have been corrected
+            with pytest.raises(ExceptionGroup) as caught:
+                await push_to(server.url, store, size)
+            assert caught.group_contains(
+                EngineRefusalError, match="set batch_size below 4 .* up to 4 of them twice, from m-0 to m-3"
+            )
+        await push_to(server.url, store, 2)
+    bodies = [[record["id"] for record in json.loads(body)["records"]] for body in server.bodies]
+    assert bodies == [["m-0", "m-1", "m-2", "m-3"]] * 3 + [["m-0", "m-1"], ["m-2", "m-3"]]
+    keys = [headers["Idempotency-Key"] for _, headers in server.requests]
+    assert len(set(keys[:3])) == 1 and len(set(keys)) == 3
+    (pushed,) = await store.pushes.read("run", "slots")
+    assert (pushed.state, pushed.accepted) == (PushState.PUSHED, 4)
+
+
+async def test_a_begun_batch_stays_unchanged_if_its_range_is_cut(store: Store, engine: EngineServer) -> None:
     await publish(store, "run", seconds(0, 20))
-    await answer_and_forget(engine, store, spec_of(engine))
+    await push_without_settling(engine, store, spec_of(engine))
     await publish(store, "later", seconds(2, 12))
     await push_all(store, spec_of(engine), "run")
     assert engine.accepted == ids(*range(4), *range(12, 20))  # 2 and 3 had gone before the cut
 
 
-async def test_rows_that_do_not_show_any_more_are_not_pushed(store: Store, engine: EngineServer) -> None:
+async def test_rows_that_are_no_longer_published_are_not_pushed(store: Store, engine: EngineServer) -> None:
     await publish(store, "run", seconds(0, 30))
     await publish(store, "later", seconds(5, 15))
     await push_all(store, spec_of(engine), "run")
@@ -145,7 +176,7 @@ async def test_rows_that_do_not_show_any_more_are_not_pushed(store: Store, engin
     assert engine.accepted == ids(*range(30))
 
 
-async def test_of_a_run_that_shows_nowhere_nothing_is_pushed(store: Store, engine: EngineServer) -> None:
+async def test_nothing_is_pushed_of_a_fully_superseded_run(store: Store, engine: EngineServer) -> None:
     await publish(store, "run", seconds(0, 10))
     await publish(store, "later", seconds(0, 10))
     await push_all(store, spec_of(engine), "run")
@@ -169,7 +200,7 @@ async def test_what_the_engine_rejects_is_a_dead_letter_of_the_push(
     assert sum(each.accepted for each in pushed) == 40 - len(letters)
 
 
-async def test_two_engines_are_told_apart(store: Store, engine: EngineServer) -> None:
+async def test_two_engines_are_kept_apart(store: Store, engine: EngineServer) -> None:
     engine.play(EngineScenario(reject_ratio=1))
     await publish(store, "run", seconds(0, 10))
     await push_all(store, spec_of(engine), "run")
@@ -181,7 +212,7 @@ async def test_two_engines_are_told_apart(store: Store, engine: EngineServer) ->
 
 
 @pytest.mark.parametrize("fault", ["500", "502", "503", "reset", "cut", "html", "429"])
-async def test_an_engine_that_fails_takes_each_record_once(
+async def test_a_failing_engine_accepts_each_record_once(
     sqlite_url: str, engine: EngineServer, fault: str
 ) -> None:
     engine.play(EngineScenario(faults=(Fault(fault, ratio=0.5, times=2, seconds=0),)))
@@ -191,7 +222,7 @@ async def test_an_engine_that_fails_takes_each_record_once(
     assert engine.accepted == ids(*range(40)) and engine.stats().faults[fault] >= 2
 
 
-async def test_a_throttled_push_ends_whole(sqlite_url: str, engine: EngineServer) -> None:
+async def test_a_throttled_push_completes(sqlite_url: str, engine: EngineServer) -> None:
     engine.play(EngineScenario(requests_per_second=5, token="engine-token"))
     async with Store.open(sqlite_url) as store:
         await publish(store, "run", seconds(0, 60))
@@ -199,9 +230,7 @@ async def test_a_throttled_push_ends_whole(sqlite_url: str, engine: EngineServer
     assert engine.accepted == ids(*range(60)) and engine.stats().throttled
 
 
-async def test_a_push_that_failed_says_why_until_it_is_set_about_again(
-    store: Store, engine: EngineServer
-) -> None:
+async def test_a_failed_push_has_an_error_until_it_is_begun_again(store: Store, engine: EngineServer) -> None:
     engine.play(EngineScenario(token="another"))
     await publish(store, "run", seconds(0, 10))
     with pytest.raises(ExceptionGroup) as caught:
@@ -218,7 +247,7 @@ async def test_a_push_that_failed_says_why_until_it_is_set_about_again(
     assert (await store.pushes.read("run", "slots"))[0].state is PushState.PUSHED
 
 
-async def test_an_answer_that_two_workers_bring_counts_once(store: Store) -> None:
+async def test_an_answer_that_two_workers_store_counts_once(store: Store) -> None:
     await publish(store, "run", seconds(0, 10))
     await store.pushes.begin("run", 0, "slots")
     first = await store.pushes.next_batch("run", 0, "slots", 4)
@@ -230,7 +259,7 @@ async def test_an_answer_that_two_workers_bring_counts_once(store: Store) -> Non
     assert pushed == ChunkPush(0, PushState.BEGUN, 1, 4, 0, 1, 1, first.batch.key)
 
 
-async def test_a_push_that_nobody_began_is_named(store: Store) -> None:
+async def test_a_push_that_was_not_begun_is_named(store: Store) -> None:
     await publish(store, "run", seconds(0, 10))
     with pytest.raises(StoreConfigurationError, match="no push of chunk 0 of run run to slots"):
         await store.pushes.next_batch("run", 0, "slots", 4)

@@ -1,4 +1,4 @@
-"""Velocity classes on each store, against the simulated engine: it is told of changes, and of those alone."""
+"""Velocity classes on each store, against the simulated engine: it is sent changes, and nothing else."""
 
 from __future__ import annotations
 
@@ -50,29 +50,29 @@ def known(engine: EngineServer) -> dict[str, str]:
     return {id: record["abc_lines"] for id, record in engine.simulator.classes.current.items()}
 
 
-def as_told(classes: list[SkuClass]) -> dict[str, str | None]:
+def as_sent(classes: list[SkuClass]) -> dict[str, str | None]:
     return {each.id: each.abc_lines for each in classes}
 
 
-async def test_an_engine_is_told_of_all_classes_first_and_then_of_changes(
+async def test_an_engine_is_sent_all_classes_first_and_then_changes(
     store: Store, engine: EngineServer
 ) -> None:
     assert await push(engine, store, CLASSES) == ClassPush("slots", 10, 0)
-    assert engine.stats().requests == 3 and known(engine) == as_told(CLASSES)
+    assert engine.stats().requests == 3 and known(engine) == as_sent(CLASSES)
     assert await push(engine, store, CLASSES) == ClassPush("slots", 0, 0)
     assert await push(engine, store, RISEN) == ClassPush("slots", 2, 0)
-    assert engine.stats().requests == 4 and known(engine) == as_told(RISEN)
+    assert engine.stats().requests == 4 and known(engine) == as_sent(RISEN)
 
 
-async def test_a_class_that_comes_back_is_told_again(store: Store, engine: EngineServer) -> None:
+async def test_a_class_that_changes_back_is_sent_again(store: Store, engine: EngineServer) -> None:
     for classes in (CLASSES, RISEN, CLASSES, RISEN):
         await push(engine, store, classes)
-        assert known(engine) == as_told(classes)
+        assert known(engine) == as_sent(classes)
 
 
-async def test_an_answer_that_was_lost_leaves_no_class_untold(store: Store, engine: EngineServer) -> None:
+async def test_classes_with_a_lost_answer_are_sent_again(store: Store, engine: EngineServer) -> None:
     await push(engine, store, CLASSES)
-    engine.play(EngineScenario(faults=(Fault("reset", 0),)))  # it takes the batch, and nobody hears of it
+    engine.play(EngineScenario(faults=(Fault("reset", 0),)))  # it accepts the batch, but its answer is lost
     with pytest.raises(EngineUnavailableError):
         await push(engine, store, RISEN)
     assert known(engine) == {"WH-01/SKU-3": "A", "WH-01/SKU-7": "A"}
@@ -81,13 +81,13 @@ async def test_an_answer_that_was_lost_leaves_no_class_untold(store: Store, engi
     assert known(engine) == {"WH-01/SKU-3": "C", "WH-01/SKU-7": "C"}
 
 
-async def test_what_was_rejected_is_told_again(store: Store, engine: EngineServer) -> None:
+async def test_rejected_classes_are_sent_again(store: Store, engine: EngineServer) -> None:
     engine.play(EngineScenario(reject_ratio=1))
     assert await push(engine, store, CLASSES) == ClassPush("slots", 0, 10)
     engine.play(replace(engine.simulator.scenario, reject_ratio=0))
     assert await push(engine, store, CLASSES) == ClassPush("slots", 10, 0)
 
 
-async def test_sources_are_told_apart(store: Store, engine: EngineServer) -> None:
+async def test_sources_are_kept_apart(store: Store, engine: EngineServer) -> None:
     await push(engine, store, CLASSES)
     assert (await push(engine, store, CLASSES, source="other")).accepted == 10

@@ -1,4 +1,4 @@
-"""SQL is written by us and values are bound to it: none is ever put together with a value in its text."""
+"""SQL statements are constant and bind their values: no value is ever formatted into their text."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ import pytest
 
 from sku_velocity.errors import StoreConfigurationError
 from sku_velocity.model.chunk import Chunk, Page, PageResult
-from sku_velocity.model.movement import DeadLetter, Reason
+from sku_velocity.model.movement import DeadLetter, MovementRow, Reason
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.store import Store
 from tests.support.checkout import CHECKOUT
 
-ROOMS = ("sku_velocity", "flows", "blocks", "simulator", "benchmarks")
+PACKAGES = ("sku_velocity", "flows", "blocks", "simulator", "benchmarks")
 FILES = {
     file.relative_to(CHECKOUT).as_posix(): file.read_text()
-    for room in ROOMS
-    for file in (CHECKOUT / room).rglob("*.py")
-    if ".venv-peers" not in file.parts  # which `make bench` makes, and is not ours
+    for package in PACKAGES
+    for file in (CHECKOUT / package).rglob("*.py")
+    if ".venv-peers" not in file.parts  # created by `make bench`, with third-party code
 }
 TAKES_TEXT = {"text", "exec_driver_sql", "executescript", "executemany", "literal_column", "DDL"}
 TAKES_EITHER = {"execute", "scalar", "scalars", "stream"}  # a statement of SQLAlchemy's, or a driver's text
 
-# (file, what is run): why no value can get into it.
+# (file, statement): why no value can get into it.
 ALLOWED = {
     (
         "sku_velocity/store/pages.py",
         "statement",
-    ): "the table and its columns are names that stand in this file",
+    ): "the table and its columns are constants in this file",
     ("sku_velocity/store/velocity.py", "_INSERT"): "the columns are those of the table in tables.py",
     (
         "sku_velocity/store/activity.py",
-        "_by_halves([(interval.start, interval.index) for interval in period.intervals(step)])",
-    ): "of a calendar: instants that instant_text writes, and whole numbers",
+        "_binary_search([(interval.start, interval.index) for interval in period.intervals(step)])",
+    ): "calendar intervals: instants by instant_text, and integers",
     (
         "sku_velocity/store/database.py",
         "connection.get_execution_options().get('sqlite_begin', 'BEGIN')",
-    ): "BEGIN or BEGIN IMMEDIATE, as Database says two screens above",
+    ): "BEGIN or BEGIN IMMEDIATE, set by Database",
 }
 
 
 def statements(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
-    """What is called to run SQL, and what it is given."""
+    """Yield the functions called to run SQL, with their first argument."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and node.args:
             called = getattr(node.func, "attr", getattr(node.func, "id", ""))
@@ -52,8 +52,8 @@ def statements(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
                 yield called, node.args[0]
 
 
-def is_put_together(node: ast.expr, tree: ast.Module) -> bool:
-    """Whether a text is made of others, here or where the name was given to it."""
+def is_built(node: ast.expr, tree: ast.Module) -> bool:
+    """Return True if a text is built from others, here or where its name is assigned."""
     match node:
         case ast.JoinedStr(values=values):
             return any(isinstance(value, ast.FormattedValue) for value in values)
@@ -62,7 +62,7 @@ def is_put_together(node: ast.expr, tree: ast.Module) -> bool:
         case ast.Call(func=ast.Attribute(attr="format" | "join" | "replace" | "format_map")):
             return True
         case ast.Name(id=name):
-            return any(is_put_together(value, tree) for value in values_of(name, tree))
+            return any(is_built(value, tree) for value in values_of(name, tree))
     return False
 
 
@@ -88,18 +88,18 @@ def unbound(source: str, file: str) -> list[str]:
     return [
         f"{file}:{given.lineno}: {called}({ast.unparse(given)})"
         for called, given in statements(tree)
-        if (is_put_together(given, tree) or (called in TAKES_TEXT and not is_constant(given, tree)))
+        if (is_built(given, tree) or (called in TAKES_TEXT and not is_constant(given, tree)))
         and (file, ast.unparse(given)) not in ALLOWED
     ]
 
 
-def test_no_value_is_put_into_the_text_of_a_statement() -> None:
-    """To bind it is the way; a text that needs names of tables put in goes to ALLOWED, with its reason."""
+def test_no_statement_is_built_from_values() -> None:
+    """Bind values instead; a text that needs table names inserted goes to ALLOWED, with its reason."""
     assert len(FILES) > 40
     assert [line for name, source in FILES.items() for line in unbound(source, name)] == []
 
 
-def test_no_exception_outlives_its_statement() -> None:
+def test_each_allowed_statement_still_exists() -> None:
     given = {
         (name, ast.unparse(given))
         for name, source in FILES.items()
@@ -121,7 +121,7 @@ def test_no_exception_outlives_its_statement() -> None:
         "sa.text(query)",
     ],
 )
-def test_a_statement_that_is_put_together_is_found(line: str) -> None:
+def test_a_statement_that_is_built_is_found(line: str) -> None:
     assert unbound(line, "example.py")
 
 
@@ -144,11 +144,11 @@ HOSTILE = [
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("text", HOSTILE)
-async def test_hostile_ids_go_through_the_store_unharmed(store_url: str, text: str) -> None:
-    warehouse = text[:500]  # a published one stands in an index
+async def test_hostile_ids_are_stored_unchanged(store_url: str, text: str) -> None:
+    warehouse = text[:500]  # a published one is in an index
     run = SyncRun(text, text[:500], warehouse, Window.everything(), 2)
     letter = DeadLetter(1, text, (Reason(text, text),))
-    row = (0, text, "A-1", warehouse, 1, Window.everything().start)
+    row = MovementRow(0, text, "A-1", warehouse, 1, Window.everything().start)
     async with Store.open(store_url) as store:
         await store.begin(run, [Chunk(0, 0, 2, 2)])
         result = PageResult(Page(0, 2), 2, [row], [letter], next_cursor=text, extra_fields={text: 1})
@@ -162,7 +162,7 @@ async def test_hostile_ids_go_through_the_store_unharmed(store_url: str, text: s
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("text", ["a\x00b", "a\ud800b"])
-async def test_an_id_that_no_database_holds_is_refused_and_never_found(store_url: str, text: str) -> None:
+async def test_an_id_that_no_database_can_hold_is_refused_and_never_found(store_url: str, text: str) -> None:
     whole = Window.everything()
     async with Store.open(store_url) as store:
         for run in (SyncRun(text, "s", "w", whole, 1), SyncRun("r", "s", text, whole, 1)):

@@ -1,4 +1,4 @@
-"""No cursor of SQLite's outlives its error: to let go of one later could stop the event loop."""
+"""No SQLite cursor outlives its error: releasing one later could deadlock the event loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[Path]:
-    """A database in which another connection is just writing. Nothing collects garbage meanwhile."""
+    """A database in which another connection is writing. Garbage collection is off meanwhile."""
     file = tmp_path / "store.db"
     with closing(sqlite3.connect(file, isolation_level=None)) as writer:
         writer.execute("CREATE TABLE t (a)")
@@ -33,21 +33,21 @@ def file(tmp_path: Path) -> Iterator[Path]:
 async def cursors_of(connection: AsyncConnection) -> list[sqlite3.Cursor]:
     driver = (await connection.get_raw_connection()).driver_connection
     assert driver is not None
-    await driver.rollback()  # its thread holds on to the last cursor, closed, until it has more to do
+    await driver.rollback()  # its thread keeps the last cursor, closed, until it runs something else
     cursors = [each for each in gc.get_objects() if type(each) is sqlite3.Cursor]
     return [cursor for cursor in cursors if cursor.connection is driver._conn]
 
 
-async def test_none_is_left_where_another_one_was_writing_as_it_connected(file: Path) -> None:
+async def test_no_cursor_is_left_after_connecting_during_another_write(file: Path) -> None:
     database = Database(f"sqlite:///{file}")
     async with database.reading() as connection:
         mode = (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar_one()
-        assert mode == "delete"  # for the other one was in the way
+        assert mode == "delete"  # because the other connection was writing
         assert await cursors_of(connection) == []
     await database.close()
 
 
-async def test_none_is_left_where_another_one_was_not_done_with_writing(
+async def test_no_cursor_is_left_after_waiting_for_another_write_in_vain(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "BUSY_TIMEOUT", 0)

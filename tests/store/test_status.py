@@ -1,4 +1,4 @@
-"""What the store tells whoever owns it, on a real SQLite file and a real PostgreSQL."""
+"""Warehouse statuses and coverage, on a real SQLite file and a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.store_rows import (
 pytestmark = pytest.mark.anyio
 
 REFUSED = (
-    '{"checks": [{"name": "the total stood still", "passed": false, "detail": "4 before, 5 after"},'
+    '{"checks": [{"name": "the total is unchanged", "passed": false, "detail": "4 before, 5 after"},'
     ' {"name": "every chunk landed", "passed": true, "detail": "1 of 1"}]}'
 )
 
@@ -41,12 +41,12 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 
 
 async def only(store: Store) -> WarehouseStatus:
-    [standing] = await store.statuses()
-    return standing
+    [status] = await store.statuses()
+    return status
 
 
 async def plan_hour(store: Store, start: int, landed: int, chunks: int = 2) -> SyncRun:
-    """A run of one hour, some chunks of which have landed."""
+    """Plan a run of one hour, and land some of its chunks."""
     run = a_run(hours(start, start + 1), total=chunks)
     await store.begin(run, [Chunk(index, index, 1, 1) for index in range(chunks)])
     for index in range(landed):
@@ -54,28 +54,28 @@ async def plan_hour(store: Store, start: int, landed: int, chunks: int = 2) -> S
     return run
 
 
-async def test_an_empty_store_has_nothing_to_tell(store: Store) -> None:
+async def test_an_empty_store_has_no_statuses(store: Store) -> None:
     assert await store.statuses() == []
 
 
 async def test_a_missed_schedule_is_a_gap(store: Store) -> None:
     for start in (0, 1, 4, 5, 9):
         await publish_hourly(store, hours(start, start + 1))
-    standing = await only(store)
-    assert standing.gaps == [hours(2, 4), hours(6, 9)]
-    assert (standing.rows, standing.rejects, standing.span) == (5, 0, hours(0, 10))
+    status = await only(store)
+    assert status.gaps == [hours(2, 4), hours(6, 9)]
+    assert (status.rows, status.rejects, status.span) == (5, 0, hours(0, 10))
 
 
-async def test_each_warehouse_of_each_source_stands_for_itself(store: Store) -> None:
+async def test_each_warehouse_of_each_source_has_its_own_status(store: Store) -> None:
     for source, warehouse in (("b", "WH-01"), ("a", "WH-02"), ("a", "WH-01")):
         await store.begin(replace(a_run(warehouse=warehouse), source=source), [])
-    told = [(each.coverage.source, each.coverage.warehouse) for each in await store.statuses()]
-    assert told == [("a", "WH-01"), ("a", "WH-02"), ("b", "WH-01")]
+    places = [(each.coverage.source, each.coverage.warehouse) for each in await store.statuses()]
+    assert places == [("a", "WH-01"), ("a", "WH-02"), ("b", "WH-01")]
     assert len(await store.statuses("a")) == 2 and len(await store.statuses("a", "WH-02")) == 1
     assert await store.statuses("a", "WH-09") == []
 
 
-async def test_rows_of_a_run_that_was_cut_count_where_it_still_shows(store: Store) -> None:
+async def test_rows_of_a_cut_run_count_in_its_published_ranges(store: Store) -> None:
     await publish_hourly(store, hours(0, 6))
     await publish_hourly(store, hours(2, 3))
     whole = await land_hourly(store, hours(4, 5), "WH-02")
@@ -83,7 +83,7 @@ async def test_rows_of_a_run_that_was_cut_count_where_it_still_shows(store: Stor
     assert [each.rows for each in await store.statuses()] == [6, 1]
 
 
-async def test_rejects_are_those_of_what_is_published(store: Store) -> None:
+async def test_rejects_are_those_of_published_runs(store: Store) -> None:
     for again in range(2):  # the second supersedes the first
         run = a_run(hours(0, 1), total=2)
         await store.begin(run, [Chunk(0, 0, 2, 2)])
@@ -93,7 +93,7 @@ async def test_rejects_are_those_of_what_is_published(store: Store) -> None:
     assert (await only(store)).last_run.id == run.id
 
 
-async def test_a_run_that_broke_off_is_open_with_the_reason(store: Store) -> None:
+async def test_an_interrupted_run_is_open_with_the_reason(store: Store) -> None:
     run = await plan_hour(store, 3, landed=1)
     await store.fail_chunk(run.id, 1, "acme: HTTP 500 at 1")
     await store.refuse(run.id, '{"checks": []}')
@@ -103,13 +103,13 @@ async def test_a_run_that_broke_off_is_open_with_the_reason(store: Store) -> Non
     assert broken.is_resumable and not broken.blames_the_source
 
 
-async def test_a_run_that_was_refused_tells_where_the_proof_broke(store: Store) -> None:
+async def test_a_refused_run_reports_the_failed_check(store: Store) -> None:
     run = await land_hourly(store, hours(0, 4))
     await store.refuse(run.id, REFUSED)
-    standing = await only(store)
-    assert standing.last_run.verdict is Verdict.INCOMPLETE
-    assert standing.coverage.open_runs[0].reason == "the total stood still: 4 before, 5 after"
-    assert not standing.coverage.open_runs[0].is_resumable and standing.complete_until is None
+    status = await only(store)
+    assert status.last_run.verdict is Verdict.INCOMPLETE
+    assert status.coverage.open_runs[0].reason == "the total is unchanged: 4 before, 5 after"
+    assert not status.coverage.open_runs[0].is_resumable and status.complete_until is None
 
 
 async def test_a_run_without_a_chunk_is_open_too(store: Store) -> None:
@@ -123,11 +123,11 @@ async def test_a_later_run_settles_an_open_one_and_an_earlier_does_not(store: St
     await plan_hour(store, 0, landed=0)
     assert len((await only(store)).coverage.open_runs) == 1
     await publish_hourly(store, hours(0, 2))
-    standing = await only(store)
-    assert standing.coverage.open_runs == [] and standing.last_run.state is RunState.PUBLISHED
+    status = await only(store)
+    assert status.coverage.open_runs == [] and status.last_run.state is RunState.PUBLISHED
 
 
-async def test_a_run_stands_still_once_no_chunk_has_landed_for_an_hour(store: Store, store_url: str) -> None:
+async def test_a_run_is_stalled_once_no_chunk_has_landed_for_an_hour(store: Store, store_url: str) -> None:
     await plan_hour(store, 0, landed=1)
     [run] = (await only(store)).coverage.open_runs
     assert run.active_at.tzinfo is not None
@@ -136,10 +136,12 @@ async def test_a_run_stands_still_once_no_chunk_has_landed_for_an_hour(store: St
     database = Database(store_url)
     await execute(database, "UPDATE sync_runs SET created_at = '2026-03-01T00:00:00.000000+00:00'")
     await database.close()
-    assert (await only(store)).coverage.open_runs[0].active_at == run.active_at  # its chunk landed since
+    assert (await only(store)).coverage.open_runs[0].active_at == run.active_at  # its chunk has landed since
 
 
-async def test_the_lag_is_from_the_newest_end_or_from_when_it_was_read(store: Store, store_url: str) -> None:
+async def test_the_lag_counts_from_the_newest_end_or_from_when_it_was_read(
+    store: Store, store_url: str
+) -> None:
     await publish_hourly(store, hours(0, 4))
     database = Database(store_url)
     for began, lag in (("2026-03-01T05:00:00", 6), ("2026-03-01T03:00:00", 7)):
@@ -148,23 +150,23 @@ async def test_the_lag_is_from_the_newest_end_or_from_when_it_was_read(store: St
     await database.close()
 
 
-async def test_a_window_is_late_after_twice_the_newest_and_two_hours_at_least(store: Store) -> None:
+async def test_a_window_is_late_after_twice_the_newest_window_and_at_least_two_hours(store: Store) -> None:
     await publish_hourly(store, hours(0, 4))
-    standing = replace(await only(store), read_at=hour(4))
-    assert standing.is_late(hour(12.1)) and not standing.is_late(hour(12))
+    status = replace(await only(store), read_at=hour(4))
+    assert status.is_late(hour(12.1)) and not status.is_late(hour(12))
     await publish_hourly(store, hours(4, 4.5))
-    standing = replace(await only(store), read_at=hour(5))
-    assert standing.is_late(hour(6.6)) and not standing.is_late(hour(6.5))
+    status = replace(await only(store), read_at=hour(5))
+    assert status.is_late(hour(6.6)) and not status.is_late(hour(6.5))
 
 
-async def test_what_was_read_whole_is_behind_but_never_late(store: Store) -> None:
+async def test_an_unbounded_window_lags_but_is_never_late(store: Store) -> None:
     await publish_hourly(store, Window.everything())
-    standing = replace(await only(store), read_at=hour(0))
-    assert standing.lag(hour(50)) == timedelta(hours=50) and not standing.is_late(hour(50))
-    assert standing.gaps == []
+    status = replace(await only(store), read_at=hour(0))
+    assert status.lag(hour(50)) == timedelta(hours=50) and not status.is_late(hour(50))
+    assert status.gaps == []
 
 
-async def test_the_coverage_of_a_span_knows_what_touches_it(store: Store) -> None:
+async def test_the_coverage_of_a_span_contains_the_runs_that_overlap_it(store: Store) -> None:
     for start in (0, 2, 8):
         await publish_hourly(store, hours(start, start + 1))
     for start in (3, 9):

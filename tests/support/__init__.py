@@ -1,1 +1,1 @@
-"""What tests share: simulated systems, servers, spec files and stores."""
+"""Shared test support: simulated systems, servers, spec files and stores."""

@@ -1,4 +1,4 @@
-"""Acme's WMS, simulated: its spec, a sync of one of its windows, and what a reader of the store then sees."""
+"""Acme's WMS, simulated: its spec, and what a reader of the store sees after a sync."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def wms(tmp_path: Path, **scenario: Any) -> Iterator[tuple[Server, str]]:
 
 
 def spec_file(server: Server | ScriptedServer, directory: Path, **parts: Any) -> str:
-    """The path of the server's spec, with some parts of it changed."""
+    """Write the server's spec, with `parts` replaced, and return its path."""
     path = directory / "acme.yaml"
     path.write_text(yaml.safe_dump(spec_of(server) | parts))
     return str(path)
@@ -45,14 +45,14 @@ def spec_of(server: Server | ScriptedServer) -> dict[str, Any]:
         "request": {"params": {"warehouse": "{warehouse}"}},
         "records": {"path": "records"},
         "total": {"from": "body", "path": "total"},
-        "paging": {"page_size": 101},  # 100 of its own and one of the page before
+        "paging": {"page_size": 101},  # 100 new records and one of the previous page
         "pace": {"requests_per_second": 200},
         "fields": {"movement_id": "movement_id"},
     }
 
 
 def published(url: str) -> tuple[int, int, int]:
-    """Rows, units and runs that a reader of the store sees."""
+    """Return the rows, units and runs that a reader of the store sees."""
 
     async def look() -> tuple[int, int, int]:
         database = Database(url)

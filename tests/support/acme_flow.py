@@ -1,4 +1,4 @@
-"""A sync of Acme's WMS by the flow."""
+"""Running the sync flow against Acme's WMS."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flows.sync_velocity import sync_velocity
 
 
 def sync(source: str, store: str, **parameters: Any) -> Any:
-    """Run the flow; give its state and what it ended with: a report or an exception."""
+    """Run the flow. Return its state and its result: a report or an exception."""
 
     async def run() -> Any:
         request = {"warehouse": "WH-01", "task_retries": 0, "token_env": "WMS_TOKEN"} | parameters

@@ -1,4 +1,4 @@
-"""A store of runs and refreshes of any age, and all that a reader or an operator sees of it."""
+"""A store with runs and refreshes of any age, and all that a reader or an operator sees of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import Text, case, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.chunk import Chunk, Page, PageResult
-from sku_velocity.model.movement import DeadLetter, Reason
+from sku_velocity.model.movement import DeadLetter, ItemRow, MovementRow, Reason
 from sku_velocity.model.run import NO_WAREHOUSE, MasterVersion, RunState, SyncRun
 from sku_velocity.model.velocity import Refresh
 from sku_velocity.model.window import Window
@@ -25,7 +25,7 @@ from tests.support.published_store import table
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 2, 1, tzinfo=UTC)
-LETTER = DeadLetter(0, "{}", (Reason("sku_id", "must be made of A-Z"),))
+LETTER = DeadLetter(0, "{}", (Reason("sku_id", "must contain only A-Z"),))
 SEEN = (
     "SELECT * FROM published_movements ORDER BY flow_run_id, position",
     "SELECT * FROM published_items ORDER BY flow_run_id, position",
@@ -50,7 +50,7 @@ _ids = count()
 
 @dataclass(frozen=True)
 class Made:
-    """A run as it is to be made: of a warehouse, or of the master where that is empty; `age` is in days."""
+    """A run to create: of a warehouse, or of the master if that is empty. `age` is in days."""
 
     ending: Literal["publish", "refuse", "leave"] = "publish"
     age: int = 0
@@ -69,7 +69,7 @@ class Made:
 
 
 async def make_run(store: Store, made: Made, master: str | None = None) -> str:
-    """A run with its rows and a dead letter, ended as told; gives its id."""
+    """Create a run with its rows and a dead letter, ended as `made.ending` says. Return its id."""
     source = "acme" if made.warehouse else "erp"
     version = MasterVersion(source="erp", version=master) if master else None
     run = SyncRun(f"aged-{next(_ids)}", source, made.warehouse, made.window, made.rows, master=version)
@@ -88,14 +88,14 @@ def _page(made: Made) -> PageResult:
     rows, page = range(1, made.rows + 1), Page(0, made.rows + 1)
     if made.warehouse:
         at = made.window.start
-        moved = [(place, None, f"SKU-{place}", made.warehouse, place, at) for place in rows]
+        moved = [MovementRow(place, None, f"SKU-{place}", made.warehouse, place, at) for place in rows]
         return PageResult(page, made.rows + 1, moved, [LETTER])
-    items = [(place, f"SKU-{place}", "active", None, None, (f"sku {place}",)) for place in rows]
+    items = [ItemRow(place, f"SKU-{place}", "active", None, None, (f"sku {place}",)) for place in rows]
     return PageResult(page, made.rows + 1, [], [LETTER], items=items)
 
 
 async def make_runs(store: Store, url: str, plan: list[Made], now: datetime = NOW) -> list[str]:
-    """Runs in their order, each mapped by the master of its time where it is to be, and of its age."""
+    """Create the runs in order, with their ages, those that are mapped with the master published so far."""
     ids, master = [], None
     for made in plan:
         ids.append(await make_run(store, made, master if made.is_mapped and made.warehouse else None))
@@ -110,17 +110,17 @@ async def make_runs(store: Store, url: str, plan: list[Made], now: datetime = NO
 async def backdate(
     connection: AsyncConnection, flow_run_id: str, at: datetime, aged: Mapping[str, Sequence[str]] = AGED
 ) -> None:
-    """Let what has happened to a run have happened at an instant."""
+    """Set all timestamps of a run to one instant."""
     key = select(sync_runs.c.run_key).where(sync_runs.c.flow_run_id == flow_run_id).scalar_subquery()
     for name, columns in aged.items():
         made = metadata.tables[name].c
-        # What has not happened, has not.
+        # Timestamps that are not set stay so.
         values = {column: case((made[column].is_not(None), literal(at, UtcDateTime))) for column in columns}
         await connection.execute(update(metadata.tables[name]).where(made.run_key == key).values(values))
 
 
 async def make_refresh(store: Store, warehouse: str, days: int, skus: int = 2) -> None:
-    """A warehouse's velocity as of so many days ago."""
+    """Store a warehouse's velocity as of `days` ago."""
     as_of = NOW.date() - timedelta(days=days)
     whole = {7: 1.0, 28: 1.0, 91: 1.0}
     refresh = Refresh("acme", warehouse, as_of, "UTC", None, skus, skus, skus, whole, {}, {})
@@ -136,7 +136,7 @@ def _figures(warehouse: str, as_of: date, sku: str) -> tuple[Any, ...]:
 
 @asynccontextmanager
 async def writing(url: str) -> AsyncIterator[AsyncConnection]:
-    """A transaction of the store's, past its rules."""
+    """A transaction on the store's database that bypasses the store's rules."""
     database = Database(url)
     try:
         async with database.writing() as connection:
@@ -146,19 +146,19 @@ async def writing(url: str) -> AsyncIterator[AsyncConnection]:
 
 
 async def clear(url: str) -> None:
-    """Leave nothing in the store."""
+    """Delete everything in the store."""
     async with writing(url) as connection:
         for each in reversed(metadata.sorted_tables):
             await connection.execute(each.delete())
 
 
 async def seen(url: str) -> list[list[tuple[Any, ...]]]:
-    """What readers of the store see, and the dead letters of what they see."""
+    """Return what readers of the store see, and the dead letters of what they see."""
     return await _found(url, SEEN)
 
 
 async def dangling(url: str) -> list[tuple[Any, ...]]:
-    """Rows of a run that is not there, and runs and refreshes that are there in part."""
+    """Return rows without their run, and runs and refreshes that are only partly deleted."""
     return [row for rows in await _found(url, DANGLING) for row in rows]
 
 
@@ -172,6 +172,6 @@ async def run_ids(url: str) -> set[str]:
 
 
 async def masters_in_use(url: str) -> set[str]:
-    """The versions that runs which show, or may still be gone on with, are mapped by."""
+    """Return the master versions of runs that are published or can still be resumed."""
     in_use = f"SELECT master FROM sync_runs WHERE master IS NOT NULL AND state <> '{RunState.SUPERSEDED}'"
     return {MasterVersion.model_validate_json(row[0]).version for row in await table(url, in_use)}

@@ -1,4 +1,4 @@
-"""Certificates made for a test: an authority, and what it signs for a server."""
+"""Certificates for a test: an authority, and the server certificates that it signs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Authority:
-    """Who signs; `file` holds its certificate."""
+    """A certificate authority; `file` holds its certificate."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
@@ -34,7 +34,7 @@ class Authority:
         return cls(key, certificate, file)
 
     def server(self, host: str = HOST, ends: timedelta = DAY) -> ssl.SSLContext:
-        """What a server of this address shows; its certificate ends so long from now."""
+        """Return a context for a server at this address, whose certificate expires after `ends`."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _sign(host, key, self.key, self.certificate, ends)
         both = self.file.with_name("server.pem")

@@ -1,4 +1,4 @@
-"""Where the project is checked out."""
+"""The directory that the project is checked out in."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The Chromium that the tests of the UI run in: the system's. Playwright's own, a download, is never used."""
+"""The system's Chromium, in which the UI tests run. They never use Playwright's own, which is a download."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For the tests of dead letters: a store with runs whose rejects a mended spec lets pass."""
+"""For the tests of dead letters: a store with runs whose rejects are valid by a fixed spec."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ LEDGER = text(
 SHOWN = text("SELECT position FROM published_movements ORDER BY position")
 
 
-def mended(**parts: Any) -> SourceSpec:
-    """The spec by which units may be negative, for its sign is dropped."""
+def fixed_spec(**parts: Any) -> SourceSpec:
+    """Return a spec that accepts negative units, by dropping their sign."""
     fields = {"movement_id": "id", "units_moved": {"path": "units", "sign": "abs"}}
     return parse_spec(
         {
@@ -44,13 +44,13 @@ def mended(**parts: Any) -> SourceSpec:
 
 
 def record(position: int, **parts: Any) -> dict[str, Any]:
-    """A record whose units are negative."""
+    """Return a record with negative units."""
     row = some_rows(1, position)[0]
-    told = {"id": row[1], "sku_id": "SKU-1", "warehouse_id": "WH-01", "units": -3}
-    return told | {"timestamp_utc": row[5].isoformat()} | parts
+    fields = {"id": row.movement_id, "sku_id": "SKU-1", "warehouse_id": "WH-01", "units": -3}
+    return fields | {"timestamp_utc": row.timestamp_utc.isoformat()} | parts
 
 
-def letter(position: int, **parts: Any) -> DeadLetter:
+def dead_letter(position: int, **parts: Any) -> DeadLetter:
     return DeadLetter(position, json.dumps(record(position, **parts)), WHY)
 
 
@@ -64,13 +64,13 @@ async def land_run(
     warehouse: str = "WH-01",
     total: int = 20,
 ) -> SyncRun:
-    """A run of a row a second in chunks of ten, with letters in place of some rows."""
+    """Land a run of one row per second in chunks of ten, with dead letters in place of some rows."""
     run = SyncRun(run_id, "acme", warehouse, window or seconds(0, total), total, master=master)
     chunks = [Chunk(n, n * 10, 10, 10) for n in range(total // 10)]
     await store.begin(run, chunks)
     for chunk in chunks:
         (page,) = chunk.pages()
-        rows = [row for row in _rows(page.offset, warehouse) if row[0] not in letters]
+        rows = [row for row in _rows(page.offset, warehouse) if row.position not in letters]
         here = [letters[n] for n in sorted(letters) if page.offset <= n < page.end]
         await store.land_page(run_id, chunk.index, PageResult(page, page.size, rows, here))
     if published:
@@ -81,11 +81,11 @@ async def land_run(
 
 
 def _rows(first: int, warehouse: str) -> list[MovementRow]:
-    return [(*row[:3], warehouse, *row[4:]) for row in some_rows(10, first)]
+    return [row._replace(warehouse_id=warehouse) for row in some_rows(10, first)]
 
 
 async def ledger_of(url: str, run_id: str) -> tuple[int, ...]:
-    """Fetched, loaded, rejected, trimmed and filtered."""
+    """Return the counts of fetched, loaded, rejected, trimmed and filtered records."""
     database = Database(url)
     try:
         async with database.reading() as connection:
@@ -95,7 +95,7 @@ async def ledger_of(url: str, run_id: str) -> tuple[int, ...]:
 
 
 async def shown_positions(url: str) -> list[int]:
-    """The positions that a reader of the store sees."""
+    """Return the positions that a reader of the store sees."""
     database = Database(url)
     try:
         async with database.reading() as connection:

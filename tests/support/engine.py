@@ -1,4 +1,4 @@
-"""For the tests of the push: engines' specs, records, published runs, and a push without Prefect."""
+"""For the tests of the push: engine specs, records, published runs, and a push without Prefect."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def engine_spec(url: str, **parts: Any) -> EngineSpec:
 
 def some_rows(count: int, first: int = 0) -> list[MovementRow]:
     return [
-        (position, f"m-{position}", "SKU-1", "WH-01", 1, MIDNIGHT + timedelta(seconds=position))
+        MovementRow(position, f"m-{position}", "SKU-1", "WH-01", 1, MIDNIGHT + timedelta(seconds=position))
         for position in range(first, first + count)
     ]
 
@@ -47,19 +47,19 @@ def a_batch(count: int = 2) -> Batch:
     return movement_batch("acme", "run-1", "0-0", some_rows(count))
 
 
-def told(accepted: list[str], rejected: dict[str, str] | None = None) -> bytes:
-    """An answer's body."""
+def reply_body(accepted: list[str], rejected: dict[str, str] | None = None) -> bytes:
+    """Return the body of an engine's response."""
     refused = [{"id": id, "reason": reason} for id, reason in (rejected or {}).items()]
     return json.dumps({"accepted": accepted, "rejected": refused}).encode()
 
 
 def seconds(start: float, end: float) -> Window:
-    """The window of the rows at these positions."""
+    """Return the window of the rows at these positions."""
     return Window(MIDNIGHT + timedelta(seconds=start), MIDNIGHT + timedelta(seconds=end))
 
 
 async def publish(store: Store, run_id: str, window: Window, chunk_size: int = 10, **options: Any) -> SyncRun:
-    """A published run of a row a second."""
+    """Publish a run of one row per second."""
     first = int((window.start - MIDNIGHT).total_seconds())
     count = int((window.end - window.start).total_seconds())
     run = SyncRun(run_id, "acme", "WH-01", window, count)
@@ -74,12 +74,12 @@ async def publish(store: Store, run_id: str, window: Window, chunk_size: int = 1
 
 async def land(store: Store, run_id: str, chunk: Chunk, first: int) -> None:
     (page,) = chunk.pages()
-    rows = [(row[0] - first, *row[1:]) for row in some_rows(page.size, first + page.offset)]
+    rows = [row._replace(position=row.position - first) for row in some_rows(page.size, first + page.offset)]
     await store.land_page(run_id, chunk.index, PageResult(page, page.size, rows, []))
 
 
 async def push_all(store: Store, spec: EngineSpec, run_id: str, token: str | None = None) -> None:
-    """Push what is left of a run, all chunks at once, as fast as the engine allows. Waits are a hundredth."""
+    """Push a run's unpushed chunks all at once, as fast as the engine allows, with waits divided by 100."""
 
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(seconds / 100)
@@ -92,7 +92,7 @@ async def push_all(store: Store, spec: EngineSpec, run_id: str, token: str | Non
 
 @contextmanager
 def both(tmp_path: Path, **scenario: Any) -> Iterator[tuple[Server, EngineServer, dict[str, Any]]]:
-    """A WMS, a slotting engine, and the parameters that read the one and push to the other."""
+    """A WMS, a slotting engine, and the parameters that read from one and push to the other."""
     behaviour = EngineScenario(token=ENGINE_TOKEN, **scenario)
     with wms(tmp_path) as (server, source), serve_engine(behaviour) as engine:
         path = tmp_path / "slots.yaml"

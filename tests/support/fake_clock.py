@@ -1,12 +1,12 @@
-"""A clock that moves only when everybody sleeps."""
+"""A clock that advances only when all tasks sleep."""
 
 import asyncio
 
 
 class FakeClock:
-    """Call it for the time in seconds; `slept` lists every sleep that was longer than nothing.
+    """Call it for the time in seconds; `slept` lists every sleep longer than zero.
 
-    Of several sleepers the one that is due first wakes first, and takes the time with it.
+    Of several sleepers, the one that is due first wakes first and advances the time.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class FakeClock:
         due = self.now + seconds
         self._due.append(due)
         await asyncio.sleep(0)
-        while due > min(self._due):  # noqa: ASYNC110  # time itself is what is waited for
+        while due > min(self._due):  # noqa: ASYNC110  # it waits for the clock itself
             await asyncio.sleep(0)
         self._due.remove(due)
         self.now = max(self.now, due)

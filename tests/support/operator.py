@@ -1,9 +1,7 @@
-"""Somebody who operates what is deployed, and a worker: one deployment for all tests that need it."""
+"""An operator of the deployments, and a worker: deployed once for all tests that need it."""
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,13 +13,13 @@ from demo.prefect_client import prefect_client
 from tests.support.acme import TOKEN
 from tests.support.checkout import CHECKOUT
 from tests.support.prefect_server import PrefectServer
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import TIMEOUT, until
 
-SYNC_VELOCITY = "/deployments/name/sync-velocity/sync-velocity"
+SYNC_VELOCITY = "/deployments/name/sku-velocity-sync/sync-velocity"
 
 
 class Operator:
-    """Somebody at a shell and at the Prefect UI."""
+    """A user at a shell and at the Prefect UI."""
 
     def __init__(self, server: PrefectServer, store: str) -> None:
         self._environment = server.environment | {
@@ -38,7 +36,7 @@ class Operator:
         return done.stdout
 
     def start_worker(self, log: Path, *more: str, within: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        """A worker, with more options, by a command that takes another one to run `within` something."""
+        """Start a worker with these options, prefixed by the command `within`, such as `ip netns exec`."""
         command = [
             *within,
             sys.executable,
@@ -69,8 +67,8 @@ class Operator:
     def delete(self, path: str) -> None:
         self.api.delete(path).raise_for_status()
 
-    def hold_schedules(self) -> None:
-        """Let no run start by itself, whatever the hour is: they start from here or from the UI."""
+    def pause_schedules(self) -> None:
+        """Pause all schedules: runs start only from here or from the UI."""
         for deployment in self.post("/deployments/filter", {}):
             self.api.post(f"/deployments/{deployment['id']}/pause_deployment").raise_for_status()
 
@@ -80,24 +78,24 @@ class Operator:
         return run
 
     def press_retry(self, run: str) -> None:
-        """The very call behind the UI's button."""
+        """Make the API call of the UI's button."""
         state = {"type": "SCHEDULED", "name": "AwaitingRetry"}
         self.post(f"/flow_runs/{run}/set_state", {"state": state, "force": True})
 
     def cancel(self, run: str) -> None:
-        """The very call behind the UI's button."""
+        """Make the API call of the UI's button."""
         self.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
 
-    def wait_for_end(self, run: str, attempt: int, patience: float = PATIENCE) -> dict[str, Any]:
+    def wait_for_end(self, run: str, attempt: int, timeout: float = TIMEOUT) -> dict[str, Any]:
         def ended() -> dict[str, Any] | None:
             found: dict[str, Any] = self.get(f"/flow_runs/{run}")
             is_final = found["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
             return found if is_final and found["run_count"] == attempt else None
 
-        return until(ended, patience)
+        return until(ended, timeout)
 
     def ingest_runs(self, run: str, attempt: int, count: int) -> list[dict[str, Any]]:
-        """The task runs that read chunks in one attempt of a flow run, once the server knows `count`."""
+        """Return an attempt's task runs that read chunks, once the server has `count` of them."""
 
         def known() -> list[dict[str, Any]] | None:
             request = {"task_runs": {"name": {"like_": "ingest"}}, "flow_runs": {"id": {"any_": [run]}}}
@@ -109,16 +107,12 @@ class Operator:
 
 
 def end_worker(process: subprocess.Popen[bytes]) -> None:
-    os.kill(process.pid, signal.SIGTERM)
-    try:
-        process.wait(timeout=5)
-    except subprocess.TimeoutExpired:  # a worker of Prefect 3.8 may wait for ever for what it has to send
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.terminate()
+    process.wait(timeout=60)
 
 
 @contextmanager
-def at_work(server: PrefectServer, store: str) -> Iterator[Operator]:
+def deployed_operator(server: PrefectServer, store: str) -> Iterator[Operator]:
     """An operator in a checkout where everything is deployed as the README says."""
     operator = Operator(server, store)
     with operator.api:
@@ -126,13 +120,13 @@ def at_work(server: PrefectServer, store: str) -> Iterator[Operator]:
         operator.run("flows", "save-store", "velocity")
         operator.run("prefect", "work-pool", "create", "sku-velocity", "--type", "process")
         operator.run("prefect", "--no-prompt", "deploy", "--all")
-        operator.hold_schedules()
+        operator.pause_schedules()
         yield operator
 
 
 @contextmanager
-def worker_of(operator: Operator, log: Path) -> Iterator[None]:
-    """A worker that has asked for work: the UI shows its pool as ready."""
+def running_worker(operator: Operator, log: Path) -> Iterator[None]:
+    """A worker that has polled for work: the UI shows its pool as ready."""
     process = operator.start_worker(log)
     until(lambda: operator.get("/work_pools/sku-velocity")["status"] == "READY")
     yield

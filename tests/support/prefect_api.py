@@ -1,4 +1,4 @@
-"""What the Prefect API tells everybody who asks."""
+"""What the Prefect API returns to any client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Found = list[dict[str, Any]]
 
 
 def ask(server: PrefectServer, kind: str, run: str, enough: Callable[[Found], object] = bool) -> Found:
-    """What there is of a kind, of one flow run, once it is enough; some of it comes a few seconds late."""
+    """Return one flow run's objects of a kind, once `enough` accepts them; some arrive a few seconds late."""
     filters = {"flow_runs": {"id": {"any_": [run]}}}
     if kind == "logs":
         filters = {"logs": {"flow_run_id": {"any_": [run]}}}

@@ -1,4 +1,4 @@
-"""One real Prefect server for all tests that need one, started with the settings that we ship."""
+"""One real Prefect server for all tests that need one, started with the project's settings."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from prefect.context import SyncClientContext
-from prefect.events.worker import EventsWorker
-from prefect.logging.handlers import APILogWorker
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_HOME,
@@ -23,6 +20,7 @@ from prefect.settings import (
     temporary_settings,
 )
 
+from flows.runtime.prefect_internals import SyncClientContext, flush
 from tests.support.checkout import CHECKOUT
 from tests.support.ports import free_port
 
@@ -31,7 +29,7 @@ START_TIMEOUT = 120.0  # seconds; 14 to 28 on two shared cores
 
 @dataclass(frozen=True)
 class PrefectServer:
-    """Where a server stands, and what brings another process (a worker, `prefect deploy`) to it."""
+    """A server's address, and the environment that connects a worker or `prefect deploy` to it."""
 
     port: int
     home: Path
@@ -40,7 +38,7 @@ class PrefectServer:
 
     @classmethod
     def at(cls, home: Path, host: str = "127.0.0.1", **more: str) -> PrefectServer:
-        """A server that keeps its database below this directory, on a free port."""
+        """Return a server on a free port, with its database in this directory."""
         port = free_port()
         url = f"http://{host}:{port}/api"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
@@ -55,7 +53,7 @@ class PrefectServer:
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        """The server's process in the checkout, whose prefect.toml it reads; ended by its pid."""
+        """Run the server in the checkout, whose prefect.toml it reads."""
         command = [sys.executable, "-m", "prefect", "server", "start"]
         command += ["--host", self.host, "--port", str(self.port), "--ui"]
         environment = {name: value for name, value in self.environment.items() if name != "PREFECT_API_URL"}
@@ -76,18 +74,16 @@ class PrefectServer:
 
 @contextmanager
 def session_server() -> Iterator[PrefectServer]:
-    """A running server. From its start on, flows in this process run against it too."""
+    """A running server. After its start, flows in this process run against it too."""
     with tempfile.TemporaryDirectory(prefix="prefect-", ignore_cleanup_errors=True) as directory:
         server = PrefectServer.at(Path(directory))
         with (
             server.running(),
             temporary_settings(client_settings(server.api_url, server.home)),
-            SyncClientContext(),  # or Prefect 3.8 makes a client for each async flow and never closes it
+            SyncClientContext(),  # or Prefect makes a client for each async flow and never closes it
         ):
             yield server
-            # What still waits to be sent would complain, at exit, of a server that has gone.
-            APILogWorker.drain_all()
-            EventsWorker.drain_all()
+            flush(START_TIMEOUT)  # unsent logs and events would raise at exit, when the server is gone
 
 
 def client_settings(url: str, home: Path) -> dict[object, object]:

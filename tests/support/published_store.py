@@ -1,4 +1,4 @@
-"""A store with windows published in it, row by row, as a reader of `published_movements` then sees them."""
+"""A store with published windows, row by row, as a reader of `published_movements` sees them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import text
 
 from sku_velocity.model.chunk import Chunk, Page, PageResult
+from sku_velocity.model.movement import MovementRow
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.store import Store
@@ -23,17 +24,19 @@ _ids = count()
 async def publish(
     store: Store, rows: Sequence[Moved], window: Window, warehouse: str = "WH-01", source: str = "acme"
 ) -> None:
-    """Publish a window of these movements, in place of whatever showed there."""
+    """Publish a window of these movements, replacing what was published there."""
     run = SyncRun(f"velocity-{next(_ids)}", source, warehouse, window, len(rows))
     await store.begin(run, [Chunk(0, 0, len(rows), len(rows))] if rows else [])
     if rows:
-        landed = [(place, None, sku, warehouse, units, at) for place, (sku, units, at) in enumerate(rows)]
+        landed = [
+            MovementRow(place, None, sku, warehouse, units, at) for place, (sku, units, at) in enumerate(rows)
+        ]
         await store.land_page(run.id, 0, PageResult(Page(0, len(rows)), len(rows), landed, []))
     await store.publish(run.id, "{}")
 
 
 async def table(url: str, sql: str) -> list[tuple[Any, ...]]:
-    """What a reader of the store at this URL gets for a query."""
+    """Return the rows of a query on the store at this URL."""
     database = Database(url)
     try:
         async with database.reading() as connection:

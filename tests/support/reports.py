@@ -1,4 +1,4 @@
-"""A run report."""
+"""A sample run report."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ REPORT = RunReport(
     loop_lag_p99_ms=7,
     most_tasks=40,
     extra_fields={"colour": 7},
-    checks=[Check("the total stood still", False, "1000 before, 1001 after")],
+    checks=[Check("the total is unchanged", False, "1000 before, 1001 after")],
 )

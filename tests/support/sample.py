@@ -1,4 +1,4 @@
-"""The sample files, and which of their rows are movements."""
+"""The sample files, and which of their rows are valid movements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SAMPLES = [sample for sample in (SMALL, REAL) if sample[0].exists()]
 
 
 def valid_rows(path: Path) -> pd.DataFrame:
-    """The rows of a file that are movements, by rules written down a second time."""
+    """Return the rows of a file that are valid movements, by an independent implementation of the rules."""
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     units = pd.to_numeric(frame.units_moved, errors="coerce")
     zoned = frame.timestamp_utc.str.fullmatch(r"\d{4}-\d\d-\d\d[T ][\d:.]+(Z|[+-]\d\d:?\d\d)")

@@ -1,4 +1,4 @@
-"""Flow runs that are scheduled and executed as a worker does."""
+"""Scheduling flow runs and executing them as a worker does."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.flow_engine import run_flow
 from prefect.states import Scheduled
 
+from flows.runtime.prefect_internals import run_flow
 from flows.sync_velocity import sync_velocity
 
 
@@ -20,7 +20,7 @@ async def schedule(due: datetime, parameters: dict[str, Any]) -> UUID:
 
 
 async def execute(run: UUID) -> Any:
-    """What a worker does with a flow run; give what it ended with: a report or an exception."""
+    """Execute a flow run as a worker does. Return its result: a report or an exception."""
     async with get_client() as client:
         flow_run = await client.read_flow_run(run)
     state = await run_flow(sync_velocity, flow_run=flow_run, return_type="state")

@@ -1,11 +1,11 @@
-"""A real HTTP server on loopback that answers as it was told to, in order, the last answer for ever."""
+"""A real HTTP server on loopback that sends scripted or computed replies."""
 
 from __future__ import annotations
 
 import ssl
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. `cut` closes the connection in the middle of the body; `echo` adds what was sent."""
+    """One reply. `cut` closes the connection in the middle of the body; `echo` appends the request."""
 
     status: int = 200
     body: bytes = b"[]"
@@ -29,8 +29,8 @@ class ScriptedServer:
     bodies: list[bytes] = field(default_factory=list)
 
 
-class PatientServer(ThreadingHTTPServer):
-    """Says nothing of a client that breaks off: it may outlive its test, and would talk into the next."""
+class QuietServer(ThreadingHTTPServer):
+    """Logs no disconnected client: it may outlive its test, and its log would appear in the next test."""
 
     daemon_threads = True
 
@@ -41,11 +41,18 @@ class PatientServer(ThreadingHTTPServer):
 
 @contextmanager
 def scripted(*replies: Reply, tls: ssl.SSLContext | None = None) -> Iterator[ScriptedServer]:
-    """Serve the replies, by https where a certificate is given in `tls`.
-
-    `requests` fills with (path and query, headers) of each, `bodies` with its body.
-    """
+    """Serve the replies, over https if `tls` holds a certificate."""
     script = list(replies)
+    with answering(lambda _: script.pop(0) if len(script) > 1 else script[0], tls) as server:
+        yield server
+
+
+@contextmanager
+def answering(answer: Callable[[str], Reply], tls: ssl.SSLContext | None = None) -> Iterator[ScriptedServer]:
+    """Serve the reply to each path and query, over https if `tls` holds a certificate.
+
+    `requests` collects (path and query, headers) of each request, `bodies` its body.
+    """
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -58,7 +65,7 @@ def scripted(*replies: Reply, tls: ssl.SSLContext | None = None) -> Iterator[Scr
             sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             with lock:
                 server.bodies.append(sent)
-                reply = script.pop(0) if len(script) > 1 else script[0]
+                reply = answer(self.path)
                 server.requests.append((self.path, dict(self.headers)))
             if reply.echo:
                 reply = replace(reply, body=reply.body + f"{dict(self.headers)}".encode() + sent)
@@ -73,7 +80,7 @@ def scripted(*replies: Reply, tls: ssl.SSLContext | None = None) -> Iterator[Scr
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with PatientServer(("127.0.0.1", 0), Handler) as http:
+    with QuietServer(("127.0.0.1", 0), Handler) as http:
         if tls:
             http.socket = tls.wrap_socket(http.socket, server_side=True)
         server = ScriptedServer(f"http{'s' if tls else ''}://127.0.0.1:{http.server_address[1]}")

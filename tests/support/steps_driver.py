@@ -1,4 +1,4 @@
-"""A window taken through its steps without Prefect, and what a reader of the store then sees."""
+"""Running a window's steps without Prefect, and what a reader of the store sees afterwards."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from sqlalchemy import text
 from simulator.row import Row
 from simulator.scenario import Scenario
 from simulator.server import Server
-from sku_velocity.completeness import verdict_of
 from sku_velocity.errors import VelocityError
 from sku_velocity.model.master import Master
-from sku_velocity.model.run import Plan, Verdict
+from sku_velocity.model.run import Plan, RunReport, Verdict
 from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader
 from sku_velocity.steps import sync as steps
+from sku_velocity.steps.report import build_report, held_rows
 from sku_velocity.store import Store
 from sku_velocity.store.database import Database
+from tests.support.scripted_server import ScriptedServer
 
 Content = Counter[tuple[Any, ...]]
 _ids = count()
@@ -31,7 +32,7 @@ _ids = count()
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How a sync ended: its verdict, None where it broke off, and what was fetched for it."""
+    """The result of a sync: its verdict, None if it was interrupted, and what it fetched."""
 
     verdict: Verdict | None
     requests: int = 0
@@ -40,7 +41,7 @@ class RunStatus:
 
 
 def sync(
-    server: Server,
+    server: Server | ScriptedServer,
     url: str,
     repairs: int = 2,
     attempts: int = 1,
@@ -48,7 +49,7 @@ def sync(
     master: Master | None = None,
     **parts: Any,
 ) -> RunStatus:
-    """One window of everything, as the flow reads it: planned, ingested, proven, read again, published."""
+    """Run one window of everything as the flow does: plan, ingest, prove, read again, publish."""
     spec = {
         "name": "acme",
         "base_url": server.url,
@@ -73,7 +74,8 @@ def sync(
                     verdict = await read_whole(reader, store, run_id, repairs)
                 except* VelocityError:
                     verdict = None
-            return RunStatus(verdict, client.tally.requests, server.stats().records, run_id)
+            fetched = server.stats().records if isinstance(server, Server) else 0
+            return RunStatus(verdict, client.tally.requests, fetched, run_id)
 
     return asyncio.run(run())
 
@@ -83,26 +85,43 @@ async def no_sleep(seconds: float) -> None:
 
 
 async def read_whole(reader: WindowReader, store: Store, run_id: str, repairs: int) -> Verdict:
+    return (await read_and_prove(reader, store, run_id, repairs)).verdict
+
+
+async def read_and_prove(
+    reader: WindowReader,
+    store: Store,
+    run_id: str,
+    repairs: int,
+    max_reject_ratio: float = 1,
+    accept_shrunk: bool = False,
+) -> RunReport:
     run = await store.find_run(run_id) or await steps.plan(reader, store, run_id)
     plan = Plan(run, await store.chunks(run.id))
+    if await steps.why_read_again(store, reader.client.spec, run):
+        plan = await steps.replan_window(reader, store, run, plan.chunks)
     while True:
         while plan.pending:
             async with asyncio.TaskGroup() as reading:
                 for progress in plan.pending:
                     reading.create_task(steps.read_chunk(reader, store, plan.run, progress))
             plan = Plan(plan.run, await store.chunks(run.id))
-        proof = await steps.prove_window(reader, store, plan.run, max_reject_ratio=1)
+        proof = await steps.prove_window(
+            reader, store, plan.run, max_reject_ratio, accept_shrunk=accept_shrunk
+        )
         if plan.run.repairs >= repairs or not proof.needs_rereading:
             break
         plan = await steps.replan_window(reader, store, plan.run, proof.chunks)
-    verdict = verdict_of(proof.checks, plan.run.repairs)
-    if verdict is not Verdict.INCOMPLETE:
-        await store.publish(plan.run.id, "{}", verdict)
-    return verdict
+    report = build_report(plan.run, proof.chunks, proof.checks, steps.Cost(), 0.0)
+    if report.verdict is not Verdict.INCOMPLETE:
+        await store.publish(plan.run.id, report.model_dump_json(), report.verdict)
+    else:
+        await store.refuse(plan.run.id, report.model_dump_json(), held_rows(report))
+    return report
 
 
 def published(url: str) -> Content:
-    """What a reader of the store sees, by content."""
+    """Return what a reader of the store sees, by content."""
 
     async def look() -> Content:
         database = Database(url)
@@ -131,14 +150,14 @@ def content(rows: list[Row], with_ids: bool = True) -> Content:
     )
 
 
-def standing(before: list[Row], after: list[Row]) -> list[Row]:
-    """The rows that stood in the source all the while."""
+def remaining_rows(before: list[Row], after: list[Row]) -> list[Row]:
+    """Return the rows that stayed in the source during the read."""
     left = {row.movement_id for row in after}
     return [row for row in before if row.movement_id in left]
 
 
 def play(server: Server, url: str, scenario: Scenario, **parts: Any) -> tuple[RunStatus, Content, Content]:
-    """Sync a scenario; with what showed before it and what shows after."""
+    """Sync a scenario. Return the result and the published content before and after it."""
     before = published(url)
     server.play(scenario)
     return sync(server, url, **parts), before, published(url)

@@ -1,4 +1,4 @@
-"""Rows, pages and runs of a store, made up."""
+"""Sample rows, pages and runs of a store."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def a_run(window: Window | None = None, total: int = 4, warehouse: str = "WH-01"
 
 
 def a_row(position: int, at: datetime | None = None, units: int = 1, warehouse: str = "WH-01") -> MovementRow:
-    return (position, f"m-{position}", "SKU-1", warehouse, units, at or hour(position))
+    return MovementRow(position, f"m-{position}", "SKU-1", warehouse, units, at or hour(position))
 
 
 def a_letter(position: int, record_json: str = "{}") -> DeadLetter:
-    return DeadLetter(position, record_json, (Reason("sku_id", "must be made of A-Z, 0-9 and '-' only"),))
+    return DeadLetter(position, record_json, (Reason("sku_id", "must contain only A-Z, 0-9 and '-'"),))
 
 
 def a_page(page: Page, rows: Sequence[MovementRow], letters: Sequence[DeadLetter] = ()) -> PageResult:
@@ -59,7 +59,7 @@ async def execute(database: Database, sql: str) -> None:
 
 
 async def land(store: Store, run: SyncRun, instants: Sequence[datetime]) -> SyncRun:
-    """Enter a run of one page with a movement at each instant, and land it."""
+    """Begin a run of one page with a movement at each instant, and land it."""
     run = replace(run, total=len(instants))
     plan = [Chunk(0, 0, len(instants), len(instants))] if instants else []
     await store.begin(run, plan)

@@ -1,4 +1,4 @@
-"""Waiting for what another process does in its own time."""
+"""Waiting for another process."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 240.0  # seconds
+TIMEOUT = 240.0  # seconds
 
 
-def until(look: Callable[[], T | None], patience: float = PATIENCE) -> T:
-    """What `look` finds, once it finds something. Raises AssertionError where it never does."""
-    deadline = time.monotonic() + patience
+def until(find: Callable[[], T | None], timeout: float = TIMEOUT) -> T:
+    """Call `find` until its result is not empty, and return it. Raises AssertionError after the timeout."""
+    deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        if found := look():
+        if found := find():
             return found
         time.sleep(0.2)
-    raise AssertionError(f"nothing came of {look} within {patience:g} s")
+    raise AssertionError(f"{find} found nothing within {timeout:g} s")

@@ -1,4 +1,4 @@
-"""A headless Chromium that reaches this machine alone: the one of the system, driven by Playwright."""
+"""The system's headless Chromium, driven by Playwright, with access to this machine only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from tests.support.chromium import CHROMIUM, MISSING
 
-PATIENCE = 120_000  # milliseconds; a worker starts a process for each run
+TIMEOUT = 120_000  # milliseconds; a worker starts a process for each run
 WIDTH, HEIGHT = 1280, 900
 
 FLAGS = [
@@ -28,31 +28,31 @@ FLAGS = [
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser with an empty profile of its own, gone at the end."""
+    """A browser with its own empty profile, closed at the end."""
     assert CHROMIUM, MISSING
-    expect.set_options(timeout=PATIENCE)
+    expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=PATIENCE)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=TIMEOUT)
         yield browser
         browser.close()
 
 
 @contextmanager
 def page_of(browser: Browser, address: str) -> Iterator[tuple[Page, set[str]]]:
-    """A page that may ask below `address` alone, and the set of what else it asked for, in vain."""
-    refused: set[str] = set()
+    """A page that may only request URLs below `address`, and the set of other URLs that were blocked."""
+    blocked: set[str] = set()
 
     def guard(route: Route) -> None:
         if route.request.url.startswith(f"{address}/"):
             route.continue_()
         else:
-            refused.add(route.request.url)
+            blocked.add(route.request.url)
             route.abort()
 
     with browser.new_context(
         viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light", locale="en-GB", timezone_id="UTC"
     ) as context:
-        context.set_default_timeout(PATIENCE)
+        context.set_default_timeout(TIMEOUT)
         context.route("**/*", guard)
-        yield context.new_page(), refused
+        yield context.new_page(), blocked
         context.unroute_all(behavior="ignoreErrors")

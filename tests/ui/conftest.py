@@ -1,4 +1,4 @@
-"""A browser for the tests of this directory, and where their pictures go."""
+"""A browser for the UI tests, and the directory of their pictures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.ui.browser import chromium, page_of
 from tests.ui.pages import PrefectUi
 from tests.ui.pictures import Take, picture_of
 
-# Prefect's UI asks here how to count its use, told not to or not. It does without an answer.
-UNANSWERED = "https://sr-client-cfg.amplitude.com/"
+# Prefect's UI requests its analytics settings here, even with analytics disabled. It works without them.
+ANALYTICS = "https://sr-client-cfg.amplitude.com/"
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +26,16 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def ui(browser: Browser, prefect_server: PrefectServer) -> Iterator[PrefectUi]:
-    """The UI of the session's server; it shows all that it has without asking anybody else."""
+    """The UI of the session's server; it must work without requests to any other host."""
     address = prefect_server.api_url.removesuffix("/api")
-    with page_of(browser, address) as (page, refused):
+    with page_of(browser, address) as (page, blocked):
         yield PrefectUi(page, address)
-    assert [url for url in refused if not url.startswith(UNANSWERED)] == []
+    assert [url for url in blocked if not url.startswith(ANALYTICS)] == []
 
 
 @pytest.fixture
 def take(ui: PrefectUi) -> Take:
-    """Takes a picture of the page, into the directory $PICTURES; takes none where that is not set."""
+    """Takes a picture of the page into the directory $PICTURES, or none if that is not set."""
     directory = os.environ.get("PICTURES")
 
     def take(name: str, height: int) -> None:

@@ -1,4 +1,4 @@
-"""The pages of the Prefect UI that an operator goes through, by mouse and keyboard alone."""
+"""The pages of the Prefect UI that an operator uses, by mouse and keyboard only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CHOSEN = ("aria-selected", "true")
 
 
 class PrefectUi:
-    """A browser's tab in front of the Prefect UI, in the version that the server leads to by itself."""
+    """A browser tab with the Prefect UI, in the server's default version."""
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
@@ -19,26 +19,26 @@ class PrefectUi:
         self._address = address
 
     def open_custom_run(self, deployment: str) -> None:
-        """From the first page to the form of a run with parameters of one's own."""
+        """Navigate from the first page to the form of a run with custom parameters."""
         self.page.goto(f"{self._address}/")
         self.page.get_by_role("link", name="Deployments", exact=True).click()
-        # A row links to its flow as well, by a name that may be the same.
+        # A row also links to its flow, which may have the same name.
         links = self.main.get_by_role("row").locator('a[href*="/deployments/"]')
         links.filter(has_text=re.compile(rf"^{deployment}$")).first.click()
         self.main.get_by_role("button", name="Run", exact=True).click()
         self.page.get_by_role("menuitem", name="Custom run").click()
 
     def parameter(self, name: str) -> Locator:
-        """A parameter's part of the form: its name, its description and its field."""
+        """Return a parameter's part of the form: its name, its description and its field."""
         label = self.page.get_by_text(re.compile(rf"^{name}( \(Optional\))?$"))
         return self.main.locator("div.group").filter(has=label)
 
     def field(self, name: str) -> Locator:
-        """What a parameter is typed into, or chosen in."""
+        """Return a parameter's input field or list box."""
         return self.parameter(name).locator("input, textarea, [aria-haspopup=listbox]")
 
     def expect_value(self, name: str, value: object) -> None:
-        """See what stands in a parameter's field; None where the form says that it has no value."""
+        """Check the value of a parameter's field; None if the form says that it has no value."""
         if value is None:
             expect(self.parameter(name).get_by_role("tab", name="None")).to_have_attribute(*CHOSEN)
         elif self.field(name).get_attribute("aria-haspopup") == "listbox":
@@ -47,13 +47,13 @@ class PrefectUi:
             expect(self.field(name)).to_have_value(str(value))
 
     def fill(self, name: str, text: str) -> None:
-        """Type into a parameter's field, over what stands there."""
+        """Type into a parameter's field, replacing its value."""
         self.field(name).click()
         self.page.keyboard.press("ControlOrMeta+A")
         self.page.keyboard.type(text)
 
     def submit(self) -> str:
-        """Start the run that the form describes, and go to its page. Gives its id."""
+        """Start the run that the form describes, open its page, and return its id."""
         with self.page.expect_response(re.compile("/create_flow_run$")) as answer:
             self.main.get_by_role("button", name="Submit").click()
         run: str = answer.value.json()["id"]
@@ -61,7 +61,7 @@ class PrefectUi:
         return run
 
     def wait_for_state(self, name: str) -> None:
-        """Wait until the run's page says so by itself."""
+        """Wait until the run's page shows this state without a reload."""
         expect(self.main.get_by_text(name, exact=True).first).to_be_visible()
 
     def open_tab(self, name: str) -> Locator:
@@ -69,7 +69,7 @@ class PrefectUi:
         return self.main.get_by_role("tabpanel", name=name, exact=True)
 
     def task_runs(self, count: int, states: str) -> tuple[Counter[str], Counter[str]]:
-        """The run's task runs by name: all of them, and those that failed."""
+        """Return the run's task runs by name: all of them, and those that failed."""
         panel = self.open_tab("Task Runs")
         expect(panel).to_contain_text(f"{count} Task runs")
         expect(panel).to_contain_text(states)
@@ -79,15 +79,15 @@ class PrefectUi:
         return names_of(rows), names_of(failed)
 
     def artifacts(self, text: str | re.Pattern[str]) -> Locator:
-        """The cards of the run's artifacts that hold a text."""
+        """Return the cards of the run's artifacts that contain a text."""
         return self.open_tab("Artifacts").get_by_role("link").filter(has_text=text)
 
     def open_last_of_key(self) -> None:
-        """From the history of a key to the last artifact under it."""
+        """Navigate from the history of a key to its last artifact."""
         self.main.locator('a[href*="/artifacts/artifact/"]').first.click()
 
     def retry(self) -> None:
-        """What the operator does about a failed run: the menu, Retry, and yes, Retry."""
+        """Retry a failed run as an operator does: open the menu, click Retry, confirm."""
         self.main.get_by_role("button", name="Open menu").click()
         self.page.get_by_role("menuitem", name="Retry").click()
         dialog = self.page.get_by_role("alertdialog")

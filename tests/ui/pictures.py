@@ -1,4 +1,4 @@
-"""Pictures of the pages that the tests go through, for the documents."""
+"""Pictures of the pages that the tests visit, for the documentation."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from playwright.sync_api import Page
 from tests.support.waiting import until
 from tests.ui.browser import WIDTH
 
-COLOURS = 256  # a third of the bytes; no eye sees the difference
+COLOURS = 256  # a third of the bytes, without a visible difference
 
 Take = Callable[[str, int], None]
 
 
 def picture_of(page: Page, height: int, path: Path) -> None:
-    """Write the top `height` pixels of a page to a PNG file, once nothing moves there any more."""
+    """Write the top `height` pixels of a page to a PNG file, once they no longer change."""
     before = page.viewport_size
     assert before
     page.set_viewport_size({"width": WIDTH, "height": height})

@@ -1,4 +1,4 @@
-"""What an operator does and sees in the Prefect UI, in a real browser: a form, a failed run, a Retry."""
+"""What an operator does in the Prefect UI, in a real browser: fill a form, see a failed run, retry it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FAILING = {"ingest WH-02 300-399", "ingest WH-02 700-799"}
 
 @pytest.fixture
 def failing_wms(operator: Operator, tmp_path: Path) -> Iterator[Server]:
-    """The WMS that the deployment reads; two of its ten pages fail until it is mended."""
+    """The WMS that the deployment reads; two of its ten pages fail until it is fixed."""
     faults = (Fault("401", 299), Fault("401", 699))
     with wms(tmp_path, warehouses=("WH-02",), faults=faults) as (server, path):
         operator.run("flows", "save-source", "wms", "--spec", path, "--token-env", "WMS_TOKEN")
@@ -66,7 +66,7 @@ def test_retry_pressed_with_the_mouse_reads_exactly_the_chunks_that_failed(
     assert {page.offset for page in failing_wms.stats().pages if page.limit == 101} == {299, 699}
     take("ui-run", 1000)
     expect(ui.artifacts(BATCH)).to_have_count(10)
-    ui.artifacts("acme-summary").first.click()
+    ui.artifacts("acme--wh-02--summary").first.click()
     ui.open_last_of_key()
     truth = failing_wms.ground_truth("WH-02")
     expect(ui.main).to_contain_text(f"{truth.valid} movements published, {truth.bad} rejected")
@@ -74,7 +74,7 @@ def test_retry_pressed_with_the_mouse_reads_exactly_the_chunks_that_failed(
 
 
 def start_run(ui: PrefectUi, store: str) -> str:
-    """Fill the form in and send it; gives the run's id."""
+    """Fill in and submit the form. Return the run's id."""
     ui.open_custom_run("sync-velocity")
     ui.fill("warehouse", "WH-02")
     ui.fill("store", store)
@@ -83,7 +83,7 @@ def start_run(ui: PrefectUi, store: str) -> str:
 
 
 def reload_with(ui: PrefectUi, server: PrefectServer, run: str, task_runs: int) -> None:
-    """Load the page anew once the server knows how so many task runs ended: it learns that a little late."""
+    """Reload the page once the server knows the final state of this many task runs; it learns them late."""
     ask(server, "task_runs", run, lambda found: ended(found) == task_runs)
     ui.page.reload()
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from sku_velocity.errors import SpecError
+from sku_velocity.spec_file import parse_yaml
 
 # What is replaced as a whole where it is given.
 FIELDS = ("sku_id", "warehouse_id", "units_moved", "timestamp_utc", "movement_id")
@@ -35,7 +34,7 @@ def with_preset(data: Mapping[str, Any]) -> dict[str, Any]:
     if name not in preset_names():
         raise SpecError(f"unknown preset {name!r}: known are {', '.join(preset_names())}")
     text = files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    base = yaml.safe_load(text)
+    base = parse_yaml(text, f"preset {name}")
     if "items" in own:
         base = {key: value for key, value in base.items() if key not in OF_MOVEMENTS}
     merged: dict[str, Any] = _lay_over({"name": name, **base}, own)

@@ -1,4 +1,4 @@
-"""A fan-out cuts a window without gap or overlap, knows each shard again, and tells which has failed."""
+"""A fan-out cuts a window without gap or overlap, gives shards stable keys, and names those that failed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def spec(*, shared: bool = True, windowed: bool = True) -> SourceSpec:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 20_000), st.integers(1, 100))
-def test_shards_of_a_warehouse_tile_the_window_and_lie_on_whole_hours(
+def test_shards_of_a_warehouse_tile_the_window_and_start_on_whole_hours(
     first: int, minutes: int, hours: int
 ) -> None:
     start = START + timedelta(minutes=first)
@@ -42,7 +42,7 @@ def test_shards_of_a_warehouse_tile_the_window_and_lie_on_whole_hours(
     assert all(each.start.minute == 0 for each in windows[1:])
 
 
-def test_a_warehouse_that_is_named_twice_is_read_once_and_the_earliest_time_first() -> None:
+def test_a_warehouse_named_twice_is_read_once_and_the_earliest_time_first() -> None:
     shards = plan_shards(["B", "A", "B"], DAY, 12)
     assert [(shard.warehouse, shard.window.start.hour) for shard in shards] == [
         ("B", 0),
@@ -52,7 +52,7 @@ def test_a_warehouse_that_is_named_twice_is_read_once_and_the_earliest_time_firs
     ]
 
 
-def test_without_hours_a_window_stays_whole() -> None:
+def test_without_window_hours_the_window_is_not_cut() -> None:
     everything = Window.everything()
     assert plan_shards(["A"], everything, None) == [Shard("A", everything)]
 
@@ -62,23 +62,23 @@ def test_too_many_shards_are_refused() -> None:
         plan_shards([f"WH-{n}" for n in range(600)], DAY, 1)
 
 
-def test_a_key_is_the_same_at_each_attempt_and_of_no_other_shard_or_fan_out() -> None:
+def test_a_shard_key_is_stable_across_attempts_and_unique_per_shard_and_fan_out() -> None:
     shards = plan_shards(["A", "B", 'A", "B'], DAY, 6)
     keys = {shard.key(PARENT) for shard in shards}
     assert len(keys) == len(shards) == 12 and keys == {shard.key(PARENT) for shard in shards}
     assert keys.isdisjoint(shard.key(OTHER) for shard in shards)
 
 
-def test_several_runs_at_once_share_a_pace_or_are_refused() -> None:
+def test_parallel_runs_need_a_shared_pace() -> None:
     shards = plan_shards(["A", "B"], DAY, None)
     check_fan_out(spec(), shards, 4)
     check_fan_out(spec(shared=False), shards, 1)
     check_fan_out(spec(shared=False), shards[:1], 4)
-    with pytest.raises(ConfigurationError, match="2 runs at once would go at so many times its pace"):
+    with pytest.raises(ConfigurationError, match="2 parallel runs would multiply its pace"):
         check_fan_out(spec(shared=False), shards, 4)
 
 
-def test_a_source_that_knows_no_windows_is_read_whole_or_not_at_all() -> None:
+def test_a_source_without_windows_is_only_read_whole() -> None:
     check_fan_out(spec(windowed=False), plan_shards(["A"], Window.everything(), None), 1)
     with pytest.raises(ConfigurationError, match="cannot be asked for a window"):
         check_fan_out(spec(windowed=False), plan_shards(["A"], DAY, None), 1)
@@ -98,21 +98,21 @@ def ended(*shards: ShardOutcome) -> tuple[str, bool, str]:
     return state.name or "", state.is_completed(), state.message or ""
 
 
-def test_the_last_state_tells_which_have_failed() -> None:
+def test_the_final_state_names_the_failed_shards() -> None:
     assert ended(outcome("A"), outcome("B")) == ("Complete", True, "2 of 2 runs published, 20 movements.")
-    name, is_well, message = ended(outcome("A"), outcome("B", **LEFT))
-    assert (name, is_well) == ("Incomplete", False)
+    name, completed, message = ended(outcome("A"), outcome("B", **LEFT))
+    assert (name, completed) == ("Incomplete", False)
     assert "1 of 2 runs published" in message and "B 2026-03-01T00:00:00Z/2026-03-02" in message
     assert "A 2026" not in message
 
 
-def test_what_is_published_but_not_handed_on_fails_too() -> None:
+def test_a_published_shard_that_was_not_fully_delivered_fails_the_run() -> None:
     not_pushed = outcome("A", failed=True, state="PushFailed")
     assert ended(not_pushed, outcome("B"))[:2] == ("NotHandedOn", False)
     assert ended(not_pushed, outcome("B", **LEFT))[0] == "Incomplete"
 
 
-def test_a_row_of_the_table_shows_what_came_from_outside_as_it_is() -> None:
+def test_a_table_row_escapes_external_text() -> None:
     [row] = render_fan_out(
         FanOutReport(source="acme", shards=[outcome("[A](http://evil)", **LEFT, flow_run_id="17")])
     )

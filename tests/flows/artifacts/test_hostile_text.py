@@ -1,4 +1,4 @@
-"""Whatever a source answers, it costs the record that holds it and nothing else, or it is a clear error."""
+"""A hostile answer rejects only the record that holds it, or is a clear error."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CURSOR = {"style": "cursor", "cursor_path": "next"}
 
 
 def good(**changes: bytes) -> bytes:
-    """A good record with some of its fields, as JSON, changed or added."""
+    """Return a good record with some fields, given as JSON, changed or added."""
     fields = {name: json.dumps(value).encode() for name, value in json.loads(GOOD).items()} | changes
     return b"{" + b", ".join(f'"{name}": '.encode() + value for name, value in fields.items()) + b"}"
 
@@ -65,12 +65,12 @@ BROKEN = {
     "a lone surrogate": (good(note=b'"\\ud800"'), UNPARSED),
     "a lone surrogate as a key": (good(**{"\\ud800": b"1"}), UNPARSED),
     "Latin-1": (good(note=b'"\xe9"'), UNPARSED),
-    "a NUL in the id": (good(movement_id=b'"\\u0000"'), "movement_id: must be a text"),
-    "a raw NUL in the id": (good(movement_id=b'"\x00"'), "movement_id: must be a text"),
-    "a SKU of 10 MB": (good(sku_id=b'"' + b"A" * 10_000_000 + b'"'), "sku_id: must be made of"),
-    "an id of 10 MB": (good(movement_id=b'"' + b"x" * 10_000_000 + b'"'), "movement_id: must be a text of"),
-    "a SKU of markup": (good(sku_id=b'"<script>alert(1)</script>"'), "sku_id: must be made of"),
-    "a SKU of ANSI": (good(sku_id=b'"\\u001b[2J\\u001b]0;x\\u0007"'), "sku_id: must be made of"),
+    "a NUL in the id": (good(movement_id=b'"\\u0000"'), "movement_id: must be a string"),
+    "a raw NUL in the id": (good(movement_id=b'"\x00"'), "movement_id: must be a string"),
+    "a SKU of 10 MB": (good(sku_id=b'"' + b"A" * 10_000_000 + b'"'), "sku_id: must contain only"),
+    "an id of 10 MB": (good(movement_id=b'"' + b"x" * 10_000_000 + b'"'), "movement_id: must be a string of"),
+    "a SKU of markup": (good(sku_id=b'"<script>alert(1)</script>"'), "sku_id: must contain only"),
+    "a SKU of ANSI": (good(sku_id=b'"\\u001b[2J\\u001b]0;x\\u0007"'), "sku_id: must contain only"),
     "the last of two keys": (GOOD[:-1] + b', "units_moved": -1}', "units_moved: must be a whole number"),
 }
 LANDING = {
@@ -85,45 +85,45 @@ LANDING = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_hostile_record_costs_itself_alone_and_says_why(name: str) -> None:
+def test_a_hostile_record_rejects_only_itself_with_a_reason(name: str) -> None:
     record, reason = BROKEN[name]
     result = validate(page(GOOD, record, GOOD))
-    assert [row[0] for row in result.movements] == [0, 2]
+    assert [row.position for row in result.movements] == [0, 2]
     assert [letter.position for letter in result.dead_letters] == [1]
     assert reason in "; ".join(map(str, result.dead_letters[0].reasons))
 
 
 @pytest.mark.parametrize("name", LANDING)
-def test_what_is_hostile_in_a_field_that_nobody_maps_does_not_matter(name: str) -> None:
+def test_a_hostile_value_in_an_unmapped_field_is_ignored(name: str) -> None:
     result = validate(page(GOOD, LANDING[name], GOOD))
     assert len(result.movements) == 3 and result.movements[1][1:] == result.movements[0][1:]
 
 
-def test_the_raw_text_of_what_cannot_be_parsed_is_kept_as_it_came() -> None:
+def test_the_raw_text_of_an_unparsable_record_is_stored_unchanged() -> None:
     record = good(note=DEEP)
     assert validate(page(GOOD, record)).dead_letters[0].record_json == record.decode()
 
 
 @pytest.mark.parametrize("record", [good(note=b'"\\ud800"'), good(note=DEEP), good(note=LONG), b'"\xe9"'])
-def test_the_total_and_the_cursor_of_a_page_with_such_a_record_stand(record: bytes) -> None:
-    """Without them the pages after it would be lost, and nothing would show it."""
+def test_a_page_with_an_unparsable_record_keeps_its_total_and_cursor(record: bytes) -> None:
+    """Otherwise the following pages would be lost silently."""
     reader = PageReader(parse_spec(spec_of(paging=CURSOR, **ENVELOPE), "t"), "WH-01", Window.everything())
     raw = reader.read(b'{"data": ' + page(GOOD, record) + b', "total": 17, "next": "c-2"}')
     assert (raw.total, raw.following, len(raw.records)) == (17, "c-2", 2)
 
 
-@pytest.mark.parametrize("told", [b"[1]", b'{"a": 1}', b"true", b'"a\\u0000b"', b'"\\ud800"'])
-def test_what_is_no_cursor_is_an_error_and_never_the_end(told: bytes) -> None:
+@pytest.mark.parametrize("cursor", [b"[1]", b'{"a": 1}', b"true", b'"a\\u0000b"', b'"\\ud800"'])
+def test_an_invalid_cursor_is_an_error_and_not_the_end(cursor: bytes) -> None:
     reader = PageReader(parse_spec(spec_of(paging=CURSOR, **ENVELOPE), "t"), "WH-01", Window.everything())
     with pytest.raises(SourceMappingError, match="next is neither text nor a number"):
-        reader.read(b'{"data": [], "next": ' + told + b"}")
+        reader.read(b'{"data": [], "next": ' + cursor + b"}")
 
 
 @pytest.mark.parametrize(
     "body", [b"[" * 100_000, b"\xff\xfe[", b"[1, 2", b"<html>" + b"1" * 9_000, b"[1] [2]", b"\x1f\x8b\x08"]
 )
-def test_a_body_that_is_no_json_is_an_error(body: bytes) -> None:
-    with pytest.raises(UnreadableBodyError, match="the answer is not JSON"):
+def test_a_body_that_is_not_json_is_an_error(body: bytes) -> None:
+    with pytest.raises(UnreadableBodyError, match="the response is not JSON"):
         validate(body)
 
 
@@ -138,12 +138,12 @@ def test_a_number_that_would_fill_the_memory_is_a_reject(sign: str) -> None:
     assert len(validate(page(good(units_moved=b'"1e999999999"')), fields=fields).dead_letters) == 1
 
 
-def test_a_filter_bears_a_number_of_any_length() -> None:
+def test_a_filter_accepts_a_number_of_any_length() -> None:
     above = [{"path": "units_moved", "above": 0}]
     assert len(validate(page(GOOD, good(units_moved=HUGE)), filter=above).dead_letters) == 1
 
 
-def test_a_source_that_makes_keys_of_its_data_does_not_fill_the_ledger() -> None:
+def test_the_ledger_stores_a_limited_number_of_extra_fields() -> None:
     result = validate(page(*(good(**{f"key-{number}" + "x" * 9_000: b"1"}) for number in range(300))))
     assert len(result.extra_fields) == MAX_EXTRA_FIELDS + 1 and max(map(len, result.extra_fields)) <= 255
     assert result.extra_fields[OTHER_FIELDS] == 300 - MAX_EXTRA_FIELDS
@@ -177,21 +177,19 @@ _numbers = count()
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(records, max_size=8), st.sampled_from([b"[{}]", b'"\xe9"', good(note=LONG), DEEP]))
-def test_every_record_of_any_json_is_accounted_for_and_in_the_store(
-    store_url: str, told: list[Any], odd: bytes
-) -> None:
-    size = len(told) + 1
-    result = validate(page(*(json.dumps(record).encode() for record in told), odd), filter=FILTER)
+def test_every_record_of_any_json_is_counted_and_stored(store_url: str, sent: list[Any], odd: bytes) -> None:
+    size = len(sent) + 1
+    result = validate(page(*(json.dumps(record).encode() for record in sent), odd), filter=FILTER)
     run = SyncRun(f"run-{next(_numbers)}", "acme", "WH-01", Window.everything(), size)
 
-    async def keep() -> tuple[ChunkProgress, list[DeadLetter]]:
+    async def land() -> tuple[ChunkProgress, list[DeadLetter]]:
         async with Store.open(store_url) as store:
             await store.begin(run, [Chunk(0, 0, size, 100)])
             progress, letters = await store.land_page(run.id, 0, result), await store.dead_letters(run.id)
             await store.publish(run.id, "{}")
             return progress, letters
 
-    progress, letters = asyncio.run(keep())
+    progress, letters = asyncio.run(land())
     assert asyncio.run(count_published(store_url)) == progress.loaded
     assert (
         progress.fetched == size == progress.loaded + progress.rejected + progress.trimmed + progress.filtered

@@ -1,4 +1,4 @@
-"""What differs between two versions of a master, and how it is shown."""
+"""Differences between two master versions, and how they are shown."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.support.reports import REPORT
 BY_ERP = REPORT.model_copy(update={"master": MasterVersion(source="erp", version="v-1")})
 
 
-def test_a_name_that_means_another_item_or_none_is_drift() -> None:
+def test_a_name_that_now_means_another_item_or_none_is_drift() -> None:
     before = Names({"A": "A", "x": "A", "y": "A", "B": "B"}, {})
     now = Names({"A": "A", "x": "B", "new": "A"}, {"B": "B"})
     assert compare(before, now) == MasterChanges([("x", "A", "B")], [("y", "A")], ["B"], 1)
 
 
-def test_new_names_alone_are_no_drift() -> None:
+def test_only_new_names_are_not_drift() -> None:
     changes = compare(Names({"A": "A"}, {}), Names({"A": "A", "x": "A"}, {"B": "B"}))
     assert changes.added == 2 and not changes.is_drift
 
@@ -34,15 +34,15 @@ names = st.builds(
 
 
 @given(names, names)
-def test_what_is_not_named_as_changed_means_what_it_meant(before: Names, now: Names) -> None:
+def test_a_name_not_reported_as_changed_keeps_its_meaning(before: Names, now: Names) -> None:
     changes = compare(before, now)
     then, today = before.active | before.retired, now.active | now.retired
-    told = {name for name, *_ in changes.moved} | {name for name, _ in changes.gone}
-    assert all(then[name] == today[name] for name in then.keys() - told)
+    reported = {name for name, *_ in changes.moved} | {name for name, _ in changes.gone}
+    assert all(then[name] == today[name] for name in then.keys() - reported)
     assert len(then) + changes.added - len(changes.gone) == len(today)
 
 
-def test_the_skus_with_most_movements_are_shown_first_and_as_text() -> None:
+def test_unknown_skus_are_escaped_and_shown_by_movements() -> None:
     unknown = Counter({"few": 1, "<b>many</b>": 7})
     shown = render_unknown(BY_ERP, unknown)
     assert (
@@ -53,13 +53,13 @@ def test_the_skus_with_most_movements_are_shown_first_and_as_text() -> None:
     assert "many" in rows[0] and "<b>" not in shown and rows[1] == "| few | 1 |"
 
 
-def test_those_that_passed_are_told_to_have_passed() -> None:
+def test_skus_that_passed_are_reported_as_passed() -> None:
     passing = MasterVersion(source="erp", version="v-1", unknown_sku=UnknownSku.PASS)
     report = REPORT.model_copy(update={"master": passing})
-    assert "Their 1 movements were let pass" in render_unknown(report, Counter({"A": 1}))
+    assert "Their 1 movements were passed through" in render_unknown(report, Counter({"A": 1}))
 
 
-def test_a_long_list_is_cut_and_says_so() -> None:
+def test_a_long_list_is_truncated_with_a_note() -> None:
     many = Counter({f"S{n}": n for n in range(1, SHOWN + 4)})
     assert render_unknown(BY_ERP, many).endswith("and 3 more")
     gone = [(f"S{n}", "A") for n in range(SHOWN + 1)]

@@ -1,4 +1,4 @@
-"""What a run leaves on the Prefect server for operators to look at."""
+"""The artifacts that a run leaves on the Prefect server for operators."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.support.prefect_server import PrefectServer
 pytestmark = pytest.mark.usefixtures("token")
 
 KEYED = {
-    "acme-chunks": "table",
-    "acme-summary": "markdown",
-    "acme-progress": "progress",
-    "acme-rejects": "markdown",
+    "acme--wh-01--chunks": "table",
+    "acme--wh-01--summary": "markdown",
+    "acme--wh-01--progress": "progress",
+    "acme--rejects": "markdown",
 }
 HOSTILE = "[click](javascript:alert(1))<script>alert(1)</script>"
 
 
-def test_each_batch_has_an_artifact_and_each_run_a_table_a_summary_and_a_bar(
+def test_each_chunk_has_an_artifact_and_each_run_a_table_a_summary_and_a_progress_bar(
     prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str
 ) -> None:
     with wms(tmp_path) as (_, source):
@@ -37,7 +37,7 @@ def test_each_batch_has_an_artifact_and_each_run_a_table_a_summary_and_a_bar(
     assert next(each["data"] for each in artifacts if each["type"] == "progress") == 100.0
 
 
-def test_a_failed_run_shows_which_batch_failed_and_why(
+def test_a_failed_run_shows_which_chunk_failed_and_why(
     prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str
 ) -> None:
     with wms(tmp_path, faults=(Fault("401", 299),)) as (_, source):
@@ -45,13 +45,11 @@ def test_a_failed_run_shows_which_batch_failed_and_why(
     artifacts = ask(prefect_server, "artifacts", report.flow_run_id)
     assert len([each for each in artifacts if each["key"] is None]) == 9
     shown = {each["key"]: each["data"] for each in artifacts}
-    assert shown["acme-progress"] == 90.0 and "nothing published" in shown["acme-summary"]
-    assert '"state": "failed"' in shown["acme-chunks"] and "HTTP 401" in shown["acme-chunks"]
+    assert shown["acme--wh-01--progress"] == 90.0 and "nothing published" in shown["acme--wh-01--summary"]
+    assert '"state": "failed"' in shown["acme--wh-01--chunks"] and "HTTP 401" in shown["acme--wh-01--chunks"]
 
 
-def test_text_from_the_api_is_shown_as_text(
-    prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str
-) -> None:
+def test_text_from_the_api_is_escaped(prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str) -> None:
     rows = tmp_path / "rows.csv"
     rows.write_text(
         "sku_id,warehouse_id,units_moved,timestamp_utc,movement_id\n"

@@ -1,4 +1,4 @@
-"""What the UI shows is rendered from values, and shows hostile text as text."""
+"""Artifacts are rendered from values, with hostile text escaped."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ from sku_velocity.text import shorten
 from tests.support.ports import free_port
 from tests.support.reports import REPORT
 
-BATCH = ChunkProgress(
+CHUNK = ChunkProgress(
     Chunk(12, 12_000, 1000, 1000),
     ChunkState.LANDED,
     next_offset=13_000,
@@ -55,7 +55,7 @@ BATCH = ChunkProgress(
         "**bold** _it_ ~~no~~",
     ],
 )
-def test_markup_from_outside_is_shown_as_text(hostile: str) -> None:
+def test_external_markup_is_escaped(hostile: str) -> None:
     shown = escape(hostile)
     assert not any(mark in shown.replace("\\" + mark, "") for mark in "[]()<>`*_|#!~:")
     assert "<" not in shown
@@ -65,25 +65,25 @@ def test_control_characters_and_line_ends_become_spaces() -> None:
     assert escape("a\r\nb\x1b[31mc\u202ed") == r"a b \[31mc d"
 
 
-def test_a_long_text_says_how_long_it_is() -> None:
+def test_a_truncated_text_states_its_length() -> None:
     assert shorten("x" * 5000, 10) == "xxxxxxxxxx… (5000 characters)"
 
 
-def test_a_batch_shows_its_counts_and_its_first_rejects_with_their_reasons() -> None:
+def test_a_chunk_shows_its_counts_and_its_first_rejects_with_their_reasons() -> None:
     letter = DeadLetter(12_034, '{"sku_id": "a|b"}', (Reason("sku_id", "must be"), Reason("", "no object")))
-    shown = render_chunk(BATCH, [letter])
+    shown = render_chunk(CHUNK, [letter])
     assert "| Rejected | 9 |" in shown and "| Task attempts | 2 |" in shown and "| Throttled | 1 |" in shown
     row = shown.splitlines()[-1]
     assert row.startswith(r"| 12034 | sku\_id\: must be; no object |") and r"a\|b" in row
 
 
-def test_a_batch_without_rejects_has_no_table_of_them() -> None:
-    assert "rejects" not in render_chunk(BATCH, [])
+def test_a_chunk_without_rejects_has_no_reject_table() -> None:
+    assert "rejects" not in render_chunk(CHUNK, [])
 
 
-def test_a_run_is_a_row_per_batch() -> None:
+def test_a_run_has_a_row_per_chunk() -> None:
     failed = ChunkProgress(Chunk(1, 0, 5, 5), ChunkState.FAILED, 0, error="HTTP 500 <b>" + "x" * 900)
-    rows = render_table([BATCH, failed])
+    rows = render_table([CHUNK, failed])
     assert [row["positions"] for row in rows] == ["12000-12999", "0-4"]
     assert rows[0]["loaded"] == 990 and rows[0]["error"] == ""
     assert rows[1]["state"] == "failed" and "<b>" not in rows[1]["error"] and len(rows[1]["error"]) < 400
@@ -93,22 +93,22 @@ def test_a_report_shows_the_verdict_the_proof_and_the_drift() -> None:
     shown = render_report(REPORT)
     assert "| Loop lag p99, ms | 7 |" in shown
     assert shown.startswith(r"# WH\-01 from acme: incomplete, nothing published")
-    assert "| the total stood still | **no** | 1000 before, 1001 after |" in shown
+    assert "| the total is unchanged | **no** | 1000 before, 1001 after |" in shown
     assert "2026-03-01T00:00:00Z/2026-03-02T00:00:00Z" in shown and "- colour: 7" in shown
 
 
-def test_a_report_tells_which_version_of_the_master_mapped_it() -> None:
+def test_a_report_names_the_master_version_that_mapped_it() -> None:
     version = MasterVersion(source="erp", version="0198")
     shown = render_report(REPORT.model_copy(update={"master": version, "unknown_skus": 3}))
     assert "SKUs mapped by the master erp, version `0198`: 3 unknown to it" in shown
 
 
-def test_the_artifacts_keys_are_keys_to_prefect() -> None:
+def test_prefect_accepts_the_artifact_keys() -> None:
     for name in ("chunks", "summary", "progress"):
         assert ArtifactCreate(key=f"{REPORT.source}-{name}").key
 
 
-def test_a_push_shows_what_was_taken_and_why_chunks_failed() -> None:
+def test_a_push_shows_what_was_accepted_and_why_chunks_failed() -> None:
     errors = ["3 (300-399): slots: HTTP 401; it says: <b>who?</b>"]
     report = PushReport(
         engine="slots", chunks=10, failed_chunks=[3], accepted=880, rejected=20, requests=12, errors=errors
@@ -118,11 +118,11 @@ def test_a_push_shows_what_was_taken_and_why_chunks_failed() -> None:
     assert "<b>" not in shown and "Retry pushes only what is left" in shown
 
 
-@pytest.mark.filterwarnings("ignore:Artifact creation outside:FutureWarning")  # no run is needed to see it
-def test_what_prefect_does_not_take_to_be_shown_fails_nothing() -> None:
+@pytest.mark.filterwarnings("ignore:Artifact creation outside:FutureWarning")  # this test needs no run
+def test_an_artifact_that_prefect_does_not_accept_fails_nothing() -> None:
     async def show() -> None:
-        await publish_chunk(BATCH, [])
-        await publish_run(REPORT, [BATCH])
+        await publish_chunk(CHUNK, [])
+        await publish_run(REPORT, [CHUNK])
         bar = await Progress.start("acme", "WH-01", 0, 1)
         await bar.finish(1, 1)
 

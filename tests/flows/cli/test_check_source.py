@@ -1,4 +1,4 @@
-"""A source's description is tried on one page, with advice."""
+"""`check-source` reads one page of a source and gives advice."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from simulator.scenario import Scenario
 from simulator.server import serve
 from simulator.systems import SYSTEMS
 from tests.support.acme import TOKEN, spec_file, wms
+from tests.support.scripted_server import Reply, scripted
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "token")
 
 
 def check(source: str, *more: str, warehouse: str = "WH-01") -> int:
-    words = ["check-source", "--source", source, "--token-env", "WMS_TOKEN", "--warehouse", warehouse]
-    return main([*words, *more])
+    arguments = ["check-source", "--source", source, "--token-env", "WMS_TOKEN", "--warehouse", warehouse]
+    return main([*arguments, *more])
 
 
-def test_each_field_is_shown_beside_the_raw_record(
+def test_each_field_is_printed_with_the_raw_record(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with wms(tmp_path, extra_fields=("colour",)) as (server, source):
@@ -32,12 +33,14 @@ def test_each_field_is_shown_beside_the_raw_record(
     assert "fields that the spec does not map: colour" in shown and "set order.params" in shown
 
 
-def test_it_advises_on_a_clamp_and_on_missing_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_advises_on_a_capped_page_size_and_missing_ids(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with wms(tmp_path, max_page_size=20) as (server, _):
         assert check(spec_file(server, tmp_path, fields={}, total={"from": "none"})) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "set paging.max_page_size: 20" in shown and "no movement_id is mapped" in shown
-    assert "base_url is http: the token and the records can be read on their way" in shown
+    assert "base_url is http: the token and the records travel unencrypted" in shown
     assert "set total" in shown and "total: 1000 records" in shown
 
 
@@ -49,23 +52,75 @@ def test_a_rejected_first_record_says_why(tmp_path: Path, capsys: pytest.Capture
     assert "rejected:" in shown and "101 of 101 records are rejected" in shown
 
 
-def test_a_record_that_a_filter_drops_is_not_the_one_shown(
+def test_it_prints_the_first_record_that_no_filter_drops(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = tmp_path / "stock.yaml"
-    scenario = Scenario(records=30, warehouses=("12",), system=SYSTEMS["inventree"], token=TOKEN)
+    scenario = Scenario(records=30, warehouses=("MAIN",), system=SYSTEMS["inventree"], token=TOKEN)
     with serve(scenario) as server:
         source.write_text(f"preset: inventree\nbase_url: {server.url}\n")
         times = ("--start", "2026-03-01T00:00:00Z", "--end", "2026-03-08T00:00:00Z")
-        assert check(str(source), *times, warehouse="12") == 0
+        assert check(str(source), *times, warehouse="MAIN") == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "inventree: record 2 of 40" in shown and '"removed"' in shown and "rejected" not in shown
     assert "10 of 40 records are filtered" in shown
 
 
-def test_a_wrong_mapping_ends_with_2_and_names_the_field(
+def test_a_wrong_mapping_exits_with_2_and_names_the_field(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with wms(tmp_path) as (server, _):
         assert check(spec_file(server, tmp_path, fields={"sku_id": "item.sku"})) == 2
     assert "fields.sku_id: item.sku" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("preset", ["odoo-json2", "netsuite-suiteql"])
+def test_an_order_in_the_body_is_not_reported_as_missing(
+    preset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "acme.yaml"
+    scenario = Scenario(records=30, warehouses=("4",), system=SYSTEMS[preset], token=TOKEN)
+    with serve(scenario) as server:
+        source.write_text(f"preset: {preset}\nbase_url: {server.url}\n")
+        times = ("--start", "2026-03-01T00:00:00Z", "--end", "2026-03-08T00:00:00Z")
+        assert check(str(source), *times, warehouse="4") == 0
+    shown = capsys.readouterr().out
+    assert "position" not in shown and "no order" not in shown
+
+
+def test_an_unknown_warehouse_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with wms(tmp_path) as (server, source):
+        assert check(source, warehouse="WH-99") == 0
+        listing = {"path": "records", "field": "code"}
+        assert check(spec_file(server, tmp_path, warehouses=listing), warehouse="WH-99") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "WARNING: the source returned no record of the warehouse WH-99 in this window" in shown
+    assert "WARNING: the source does not list the warehouse WH-99; it lists WH-01" in shown
+
+
+def test_records_that_are_all_outside_the_window_are_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = '{"sku_id": "A", "warehouse_id": "WH-01", "units_moved": 1, "timestamp_utc": 1772353800}'
+    with scripted(Reply(body=f'{{"data": [{record}], "next": null}}'.encode())) as server:
+        fields = {"timestamp_utc": {"path": "timestamp_utc", "format": "epoch_ms"}}
+        parts = {"records": {"path": "data"}, "total": {"from": "none"}, "auth": {"kind": "none"}}
+        paging = {"style": "cursor", "cursor_path": "next"}
+        source = spec_file(server, tmp_path, **parts, paging=paging, fields=fields)
+        times = ("--start", "2026-03-01T00:00:00Z", "--end", "2026-03-08T00:00:00Z")
+        assert check(source, *times) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "WARNING: all 1 records are of another warehouse or outside the window" in shown
+    assert "base_url is http: the records travel unencrypted" in shown and "token" not in shown
+
+
+def test_an_unknown_time_zone_exits_with_2_and_names_file_and_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "acme.yaml"
+    zone = "fields: {timestamp_utc: {path: at, assume_timezone: Europe/Berln}}"
+    source.write_text(f"name: acme\nbase_url: https://wms.example.com\n{zone}\n")
+    assert check(str(source)) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "acme.yaml" in error and "fields.timestamp_utc.assume_timezone" in error
+    assert "unknown time zone 'Europe/Berln': give an IANA name" in error and "Traceback" not in error

@@ -1,4 +1,4 @@
-"""The commands on dead letters: what they list, export and discard, and what hostile text does to them."""
+"""The commands for dead letters: what they list, export and discard, and how they handle hostile text."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ import pytest
 from flows.__main__ import main
 from sku_velocity.model.dead_letter import DeadLetterFilter, StoredDeadLetter
 from sku_velocity.model.movement import DeadLetter, Reason
-from sku_velocity.steps.dead_letter_export import COLUMNS, Format, defused, lines
+from sku_velocity.output.csv_text import escape_formula
+from sku_velocity.steps.dead_letter_export import COLUMNS, Format, lines
 from sku_velocity.store import Store
-from tests.support.dead_letters import land_run, ledger_of, letter
+from tests.support.dead_letters import dead_letter, land_run, ledger_of
 
-# Markdown, HTML, a formula, rich's markup, an emoji's name, steering of a terminal, a quote and a line's end.
+# Markdown, HTML, a formula, rich markup, an emoji name, terminal control characters, a quote, a line break.
 HOSTILE = '=1+1|[bold]b[/]<script>:smile:\x1b[31m\u202e\x9b2J",\r\n\x07\ud800'
 WHY = (Reason("sku_id", f"must not be {HOSTILE}"),)
-STEERING = set("\x1b\x07\x9b\u202e\x00")
+CONTROLS = set("\x1b\x07\x9b\u202e\x00")
 
 
 def command(url: str, *words: str) -> int:
@@ -30,50 +31,51 @@ def command(url: str, *words: str) -> int:
 
 
 def fill(url: str) -> None:
-    """A run that shows with two letters, one that was superseded, and one that is not published."""
+    """Store a published run with two letters, a superseded one, and one that is not published."""
 
     async def run() -> None:
         async with Store.open(url) as store:
-            await land_run(store, "old", {1: letter(1)})
-            await land_run(store, "new", {3: letter(3), 12: DeadLetter(12, json.dumps([HOSTILE]), WHY)})
-            await land_run(store, "other", {5: letter(5)}, shown=False, warehouse="=WH-02")
+            await land_run(store, "old", {1: dead_letter(1)})
+            await land_run(store, "new", {3: dead_letter(3), 12: DeadLetter(12, json.dumps([HOSTILE]), WHY)})
+            await land_run(store, "other", {5: dead_letter(5)}, published=False, warehouse="=WH-02")
 
     asyncio.run(run())
 
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store that is filled once, for those who only read it."""
+    """Return the URL of a store that is filled once, for tests that only read it."""
     url = f"sqlite:///{tmp_path_factory.mktemp('letters')}/store.db"
     fill(url)
     return url
 
 
-def kept(url: str, **wanted: Any) -> list[StoredDeadLetter]:
+def stored(url: str, **criteria: Any) -> list[StoredDeadLetter]:
     async def run() -> list[StoredDeadLetter]:
         async with Store.open(url) as store:
-            return await store.letters.read(DeadLetterFilter(**wanted))
+            return await store.letters.read(DeadLetterFilter(**criteria))
 
     return asyncio.run(run())
 
 
-def listed(url: str, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, list[tuple[str, int]]]:
-    """The run and position of each letter that is listed, of those that show and of those apart."""
+def listing(url: str, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, list[tuple[str, int]]]:
+    """Return the run and position of each listed letter, published and unpublished."""
     capsys.readouterr()
     assert command(url, "list", "--json", *words) == 0
-    told = json.loads(capsys.readouterr().out)
-    return {kind: [(each["run"], each["position"]) for each in told[kind]["letters"]] for kind in told}
+    report = json.loads(capsys.readouterr().out)
+    return {kind: [(each["run"], each["position"]) for each in report[kind]["letters"]] for kind in report}
 
 
-def test_letters_of_what_shows_are_listed_apart_from_the_others(
+def test_letters_of_published_windows_are_listed_apart_from_the_others(
     store_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(store_url)
-    found = listed(store_url, capsys)
-    assert found == {"showing": [("new", 3), ("new", 12)], "apart": [("other", 5), ("old", 1)]}
+    found = listing(store_url, capsys)
+    assert found == {"published": [("new", 3), ("new", 12)], "unpublished": [("other", 5), ("old", 1)]}
     assert command(store_url, "list") == 0
-    told = capsys.readouterr().out
-    assert "2 open of windows that show" in told and "2 open of runs that do not show" in told
+    output = capsys.readouterr().out
+    assert "2 open dead letters in published windows" in output
+    assert "2 open dead letters in superseded or unpublished runs" in output
 
 
 @pytest.mark.parametrize(
@@ -93,37 +95,38 @@ def test_letters_of_what_shows_are_listed_apart_from_the_others(
         (["--limit", "1"], [("new", 3)]),
     ],
 )
-def test_a_filter_leaves_what_fits_it(
+def test_a_filter_selects_the_matching_letters(
     filled: str, capsys: pytest.CaptureFixture[str], words: list[str], found: list[tuple[str, int]]
 ) -> None:
-    assert listed(filled, capsys, *words)["showing"] == found
+    assert listing(filled, capsys, *words)["published"] == found
 
 
-def test_a_reason_is_found_in_any_case_on_postgresql_too(
+def test_a_reason_matches_in_any_case_on_postgresql_too(
     postgresql_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(postgresql_url)
-    assert listed(postgresql_url, capsys, "--reason", "MUST NOT BE =1+1|[bold]")["showing"] == [("new", 12)]
+    found = listing(postgresql_url, capsys, "--reason", "MUST NOT BE =1+1|[bold]")
+    assert found["published"] == [("new", 12)]
 
 
-def test_a_discard_keeps_who_when_and_why_and_the_record_counts_as_rejected(
+def test_a_discard_stores_user_time_and_note_and_the_record_counts_as_rejected(
     store_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(store_url)
     assert command(store_url, "discard", "--run", "new", "--reason", "units", "--note", "test rig") == 0
     assert capsys.readouterr().out == "1 discarded\n"
-    given_up, other = kept(store_url, run="new")
-    assert given_up.state == "discarded" and given_up.change and other.state == "open"
-    assert (given_up.change.by, given_up.change.note) == (getpass.getuser(), "test rig")
+    first, second = stored(store_url, run="new")
+    assert first.state == "discarded" and first.change and second.state == "open"
+    assert (first.change.by, first.change.note) == (getpass.getuser(), "test rig")
     assert asyncio.run(ledger_of(store_url, "new")) == (20, 18, 2, 0, 0)
     assert command(store_url, "discard", "--run", "new", "--note", "again", "--by", HOSTILE[:3]) == 0
-    assert kept(store_url, run="new")[0] == given_up and kept(store_url, run="new")[1].state == "discarded"
+    assert stored(store_url, run="new")[0] == first and stored(store_url, run="new")[1].state == "discarded"
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
-        (["discard", "--note", "all of them"], "say which"),
+        (["discard", "--note", "all of them"], "no filter is given"),
         (["discard", "--run", "new", "--note", " "], "--note is empty"),
         (["discard", "--run", "new"], "--note"),
         (["show", "new", "4"], "no dead letter of stage validation at position 4"),
@@ -132,34 +135,32 @@ def test_a_discard_keeps_who_when_and_why_and_the_record_counts_as_rejected(
         (["export", "--to", "/nowhere/letters.csv"], "cannot be written"),
     ],
 )
-def test_bad_usage_ends_with_2_and_one_line(
-    filled: str, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+def test_bad_usage_exits_with_2_and_one_line(
+    filled: str, capsys: pytest.CaptureFixture[str], words: list[str], expected: str
 ) -> None:
     assert command(filled, *words) == 2
     line = capsys.readouterr().err.strip()
-    assert told in line and "\n" not in line
+    assert expected in line and "\n" not in line
 
 
-def test_no_hostile_text_steers_the_terminal_or_is_taken_for_markup(
+def test_hostile_text_neither_controls_the_terminal_nor_renders_as_markup(
     filled: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     assert command(filled, "list") == 0
     assert command(filled, "show", "new", "12") == 0
-    told = capsys.readouterr().out
-    assert told.count("[bold]b[/]<script>:smile:") == 3 and not STEERING & set(told)
+    output = capsys.readouterr().out
+    assert output.count("[bold]b[/]<script>:smile:") == 3 and not CONTROLS & set(output)
 
 
-def test_one_letter_is_shown_with_its_record_to_the_letter(
-    store_url: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_show_prints_the_exact_record_of_a_letter(store_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     fill(store_url)
     assert command(store_url, "show", "new", "12", "--json") == 0
-    told = capsys.readouterr().out
-    assert told.isascii() and json.loads(told)["record_json"] == json.dumps([HOSTILE])
+    output = capsys.readouterr().out
+    assert output.isascii() and json.loads(output)["record_json"] == json.dumps([HOSTILE])
 
 
-def exported(url: str, path: Path, form: str) -> list[dict[str, Any]]:
+def export(url: str, path: Path, form: str) -> list[dict[str, Any]]:
     assert command(url, "export", "--format", form, "--to", str(path)) == 0
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file)) if form == "csv" else [json.loads(line) for line in file]
@@ -167,8 +168,8 @@ def exported(url: str, path: Path, form: str) -> list[dict[str, Any]]:
 
 def test_json_lines_hold_all_letters_exactly(store_url: str, tmp_path: Path) -> None:
     fill(store_url)
-    found = exported(store_url, tmp_path / "letters.jsonl", "jsonl")
-    again = [
+    found = export(store_url, tmp_path / "letters.jsonl", "jsonl")
+    restored = [
         DeadLetter(
             each["position"],
             each["record_json"],
@@ -176,7 +177,7 @@ def test_json_lines_hold_all_letters_exactly(store_url: str, tmp_path: Path) -> 
         )
         for each in found
     ]
-    assert again == [each.letter for each in kept(store_url)] and len(again) == 4
+    assert restored == [each.letter for each in stored(store_url)] and len(restored) == 4
     assert [(each["run"], each["is_published"], each["run_state"]) for each in found] == [
         ("other", False, "incomplete"),
         ("old", False, "superseded"),
@@ -185,12 +186,12 @@ def test_json_lines_hold_all_letters_exactly(store_url: str, tmp_path: Path) -> 
     ]
 
 
-def test_csv_comes_back_whole_once_the_quotes_in_front_are_taken_off(store_url: str, tmp_path: Path) -> None:
+def test_csv_is_restored_exactly_by_removing_the_leading_quotes(store_url: str, tmp_path: Path) -> None:
     fill(store_url)
     path = tmp_path / "letters.csv"
-    found = exported(store_url, path, "csv")
+    found = export(store_url, path, "csv")
     assert [each["record_json"].removeprefix("'") for each in found] == [
-        each.letter.record_json for each in kept(store_url)
+        each.letter.record_json for each in stored(store_url)
     ]
     assert [each["warehouse"] for each in found] == ["'=WH-02", "WH-01", "WH-01", "WH-01"]
     assert path.read_bytes().startswith(",".join(COLUMNS).encode() + b"\r\n")
@@ -198,9 +199,9 @@ def test_csv_comes_back_whole_once_the_quotes_in_front_are_taken_off(store_url: 
 
 
 @pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@x", "\t=1", "\r=1", "'=1", "'", "=cmd|' /C calc'!A0"])
-def test_a_formula_is_defused_and_can_be_had_back(cell: str) -> None:
-    assert defused(cell) == f"'{cell}" and defused(cell)[1:] == cell
-    assert defused("a=1") == "a=1"
+def test_a_formula_is_escaped_and_can_be_restored(cell: str) -> None:
+    assert escape_formula(cell) == f"'{cell}" and escape_formula(cell)[1:] == cell
+    assert escape_formula("a=1") == "a=1"
 
 
 def test_an_export_to_standard_output_has_a_line_for_each_letter(
@@ -214,7 +215,7 @@ def test_an_export_to_standard_output_has_a_line_for_each_letter(
 @pytest.mark.anyio
 async def test_an_export_holds_one_letter_at_a_time(form: Format, store_url: str) -> None:
     async with Store.open(store_url) as store:
-        await land_run(store, "run", {n: letter(n) for n in range(50)}, total=50)
+        await land_run(store, "run", {n: dead_letter(n) for n in range(50)}, total=50)
         written: Sequence[str] = [
             line async for line in lines(store.letters.stream(DeadLetterFilter(run="run"), 7), form)
         ]

@@ -1,4 +1,4 @@
-"""The command line: what it prints, and what its exit code means."""
+"""The command line: its output and its exit codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.checkout import CHECKOUT
 from tests.support.ports import free_port
 from tests.support.scripted_server import Reply, scripted
 
-TOLD = {
+REPORTED = {
     *("verdict", "fetched", "loaded", "rejected", "trimmed", "chunks"),
     *("requests", "retried", "throttled", "seconds", "flow_run_id"),
 }
@@ -35,7 +35,7 @@ def sync(source: str, store: str, *more: str, **window: str) -> int:
 
 
 def only_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """What standard error holds, which must be one line."""
+    """Return the text on standard error, which must be one line."""
     line = capsys.readouterr().err.strip()
     assert line.startswith("error: ") and "\n" not in line
     return line
@@ -45,13 +45,13 @@ def last_line(text: str) -> Any:
     return json.loads(text.splitlines()[-1])
 
 
-def test_a_published_window_ends_with_0_and_its_report(
+def test_a_published_window_exits_with_0_and_its_report(
     tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with wms(tmp_path) as (_, source):
         assert sync(source, sqlite_url, "--json", **WHOLE) == 0
     report = last_line(capsys.readouterr().out)
-    assert report.keys() >= TOLD and (report["verdict"], report["fetched"]) == ("complete", 1000)
+    assert report.keys() >= REPORTED and (report["verdict"], report["fetched"]) == ("complete", 1000)
 
 
 def test_the_report_is_readable_on_80_columns(
@@ -74,7 +74,7 @@ def test_without_bounds_a_source_without_window_parameters_is_read_whole(
     assert report["start"] is None and report["end"] is None
 
 
-def test_a_failed_chunk_ends_with_1_and_resume_reads_the_rest(
+def test_a_failed_chunk_exits_with_1_and_resume_reads_the_rest(
     tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with wms(tmp_path, faults=(Fault("401", 299),)) as (server, source):
@@ -85,39 +85,37 @@ def test_a_failed_chunk_ends_with_1_and_resume_reads_the_rest(
         assert sync(source, sqlite_url, "--resume", report["flow_run_id"], **WHOLE) == 0
 
 
-def test_what_is_away_ends_with_1_and_one_line(
+def test_an_unavailable_source_or_store_exits_with_1_and_one_line(
     tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    patient = Reply(429, headers={"Retry-After": "3600"})
-    with scripted(patient) as server:
+    throttled = Reply(429, headers={"Retry-After": "3600"})
+    with scripted(throttled) as server:
         source = spec_file(server, tmp_path)
-        assert sync(source, sqlite_url, "--chunk-retries", "0") == 1
+        assert sync(source, sqlite_url, "--task-retries", "0") == 1
         assert "acme: GET" in only_line(capsys) and len(server.requests) == 1
-        assert sync(source, f"postgresql://me@127.0.0.1:{free_port()}/x", "--chunk-retries", "0") == 1
-    assert "see that the database is up" in only_line(capsys)
+        assert sync(source, f"postgresql://me@127.0.0.1:{free_port()}/x", "--task-retries", "0") == 1
+    assert "check that the database is up" in only_line(capsys)
 
 
-def test_prefect_that_is_away_ends_with_1_and_is_named(
+def test_an_unavailable_prefect_api_exits_with_1_and_is_named(
     tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    away = f"http://127.0.0.1:{free_port()}/api"
-    with wms(tmp_path) as (_, source), temporary_settings({PREFECT_API_URL: away}):
+    address = f"http://127.0.0.1:{free_port()}/api"
+    with wms(tmp_path) as (_, source), temporary_settings({PREFECT_API_URL: address}):
         assert sync(source, sqlite_url) == 1
-        assert away in only_line(capsys)
+        assert address in only_line(capsys)
         assert main(["save-source", "away", "--spec", source, "--token-env", "WMS_TOKEN"]) == 1
-    assert away in only_line(capsys)
+    assert address in only_line(capsys)
 
 
-def test_a_window_with_too_many_rejects_ends_with_1_unless_told_otherwise(
-    tmp_path: Path, sqlite_url: str
-) -> None:
+def test_too_many_rejects_exit_with_1_unless_the_limit_is_raised(tmp_path: Path, sqlite_url: str) -> None:
     with wms(tmp_path) as (_, source):
         assert sync(source, sqlite_url, "--max-reject-ratio", "0.01", **WHOLE) == 1
         assert sync(source, sqlite_url, "--max-reject-ratio", "0.02", **WHOLE) == 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["sync", "--warehouse", "WH-01"], "--source"),
         (["sync", "--source", "nowhere", "--warehouse", "WH-01"], "no block wms-source/nowhere"),
@@ -127,33 +125,33 @@ def test_a_window_with_too_many_rejects_ends_with_1_unless_told_otherwise(
         (["synk"], "synk"),
         (["save-source", "wms", "--spec", "nowhere.yaml"], "nowhere.yaml cannot be read"),
         (["save-store", "velocity", "--url-env", "NO_SUCH"], "NO_SUCH is not set"),
-        (["save-store", "No Name"], "No Name is no name for a block"),
+        (["save-store", "No Name"], "invalid block name No Name"),
         (["migrate", "--store", "mysql://db.example.com/x"], "mysql"),
     ],
 )
-def test_bad_usage_ends_with_2_and_one_line(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+def test_bad_usage_exits_with_2_and_one_line(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
-    assert told in only_line(capsys)
+    assert expected in only_line(capsys)
 
 
 @pytest.mark.parametrize(
-    ("window", "told"),
+    ("window", "expected"),
     [
         ({"start": "2026-03-02T00:00:00Z", "end": "2026-03-01T00:00:00Z"}, "after its start"),
         ({"start": "2026-03-01T00:00:00", "end": "2026-03-02T00:00:00Z"}, "timezone"),
     ],
 )
-def test_a_wrong_window_ends_with_2(
-    tmp_path: Path, sqlite_url: str, window: dict[str, str], told: str, capsys: pytest.CaptureFixture[str]
+def test_a_wrong_window_exits_with_2(
+    tmp_path: Path, sqlite_url: str, window: dict[str, str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with wms(tmp_path) as (_, source):
         assert sync(source, sqlite_url, **window) == 2
-    assert told in only_line(capsys)
+    assert expected in only_line(capsys)
 
 
-def test_a_refused_token_ends_with_2_and_one_line(
+def test_a_refused_token_exits_with_2_and_one_line(
     tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WMS_TOKEN", "another")
@@ -163,13 +161,13 @@ def test_a_refused_token_ends_with_2_and_one_line(
     assert "token: HTTP 401" in line and "another" not in line
 
 
-def test_an_unknown_run_to_resume_ends_with_2(
+def test_an_unknown_run_to_resume_exits_with_2(
     tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with wms(tmp_path) as (_, source):
         assert sync(source, sqlite_url, "--resume", "no-such-run", "--json") == 2
-    told = capsys.readouterr()
-    assert "no-such-run" in told.err and last_line(told.out)["verdict"] == "failed"
+    output = capsys.readouterr()
+    assert "no-such-run" in output.err and last_line(output.out)["verdict"] == "failed"
 
 
 def test_saved_blocks_are_found_by_name(
@@ -185,7 +183,7 @@ def test_saved_blocks_are_found_by_name(
         assert published(sqlite_url)[0] == server.ground_truth("WH-01").valid
 
 
-def test_migrate_tells_the_schema_version(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_migrate_prints_the_schema_version(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["migrate", "--store", sqlite_url]) == 0
     assert capsys.readouterr().out == f"schema version {known_versions()[-1]}\n"
 

@@ -1,4 +1,4 @@
-"""What to do next about a warehouse, as commands that can be pasted."""
+"""The next steps for a warehouse, as commands to paste."""
 
 from __future__ import annotations
 
@@ -12,81 +12,83 @@ from tests.support.store_rows import hour, hours
 
 ACME = "python -m flows {} --source acme --warehouse WH-01"
 BROKEN = OpenRun(7, "b-7", hours(2, 3), RunState.INCOMPLETE, hour(3), chunks=3, landed=2, error="HTTP 500")
-MENDABLE = ACME.format("sync") + " --resume b-7"
+RESUME = ACME.format("sync") + " --resume b-7"
 
 
-def stand(*windows: Window, open_runs: tuple[OpenRun, ...] = (), warehouse: str = "WH-01") -> WarehouseStatus:
+def status_of(
+    *windows: Window, open_runs: tuple[OpenRun, ...] = (), warehouse: str = "WH-01"
+) -> WarehouseStatus:
     coverage = Coverage("acme", warehouse, [PublishedRange(each, 1) for each in windows], list(open_runs))
     last = LastRun("x", hours(0, 1), RunState.PUBLISHED, Verdict.COMPLETE, hour(1))
     return WarehouseStatus(coverage, last, 0, 0, windows[-1].end if windows else None)
 
 
-def test_where_all_is_well_nothing_is_to_be_done() -> None:
-    assert next_steps(stand(hours(0, 2), hours(2, 3)), hour(4), CommandContext()) == []
+def test_a_complete_warehouse_has_no_next_steps() -> None:
+    assert next_steps(status_of(hours(0, 2), hours(2, 3)), hour(4), CommandContext()) == []
 
 
-def test_gaps_and_what_is_overdue_are_filled_by_one_backfill() -> None:
-    late = stand(hours(0, 1), hours(3, 4))
+def test_one_backfill_fills_gaps_and_overdue_windows() -> None:
+    late = status_of(hours(0, 1), hours(3, 4))
     bounds = " --start 2026-03-01T01:00:00Z --end 2026-03-01T{}:00:00Z"
     assert next_steps(late, hour(5), CommandContext()) == [ACME.format("backfill") + bounds.format("03")]
     assert next_steps(late, hour(7.5), CommandContext()) == [ACME.format("backfill") + bounds.format("07")]
 
 
 def test_more_hours_than_a_backfill_takes_are_read_by_days() -> None:
-    [step] = next_steps(stand(hours(0, 1), hours(12_000, 12_001)), hour(12_002), CommandContext())
+    [step] = next_steps(status_of(hours(0, 1), hours(12_000, 12_001)), hour(12_002), CommandContext())
     assert step.endswith("--start 2026-03-01T01:00:00Z --end 2027-07-14T00:00:00Z --window-hours 24")
 
 
-def test_a_single_run_that_broke_off_is_resumed() -> None:
-    assert next_steps(stand(hours(0, 2), open_runs=(BROKEN,)), hour(4), CommandContext()) == [MENDABLE]
-    assert next_steps(stand(hours(0, 2), hours(3, 4), open_runs=(BROKEN,)), hour(4), CommandContext()) == [
-        MENDABLE
-    ]
+def test_a_single_interrupted_run_is_resumed() -> None:
+    assert next_steps(status_of(hours(0, 2), open_runs=(BROKEN,)), hour(4), CommandContext()) == [RESUME]
+    assert next_steps(
+        status_of(hours(0, 2), hours(3, 4), open_runs=(BROKEN,)), hour(4), CommandContext()
+    ) == [RESUME]
 
 
-def test_a_window_that_was_to_be_read_again_is_told_though_another_shows() -> None:
-    assert next_steps(stand(hours(0, 4), open_runs=(BROKEN,)), hour(5), CommandContext()) == [MENDABLE]
+def test_an_open_run_is_resumed_even_if_its_window_is_published() -> None:
+    assert next_steps(status_of(hours(0, 4), open_runs=(BROKEN,)), hour(5), CommandContext()) == [RESUME]
 
 
-def test_what_could_not_be_read_at_all_is_looked_at_first_and_read_anew() -> None:
+def test_an_unreadable_source_is_checked_first_and_then_read_again() -> None:
     nothing = replace(BROKEN, landed=0)
     bounds = " --start 2026-03-01T02:00:00Z --end 2026-03-01T03:00:00Z"
-    steps = next_steps(stand(hours(0, 2), open_runs=(nothing,)), hour(4), CommandContext())
+    steps = next_steps(status_of(hours(0, 2), open_runs=(nothing,)), hour(4), CommandContext())
     assert steps == [ACME.format("check-source") + bounds, ACME.format("sync") + bounds]
 
 
-def test_what_is_being_read_is_waited_for() -> None:
+def test_a_running_run_is_resumed_only_once_it_has_stalled() -> None:
     running = replace(BROKEN, state=RunState.RUNNING, error=None)
-    assert next_steps(stand(hours(0, 2), open_runs=(running,)), hour(3.5), CommandContext()) == []
-    assert next_steps(stand(hours(0, 2), open_runs=(running,)), hour(4), CommandContext()) == [MENDABLE]
+    assert next_steps(status_of(hours(0, 2), open_runs=(running,)), hour(3.5), CommandContext()) == []
+    assert next_steps(status_of(hours(0, 2), open_runs=(running,)), hour(4), CommandContext()) == [RESUME]
 
 
-def test_a_source_that_is_read_whole_misses_no_window() -> None:
+def test_a_source_without_windows_has_no_missing_window() -> None:
     everything = replace(BROKEN, window=Window.everything(), landed=3)
-    standing = stand(open_runs=(everything,))
-    assert missing_windows(standing, hour(9)) == []
-    assert next_steps(standing, hour(9), CommandContext()) == [ACME.format("sync")]
+    status = status_of(open_runs=(everything,))
+    assert missing_windows(status, hour(9)) == []
+    assert next_steps(status, hour(9), CommandContext()) == [ACME.format("sync")]
 
 
-def test_a_window_is_read_by_the_master_that_it_was_mapped_by() -> None:
+def test_commands_name_the_master_that_mapped_the_window() -> None:
     mapped = replace(BROKEN, mapping=("erp", UnknownSku.PASS))
-    [step] = next_steps(stand(hours(0, 2), open_runs=(mapped,)), hour(4), CommandContext())
+    [step] = next_steps(status_of(hours(0, 2), open_runs=(mapped,)), hour(4), CommandContext())
     assert step == ACME.format("sync") + " --master erp --unknown-sku pass --resume b-7"
-    gap = stand(hours(0, 1), hours(2, 3))
+    gap = status_of(hours(0, 1), hours(2, 3))
     gap = replace(gap, last_run=replace(gap.last_run, mapping=("erp", UnknownSku.REJECT)))
     assert "--master erp --unknown-sku reject --start" in next_steps(gap, hour(4), CommandContext())[0]
 
 
 def test_a_master_is_read_by_its_own_command() -> None:
-    items = stand(open_runs=(replace(BROKEN, window=Window.everything()),), warehouse="")
+    items = status_of(open_runs=(replace(BROKEN, window=Window.everything()),), warehouse="")
     assert next_steps(items, hour(4), CommandContext()) == [
         "python -m flows sync-master --source acme --resume b-7"
     ]
 
 
-def test_commands_name_things_as_the_operator_does_and_are_quoted_for_a_shell() -> None:
-    standing = stand(hours(0, 2), open_runs=(BROKEN,), warehouse="Lager 1; rm -rf /")
-    [step] = next_steps(standing, hour(4), CommandContext("acme.yaml", "ACME_TOKEN", "sqlite:///x.db"))
+def test_commands_use_the_operators_names_and_are_quoted_for_a_shell() -> None:
+    status = status_of(hours(0, 2), open_runs=(BROKEN,), warehouse="Lager 1; rm -rf /")
+    [step] = next_steps(status, hour(4), CommandContext("acme.yaml", "ACME_TOKEN", "sqlite:///x.db"))
     assert step == (
         "python -m flows sync --source acme.yaml --token-env ACME_TOKEN --warehouse 'Lager 1; rm -rf /'"
         " --store sqlite:///x.db --resume b-7"

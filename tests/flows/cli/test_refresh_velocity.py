@@ -1,4 +1,4 @@
-"""What `refresh-velocity` prints: a warehouse's name is text, whatever it holds."""
+"""What `refresh-velocity` prints: a warehouse's name is always plain text."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def report(warehouse: str) -> VelocityReport:
 
 
 @pytest.mark.parametrize("name", ["WH-01", "[red]x[/]", "[/nope]", "[link=http://x]y[/link]", ":x:"])
-def test_the_name_of_a_warehouse_is_shown_as_it_is(name: str) -> None:
+def test_a_warehouse_name_is_printed_literally(name: str) -> None:
     console = Console(width=200, force_terminal=True, color_system=None)
     with console.capture() as shown:
         print_reports([report(name)], console)
     assert shown.get().count(name) == 2  # in the table, and in the path of its file
 
 
-def test_a_name_does_not_steer_the_terminal() -> None:
+def test_a_name_cannot_control_the_terminal() -> None:
     console = Console(width=200)
     with console.capture() as shown:
         print_reports([report("\x1b[2J\n")], console)

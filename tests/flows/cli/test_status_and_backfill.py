@@ -1,4 +1,4 @@
-"""The owner's commands: what `status` tells of a store, and what `backfill` prints and ends with."""
+"""The operator's commands: what `status` reports, and what `backfill` prints and exits with."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DAYS = ["--start", "2026-03-01T00:00:00Z", "--end", "2026-03-03T00:00:00Z", "--w
 
 
 def fill(url: str, build: Callable[[Store], Awaitable[Any]]) -> Any:
-    """A store with what `build` puts there; gives what that gives."""
+    """Fill a store by `build` and return its result."""
 
     async def run() -> Any:
         async with Store.open(url) as store:
@@ -33,7 +33,7 @@ def fill(url: str, build: Callable[[Store], Awaitable[Any]]) -> Any:
 
 
 async def build_trouble(store: Store) -> str:
-    """Published hours with a gap, one of them superseded, and a run that broke off; gives its id."""
+    """Publish hours with a gap, one of them superseded, and begin a run that fails; return its id."""
     for window in (hours(0, 1), hours(0, 1), hours(1, 2), hours(5, 6)):
         await publish_hourly(store, window)
     run = a_run(hours(6, 7), total=2)
@@ -44,24 +44,24 @@ async def build_trouble(store: Store) -> str:
     return run.id
 
 
-def test_status_tells_gaps_open_runs_and_what_to_do_next(
+def test_status_reports_gaps_open_runs_and_next_steps(
     store_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = fill(store_url, build_trouble)
     assert main(["status", "--store", store_url, "--json"]) == 0
-    [told] = json.loads(capsys.readouterr().out)
-    assert (told["source"], told["warehouse"], told["rows"], told["rejects"]) == ("acme", "WH-01", 3, 0)
-    assert told["gaps"] == [{"start": "2026-03-01T02:00:00Z", "end": "2026-03-01T05:00:00Z"}]
-    assert [(each["flow_run_id"], each["landed"], each["chunks"]) for each in told["open_runs"]] == [
+    [entry] = json.loads(capsys.readouterr().out)
+    assert (entry["source"], entry["warehouse"], entry["rows"], entry["rejects"]) == ("acme", "WH-01", 3, 0)
+    assert entry["gaps"] == [{"start": "2026-03-01T02:00:00Z", "end": "2026-03-01T05:00:00Z"}]
+    assert [(each["flow_run_id"], each["landed"], each["chunks"]) for each in entry["open_runs"]] == [
         (run, 1, 2)
     ]
-    assert told["last_run"]["verdict"] == "incomplete" and told["complete_until"] == "2026-03-01T06:00:00Z"
-    assert told["late"] and told["lag_seconds"] > 2 * 3600
-    [step] = told["next_steps"]
+    assert entry["last_run"]["verdict"] == "incomplete" and entry["complete_until"] == "2026-03-01T06:00:00Z"
+    assert entry["late"] and entry["lag_seconds"] > 2 * 3600
+    [step] = entry["next_steps"]
     assert "backfill --source acme --warehouse WH-01" in step and "--start 2026-03-01T02:00:00Z" in step
 
 
-def test_status_is_readable_on_80_columns_and_its_commands_stand_on_one_line(
+def test_status_is_readable_on_80_columns_and_each_command_is_on_one_line(
     sqlite_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -75,7 +75,7 @@ def test_status_is_readable_on_80_columns_and_its_commands_stand_on_one_line(
     assert "\x1b" not in "".join(lines) and "[bold]" in "".join(lines)
 
 
-def test_many_gaps_and_many_runs_are_summed_up(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_gaps_and_many_runs_are_summarized(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     async def build(store: Store) -> None:
         for start in range(0, 24, 2):
             await publish_hourly(store, hours(start, start + 1))
@@ -84,11 +84,11 @@ def test_many_gaps_and_many_runs_are_summed_up(sqlite_url: str, capsys: pytest.C
     fill(sqlite_url, build)
     assert main(["status", "--store", sqlite_url]) == 0
     shown = capsys.readouterr().out
-    assert shown.count("  gap: ") == 5 and "and 6 gaps before them, 6 h in all" in shown
-    assert "and 9 earlier runs that were not published" in shown
+    assert shown.count("  gap: ") == 5 and "and 6 earlier gaps, 6 h in total" in shown
+    assert "and 9 earlier unpublished runs" in shown
 
 
-def test_a_warehouse_that_was_read_whole_has_nothing_to_be_done(
+def test_a_completely_read_warehouse_has_no_next_steps(
     sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(sqlite_url, lambda store: publish_hourly(store, Window.everything()))
@@ -96,7 +96,9 @@ def test_a_warehouse_that_was_read_whole_has_nothing_to_be_done(
     assert "Next" not in capsys.readouterr().out
 
 
-def test_an_empty_store_says_how_to_begin(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_of_an_empty_store_explains_how_to_begin(
+    sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["status", "--store", sqlite_url]) == 0
     assert "check-source" in capsys.readouterr().out
 
@@ -108,8 +110,8 @@ def test_status_of_one_source_names_it_as_the_operator_does(
     with wms(tmp_path) as (_, source):
         words = ["status", "--source", source, "--token-env", "ACME", "--store", sqlite_url, "--json"]
         assert main(words) == 0
-        [told] = json.loads(capsys.readouterr().out)
-        assert f"--source {source} --token-env ACME" in told["next_steps"][0]
+        [entry] = json.loads(capsys.readouterr().out)
+        assert f"--source {source} --token-env ACME" in entry["next_steps"][0]
         assert main([*words, "--warehouse", "WH-09"]) == 0
     assert json.loads(capsys.readouterr().out) == []
 
@@ -129,12 +131,12 @@ def test_a_dry_run_lists_what_would_be_read_and_reads_nothing(
         assert backfill(source, sqlite_url, "--end", "2026-03-01T07:00:00Z", "--dry-run") == 0
         lines = capsys.readouterr().out.splitlines()
         assert server.stats().requests == 0
-    assert lines[0] == "WH-01 2026-03-01T02:00:00Z/2026-03-01T03:00:00Z: all of it"
-    assert lines[3].endswith(f"the rest of run {run}") and lines[4] == "4 windows are missing"
+    assert lines[0] == "WH-01 2026-03-01T02:00:00Z/2026-03-01T03:00:00Z: read in full"
+    assert lines[3].endswith(f"resumes run {run}") and lines[4] == "4 windows are missing"
 
 
 @pytest.mark.usefixtures("prefect_server", "token")
-def test_backfill_ends_with_1_while_a_window_is_left_and_with_0_once_none_is(
+def test_backfill_exits_with_1_while_a_window_is_missing_and_with_0_once_none_is(
     tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with wms(tmp_path, faults=(Fault("401", 99, times=1),)) as (server, _):
@@ -150,7 +152,7 @@ def test_backfill_ends_with_1_while_a_window_is_left_and_with_0_once_none_is(
 
 @pytest.mark.usefixtures("prefect_server", "token")
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "expected"),
     [
         (["--max-parallel", "2", "--start", "2026-03-01T00:00:00Z"], "pace.shared_limit"),
         (["--window-hours", "0"], "window_hours"),
@@ -159,14 +161,14 @@ def test_backfill_ends_with_1_while_a_window_is_left_and_with_0_once_none_is(
     ],
 )
 @pytest.mark.parametrize("dry_run", [["--dry-run"], []])
-def test_bad_usage_ends_with_2_dry_or_not(
+def test_bad_usage_exits_with_2_dry_run_or_not(
     tmp_path: Path,
     sqlite_url: str,
     more: list[str],
     dry_run: list[str],
-    told: str,
+    expected: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with wms(tmp_path) as (server, _):
         assert backfill(spec_file(server, tmp_path, **WINDOWED), sqlite_url, *more, *dry_run) == 2
-    assert told in capsys.readouterr().err
+    assert expected in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What a flow may count on when its tasks run on one event loop. The Prefect server is a real one."""
+"""What a flow can rely on when its tasks run on one event loop, against a real Prefect server."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_mapped_tasks_share_one_loop_and_one_connection_pool() -> None:
     assert 1 <= len(connections) <= 3
 
 
-def test_all_tasks_use_the_one_prefect_client_of_the_runner() -> None:
+def test_all_tasks_use_the_runners_one_prefect_client() -> None:
     @task
     async def client(number: int) -> int:
         return id(get_client())
@@ -104,7 +104,7 @@ def test_all_tasks_use_the_one_prefect_client_of_the_runner() -> None:
         return client.map(range(10)).result()
 
     assert len(set(clients())) == 1, (
-        "Prefect's engine made a client for a task. EventLoopTaskRunner enters a copy of its "
+        "Prefect's engine created a client for a task. EventLoopTaskRunner enters a copy of its "
         "AsyncClientContext around each task, for AsyncClientContext.get_or_create() to take."
     )
 
@@ -118,7 +118,7 @@ def test_two_hundred_tasks_run_and_the_thread_ends() -> None:
     assert not loop_threads()
 
 
-def test_as_many_tasks_run_at_once_as_allowed_and_no_more() -> None:
+def test_the_maximum_number_of_tasks_runs_at_once_and_no_more() -> None:
     running, most = 0, 0
     three = asyncio.Barrier(3)
 
@@ -141,7 +141,7 @@ def test_as_many_tasks_run_at_once_as_allowed_and_no_more() -> None:
 # Futures
 
 
-def test_upstream_futures_are_awaited_in_whatever_collection() -> None:
+def test_upstream_futures_are_awaited_in_any_collection() -> None:
     @flow(task_runner=EventLoopTaskRunner(max_concurrency=1))
     def add() -> int:
         doubles = double.map([1, 2, 3])
@@ -168,7 +168,7 @@ def test_a_task_starts_after_those_it_waits_for() -> None:
     assert order == ["first", "second", "third"]
 
 
-def test_a_failed_upstream_keeps_its_downstream_from_running_unless_allowed() -> None:
+def test_a_failed_upstream_prevents_its_downstream_unless_allowed() -> None:
     @task
     async def describe(error: Exception) -> str:
         return str(error)
@@ -176,14 +176,14 @@ def test_a_failed_upstream_keeps_its_downstream_from_running_unless_allowed() ->
     @flow(task_runner=EventLoopTaskRunner())
     def downstream() -> tuple[str, str]:
         failed = fail.submit(1)
-        kept, allowed = describe.submit(failed), describe.submit(allow_failure(failed))
-        wait([kept])
-        return kept.state.name, allowed.result()
+        blocked, allowed = describe.submit(failed), describe.submit(allow_failure(failed))
+        wait([blocked])
+        return blocked.state.name, allowed.result()
 
     assert downstream() == ("NotReady", "no 1")
 
 
-def test_a_task_submits_another_and_awaits_it_even_in_the_only_place() -> None:
+def test_a_task_can_await_a_task_that_it_submits_even_with_one_slot() -> None:
     @task
     async def parent(number: int) -> int:
         async for child in as_they_complete([double.submit(number)]):
@@ -197,7 +197,7 @@ def test_a_task_submits_another_and_awaits_it_even_in_the_only_place() -> None:
     assert nested() == 42
 
 
-def test_a_task_that_would_stop_its_own_loop_is_told_so() -> None:
+def test_a_task_that_would_block_its_own_loop_raises() -> None:
     @task
     async def parent() -> int:
         return double.submit(21).result()
@@ -210,7 +210,7 @@ def test_a_task_that_would_stop_its_own_loop_is_told_so() -> None:
         nested()
 
 
-def test_prefects_wait_and_as_completed_give_all() -> None:
+def test_prefects_wait_and_as_completed_return_all_futures() -> None:
     @flow(task_runner=EventLoopTaskRunner())
     def both() -> tuple[int, set[int]]:
         done, not_done = wait(double.map(range(5)), timeout=60)
@@ -221,7 +221,7 @@ def test_prefects_wait_and_as_completed_give_all() -> None:
 
 
 @pytest.mark.parametrize("runner", [EventLoopTaskRunner(), ThreadPoolTaskRunner(max_workers=4)])
-def test_futures_come_as_they_complete_failed_ones_too(runner: Any) -> None:
+def test_futures_are_yielded_as_they_complete_or_fail(runner: Any) -> None:
     @flow(task_runner=runner)
     async def take() -> list[str]:
         first = fail.submit()
@@ -231,7 +231,7 @@ def test_futures_come_as_they_complete_failed_ones_too(runner: Any) -> None:
     assert asyncio.run(take()) == ["Failed", "Completed"]
 
 
-def test_the_flows_own_loop_is_free_while_it_takes_futures() -> None:
+def test_the_flows_own_loop_is_not_blocked_while_it_awaits_futures() -> None:
     opened = threading.Event()
 
     @task
@@ -247,7 +247,7 @@ def test_the_flows_own_loop_is_free_while_it_takes_futures() -> None:
     assert asyncio.run(take()) == [True]
 
 
-def test_a_consumer_that_is_cancelled_loses_no_future() -> None:
+def test_a_cancelled_consumer_loses_no_future() -> None:
     opened = threading.Event()
 
     @task
@@ -268,7 +268,7 @@ def test_a_consumer_that_is_cancelled_loses_no_future() -> None:
 # Failures and retries
 
 
-def test_a_task_that_fails_leaves_the_others() -> None:
+def test_a_failing_task_does_not_affect_the_others() -> None:
     @flow(task_runner=EventLoopTaskRunner())
     def mixed() -> tuple[list[int], list[str]]:
         good, bad = double.map(range(5)), fail.map(range(3))
@@ -281,7 +281,7 @@ def test_a_task_that_fails_leaves_the_others() -> None:
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
-def test_an_interruption_raised_in_a_task_leaves_the_loop_alive(
+def test_an_interruption_raised_in_a_task_does_not_stop_the_loop(
     interruption: type[BaseException],
 ) -> None:
     @task
@@ -289,15 +289,15 @@ def test_an_interruption_raised_in_a_task_leaves_the_loop_alive(
         raise interruption
 
     @flow(task_runner=EventLoopTaskRunner())
-    def go_on() -> tuple[bool, int]:
+    def recover() -> tuple[bool, int]:
         broken = interrupt.submit()
         broken.wait()
         return broken.state.is_crashed(), double.submit(1).result()
 
-    assert go_on() == (True, 2)
+    assert recover() == (True, 2)
 
 
-def test_a_task_is_retried_as_often_as_it_says() -> None:
+def test_a_task_is_retried_as_often_as_configured() -> None:
     attempts: list[int] = []
 
     @task(retries=2)
@@ -314,7 +314,7 @@ def test_a_task_is_retried_as_often_as_it_says() -> None:
     assert persist() == 3
 
 
-def test_tasks_that_wait_for_their_retry_do_not_stop_others() -> None:
+def test_tasks_that_wait_for_their_retry_do_not_block_others() -> None:
     ended: list[int] = []
     attempts: list[int] = []
 
@@ -338,12 +338,12 @@ def test_tasks_that_wait_for_their_retry_do_not_stop_others() -> None:
 # The end
 
 
-def test_leaving_cancels_what_runs_and_lets_it_clean_up() -> None:
+def test_exiting_cancels_running_tasks_and_lets_them_clean_up() -> None:
     started = threading.Event()
     cleaned_up: list[int] = []
 
     @task
-    async def run_for_ever(number: int) -> None:
+    async def run_forever(number: int) -> None:
         started.set()
         try:
             await asyncio.Event().wait()
@@ -354,14 +354,14 @@ def test_leaving_cancels_what_runs_and_lets_it_clean_up() -> None:
     futures: list[Any] = []
 
     @flow(task_runner=EventLoopTaskRunner(max_concurrency=1))
-    def break_off() -> None:
-        futures.extend(run_for_ever.map(range(3)))
+    def interrupt_flow() -> None:
+        futures.extend(run_forever.map(range(3)))
         futures.append(double.submit(1, wait_for=[futures[0]]))
         assert started.wait(60)
         raise ValueError("the flow")
 
     with pytest.raises(ValueError, match="the flow"):
-        break_off()
+        interrupt_flow()
     for future in futures:
         future.wait()
     assert cleaned_up == [0]
@@ -373,7 +373,7 @@ def test_a_cancelled_flow_cancels_its_tasks() -> None:
     started, cancelled = asyncio.Event(), threading.Event()
 
     @task
-    async def run_for_ever(loop: Any) -> None:
+    async def run_forever(loop: Any) -> None:
         loop.call_soon_threadsafe(started.set)
         try:
             await asyncio.Event().wait()
@@ -383,7 +383,7 @@ def test_a_cancelled_flow_cancels_its_tasks() -> None:
 
     @flow(task_runner=EventLoopTaskRunner())
     async def take() -> None:
-        async for _ in as_they_complete([run_for_ever.submit(asyncio.get_running_loop())]):
+        async for _ in as_they_complete([run_forever.submit(asyncio.get_running_loop())]):
             pass
 
     async def cancel() -> None:
@@ -397,12 +397,12 @@ def test_a_cancelled_flow_cancels_its_tasks() -> None:
     assert cancelled.is_set()
 
 
-def test_work_is_refused_before_the_runner_starts() -> None:
+def test_submitting_before_the_runner_starts_raises() -> None:
     with pytest.raises(RuntimeError, match="must be started"):
         EventLoopTaskRunner().submit(double, {"number": 1})
 
 
-def test_runners_are_equal_and_duplicated_by_their_concurrency() -> None:
+def test_equality_and_duplicates_depend_on_the_concurrency() -> None:
     runner = EventLoopTaskRunner(max_concurrency=5)
     assert runner == runner.duplicate() != EventLoopTaskRunner()
     assert runner.duplicate().max_concurrency == 5
@@ -411,7 +411,7 @@ def test_runners_are_equal_and_duplicated_by_their_concurrency() -> None:
 # Sync tasks
 
 
-def test_sync_tasks_run_in_threads_and_may_wait_for_one_another() -> None:
+def test_sync_tasks_run_in_threads_and_can_wait_for_each_other() -> None:
     @task
     def child() -> int:
         return threading.get_ident()
@@ -427,17 +427,17 @@ def test_sync_tasks_run_in_threads_and_may_wait_for_one_another() -> None:
     assert nested() == [True] * 4
 
 
-# What tasks share
+# Shared resources
 
 
-def test_shared_things_are_opened_once_and_closed_at_the_end_the_last_first() -> None:
+def test_shared_resources_are_opened_once_and_closed_in_reverse_order() -> None:
     events: list[str] = []
 
     @asynccontextmanager
     async def opening(name: str) -> AsyncIterator[str]:
         await asyncio.sleep(0)
         events.append(f"open {name}")
-        async with anyio.create_task_group():  # must be left by the asyncio task that has entered it
+        async with anyio.create_task_group():  # must be exited by the asyncio task that entered it
             yield name
         events.append(f"close {name}")
 
@@ -460,14 +460,14 @@ def test_shared_things_are_opened_once_and_closed_at_the_end_the_last_first() ->
     assert events == ["open inner", "open outer", *["use"] * 5, "close outer", "close inner"]
 
 
-def test_an_opening_that_fails_may_be_tried_again() -> None:
+def test_a_failed_opening_can_be_tried_again() -> None:
     attempts: list[int] = []
 
     @asynccontextmanager
     async def opening() -> AsyncIterator[str]:
         attempts.append(1)
         if len(attempts) == 1:
-            raise ConnectionError("away")
+            raise ConnectionError("unavailable")
         yield "open"
 
     @task(retries=1)
@@ -483,7 +483,7 @@ def test_an_opening_that_fails_may_be_tried_again() -> None:
     assert len(attempts) == 2
 
 
-def test_a_thing_that_does_not_close_keeps_no_other_from_closing() -> None:
+def test_a_resource_that_fails_to_close_does_not_prevent_others() -> None:
     closed: list[str] = []
 
     @asynccontextmanager
@@ -507,7 +507,7 @@ def test_a_thing_that_does_not_close_keeps_no_other_from_closing() -> None:
     assert closed == ["second", "first"]
 
 
-def test_without_the_runner_each_use_opens_and_closes_its_own() -> None:
+def test_without_the_runner_each_use_opens_its_own_resource() -> None:
     events: list[str] = []
 
     @asynccontextmanager
@@ -531,7 +531,7 @@ def test_without_the_runner_each_use_opens_and_closes_its_own() -> None:
     assert events == ["open", "close"] * 4
 
 
-def test_each_run_has_things_of_its_own() -> None:
+def test_each_run_has_its_own_resources() -> None:
     opened: list[object] = []
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Velocity as a part of the main job: worked out once a window is published, and told to the engine."""
+"""Velocity as a part of sync-velocity: refreshed after a window is published, and sent to the engine."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ def reports_below_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SKU_VELOCITY_ENGINE_TOKEN", ENGINE_TOKEN)
 
 
-def test_a_published_window_s_velocity_is_worked_out_where_a_zone_is_named(
-    tmp_path: Path, store_url: str
-) -> None:
+def test_velocity_is_refreshed_after_publishing_if_a_zone_is_given(tmp_path: Path, store_url: str) -> None:
     with wms(tmp_path) as (server, source):
         state, report = sync(source, store_url, **WHOLE, velocity_zone="UTC")
         truth = server.ground_truth("WH-01")
@@ -40,16 +38,16 @@ def test_a_published_window_s_velocity_is_worked_out_where_a_zone_is_named(
     assert (tmp_path / "reports/velocity-WH-01.html").is_file()
 
 
-def test_the_engine_is_told_of_the_classes_and_once_only(tmp_path: Path, sqlite_url: str) -> None:
+def test_the_engine_is_sent_the_classes_only_once(tmp_path: Path, sqlite_url: str) -> None:
     with both(tmp_path) as (_, engine, request):
         report = sync(store=sqlite_url, **request, velocity_zone="UTC")[1]
-        told = engine.simulator.classes.accepted.copy()
+        sent = engine.simulator.classes.accepted.copy()
         sync(store=sqlite_url, **request, velocity_zone="UTC", resume=report.flow_run_id)
         again = engine.simulator.classes.accepted
-    assert len(told) == asyncio.run(table(sqlite_url, CLASSES))[0][1] and again == told
+    assert len(sent) == asyncio.run(table(sqlite_url, CLASSES))[0][1] and again == sent
 
 
-def test_a_refresh_that_fails_is_told_and_takes_nothing_back(tmp_path: Path, sqlite_url: str) -> None:
+def test_a_failed_refresh_is_reported_and_the_window_stays_published(tmp_path: Path, sqlite_url: str) -> None:
     (tmp_path / "reports").write_text("a file where a directory should be")
     with wms(tmp_path) as (server, source):
         state, report = sync(source, sqlite_url, **WHOLE, velocity_zone="UTC")
@@ -58,14 +56,14 @@ def test_a_refresh_that_fails_is_told_and_takes_nothing_back(tmp_path: Path, sql
     assert "reports" in report.refresh_error and published(sqlite_url) == (truth.valid, truth.units, 1)
 
 
-def test_an_unknown_zone_is_told_before_anything_is_read(tmp_path: Path, sqlite_url: str) -> None:
+def test_an_unknown_zone_is_reported_before_anything_is_read(tmp_path: Path, sqlite_url: str) -> None:
     with wms(tmp_path) as (server, source):
         state, error = sync(source, sqlite_url, **WHOLE, velocity_zone="Mars/Olympus")
         assert state.is_failed() and server.stats().requests == 0
     assert isinstance(error, ConfigurationError) and "Mars/Olympus" in str(error)
 
 
-def test_what_is_not_published_is_not_worked_out(tmp_path: Path, sqlite_url: str) -> None:
+def test_velocity_of_an_unpublished_window_is_not_refreshed(tmp_path: Path, sqlite_url: str) -> None:
     with wms(tmp_path, faults=(Fault("401", 299),)) as (_, source):
         assert sync(source, sqlite_url, **WHOLE, velocity_zone="UTC")[0].name == "Incomplete"
     assert asyncio.run(table(sqlite_url, CLASSES)) == []
@@ -80,7 +78,7 @@ def test_what_is_not_published_is_not_worked_out(tmp_path: Path, sqlite_url: str
         (datetime(2026, 3, 7, 23, tzinfo=UTC), "Europe/Berlin", date(2026, 3, 7)),
     ],
 )
-def test_the_day_is_the_last_one_that_is_over_by_the_warehouse_s_clock(
+def test_the_day_is_the_last_full_one_in_the_warehouses_time_zone(
     end: datetime, zone: str, day: date
 ) -> None:
     assert last_day(end, zone) == day

@@ -1,4 +1,4 @@
-"""Which window a run reads: by its scheduled start, so that a rerun tomorrow asks for the same."""
+"""A run chooses its window by its scheduled start, so that a later rerun reads the same window."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def at(hour: int, minute: int = 0) -> datetime:
 @pytest.mark.parametrize(
     ("scheduled", "end"), [("2026-03-01T08:20:00+00:00", 8), ("2026-03-01T08:09:59+00:00", 7)]
 )
-def test_it_is_the_last_hour_that_had_settled_when_the_run_was_due(
+def test_the_default_is_the_last_hour_settled_at_the_scheduled_start(
     scheduled: str, end: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     due = datetime.fromisoformat(scheduled)
@@ -41,11 +41,11 @@ def test_it_is_the_last_hour_that_had_settled_when_the_run_was_due(
     assert choose_window(WINDOWED, None, None, SETTLE) == Window(at(end - 1), at(end))
 
 
-def test_an_end_alone_means_the_hour_before_it() -> None:
+def test_only_an_end_means_the_hour_before_it() -> None:
     assert choose_window(WINDOWED, None, at(5), SETTLE) == Window(at(4), at(5))
 
 
-def test_a_source_that_knows_no_windows_is_read_whole_unless_told_otherwise() -> None:
+def test_a_source_without_windows_is_read_whole_unless_bounds_are_given() -> None:
     assert choose_window(PLAIN, None, None, SETTLE).is_everything
     assert choose_window(PLAIN, at(1), at(2), SETTLE) == Window(at(1), at(2))
 
@@ -61,12 +61,12 @@ async def press_retry(run: UUID) -> None:
 
 
 @pytest.mark.usefixtures("prefect_server", "token")
-def test_a_run_months_late_and_its_retry_read_the_hour_that_was_due(tmp_path: Path, sqlite_url: str) -> None:
+def test_a_run_months_late_and_its_retry_read_the_scheduled_hour(tmp_path: Path, sqlite_url: str) -> None:
     with wms(tmp_path, faults=(Fault("401", 0),)) as (server, _):
         source = spec_file(server, tmp_path, window={"params": {"start": "start", "end": "end"}})
         request = {"source": source, "store": sqlite_url, "warehouse": "WH-01", "token_env": "WMS_TOKEN"}
         run = asyncio.run(schedule(at(8, 20), request | {"max_reject_ratio": 1}))
-        assert isinstance(asyncio.run(execute(run)), SourceAuthError)  # and no plan has been entered
+        assert isinstance(asyncio.run(execute(run)), SourceAuthError)  # and no plan was stored
         server.clear()
         asyncio.run(press_retry(run))
         report = asyncio.run(execute(run))

@@ -1,4 +1,4 @@
-"""Runs, ledger, movements, dead letters, published ranges, and the view `published_movements`."""
+"""Runs, ledger, movements, dead letters, published ranges, locks, and the view `published_movements`."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ down_revision = None
 
 INSTANT = sa.DateTime(timezone=True).with_variant(sa.Text(), "sqlite")
 
-# The range's warehouse, not the row's: they are equal, and a reader's filter then finds the ranges first.
+# The range's warehouse, not the row's: they are equal, and a filter on it selects the ranges first.
 VIEW = """
 CREATE VIEW published_movements AS
 SELECT p.source, p.warehouse_id, m.sku_id, m.units_moved, m.timestamp_utc, m.movement_id,
@@ -34,6 +34,9 @@ def upgrade() -> None:
         sa.Column("total", sa.BigInteger),
         _text("state"),
         _count("repairs", sa.Integer),
+        _count("plan_number", sa.Integer),
+        sa.Column("mapping_digest", sa.Text),
+        sa.Column("held_rows", sa.BigInteger),
         sa.Column("verdict", sa.Text),
         sa.Column("report", sa.Text),
         sa.Column("created_at", INSTANT, nullable=False),
@@ -64,12 +67,17 @@ def upgrade() -> None:
         sa.Column("first_fingerprint", sa.Text),
         sa.Column("last_fingerprint", sa.Text),
         _count("broken_seams", sa.Integer),
+        _count("ambiguous_seams", sa.Integer),
+        _count("equal_rows", sa.Integer),
+        _text("page_edges"),
+        _text("page_totals"),
         sa.Column("cursor_token", sa.Text),
         _text("extra_fields"),
+        _text("dropped_values"),
         sa.Column("error", sa.Text),
         sa.Column("landed_at", INSTANT),
         sa.PrimaryKeyConstraint("run_key", "chunk_index", name=op.f("pk_chunks")),
-        _of_a_run("chunks"),
+        _run_foreign_key("chunks"),
     )
     op.create_table(
         "movements",
@@ -81,8 +89,17 @@ def upgrade() -> None:
         _count("units_moved"),
         sa.Column("timestamp_utc", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("run_key", "position", name=op.f("pk_movements")),
-        _of_a_run("movements"),
+        _run_foreign_key("movements"),
         sa.CheckConstraint("units_moved >= 0", name=op.f("ck_movements_units_moved")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "unloaded_ids",
+        _count("run_key", sa.Integer),
+        _count("position"),
+        _text("record_id"),
+        sa.PrimaryKeyConstraint("run_key", "position", name=op.f("pk_unloaded_ids")),
+        _run_foreign_key("unloaded_ids"),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -94,7 +111,7 @@ def upgrade() -> None:
         _text("reasons"),
         sa.Column("created_at", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("run_key", "stage", "position", name=op.f("pk_dead_letters")),
-        _of_a_run("dead_letters"),
+        _run_foreign_key("dead_letters"),
     )
     op.create_table(
         "published_ranges",
@@ -104,10 +121,17 @@ def upgrade() -> None:
         sa.Column("range_end", INSTANT, nullable=False),
         _count("run_key", sa.Integer),
         sa.PrimaryKeyConstraint("source", "warehouse_id", "range_start", name=op.f("pk_published_ranges")),
-        _of_a_run("published_ranges"),
+        _run_foreign_key("published_ranges"),
         sa.CheckConstraint("range_start < range_end", name=op.f("ck_published_ranges_range")),
     )
     op.create_index(op.f("ix_published_ranges_run_key"), "published_ranges", ["run_key"])
+    op.create_table(
+        "publishing_locks",
+        _text("source"),
+        _text("warehouse_id"),
+        _count("times_taken"),
+        sa.PrimaryKeyConstraint("source", "warehouse_id", name=op.f("pk_publishing_locks")),
+    )
     op.execute(VIEW)
 
 
@@ -119,5 +143,5 @@ def _count(name: str, kind: type[sa.Integer] = sa.BigInteger) -> sa.Column[int]:
     return sa.Column(name, kind, nullable=False)
 
 
-def _of_a_run(table: str) -> Any:
+def _run_foreign_key(table: str) -> Any:
     return sa.ForeignKeyConstraint(["run_key"], ["sync_runs.run_key"], name=op.f(f"fk_{table}_run_key"))

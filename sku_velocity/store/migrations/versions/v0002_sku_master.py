@@ -1,4 +1,4 @@
-"""The items of a master and their aliases, the version that a run maps by, and the views of the two."""
+"""The items of a master and their aliases, their views, and the version that a run maps by."""
 
 import sqlalchemy as sa
 from alembic import op

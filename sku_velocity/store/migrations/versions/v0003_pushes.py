@@ -1,4 +1,4 @@
-"""How far each chunk is on its way to each slotting engine, and which classes each engine was told."""
+"""The progress of each chunk's push to each slotting engine, and the classes sent to each engine."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("until_position", sa.BigInteger),
         sa.Column("visible_ranges", sa.Text),
         sa.Column("idempotency_key", sa.Text),
+        sa.Column("is_refused", sa.Boolean, nullable=False),
         _count("accepted"),
         _count("rejected"),
         _count("requests", sa.Integer),
@@ -42,7 +43,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text),
         _count("revision", sa.Integer),
         sa.Column("sent_at", INSTANT, nullable=False),
-        sa.PrimaryKeyConstraint("engine", "source", "warehouse_id", "sku_id", name=op.f("pk_told_classes")),
+        sa.PrimaryKeyConstraint("engine", "source", "warehouse_id", "sku_id", name=op.f("pk_sent_classes")),
     )
 
 

@@ -1,4 +1,4 @@
-"""Velocity: its refreshes, a row per SKU for each, and the view `current_velocity`."""
+"""Velocity: refreshes, a row per SKU and refresh, and the view `current_velocity`."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ down_revision = "0003"
 
 INSTANT = sa.DateTime(timezone=True).with_variant(sa.Text(), "sqlite")
 
-# A warehouse whose newest refresh found nothing shows nothing, rather than the refresh before.
+# A warehouse whose newest refresh found nothing has no rows, instead of those of the refresh before.
 VIEW = """
 CREATE VIEW current_velocity AS
 SELECT v.*
@@ -24,7 +24,7 @@ JOIN (
 def upgrade() -> None:
     op.create_table(
         "velocity_refreshes",
-        *_of_a_refresh(),
+        *_refresh_key(),
         _text("time_zone"),
         sa.Column("compared_with", sa.Date),
         _count("skus"),
@@ -38,9 +38,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "sku_velocity",
-        *_of_a_refresh(),
+        *_refresh_key(),
         _text("sku_id"),
-        *(_count(f"{what}_{days}") for what in ("units", "lines") for days in (7, 28, 91)),
+        *(_count(f"{measure}_{days}") for measure in ("units", "lines") for days in (7, 28, 91)),
         _count("active_days", sa.Integer),
         _figure("units_per_active_day"),
         _figure("units_per_calendar_day"),
@@ -63,7 +63,7 @@ def upgrade() -> None:
     op.execute(VIEW)
 
 
-def _of_a_refresh() -> list[sa.Column[Any]]:
+def _refresh_key() -> list[sa.Column[Any]]:
     return [_text("source"), _text("warehouse_id"), sa.Column("as_of", sa.Date, nullable=False)]
 
 

@@ -1,4 +1,4 @@
-"""Where each dead letter stands, since whom and why; which rows of a pushed chunk were replayed since."""
+"""The state of each dead letter, changed by whom and why; the rows of a pushed chunk replayed since."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,0 +1,1 @@
+"""What leaves the pipeline as a file or an artifact: its name, CSV for spreadsheets, atomic writes."""

@@ -1,0 +1,23 @@
+"""The digest of what a spec reads and how it maps it: two mappings never meet in one window."""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+
+from sku_velocity.source.spec import SourceSpec
+
+# What decides only from where, how fast and in what portions records come, or what is done with the result.
+NOT_MAPPING = frozenset(
+    {
+        *("name", "base_url", "auth", "tls", "pace", "throttle", "timeouts"),
+        *("paging", "total", "warehouses", "limits"),
+    }
+)
+
+
+def mapping_digest(spec: SourceSpec) -> str:
+    """Hash the parts of a spec that decide which records a window holds and which rows they become."""
+    parts = spec.model_dump(mode="json", exclude=set(NOT_MAPPING), exclude_defaults=True)
+    parts["paging"] = spec.paging.style
+    return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()

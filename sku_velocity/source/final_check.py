@@ -1,0 +1,285 @@
+"""The final check of a window: once all chunks have landed, the source is counted and read again in part."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count, pairwise
+from typing import Any, TypeVar
+
+from sku_velocity.errors import SourceMappingError
+from sku_velocity.model.chunk import ChunkProgress, Page, PageEdges
+from sku_velocity.model.run import FinalCheck, PageJoins, SyncRun
+from sku_velocity.source.pages import FetchedPage, Pages
+from sku_velocity.source.paginators import Offset, PageNumber
+from sku_velocity.source.paging import SeenPage
+from sku_velocity.source.validation import PageReader, RawPage
+
+MAX_SEAM_PAGES = 200  # unless the spec asks for them
+PROOFS = {
+    "seams": "pages overlap",
+    "seam_pages": "a small page for each border between pages",
+    "reread": "all pages are read twice; needs that no row leaves and returns, or comes and leaves",
+    "stable": "the cursor is declared stable (paging.stable)",
+}
+IN_PARALLEL = 50  # seam pages; the client's own limits are lower
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FinalReader:
+    """Reads the ends of a window again, and what the proof of its paging style needs.
+
+    `count` returns the number of records that the source reports with a page, or None. All methods raise
+    what `SourceClient.fetch` raises.
+    """
+
+    pages: Pages[RawPage]
+    reader: PageReader
+    count: Callable[[FetchedPage[RawPage]], Coroutine[Any, Any, int | None]]
+
+    async def check(self, run: SyncRun, chunks: Sequence[ChunkProgress]) -> FinalCheck:
+        """Recount the window, reread its ends, and compare what the proof needs."""
+        match self.pages.paginator:
+            case Offset():
+                final = await self._check_the_end(run.total or 0, chunks)
+            case PageNumber():
+                final = await self._check_both_ends(chunks)
+            case _:
+                final = await self._check_the_first_page(chunks)
+        if count_pages(chunks) <= 1:
+            return replace(final, proof="one page holds the whole window")
+        if why := self._why_unproven(chunks):
+            return replace(final, why_unproven=why)
+        proof = self.pages.paginator.proof
+        return replace(final, proof=PROOFS[proof], joins=await self._joins(run.total or 0, chunks))
+
+    def _why_unproven(self, chunks: Sequence[ChunkProgress]) -> str | None:
+        paginator = self.pages.paginator
+        if why := paginator.why_unproven():
+            return why
+        if paginator.proof == "seams" and not chunks[0].chunk.overlap:
+            return "the source returns one record per page, so pages cannot overlap: check paging.limit_param"
+        number = count_pages(chunks)
+        is_default = paginator.spec.paging.proof is None
+        if paginator.proof == "seam_pages" and is_default and number > MAX_SEAM_PAGES:
+            return (
+                f"{number} pages need as many small requests: set paging.proof: seams if that is acceptable, "
+                "or a larger paging.page_size"
+            )
+        return None
+
+    async def _joins(self, total: int, chunks: Sequence[ChunkProgress]) -> PageJoins | None:
+        match self.pages.paginator.proof:
+            case "seam_pages":
+                return await self._read_seam_pages(total, chunks)
+            case "reread":
+                return await self._read_backwards(chunks)
+            case "stable":
+                return _compare_neighbours(edges_of(chunks), self._has_ids)
+            case _:
+                return None  # the ledger holds the seams
+
+    async def _check_the_end(self, total: int, chunks: Sequence[ChunkProgress]) -> FinalCheck:
+        """Request the last records and a whole page after them, which must be empty."""
+        ends = min(max(1, chunks[-1].chunk.overlap), total) if chunks else 0
+        chunk = chunks[-1].chunk if chunks else None
+        size = chunk.page_size + chunk.overlap if chunk else self._page_size
+        response = await self.pages.at(total - ends, size)
+        received = len(response.content.records)
+        if chunks and _fullest_page(chunks) <= ends:  # no page so far had room for more
+            received += len((await self.pages.at(total, size)).content.records)
+        ends_match = received == ends and self._last_fingerprint(response.content, ends) == (
+            chunks[-1].last_fingerprint if chunks else None
+        )
+        counted = await self.count(response)
+        return FinalCheck(total - ends + received if counted is None else counted, ends_match)
+
+    async def _check_both_ends(self, chunks: Sequence[ChunkProgress]) -> FinalCheck:
+        """Reread the first page and the last one: numbered pages cannot overlap."""
+        if not chunks:
+            response = await self.pages.at(0, self._page_size)
+            return FinalCheck(await self.count(response) or len(response.content.records), True)
+        first = next(chunks[0].chunk.pages())
+        *_, last = chunks[-1].chunk.pages()
+        responses = [await self._fetch_page(page) for page in ((first, last) if first != last else (last,))]
+        first_fingerprint = self.reader.fingerprint(responses[0].content, slice(1))
+        ends_match = (
+            first_fingerprint == chunks[0].first_fingerprint
+            and self._last_fingerprint(responses[-1].content, 1) == chunks[-1].last_fingerprint
+        )
+        counted = await self.count(responses[-1])
+        received = last.offset + len(responses[-1].content.records)
+        size = last.size if first == last else last.page_size
+        if last.size == size:  # a total that is too low would hide the next page
+            ends_match = ends_match and await self._is_last(last, responses[-1].content)
+        return FinalCheck(received if counted is None else counted, ends_match)
+
+    async def _is_last(self, page: Page, content: RawPage) -> bool:
+        """Return True if no record follows a full numbered page: the next one is empty, or this one again.
+
+        Some APIs repeat the last page past the end. The total or record ids must confirm it; ids cannot if
+        the page is the first: then the source may ignore the page number.
+        """
+        beyond = (await self.pages.at(page.offset + page.size, page.size)).content
+        if not beyond.records:
+            return True
+        confirmed = self.pages.paginator.spec.total.source != "none" or (self._has_ids and page.offset > 0)
+        return confirmed and seen_page(self.reader, beyond) == seen_page(self.reader, content)
+
+    async def _check_the_first_page(self, chunks: Sequence[ChunkProgress]) -> FinalCheck:
+        """Reread the first page: the cursors of the others may not be usable twice."""
+        response = await self.pages.after(None)
+        first_fingerprint = self.reader.fingerprint(response.content, slice(None))
+        return FinalCheck(await self.count(response), first_fingerprint == chunks[0].first_fingerprint)
+
+    async def _read_seam_pages(self, total: int, chunks: Sequence[ChunkProgress]) -> PageJoins:
+        """Read a small page for each border between pages, which shows the records on both sides."""
+        size, edges = chunks[0].chunk.page_size, edges_of(chunks)
+
+        found = await _in_parallel(
+            [
+                partial(self._look_across, index * size, total, size, before, after)
+                for index, (before, after) in enumerate(pairwise(edges), 1)
+            ]
+        )
+        gaps = [each.gap for each in found if each.gap]
+        shown = f"{gaps[0]} ({len(gaps)} of {len(found)} borders)" if gaps else None
+        return PageJoins(len(found), sum(each.broken for each in found), shown)
+
+    async def _look_across(
+        self, border: int, total: int, page_size: int, before: PageEdges, after: PageEdges
+    ) -> PageJoins:
+        """Compare the records on both sides of a border, in one answer, with those read there before."""
+        offset, size = seam_page(border, 1 if self._has_ids else 2)
+        refused = PageJoins(
+            1, gap=f"the source does not return pages of {size} records: set paging.proof: reread"
+        )
+        try:
+            page = (await self.pages.at(offset, size)).content
+        except SourceMappingError:  # an unusual page size may be refused
+            return refused
+        expected, at = min(size, total - offset), border - offset
+        if len(page.records) != expected:
+            return refused
+        shown = [self.reader.fingerprint(page, slice(i, i + 1)) for i in range(max(0, at - 2), at + 2)]
+        left, right = shown[: min(2, at)], shown[min(2, at) :]
+        if (left[-1], right[0]) != (before.last, after.first):
+            # A page that is the last one may be as short as expected although its size is clamped.
+            return refused if expected < size and size > page_size else PageJoins(1, broken=1)
+        equal = left[-1] == right[0] or _repeats(left) or _repeats(right)
+        if not self._has_ids and (equal or before.last_repeats or after.first_repeats):
+            return PageJoins(1, gap="equal records at a border between pages: map fields.movement_id")
+        return PageJoins(1)
+
+    async def _read_backwards(self, chunks: Sequence[ChunkProgress]) -> PageJoins:
+        """Read all pages again, from the last to the first, and compare each with the first reading."""
+        pages = [page for progress in chunks for page in progress.chunk.pages()]
+        edges, broken = edges_of(chunks), 0
+        for page, before in zip(reversed(pages), reversed(edges), strict=True):
+            content = (await self._fetch_page(page)).content.cut(0, page.size)
+            broken += self.reader.fingerprint(content, slice(None)) != before.whole
+        return PageJoins(len(pages), broken)
+
+    async def _fetch_page(self, page: Page) -> FetchedPage[RawPage]:
+        return await self.pages.at(page.offset, page.page_size or page.size)
+
+    def _last_fingerprint(self, page: RawPage, size: int) -> str | None:
+        return self.reader.fingerprint(page, slice(-size, None)) if size else None
+
+    @property
+    def _page_size(self) -> int:
+        return self.pages.paginator.spec.paging.effective_page_size
+
+    @property
+    def _has_ids(self) -> bool:
+        return self.pages.paginator.spec.has_ids
+
+
+def seam_page(border: int, margin: int) -> tuple[int, int]:
+    """Return offset and size of the smallest page, of 3 or more, that shows `margin` records on both sides.
+
+    Its offset is a multiple of its size. Before the border it shows fewer if there are no more.
+    """
+    before = min(margin, border)
+    size = next(size for size in count(max(3, before + margin)) if before <= border % size <= size - margin)
+    return border - border % size, size
+
+
+def seen_page(reader: PageReader, page: RawPage) -> SeenPage:
+    """Return a page's number of records and their fingerprint."""
+    return SeenPage(len(page.records), reader.fingerprint(page, slice(None)))
+
+
+def read_edges(reader: PageReader, page: RawPage, has_ids: bool, *, whole: bool) -> PageEdges:
+    """Return the edges of a page; `whole`: with the fingerprint of all its records."""
+    size = len(page.records)
+    if not size:
+        return PageEdges(None, None)
+    start, end = (
+        [reader.fingerprint(page, slice(i, i + 1)) for i in pair] for pair in ((0, 1), (size - 1, size - 2))
+    )
+    return PageEdges(
+        start[0],
+        end[0],
+        reader.fingerprint(page, slice(None)) if whole else None,
+        not has_ids and size > 1 and start[0] == start[1],
+        not has_ids and size > 1 and end[0] == end[1],
+    )
+
+
+def count_equal_rows(reader: PageReader, page: RawPage, reread: int) -> int:
+    """Count the equal records that a page begins with; 0 if they are fewer than the `reread` ones."""
+    first = reader.fingerprint(page, slice(1))
+    length = next(
+        (i for i in range(1, len(page.records)) if reader.fingerprint(page, slice(i, i + 1)) != first),
+        len(page.records),
+    )
+    return length if length >= reread else 0
+
+
+def edges_of(chunks: Iterable[ChunkProgress]) -> list[PageEdges]:
+    """Return the edges of all pages, in order."""
+    return [edges for progress in chunks for edges in progress.page_edges]
+
+
+def count_pages(chunks: Sequence[ChunkProgress]) -> int:
+    """Count the pages that a window was read in."""
+    return sum(len(each.page_edges) or -(-each.chunk.size // each.chunk.page_size) for each in chunks)
+
+
+def _compare_neighbours(edges: Sequence[PageEdges], has_ids: bool) -> PageJoins | None:
+    """Compare the last record of each page with the first of the next one; ids show a repeated one anyway."""
+    pairs = list(pairwise(each for each in edges if each.first is not None))
+    equal = sum(before.last == after.first for before, after in pairs)
+    if has_ids or not equal:
+        return None
+    return PageJoins(
+        len(pairs),
+        gap=f"the same record on both sides of {equal} borders between pages: map fields.movement_id",
+    )
+
+
+def _repeats(fingerprints: Sequence[str | None]) -> bool:
+    return len(fingerprints) > 1 and fingerprints[0] is not None and fingerprints[0] == fingerprints[1]
+
+
+def _fullest_page(chunks: Sequence[ChunkProgress]) -> int:
+    """Return the largest number of records known to have been in one page."""
+    return max(min(progress.fetched, progress.chunk.page_size) for progress in chunks)
+
+
+async def _in_parallel(calls: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
+    """Await calls, a limited number of them at the same time. Return their results in order."""
+    results: list[T] = []
+    for start in range(0, len(calls), IN_PARALLEL):
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(call()) for call in calls[start : start + IN_PARALLEL]]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None  # tasks are retried by the kind of the error
+        results += [task.result() for task in tasks]
+    return results
