@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,37 @@ import duckdb
 import yaml
 
 from benchmarks.processes import PEERS, ROOT
+from simulator.dialect import DIALECTS, Dialect, JsonAnswer, PageQuery
 
 READERS = ROOT / "benchmarks" / "readers"
 PACKAGES = ("dlt", "airbyte-cdk", "singer-sdk", "duckdb")
 PUBLISHED = "SELECT movement_id FROM published_movements"
+PAGE = 1000
 UNPACED = {"requests_per_second": 10_000}  # the other readers have no pace
+
+
+@dataclass(frozen=True)
+class Paging:
+    """A style of paging: the simulated source's dialect, and the part of our spec."""
+
+    dialect: Dialect
+    spec: dict[str, Any]
+
+
+NUMBERED = DIALECTS["page"]
+PAGINGS = {
+    "offset": Paging(DIALECTS["plain"], {}),
+    "page number": Paging(NUMBERED, {"style": "page", "first": 1}),
+    "page of a fixed size": Paging(
+        replace(NUMBERED, query=PageQuery(fixed_size=PAGE)),
+        {"style": "page", "first": 1, "limit_param": None},
+    ),
+    "cursor": Paging(
+        replace(DIALECTS["cursor"], answer=JsonAnswer("records", "total", cursor_path="next")),
+        {"style": "cursor", "cursor_path": "next"},
+    ),
+    "next link": Paging(DIALECTS["next-link"], {"style": "next_link", "next_path": "next"}),
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +84,7 @@ class Job:
 class Tool:
     """A reader: its command for a job, and the ids in its destination afterwards, with counts.
 
-    `uses_prefect` is true if it runs under a Prefect server.
+    `uses_prefect` is true if it runs under a Prefect server; `paging` is the source's, a key of PAGINGS.
     """
 
     name: str
@@ -66,19 +92,21 @@ class Tool:
     command: Callable[[Job], list[str]]
     stored: Callable[[Job], Counter[str]]
     uses_prefect: bool = False
+    paging: str = "offset"
 
 
-def flow(store: str = "SQLite") -> Tool:
+def flow(store: str = "SQLite", paging: str = "offset") -> Tool:
     """Return ours, as an operator runs it: `python -m flows sync`, then with `--resume`."""
 
     def command(job: Job) -> list[str]:
-        line = [sys.executable, "-m", "flows", "sync", "--source", spec(job), "--warehouse", "WH-01"]
-        line += ["--store", _store(store, job), "--task-retries", "0", "--json"]
+        line = [sys.executable, "-m", "flows", "sync", "--source", spec(job, paging)]
+        line += ["--warehouse", "WH-01", "--store", _store(store, job), "--task-retries", "0", "--json"]
         if job.attempt > 1:
             line += ["--resume", json.loads(_last_line(job.before().output))["flow_run_id"]]
         return line
 
-    return Tool("sku-velocity, the flow", store, command, _published(store), uses_prefect=True)
+    name = "sku-velocity, the flow" + (f", {paging}" if paging != "offset" else "")
+    return Tool(name, store, command, _published(store), uses_prefect=True, paging=paging)
 
 
 def steps(store: str = "SQLite") -> Tool:
@@ -160,13 +188,13 @@ def bare(parse: bool) -> Tool:
     return Tool(name, "nothing", command, lambda job: Counter({"": int(_last_line(job.output))}))
 
 
-def spec(job: Job) -> str:
+def spec(job: Job, paging: str = "offset") -> str:
     """Write the spec of the source for ours, and return its path."""
     described = {
         "name": "wms",
         "base_url": job.url,
         "request": {"path": "/movements", "params": {"warehouse": "{warehouse}"}},
-        "paging": {"page_size": 1000},
+        "paging": {"page_size": PAGE, **PAGINGS[paging].spec},
         "records": {"path": "records"},
         "total": {"from": "body", "path": "total"},
         "auth": {"kind": "none"},

@@ -97,14 +97,15 @@ class OffsetQuery:
 
 @dataclass(frozen=True)
 class PageQuery(OffsetQuery):
-    """A page number in the query; the first page is number 1."""
+    """A page number in the query; the first page is number 1. `fixed_size` is for calls without a limit."""
 
     offset_param: str = "page"
     first: int = 1
+    fixed_size: int = 1
 
     def read(self, call: Call) -> Question:
         numbered = super().read(call)
-        return replace(numbered, offset=numbered.offset * (numbered.limit or 1))
+        return replace(numbered, offset=numbered.offset * (numbered.limit or self.fixed_size))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """The proof that a window was read whole, from the ledger and from a final check of the source.
 
 The order of the records is fixed. A record is persistent if it is in the source, at its place in the order,
-from the first page's read to the final check; a record that moves counts as deleted and inserted. Proven is:
-every persistent record is published exactly once. For all styles: every page was full, the last record is the
-last in the source, and all totals agree.
+from the first page's read to the final check; a record that moves counts as deleted and inserted, as another
+one, since the field that orders it is mapped. Proven is: every persistent record is published exactly once.
+For all styles: every page was full, the last record is the last in the source, and all totals agree.
 
 - One page: a single answer holds all records.
 - `offset`, seams: each page also reads the last record of the page before it. If both reads agree, that

@@ -22,8 +22,8 @@ SkuMappingPolicy = tuple[str, UnknownSku] | None
 class PublishedRange:
     """A stretch of time in which a run is published. `run_key` increases from run to run.
 
-    `mapping_digest` is that of the spec by which the run was read; `is_unproven` is whether the source allowed
-    no proof of it.
+    `mapping_digest` is that of the spec by which the run was read; `is_unproven` is True if it could not be
+    proven whole.
     """
 
     window: Window

@@ -50,6 +50,8 @@ class FinalReader:
                 final = await self._check_both_ends(chunks)
             case _:
                 final = await self._check_the_first_page(chunks)
+        if final.why_unproven:
+            return final
         if count_pages(chunks) <= 1:
             return replace(final, proof="one page holds the whole window")
         if why := self._why_unproven(chunks):
@@ -96,7 +98,8 @@ class FinalReader:
             chunks[-1].last_fingerprint if chunks else None
         )
         counted = await self.count(response)
-        return FinalCheck(total - ends + received if counted is None else counted, ends_match)
+        total = total - ends + received if counted is None else counted
+        return FinalCheck(total, ends_match, why_unproven=self._why_open(chunks, response.content, ends))
 
     async def _check_both_ends(self, chunks: Sequence[ChunkProgress]) -> FinalCheck:
         """Reread the first page and the last one: numbered pages cannot overlap."""
@@ -116,7 +119,24 @@ class FinalReader:
         size = last.size if first == last else last.page_size
         if last.size == size:  # a total that is too low would hide the next page
             ends_match = ends_match and await self._is_last(last, responses[-1].content)
-        return FinalCheck(received if counted is None else counted, ends_match)
+        why = self._why_open(chunks, responses[-1].content, 2)
+        return FinalCheck(received if counted is None else counted, ends_match, why_unproven=why)
+
+    def _why_open(self, chunks: Sequence[ChunkProgress], end: RawPage, size: int) -> str | None:
+        """Return why the end of the window is not certain: equal records there hide a shift, too.
+
+        It is, if the answer with the last record reports the total, or shows that nothing follows.
+        """
+        if self._has_ids or not chunks or chunks[-1].page_totals:
+            return None
+        positions = range(len(end.records))[-size:]
+        last = {self.reader.fingerprint(end, slice(i, i + 1)) for i in positions}
+        if len(last) > 1 and not (chunks[-1].page_edges and chunks[-1].page_edges[-1].last_repeats):
+            return None
+        return (
+            "the last records are equal, and no page reports the total: map fields.movement_id, or set total "
+            "if the API reports one"
+        )
 
     async def _is_last(self, page: Page, content: RawPage) -> bool:
         """Return True if no record follows a full numbered page: the next one is empty, or this one again.

@@ -114,14 +114,14 @@ class WindowReader:
             )
         ends = max(1, page.overlap)
         whole = response.content.cut(0, page.before + page.size)
-        may_repeat = page.before and not self._spec.has_ids
+        may_repeat = 0 < page.before < page.offset and not self._spec.has_ids
         result = replace(
             self.reader.validate(whole.cut(page.before, page.size), page),
             first_fingerprint=self.reader.fingerprint(whole, slice(page.before or ends)),
             last_fingerprint=self.reader.fingerprint(whole, slice(-ends, None)),
             equal_rows=count_equal_rows(self.reader, whole, page.before) if may_repeat else 0,
             edges=None if isinstance(self.pages.paginator, Offset) else self._edges(whole),
-            total=self._reported_total(response),
+            total=self._total_seen(page, response),
         )
         return _with_cost(result, response.tally, started)
 
@@ -169,7 +169,7 @@ class WindowReader:
     async def _fetch_page(self, page: Page) -> FetchedPage[RawPage]:
         if isinstance(self.pages.paginator, PageNumber):
             return await self.pages.at(page.offset, page.page_size or page.size)
-        return await self.pages.at(page.offset - page.before, page.before + page.size)
+        return await self.pages.at(page.offset - page.before, page.before + (page.page_size or page.size))
 
     async def _find_end(self, first: RawPage, paginator: Positional) -> int:
         size = len(first.records)
@@ -189,6 +189,13 @@ class WindowReader:
     def _edges(self, page: RawPage) -> PageEdges:
         is_reread = self.pages.paginator.proof == "reread"
         return read_edges(self.reader, page, self._spec.has_ids, whole=is_reread)
+
+    def _total_seen(self, page: Page, response: FetchedPage[RawPage]) -> int | None:
+        """Return the total that a page reports or, if it is the last one and not full, shows."""
+        reported = self._reported_total(response)
+        if reported is not None or page.size == (page.page_size or page.size):
+            return reported
+        return page.offset - page.before + len(response.content.records)
 
     def _reported_total(self, response: FetchedPage[RawPage]) -> int | None:
         """Return the total that a page reports. A page without one is not an error: only some may have it."""

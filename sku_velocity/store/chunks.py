@@ -360,7 +360,7 @@ def _to_chunk_progress(row: Row[Any]) -> ChunkProgress:
     return ChunkProgress(
         chunk=Chunk(row.chunk_index, row.start_offset, row.size, row.page_size, row.overlap),
         cursor=row.cursor_token,
-        page_edges=[PageEdges(*edges) for edges in json.loads(row.page_edges)],
+        page_edges=tuple(PageEdges(*edges) for edges in json.loads(row.page_edges)),
         **{name: json.loads(getattr(row, name)) for name in COUNTS},
         **{name: getattr(row, name) for name in COPIED[1:] + SUMS},
         state=ChunkState(row.state),

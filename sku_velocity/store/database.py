@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from traceback import clear_frames
 from typing import Any
 
 import asyncpg
@@ -19,7 +18,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from sku_velocity.errors import StoreConfigurationError
-from sku_velocity.store.errors import translating_errors
+from sku_velocity.store.errors import release_cursors, translating_errors
 
 BUSY_TIMEOUT = 30  # seconds to wait for another writer of the same SQLite file
 CONNECT_TIMEOUT = 10  # seconds
@@ -201,7 +200,7 @@ def ignoring_busy() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # the higher bytes: the kind of busy
             raise
-        _release(error)
+        release_cursors(error)
 
 
 def _set_up_sqlite(connection: DBAPIConnection, record: Any) -> None:
@@ -223,17 +222,7 @@ def _end_sqlite(connection: DBAPIConnection, record: Any, error: BaseException |
 
 
 def _release_after_error(context: ExceptionContext) -> None:
-    _release(context.original_exception)
-
-
-def _release(error: BaseException) -> None:
-    """Release the cursor that an error's traceback refers to.
-
-    Otherwise Python's garbage collector frees it later in the event loop's thread, which takes the
-    connection's mutex. If that connection is then waiting for another writer on the same loop, the loop waits
-    for the mutex and the writer for the loop: a deadlock.
-    """
-    clear_frames(error.__traceback__)
+    release_cursors(context.original_exception)
 
 
 def parse_url(url: str) -> URL:

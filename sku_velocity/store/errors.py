@@ -7,6 +7,7 @@ import sqlite3
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import clear_frames
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError
@@ -77,8 +78,22 @@ def translating_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (DBAPIError, PoolTimeoutError, OSError, sqlite3.Error, *_ASYNCPG_ERRORS) as error:
+        release_cursors(error)
         _translate(url, error)
         raise
+
+
+def release_cursors(error: BaseException) -> None:
+    """Release the SQLite cursors that the tracebacks of an error and of its causes refer to.
+
+    Otherwise Python's garbage collector frees them later in the event loop's thread, which takes the
+    connection's mutex. If that connection is then waiting for another writer on the same loop, the loop waits
+    for the mutex and the writer for the loop: a deadlock. Frames that still run are not touched.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
 
 
 def _translate(url: str, error: BaseException) -> None:

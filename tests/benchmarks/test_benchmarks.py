@@ -1,6 +1,7 @@
 """The calculations of the benchmarks: what counts as lost, and where a result goes. No peer runs here."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from benchmarks.pace import aim as pace_aim
 from benchmarks.reading import Cost, middle
 from benchmarks.report import PREAMBLE, Table, put_section, render_cell, render_table, target
 from benchmarks.traps import assess
+from benchmarks.traps import readers as trapped
 
 
 def test_a_row_that_stayed_and_is_missing_is_lost_in_silence() -> None:
@@ -31,6 +33,16 @@ def test_a_row_inserted_during_the_read_is_neither_lost_nor_duplicate() -> None:
 
 def test_lost_and_duplicate_rows_are_reported_together() -> None:
     assert assess(0, Counter({"a": 3}), {"a", "b"}).verdict == "**1 lost, 2 twice, in silence**"
+
+
+def test_a_row_lost_by_an_unproven_reading_is_not_lost_in_silence() -> None:
+    finding = replace(assess(0, Counter({"a": 1}), {"a", "b"}), unproven=True)
+    assert finding.verdict == "1 lost, reported as unproven"
+
+
+def test_ours_is_trapped_in_each_of_its_paging_styles() -> None:
+    styles = {tool.paging for tool in trapped() if tool.name.startswith("sku-velocity")}
+    assert styles == {"offset", "page number", "page of a fixed size", "cursor", "next link"}
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def hostile_source(url: str, directory: Path, kind: str) -> str:
     parts = {
         "name": f"acme-{kind}",
         "base_url": url,
-        "request": {"path": "/first", "method": "POST", "body": {}},
+        "request": {"path": "/first", "method": "POST", "body": {"key": "the secret"}},
         "records": {"path": "data"},
         "paging": {"style": "next_link", "next_path": "next", "limit_param": None, "stable": True},
         "auth": {

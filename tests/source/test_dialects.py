@@ -36,6 +36,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "link-header": {"records": {}, "total": {"from": "none"}, "paging": {"style": "next_link"}},
 }
 IDS = {"fields": {"movement_id": "movement_id"}}
+CURSORS = ("cursor", "next-link", "link-header")  # not declared stable
 
 every_dialect = pytest.mark.parametrize("name", SPECS)
 
@@ -57,7 +58,8 @@ def test_a_window_is_read_whole(name: str, records: int, page_size: int, store: 
     scenario = Scenario(records=records, bad_ratio=0.02, dialect=DIALECTS[name])
     with serve(scenario) as server:
         status, _, after = play(server, store, scenario, **spec_of(name, page_size))
-        assert status.verdict is Verdict.COMPLETE
+        unproven = records > page_size and (name in CURSORS or (name == "page" and records > 200 * page_size))
+        assert status.verdict is (Verdict.UNPROVEN if unproven else Verdict.COMPLETE)
         assert after == content(server.simulator.dataset.rows("WH-01"))
 
 
@@ -66,7 +68,8 @@ def test_a_clamped_page_loses_nothing(name: str, store: str) -> None:
     scenario = Scenario(records=500, max_page_size=20, dialect=DIALECTS[name])
     with serve(scenario) as server:
         status, _, after = play(server, store, scenario, **spec_of(name, 50))
-        assert status.verdict is Verdict.COMPLETE and after.total() == 500
+        assert status.verdict is (Verdict.UNPROVEN if name in CURSORS else Verdict.COMPLETE)
+        assert after.total() == 500
 
 
 @every_dialect
@@ -92,12 +95,12 @@ def test_a_low_total_with_a_clamped_page_does_not_hide_rows(
     assert status.verdict is Verdict.INCOMPLETE and after == before
 
 
-@pytest.mark.parametrize("name", ["cursor", "next-link", "link-header"])
+@pytest.mark.parametrize("name", CURSORS)
 def test_an_interrupted_sequence_resumes_from_its_cursor(name: str, store: str) -> None:
     scenario = Scenario(records=500, faults=(Fault("500", 300, times=4),), dialect=DIALECTS[name])
     with serve(scenario) as server:
         status, before, after = play(server, store, scenario, **spec_of(name, 20), attempts=2)
-        assert status.verdict is Verdict.COMPLETE and after.total() == 500
+        assert status.verdict is Verdict.UNPROVEN and after.total() == 500
         read = {page.offset: page.count for page in server.stats().pages}
     assert all(count == 1 for offset, count in read.items() if offset) and len(read) == 25
 

@@ -20,7 +20,7 @@ POSITION = {"offset": "offset", "page": "page", "fixed page": "page"}
 class Edit:
     """A change just before the n-th request: of the record at a position, if there is one.
 
-    `insert` puts a new record before it, `twin` an equal one beside it, `move` puts it before the record `to`.
+    `insert` puts a new record before it, `twin` an equal one beside it, `move` puts it before record `to`.
     """
 
     request: int

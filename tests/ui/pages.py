@@ -41,6 +41,8 @@ class PrefectUi:
         """Check the value of a parameter's field; None if the form says that it has no value."""
         if value is None:
             expect(self.parameter(name).get_by_role("tab", name="None")).to_have_attribute(*CHOSEN)
+        elif isinstance(value, bool):
+            expect(self.field(name)).to_be_checked(checked=value)
         elif self.field(name).get_attribute("aria-haspopup") == "listbox":
             expect(self.field(name)).to_have_text(str(value))
         else:
