@@ -23,6 +23,7 @@ SPEC = {
     "request": {"params": {"warehouse": "{warehouse}"}},
     "records": {"path": "records"},
     "total": {"from": "body", "path": "total"},
+    "order": {"stable": True},
     "auth": {"kind": "none"},
 }
 

@@ -197,6 +197,7 @@ def spec(job: Job, paging: str = "offset") -> str:
         "paging": {"page_size": PAGE, **PAGINGS[paging].spec},
         "records": {"path": "records"},
         "total": {"from": "body", "path": "total"},
+        "order": {"stable": True},
         "auth": {"kind": "none"},
         "pace": UNPACED,
         "fields": {"movement_id": "movement_id"},

@@ -38,6 +38,7 @@ request: {{path: /movements, params: {{warehouse: "{{warehouse}}"}}}}
 paging: {{page_size: {page}}}
 records: {{path: records}}
 total: {{from: body, path: total}}
+order: {{stable: true}}
 pace: {{requests_per_second: {ceiling}}}
 fields: {{movement_id: movement_id}}
 window: {{params: {{start: start, end: end}}}}

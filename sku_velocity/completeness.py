@@ -223,6 +223,9 @@ def _no_id_twice(final: FinalCheck | None) -> Check:
         return Check(IDS, False, "not checked")
     if final.repeated_ids is None:
         return Check(IDS, None, "no record id is mapped")
+    if final.without_id and not final.repeated_ids:
+        detail = f"{final.without_id} records have no id: check the path at fields.movement_id, or remove it"
+        return Check(IDS, None, detail, is_gap=True)
     return Check(IDS, not final.repeated_ids, f"{final.repeated_ids} ids read more than once")
 
 

@@ -31,7 +31,8 @@ SHOWN_CHARACTERS = 60
 class SourceCheck:
     """The result of reading the first page of a window.
 
-    `listed` are the warehouses that the source lists; None if they were not read.
+    `listed` are the warehouses that the source lists; None if they were not read. `lacks_following`: the body
+    does not have the key of the next cursor or link.
     """
 
     spec: SourceSpec
@@ -41,6 +42,7 @@ class SourceCheck:
     headers: Mapping[str, str]
     page: PageResult
     listed: Sequence[str] | None = None
+    lacks_following: bool = False
 
     @property
     def _rows(self) -> Sequence[MovementRow | ItemRow]:
@@ -81,6 +83,12 @@ class SourceCheck:
         if self.probe.page_size < requested:
             size = self.probe.page_size
             yield f"the source returns at most {size} records per page: set paging.max_page_size: {size}"
+        if self.lacks_following:
+            place = "paging.cursor_path" if spec.paging.cursor_path else "paging.next_path"
+            yield (
+                f"nothing at {place} {spec.paging.following_path} in the body: correct it if another page "
+                "follows; if the API leaves it out at the end, set paging.more_path or total if it has either"
+            )
         if spec.total.source == "none" and not spec.paging.is_sequential:
             yield "no total is mapped, so each run searches for the end: set total if the API reports one"
         if not spec.order.is_declared and not spec.paging.is_sequential:
@@ -132,7 +140,16 @@ async def check_source(source: WmsSource, warehouse: str, window: Window, consol
         records = reader.reader.records_as_received(answer.content)
         is_listed = source.spec.warehouses is not None and source.spec.items is None
         listed = await list_warehouses(client) if is_listed and not records else None
-        check = SourceCheck(source.spec, warehouse, probe, records, answer.headers, page, listed)
+        check = SourceCheck(
+            source.spec,
+            warehouse,
+            probe,
+            records,
+            answer.headers,
+            page,
+            listed,
+            answer.content.lacks_following,
+        )
         print_check(check, console)  # while the client's secrets are known, and so hidden
 
 

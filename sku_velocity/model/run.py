@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -241,12 +242,21 @@ class PageJoins:
     gap: str | None = None
 
 
+class IdCounts(NamedTuple):
+    """How many records with an id a run read, how many ids more than once, and movements loaded without."""
+
+    records: int
+    repeated: int
+    loaded_without: int
+
+
 @dataclass(frozen=True)
 class FinalCheck:
     """What the source reports once all chunks have landed. None: the source does not allow the check.
 
     `total` is the current number of records; `ends_agree` whether the window's ends, read again, are
-    unchanged; `repeated_ids` how many record ids were read more than once; `contested_names` the ids and
+    unchanged; `repeated_ids` how many record ids were read more than once, if records have ids, and
+    `without_id` how many records have none although their path is mapped; `contested_names` the ids and
     aliases that more than one item of a master claims; `proof` names the proof of the paging style,
     `why_unproven` says why there is none, and `joins` is its result, unless the ledger holds it.
     """
@@ -254,6 +264,7 @@ class FinalCheck:
     total: int | None = None
     ends_agree: bool | None = None
     repeated_ids: int | None = None
+    without_id: int = 0
     contested_names: Sequence[str] | None = None
     proof: str = ""
     why_unproven: str | None = None

@@ -19,18 +19,17 @@ def written_bounds(window: Window, spec: WindowSpec) -> tuple[str, str]:
     """Return the bounds to request, so that no record of the window is missed; extra records are trimmed.
 
     The bounds are widened by the padding, to whole units of the format's resolution (its grain), and by one
-    such unit at the start if the source compares with `>`. At the end the source's `<` is enough.
+    such unit, or a second, at the start if the source compares with `>`. At the end its `<` is enough.
     """
     pad = timedelta(seconds=spec.pad_seconds)
-    start = window.start - pad - (timedelta(0) if spec.start_inclusive else max(_grain(spec.format), SECOND))
-    return _bound(start, spec, is_end=False), _bound(window.end + pad, spec, is_end=True)
+    return _bound(window.start - pad, spec, is_end=False), _bound(window.end + pad, spec, is_end=True)
 
 
 def requested_window(window: Window, spec: WindowSpec) -> Window:
     """Return the stretch of time that the answer to a request for the window may cover, at most."""
     slack = timedelta(seconds=spec.pad_seconds) + 2 * max(_grain(spec.format), SECOND)
     zone = ZoneInfo(spec.timezone)
-    nearby = (window.start - DAY, window.end + DAY)
+    nearby = (window.start - slack - DAY, window.end + slack + DAY)
     if len({instant.astimezone(zone).utcoffset() for instant in nearby}) > 1:
         slack += 4 * HALF_HOUR  # a bound that a clock change repeats or skips is moved outward
     return Window(window.start - slack, window.end + slack)
@@ -55,21 +54,26 @@ def _time_format(form: str) -> TimeFormat:
 def _bound(instant: datetime, spec: WindowSpec, *, is_end: bool) -> str:
     """Return a bound at the instant, or the nearest one outside the window that the format can write."""
     zone, grain = ZoneInfo(spec.timezone), _grain(spec.format)
+    step = timedelta(0) if is_end or spec.start_inclusive else max(grain, SECOND)
     if spec.format in ("epoch_s", "epoch_ms"):
-        past = _outward(instant.astimezone(UTC), grain, is_end) - datetime(1970, 1, 1, tzinfo=UTC)
+        past = _outward(instant.astimezone(UTC), grain, is_end) - step - datetime(1970, 1, 1, tzinfo=UTC)
         return str(past // grain)
     local = instant.astimezone(zone)
     if spec.format == "iso":
+        local = (instant - step).astimezone(zone)
         return iso(local) if local.utcoffset() == timedelta(0) else local.isoformat()
     time_format = _time_format(spec.format)
     if time_format.has_zone:  # rounded at its own offset: a repeated hour is not taken for the other
         at_offset = instant.astimezone(timezone(local.utcoffset() or timedelta(0)))
-        return time_format.write(_outward(at_offset, grain, is_end))
-    while True:
-        wall = _outward(instant.astimezone(zone).replace(tzinfo=None), grain, is_end)
-        if _occurs_once(wall, zone):
-            return time_format.write(wall)
+        return time_format.write(_outward(at_offset, grain, is_end) - step)
+    while not _occurs_once(
+        wall := _outward(instant.astimezone(zone).replace(tzinfo=None), grain, is_end), zone
+    ):
         instant += HALF_HOUR if is_end else -HALF_HOUR
+    wall -= step  # in wall time: a day may have 25 hours
+    while not _occurs_once(wall, zone):
+        wall = floor(wall - HALF_HOUR, grain)
+    return time_format.write(wall)
 
 
 def _outward(wall: datetime, grain: timedelta, is_end: bool) -> datetime:

@@ -14,10 +14,12 @@ NOT_MAPPING = frozenset(
         *("paging", "total", "warehouses", "limits"),
     }
 )
+PORTIONS = frozenset({"page_size", "max_page_size", "overlap", "proof", "stable"})  # of paging
 
 
 def mapping_digest(spec: SourceSpec) -> str:
     """Hash the parts of a spec that decide which records a window holds and which rows they become."""
     parts = spec.model_dump(mode="json", exclude=set(NOT_MAPPING), exclude_defaults=True)
-    parts["paging"] = spec.paging.style
+    paging = spec.paging.model_dump(mode="json", exclude=set(PORTIONS), exclude_defaults=True)
+    parts["paging"] = {**paging, "style": spec.paging.style}  # a wrong path or parameter ends a window early
     return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()

@@ -13,11 +13,12 @@ from sku_velocity.errors import SourceMappingError, UnreadableBodyError
 from sku_velocity.model.chunk import MAX_TOTAL
 from sku_velocity.source.comparison import comparison_keys
 from sku_velocity.source.mapping import look_up, path_keys
-from sku_velocity.source.page_json import dump, read_document
+from sku_velocity.source.page_json import dump, read_document, value_text
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.text import is_unicode, quote
 
 HIDE_INPUT = CoreConfig(hide_input_in_errors=True)  # only our own messages quote a source's data, shortened
+ABSENT = object()  # the value at a path that a body does not have
 _DIGITS = re.compile(r"\s*[0-9]+\s*", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII)
 
@@ -29,9 +30,10 @@ class EnvelopeFields:
     it could mean to miss an error, or to take a page for the last one.
     """
 
-    def __init__(self, spec: SourceSpec, values: Mapping[str, Any]) -> None:
+    def __init__(self, spec: SourceSpec, values: Mapping[str, Any], body: bytes = b"") -> None:
         self._spec = spec
         self._values = values
+        self._body = body
 
     @property
     def total(self) -> int | None:
@@ -45,18 +47,32 @@ class EnvelopeFields:
 
     @property
     def following(self) -> str | None:
-        """The cursor or link of the next page, as text; None if it is absent, empty or false."""
-        value = self._values.get("following")
-        if value is None or value is False or value == "":
+        """The cursor or link of the next page, as text; None if it is absent, empty or false, or at the end.
+
+        A number is returned as it is written: a float may not hold all of its digits.
+        """
+        value, path = self._values.get("following"), self._spec.paging.following_path or ""
+        if value is None or value is False or value in ("", ABSENT) or self.more is False:
             return None
         text = str(value) if isinstance(value, str | int | float) and value is not True else None
         if text is None or "\x00" in text or not is_unicode(text):
             raise self._not_understood(
-                f"the value at {self._spec.paging.following_path} is neither text nor a number "
-                "(check paging.cursor_path, paging.next_path)",
+                f"the value at {path} is neither text nor a number (check paging.cursor_path, "
+                "paging.next_path; if it means the end, set paging.more_path)",
                 value,
             )
-        return text
+        if text.strip() in ("0", "0.0") and not self.more:
+            raise self._not_understood(
+                f"0 came as the next cursor at {path}: if it means the end, set paging.more_path; otherwise "
+                "check paging.cursor_path, paging.next_path",
+                value,
+            )
+        return value_text(self._body, path) if isinstance(value, float) else text
+
+    @property
+    def lacks_following(self) -> bool:
+        """Whether the body does not have the key of the next cursor or link at all."""
+        return self._values.get("following") is ABSENT
 
     @property
     def more(self) -> bool | None:
@@ -141,11 +157,11 @@ class Envelope:
         keys = ("cursor_path", "next_path", "more_path") if paging.is_sequential else ()
         return next((f"paging.{key} {path}" for key in keys if (path := getattr(paging, key))), None)
 
-    def of(self, values: Mapping[str, Any]) -> EnvelopeFields:
-        """Interpret the values that the schema of a page found."""
-        return EnvelopeFields(self._spec, values)
+    def of(self, values: Mapping[str, Any], body: bytes = b"") -> EnvelopeFields:
+        """Interpret the values that the schema of a page found in a body."""
+        return EnvelopeFields(self._spec, values, body)
 
-    def of_document(self, document: Any) -> EnvelopeFields:
+    def of_document(self, document: Any, body: bytes) -> EnvelopeFields:
         """Interpret the values in a parsed body.
 
         Raises SourceMappingError if it is a list of records, which has no place for the cursor or flag.
@@ -155,7 +171,12 @@ class Envelope:
                 f"{self._spec.name}: mapping: the body is a list of records, so it has nothing at {missing}: "
                 "set records.path if they have an envelope, or correct paging"
             )
-        return self.of({name: look_up(document, path) for name, path in self._paths.items()})
+        is_object = isinstance(document, dict)
+        values = {
+            name: look_up(document, path, _default_of(name) if is_object else None)
+            for name, path in self._paths.items()
+        }
+        return self.of(values, body)
 
     def read(self, body: bytes) -> EnvelopeFields:
         """Read the status and the error that a body reports; it reports none if it is not JSON."""
@@ -243,9 +264,17 @@ def records_in(document: Any, path: str) -> list[Any]:
 
 
 def _schema_fields(paths: Mapping[str, str]) -> dict[str, core_schema.ModelField]:
-    """Return the schema of values at dotted paths; one that is absent is None."""
-    anything = core_schema.with_default_schema(core_schema.any_schema(), default=None)
+    """Return the schema of values at dotted paths, each with the default of its name."""
+    anything = core_schema.any_schema()
     return {
-        name: core_schema.model_field(anything, validation_alias=path_keys(path))
+        name: core_schema.model_field(
+            core_schema.with_default_schema(anything, default=_default_of(name)),
+            validation_alias=path_keys(path),
+        )
         for name, path in paths.items()
     }
+
+
+def _default_of(name: str) -> Any:
+    """Return what stands for a value that a body does not have."""
+    return ABSENT if name == "following" else None

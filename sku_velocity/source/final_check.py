@@ -13,7 +13,7 @@ from sku_velocity.errors import SourceMappingError
 from sku_velocity.model.chunk import ChunkProgress, Page, PageEdges
 from sku_velocity.model.run import FinalCheck, PageJoins, SyncRun
 from sku_velocity.source.pages import FetchedPage, Pages
-from sku_velocity.source.paginators import Offset, PageNumber
+from sku_velocity.source.paginators import Offset, PageNumber, Sequential
 from sku_velocity.source.paging import SeenPage
 from sku_velocity.source.validation import PageReader, RawPage
 
@@ -154,7 +154,22 @@ class FinalReader:
         """Reread the first page: the cursors of the others may not be usable twice."""
         response = await self.pages.after(None)
         first_fingerprint = self.reader.fingerprint(response.content, slice(None))
-        return FinalCheck(await self.count(response), first_fingerprint == chunks[0].first_fingerprint)
+        total = await self.count(response)
+        why = self._why_no_sign_of_the_end(response.content) if total is None else None
+        return FinalCheck(total, first_fingerprint == chunks[0].first_fingerprint, why_unproven=why)
+
+    def _why_no_sign_of_the_end(self, first: RawPage) -> str | None:
+        """Return why a chain that ends with its first page may go on: no page had the key of the next one.
+
+        If the first page had it, its path is right: many APIs leave it out of the last page only.
+        """
+        if not first.lacks_following or self.pages.paginator.spec.paging.more_path:
+            return None
+        assert isinstance(self.pages.paginator, Sequential)
+        return (
+            f"no page has the key {self.pages.paginator.sign}: correct it if it is wrong; if the API leaves "
+            "it out at the end, set paging.more_path or total"
+        )
 
     async def _read_seam_pages(self, total: int, chunks: Sequence[ChunkProgress]) -> PageJoins:
         """Read a small page for each border between pages, which shows the records on both sides."""
@@ -200,7 +215,7 @@ class FinalReader:
         pages = [page for progress in chunks for page in progress.chunk.pages()]
         edges, broken = edges_of(chunks), 0
         for page, before in zip(reversed(pages), reversed(edges), strict=True):
-            content = (await self._fetch_page(page)).content.cut(0, page.size)
+            content = (await self._fetch_page(page)).content
             broken += self.reader.fingerprint(content, slice(None)) != before.whole
         return PageJoins(len(pages), broken)
 

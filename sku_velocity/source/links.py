@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _TARGET = re.compile(r"[\s,]*<([^>]*)>")
 _PARAMETER = re.compile(
@@ -15,14 +15,16 @@ _PARAMETER = re.compile(
 )
 _END = re.compile(r"\s*(?:,|\Z)")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_NEXT = re.compile(r"(?<![\w-])next(?![\w-])", re.IGNORECASE)  # not next-archive, which is another relation
 
 
 @dataclass(frozen=True)
 class Link:
-    """A link's target, and its relation types in lower case."""
+    """A link's target, its relation types in lower case, and the values of all its `rel` and `rel*`."""
 
     target: str
     relations: frozenset[str]
+    written: tuple[str, ...] = field(default=(), compare=False)
 
 
 def read_links(header: str) -> tuple[list[Link], str]:
@@ -35,15 +37,20 @@ def read_links(header: str) -> tuple[list[Link], str]:
     position = 0
     while target := _TARGET.match(header, position):
         end, relations = target.end(), None
+        written: list[str] = []
         while parameter := _PARAMETER.match(header, end):
             end = parameter.end()
             name, quoted, plain = parameter.groups()
-            if relations is None and name and name.lower() == "rel":
-                relations = plain or _ESCAPED.sub(r"\1", quoted or "")
+            if not name or name.lower() not in ("rel", "rel*"):
+                continue
+            written.append(plain or _ESCAPED.sub(r"\1", quoted or ""))
+            if relations is None and name.lower() == "rel":
+                relations = written[-1]
         stop = _END.match(header, end)
         if stop is None:
             break
-        links.append(Link(target[1].strip(), frozenset((relations or "").lower().split())))
+        types = frozenset((relations or "").lower().split())
+        links.append(Link(target[1].strip(), types, tuple(written)))
         position = stop.end()
     return links, header[position:].strip(" \t,")
 
@@ -51,12 +58,14 @@ def read_links(header: str) -> tuple[list[Link], str]:
 def next_link(header: str) -> str | None:
     """Return the target of the link to the next page, or None if there is none.
 
-    Raises ValueError if none was found and a part of the header could not be read: it may be the one.
+    Raises ValueError if none was found and it may be one that is not written as RFC 8288 says: in a part of
+    the header that could not be read, or with an unusual `rel` that contains the word next.
     """
     links, rest = read_links(header)
     for link in links:
         if "next" in link.relations:
             return link.target
-    if rest:
-        raise ValueError(rest)
+    unusual = next((each for link in links for each in link.written if _NEXT.search(each)), None)
+    if rest or unusual:
+        raise ValueError(rest or f"rel: {unusual}")
     return None

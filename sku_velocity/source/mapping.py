@@ -21,7 +21,8 @@ MappedRecord = tuple[dict[str, Any], dict[str, Any], set[str]]
 
 ORIGIN = set(FieldSpec.model_fields)  # the keys of a field's spec that say where it is, not what it means
 NATIVE_ISO = (
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
+    r"([Zz]|[+-][0-9]{2}:[0-5][0-9])$"
 )
 MAX_DIGITS = 100  # before the decimal point; no real number of units comes near it
 UNESCAPED_DOT = re.compile(r"(?<!\\)\.")
@@ -99,13 +100,13 @@ def path_keys(path: str) -> list[str | int]:
     return [int(key) if key.isdecimal() else key for key in keys]
 
 
-def look_up(record: Any, path: str) -> Any:
-    """Return the value at a dotted path of a record, or None if there is none."""
+def look_up(record: Any, path: str, default: Any = None) -> Any:
+    """Return the value at a dotted path of a record, or the default if there is none."""
     for key in path_keys(path):
         try:
             record = record[key]
         except (LookupError, TypeError):
-            return None
+            return default
     return record
 
 

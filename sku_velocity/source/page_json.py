@@ -56,10 +56,23 @@ def storable(text: str) -> str:
 def record_texts(body: bytes, path: str) -> list[str]:
     """Return the JSON text of each record of the list at `path` exactly as it is in the body."""
     text = body.decode(json.detect_encoding(body), "surrogateescape")
+    start = _find(text, path)
+    return [text[begin:end] for _, begin, end in _members(text, start)]
+
+
+def value_text(body: bytes, path: str) -> str:
+    """Return the JSON text of the value at `path` exactly as it is in the body."""
+    text = body.decode(json.detect_encoding(body), "surrogateescape")
+    start = _find(text, path)
+    return text[start : _end_of_value(text, start)]
+
+
+def _find(text: str, path: str) -> int:
+    """Return where the value at a dotted path begins."""
     start = _skip(text, 0)
     for key in path_keys(path) if path else ():
         start = {key: begin for key, begin, _ in _members(text, start)}[key]
-    return [text[begin:end] for _, begin, end in _members(text, start)]
+    return start
 
 
 def _members(text: str, start: int) -> Iterator[tuple[str | int, int, int]]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from sku_velocity.errors import NoSuchPageError, SourceMappingError
+from sku_velocity.errors import NoSuchPageError, SourceMappingError, UnreadableBodyError
 from sku_velocity.http.exchange import Response, Tally
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.paginators import PageEnvelope, Positional, Sequential, paginator_of
@@ -22,6 +22,9 @@ class PageBody(PageEnvelope, Protocol):
 
     @property
     def records(self) -> Sequence[Any]: ...
+
+    @property
+    def is_null(self) -> bool: ...
 
 
 P = TypeVar("P", bound=PageBody)
@@ -70,9 +73,11 @@ class Pages(Generic[P]):
         """Fetch the page of a cursor or link; None: the first page.
 
         Raises SourceMappingError if it is not clear whether and where another page follows, and
-        SourceAddressError if a link points to a host other than base_url's.
+        SourceAddressError if a link points to a host other than base_url's, and UnreadableBodyError if the
+        page that a cursor or link promised has no body.
         """
-        return await self._fetch(self.requests.following(cursor, self._spec.paging.effective_page_size))
+        parts = self.requests.following(cursor, self._spec.paging.effective_page_size)
+        return await self._fetch(parts, self.read if cursor is None else self._read_promised)
 
     def check_progress(self, cursor: str | None, offset: int, page: FetchedPage[P]) -> None:
         """Check that the page of a cursor does not lead back to a page that was read before.
@@ -132,9 +137,20 @@ class Pages(Generic[P]):
         beyond = await self.at(MAX_PAGES * size, size)
         return list(beyond.content.records) == list(page.records)
 
-    async def _fetch(self, parts: RequestParts) -> FetchedPage[P]:
+    def _read_promised(self, body: bytes) -> P:
+        content = self.read(body)
+        if content.is_null:
+            assert isinstance(self.paginator, Sequential)
+            raise UnreadableBodyError(
+                f"{self._spec.name}: the page before names this one, but the response has no content (HTTP "
+                f"204, or the body is null), which is no sign of the end: check {self.paginator.sign}; if it "
+                "is also there at the end, set paging.more_path"
+            )
+        return content
+
+    async def _fetch(self, parts: RequestParts, read: Callable[[bytes], P] | None = None) -> FetchedPage[P]:
         request = self.client.build_request(parts)
-        response = await self.client.fetch(request, self.read)
+        response = await self.client.fetch(request, read or self.read)
         following = self._following(response, str(request.url))
         return FetchedPage(response.content, response.headers, response.tally, following)
 

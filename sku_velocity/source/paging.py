@@ -12,6 +12,7 @@ MAX_CHUNKS = 200
 MAX_EMPTY_PAGES = 100  # in a row, each with a cursor
 MIN_OVERLAP_WITHOUT_IDS = 5  # records: longer runs of equal ones are rare
 KEPT_CURSORS = 100_000  # digests, about 10 MB
+MAX_REPEATED_PAGES = 3  # in a row; one may repeat because records were inserted before it
 
 
 def plan_chunks(total: int, page_size: int, overlap: int = 0, max_chunks: int = MAX_CHUNKS) -> list[Chunk]:
@@ -121,6 +122,8 @@ class CursorTrail:
 
     _offsets: dict[bytes, int] = field(default_factory=dict)
     _empty: list[bytes] = field(default_factory=list)
+    _pages: dict[str, int] = field(default_factory=dict)  # the offset of each page, by fingerprint
+    _repeated: int = 0  # pages in a row
 
     @property
     def is_new(self) -> bool:
@@ -133,6 +136,8 @@ class CursorTrail:
         if cursor is None:
             self._offsets.clear()
             self._empty.clear()
+            self._pages.clear()
+            self._repeated = 0
         elif key in self._empty:
             del self._empty[self._empty.index(key) :]
         self._offsets[key] = offset
@@ -156,6 +161,23 @@ class CursorTrail:
         if len(self._empty) > MAX_EMPTY_PAGES:
             raise EndlessPagingError(
                 f"{len(self._empty)} pages in a row are empty, but more are said to follow"
+            )
+
+    def check_page(self, fingerprint: str | None, offset: int, has_ids: bool) -> None:
+        """Check that a page is not the same as one at another offset, of a source that ignores the cursor.
+
+        Without record ids, different pages may be equal. Raises EndlessPagingError if too many in a row are.
+        """
+        if fingerprint is None:
+            return
+        before = self._pages.setdefault(fingerprint, offset)
+        self._repeated = self._repeated + 1 if before != offset else 0
+        if len(self._pages) > KEPT_CURSORS:
+            del self._pages[next(iter(self._pages))]
+        if self._repeated >= (MAX_REPEATED_PAGES if has_ids else MAX_EMPTY_PAGES):
+            raise EndlessPagingError(
+                f"{self._repeated} pages in a row hold the same records as earlier pages, this one as that "
+                f"at offset {before}"
             )
 
 

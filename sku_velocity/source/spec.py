@@ -6,10 +6,18 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AnyHttpUrl, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from sku_velocity.errors import SpecError
 from sku_velocity.http.spec import HeaderName, PaceSpec, TimeoutSpec, TlsSpec
@@ -24,6 +32,15 @@ PLACEHOLDERS = {"warehouse", "warehouse:number", "start", "end"}
 TOKEN = "{token}"  # the placeholder of the secret in auth.values
 
 
+def _check_path(path: str) -> str:
+    if found := re.search(r"[?#]", path):
+        raise ValueError(f"must not contain {found[0]}: set the query in request.params")
+    return path
+
+
+UrlPath = Annotated[str, AfterValidator(_check_path)]
+
+
 class RequestSpec(Part):
     """The request for a page.
 
@@ -35,7 +52,7 @@ class RequestSpec(Part):
     """
 
     method: Literal["GET", "POST"] = "GET"
-    path: str = Field(default="/movements", description="Relative to base_url")
+    path: UrlPath = Field(default="/movements", description="Relative to base_url, without a query")
     params: dict[str, Scalar] = Field(default_factory=dict)
     headers: dict[HeaderName, str] = Field(default_factory=dict)
     body: JsonValue = Field(default=None, description="The JSON body of a POST request")
@@ -143,6 +160,15 @@ class PagingSpec(Part):
         return self.cursor_path or self.next_path
 
     @property
+    def named_params(self) -> dict[str, str]:
+        """The parameters that are sent, by the key of the spec that names each."""
+        if self.place == "range_header":
+            return {}
+        position = {"offset": self.offset_param, "page": self.page_param, "cursor": self.cursor_param}
+        named = {f"{self.style}_param": position.get(self.style), "limit_param": self.limit_param}
+        return {key: name for key, name in named.items() if name is not None}
+
+    @property
     def is_sequential(self) -> bool:
         """Whether a page can be requested only after the one before it has been received."""
         return self.style in ("cursor", "next_link")
@@ -152,7 +178,7 @@ class CountRequest(Part):
     """The request for the total. Omitted keys are as in `request`, without its paging."""
 
     method: Literal["GET", "POST"] | None = None
-    path: str | None = None
+    path: UrlPath | None = None
     params: dict[str, Scalar] | None = None
     body: JsonValue = None
 
@@ -363,6 +389,12 @@ class SourceSpec(Part):
         return self
 
     @model_validator(mode="after")
+    def _url_has_no_query(self) -> Self:
+        if self.base_url.query is not None or self.base_url.fragment is not None:
+            raise ValueError("base_url must not contain ? or #: set the query in request.params")
+        return self
+
+    @model_validator(mode="after")
     def _bodies_have_a_place_for_the_secret(self) -> Self:
         count = self.total.request
         bodies = [self.request.body, *([count.body] if count and count.body is not None else [])]
@@ -379,6 +411,25 @@ class SourceSpec(Part):
     def _total_has_an_envelope(self) -> Self:
         if self.total.source == "body" and not self.records.path:
             raise ValueError("total.from: body needs an envelope: set records.path")
+        return self
+
+    @model_validator(mode="after")
+    def _parameters_differ(self) -> Self:
+        bounds = self.window.params
+        _check_params_differ(
+            {f"request.params.{name}": name for name in self.request.params}
+            | {f"order.params.{name}": name for name in self.order.params}
+            | {f"window.params.{key}": name for key, name in bounds if name},
+            "paging",
+            self.paging,
+        )
+        if self.warehouses:
+            place = "warehouses.paging" if self.warehouses.paging else "paging"
+            _check_params_differ(
+                {f"warehouses.request.params.{name}": name for name in self.warehouses.request.params},
+                place,
+                self.warehouses.paging or self.paging,
+            )
         return self
 
     @model_validator(mode="after")
@@ -407,6 +458,16 @@ class SourceSpec(Part):
     def url(self) -> str:
         """The URL of pages, with its placeholders."""
         return str(self.base_url).rstrip("/") + "/" + self.request.path.lstrip("/")
+
+
+def _check_params_differ(params: dict[str, str], place: str, paging: PagingSpec) -> None:
+    """Raise ValueError if two keys of a spec name the same parameter: only one would be sent."""
+    paged = {f"{place}.{key}": name for key, name in paging.named_params.items()}
+    for named in [params, paged] if paging.place == "json_body" else [params | paged]:
+        first: dict[str, str] = {}
+        for key, name in named.items():
+            if (other := first.setdefault(name, key)) != key:
+                raise ValueError(f"{other} and {key} are both {name}: give each its own parameter")
 
 
 def parse_spec(data: Mapping[str, Any], origin: str) -> SourceSpec:

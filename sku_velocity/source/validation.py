@@ -43,7 +43,8 @@ class RawPage:
     """A parsed page: each record is mapped, or None if it breaks a rule.
 
     `total`, `following` (the cursor or link of the next page) and `more` (whether there is one) are None if
-    the body does not contain them. A body that is `null` is an empty page.
+    the body does not contain them; `lacks_following`: it does not have the key of `following`. A body
+    that is `null` is an empty page.
     """
 
     body: bytes
@@ -51,6 +52,7 @@ class RawPage:
     total: int | None = None
     following: str | None = None
     more: bool | None = None
+    lacks_following: bool = False
     is_null: bool = False
     start: int = 0  # index in the body's list of the first of `records`
 
@@ -110,12 +112,18 @@ class PageReader:
         except ValidationError:
             return self._read_leniently(body)
         if not self._spec.records.path:
-            return self._page_of(body, parsed, self._envelope.of_document(parsed))
-        return self._page_of(body, parsed[0]["records"] or [], self._envelope.of(parsed[0]))
+            return self._page_of(body, parsed, self._envelope.of_document(parsed, body))
+        return self._page_of(body, parsed[0]["records"] or [], self._envelope.of(parsed[0], body))
 
     def _page_of(self, body: bytes, records: list[MappedRecord | None], envelope: EnvelopeFields) -> RawPage:
         return RawPage(
-            body, records, envelope.total, envelope.following, envelope.more, path=self._spec.records.path
+            body,
+            records,
+            envelope.total,
+            envelope.following,
+            envelope.more,
+            envelope.lacks_following,
+            path=self._spec.records.path,
         )
 
     def validate(self, raw: RawPage, page: Page) -> PageResult:
@@ -185,12 +193,16 @@ class PageReader:
         return fields
 
     def _filtered(self, raw: RawPage) -> dict[int, tuple[str, str]]:
-        """Return the records that a filter drops: by index, the filter and the value that it saw."""
+        """Return the records that a filter drops: by index, the filter and the value that it saw.
+
+        A record that is not an object, or cannot be parsed, has no value to filter it by: it is a reject.
+        """
         rules = [(str(number), rule) for number, rule in enumerate(self._spec.filter)]
         found = {}
         for index, record in enumerate(raw.records if rules else ()):
-            for key, rule in rules:
-                value = record[0][key] if record else look_up(self._raw_record(raw, index), rule.path)
+            received = None if record else self._raw_record(raw, index)
+            for key, rule in rules if record or isinstance(received, dict) else ():
+                value = record[0][key] if record else look_up(received, rule.path)
                 if rule.drops(value):
                     found[index] = (f"filter {rule.path}", _shown_value(rule, value))
                     break
@@ -227,7 +239,16 @@ class PageReader:
                 for name, path in missing.items()
                 if label_of(name, getattr(self._spec.record, name)) in absent
             }
-        return missing
+        return missing | self._unmapped_id(records)
+
+    def _unmapped_id(self, records: list[dict[str, Any]]) -> dict[str, str]:
+        name = self._maker.id_field
+        field = getattr(self._spec.record, name)
+        if not records or field is None or field.const is not None:
+            return {}
+        nowhere = object()
+        found = (look_up(record, path, nowhere) for record in records for path in field.paths)
+        return {} if any(value is not nowhere for value in found) else {name: str(field)}
 
     def _dead_letters(
         self, raw: RawPage, indexes: list[int], offset: int, rejected: Rejects
@@ -269,7 +290,7 @@ class PageReader:
         if document is None:
             return RawPage(body, [], is_null=True)
         mapped = [self._map_one(record) for record in records]
-        return self._page_of(body, mapped, self._envelope.of_document(document))
+        return self._page_of(body, mapped, self._envelope.of_document(document, body))
 
     def _map_one(self, record: Any) -> MappedRecord | None:
         try:

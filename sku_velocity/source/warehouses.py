@@ -28,6 +28,7 @@ class _Page:
     names: list[str]
     following: str | None
     more: bool | None
+    is_null: bool
 
 
 async def list_warehouses(client: SourceClient) -> list[str]:
@@ -86,8 +87,8 @@ def _read_page(spec: SourceSpec, listing: WarehousesSpec, envelope: Envelope, bo
         ) from error
     names = [_name_of(spec, listing, record) for record in records]
     is_unpaged = isinstance(document, list) and listing.paging is None  # although the movements are paged
-    fields = envelope.of({}) if is_unpaged else envelope.of_document(document)
-    return _Page(records, names, fields.following, fields.more)
+    fields = envelope.of({}) if is_unpaged else envelope.of_document(document, body)
+    return _Page(records, names, fields.following, fields.more, document is None)
 
 
 def _name_of(spec: SourceSpec, listing: WarehousesSpec, record: Any) -> str:

@@ -26,6 +26,8 @@ from sku_velocity.text import quote
 
 SAMPLE_SIZE = 20  # records used to check the mapping before a window is read
 
+MOST_READ = 2  # times the reported total: records that change while they are read make it no more
+
 
 @dataclass(frozen=True)
 class WindowProbe:
@@ -45,6 +47,8 @@ class WindowReader:
     reader: PageReader
     master_version: MasterVersion | None = None
     _first_page: FetchedPage[RawPage] | None = None
+    _first_seen: SeenPage | None = None
+    _largest_total: int = 0
     _empty_pages: int = 0  # in a row
 
     def __post_init__(self) -> None:
@@ -75,15 +79,12 @@ class WindowReader:
         response = await self.pages.at(0, requested)
         self._check_mapping(response.content)
         received = len(response.content.records)
-        if received > requested and self._sends_page_size:
-            raise SourceMappingError(
-                f"{self._spec.name}: mapping: requested {requested} records, got {received}: the source "
-                f"ignores the page size: check paging.limit_param {self._spec.paging.limit_param}"
-            )
+        if self._sends_page_size:
+            self._check_page_size(0, requested, received)
         total = await self._count(response)
         if total is None and isinstance(self.pages.paginator, Positional):
             total = await self._find_end(response.content, self.pages.paginator)
-        self._first_page = response
+        self._first_page, self._first_seen = response, seen_page(self.reader, response.content)
         is_clamped = total is not None and 0 < received < min(requested, total)
         return WindowProbe(total, received if is_clamped or received > requested else requested)
 
@@ -101,10 +102,14 @@ class WindowReader:
     async def read(self, page: Page) -> PageResult:
         """Read a page and validate its records. A page with too few is left for the proof to detect.
 
-        Raises SourceMappingError if too many pages in a row are empty, as if the total is far too high.
+        Raises SourceMappingError if it has more records than requested, or too many pages in a row are empty,
+        as if the total is far too high.
         """
         started = time.monotonic()
-        response = self._take_first_page(page.offset) or await self._fetch_page(page)
+        response = self._take_first_page(page.offset)  # its size is checked by `probe`
+        if response is None:
+            response = await self._fetch_page(page)
+            await self._check_page(page, response.content)
         self._empty_pages = 0 if response.content.records else self._empty_pages + 1
         if self._empty_pages > MAX_EMPTY_PAGES:
             raise SourceMappingError(
@@ -113,7 +118,7 @@ class WindowReader:
                 "or start a new run if records have been deleted since"
             )
         ends = max(1, page.overlap)
-        whole = response.content.cut(0, page.before + page.size)
+        whole = response.content.cut(0, page.before + page.size)  # later ones are a change of the total
         may_repeat = 0 < page.before < page.offset and not self._spec.has_ids
         result = replace(
             self.reader.validate(whole.cut(page.before, page.size), page),
@@ -135,6 +140,7 @@ class WindowReader:
         started = time.monotonic()
         response = self._take_first_page(offset) or await self.pages.after(cursor)
         self.pages.check_progress(cursor, offset, response)
+        self._check_repetition(offset, response)
         page = Page(offset, len(response.content.records))
         result = replace(
             self.reader.validate(response.content, page),
@@ -156,6 +162,78 @@ class WindowReader:
     def _spec(self) -> SourceSpec:
         return self.client.spec
 
+    def _check_page_size(self, offset: int, requested: int, received: int) -> None:
+        """Check that a page holds no more records than requested: to cut it would lose those at its end."""
+        if received <= requested:
+            return
+        paging = self._spec.paging
+        if paging.place == "range_header":
+            why = f"the source ignores the range: check paging.range_header {paging.range_header}"
+        elif paging.limit_param:
+            why = f"the source ignores the page size: check paging.limit_param {paging.limit_param}"
+        else:
+            why = (
+                "no page size is sent (paging.limit_param), and the pages differ in size, so their positions "
+                "are unknown: set paging.limit_param if the API takes one, or start a new run if the API's "
+                "page size has changed since"
+            )
+        raise SourceMappingError(
+            f"{self._spec.name}: mapping: page at offset {offset}: requested {requested} records, got "
+            f"{received}: {why}"
+        )
+
+    async def _check_page(self, page: Page, content: RawPage) -> None:
+        requested = page.overlap + (page.page_size or page.size)
+        self._check_page_size(page.offset, requested, len(content.records))
+        await self._check_position(page.offset, requested, content)
+
+    async def _check_position(self, offset: int, count: int, page: RawPage) -> None:
+        """Check that a later page is not the first one, as from a source that ignores the position.
+
+        The first page is read again to tell that from records inserted before it.
+        """
+        if not (offset and page.records and self._spec.has_ids):
+            return
+        seen = seen_page(self.reader, page)
+        if seen != self._first_seen:
+            return
+        again = (await self.pages.at(0, count)).content
+        if seen == seen_page(self.reader, again):
+            raise SourceMappingError(
+                f"{self._spec.name}: mapping: the page at offset {offset} is the same as the first one: the "
+                f"source ignores the position: check {self._position_key}"
+            )
+
+    @property
+    def _position_key(self) -> str:
+        paging = self._spec.paging
+        if paging.place == "range_header":
+            return f"paging.range_header {paging.range_header}"
+        if isinstance(self.pages.paginator, PageNumber):
+            return f"paging.page_param {paging.page_param}"
+        return f"paging.offset_param {paging.offset_param}"
+
+    def _check_repetition(self, offset: int, response: FetchedPage[RawPage]) -> None:
+        """Check that a chain of pages does not read the same records for ever: each may have a new cursor."""
+        paging = self._spec.paging
+        key = f"paging.cursor_param {paging.cursor_param}" if paging.style == "cursor" else "paging.next_path"
+        seen = seen_page(self.reader, response.content)
+        self._largest_total = max(self._largest_total, self._reported_total(response) or 0)
+        try:
+            self.pages.trail.check_page(seen.fingerprint, offset, self._spec.has_ids)
+        except EndlessPagingError as error:
+            raise SourceMappingError(
+                f"{self._spec.name}: mapping: the page at offset {offset}: {error}: the source ignores the "
+                f"cursor: check {key}"
+            ) from error
+        read = offset + seen.received
+        if seen.received and self._largest_total and read > MOST_READ * self._largest_total:
+            raise SourceMappingError(
+                f"{self._spec.name}: mapping: {read} records read, but the source reports "
+                f"{self._largest_total}: check {key} (the source may ignore the cursor) and total, or start "
+                "a new run if records have been deleted since"
+            )
+
     @property
     def _sends_page_size(self) -> bool:
         return self._spec.paging.limit_param is not None or self._spec.paging.place == "range_header"
@@ -175,7 +253,9 @@ class WindowReader:
         size = len(first.records)
 
         async def look(offset: int) -> SeenPage:
-            return seen_page(self.reader, (await self.pages.at(offset, size)).content)
+            page = seen_page(self.reader, (await self.pages.at(offset, size)).content)
+            self._check_page_size(offset, size, page.received)
+            return page
 
         repeats_last = self._spec.has_ids and isinstance(paginator, PageNumber)
         try:

@@ -156,11 +156,15 @@ async def _final_check(
 ) -> FinalCheck:
     final = await reader.final_check(run, chunks)
     if reader.client.spec.items is not None:
-        repeated, contested = await store.count_repeated_ids(run.id), await store.contested_names(run.id)
+        repeated, contested = (await store.count_ids(run.id)).repeated, await store.contested_names(run.id)
         return replace(final, repeated_ids=repeated, contested_names=contested)
     if reader.client.spec.fields.movement_id is None:
         return final
-    return replace(final, repeated_ids=await store.count_repeated_ids(run.id))
+    ids, fetched = await store.count_ids(run.id), sum(progress.fetched for progress in chunks)
+    # A reject such as `null` has no id. In a fixed order the borders prove that it hides no other record.
+    is_ordered = reader.client.spec.order.is_declared
+    without = ids.loaded_without if is_ordered else fetched - ids.records
+    return replace(final, repeated_ids=ids.repeated, without_id=without)
 
 
 async def replan_window(

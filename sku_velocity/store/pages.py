@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.chunk import PageResult
 from sku_velocity.model.movement import DeadLetter, ItemRow, MovementRow, Reason
+from sku_velocity.model.run import IdCounts
 from sku_velocity.store.tables import (
     dead_letters,
     instant_text,
@@ -62,8 +63,8 @@ async def read_dead_letters(
     return [to_letter(row) for row in rows]
 
 
-async def count_repeated_ids(connection: AsyncConnection, flow_run_id: str) -> int:
-    """Count the record ids, or the SKUs of a master, that a run read more than once, loaded or not."""
+async def count_ids(connection: AsyncConnection, flow_run_id: str) -> IdCounts:
+    """Count the record ids, or the SKUs of a master, that a run read, loaded or not."""
     key = select(sync_runs.c.run_key).where(sync_runs.c.flow_run_id == flow_run_id).scalar_subquery()
     loaded, unloaded = movements.c, unloaded_ids.c
     ids = union_all(
@@ -71,8 +72,13 @@ async def count_repeated_ids(connection: AsyncConnection, flow_run_id: str) -> i
         select(items.c.sku_id).where(items.c.run_key == key),
         select(unloaded.record_id).where(unloaded.run_key == key),
     ).subquery()
-    repeated = select(ids.c.id).group_by(ids.c.id).having(func.count() > 1).subquery()
-    return (await connection.execute(select(func.count()).select_from(repeated))).scalar_one()
+    times = select(func.count().label("read")).select_from(ids).group_by(ids.c.id).subquery().c.read
+    loaded_without = select(func.count()).where(loaded.run_key == key, loaded.movement_id.is_(None))
+    counts = select(
+        func.coalesce(func.sum(times), 0), func.count().filter(times > 1), loaded_without.scalar_subquery()
+    )
+    read, repeated, without = (await connection.execute(counts)).one()
+    return IdCounts(int(read), repeated, without)
 
 
 async def insert_movements(connection: AsyncConnection, key: int, rows: Sequence[MovementRow]) -> None:

@@ -16,7 +16,7 @@ from sku_velocity.model.chunk import Chunk, ChunkProgress, PageResult
 from sku_velocity.model.master import Master, Names
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.push import SkuClass
-from sku_velocity.model.run import MasterVersion, Precedent, RunState, SyncRun, Verdict
+from sku_velocity.model.run import IdCounts, MasterVersion, Precedent, RunState, SyncRun, Verdict
 from sku_velocity.model.status import Coverage, WarehouseStatus
 from sku_velocity.model.velocity import EarlierClasses, Refresh
 from sku_velocity.model.window import PublishedSegment, Window
@@ -159,10 +159,10 @@ class Store:
         async with self._database.reading() as connection:
             return await precedents.read_precedent(connection, run)
 
-    async def count_repeated_ids(self, flow_run_id: str) -> int:
-        """Count the source's own record ids that a run read more than once, loaded or not."""
+    async def count_ids(self, flow_run_id: str) -> IdCounts:
+        """Count the source's own record ids that a run read, loaded or not."""
         async with self._database.reading() as connection:
-            return await pages.count_repeated_ids(connection, flow_run_id)
+            return await pages.count_ids(connection, flow_run_id)
 
     async def contested_names(self, flow_run_id: str) -> list[str]:
         """Return the names that more than one item of a run claims: own ids and aliases, in order."""

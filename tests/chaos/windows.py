@@ -40,6 +40,7 @@ class WindowRun:
             "request": {"params": {"warehouse": "{warehouse}"}},
             "records": {"path": "records"},
             "total": {"from": "body", "path": "total"},
+            "order": {"stable": True},
             "pace": {"requests_per_second": 10_000},
             "paging": {"page_size": 51},
             "fields": {"movement_id": "movement_id"},

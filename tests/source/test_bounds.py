@@ -18,6 +18,8 @@ FORMATS = ["iso", "date", "epoch_s", "epoch_ms", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d 
 FORMATS += ["%Y-%m-%d %H", "%Y-%m-%dT00:00:00", "%Y-%m-%d %H:%M%z"]
 ZONES = ["UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns", "Australia/Lord_Howe", "Africa/Cairo"]
 CLOCK_CHANGES = ["03-29", "10-25", "04-23", "10-29"]
+# The last one is of St. John's, at one minute past midnight.
+LOCAL_CLOCK_CHANGES = [f"2026-{day}" for day in [*CLOCK_CHANGES, "03-08", "11-01", "04-05"]] + ["2010-11-07"]
 
 
 def at(text: str) -> datetime:
@@ -31,6 +33,7 @@ def at(text: str) -> datetime:
         ({"timezone": "Asia/Kolkata"}, ("2026-03-01T13:30:00+05:30", "2026-03-01T14:30:00+05:30")),
         ({"format": "date"}, ("2026-03-01", "2026-03-02")),
         ({"format": "date", "start_inclusive": False}, ("2026-02-28", "2026-03-02")),
+        ({"format": "%Y-%m-%d %H", "start_inclusive": False}, ("2026-03-01 07", "2026-03-01 09")),
         ({"format": "epoch_s"}, ("1772352000", "1772355600")),
         ({"format": "epoch_ms", "pad_seconds": 1}, ("1772351999000", "1772355601000")),
         ({"format": "%Y-%m-%d %H:%M"}, ("2026-03-01 08:00", "2026-03-01 09:00")),
@@ -119,3 +122,40 @@ def test_every_instant_of_the_window_is_between_the_bounds(
     )
     instant = min(start + length * share, start + length - timedelta(microseconds=1))
     assert (first <= instant if inclusive else first < instant) and instant < last
+
+
+@pytest.mark.parametrize("hour", ["22:00", "22:30"])
+def test_a_start_that_a_source_excludes_is_a_day_earlier_even_if_the_day_has_25_hours(hour: str) -> None:
+    window = Window(at(f"2026-10-25T{hour}:00Z"), at("2026-10-26T00:00:00Z"))
+    spec = WindowSpec(format="date", timezone="Europe/Berlin", start_inclusive=False)
+    assert written_bounds(window, spec)[0] == "2026-10-24"
+
+
+@given(
+    start=st.builds(
+        add,
+        st.sampled_from([at(f"{day}T00:00:00Z") for day in LOCAL_CLOCK_CHANGES]),
+        st.timedeltas(timedelta(hours=-36), timedelta(hours=36)),
+    ),
+    length=st.timedeltas(timedelta(milliseconds=1), timedelta(days=3)),
+    share=st.floats(0, 1, exclude_max=True),
+    form=st.sampled_from(
+        [form for form in FORMATS if form not in ("iso", "epoch_s", "epoch_ms") and "%z" not in form]
+    ),
+    zone=st.sampled_from([*ZONES, "America/Havana", "Asia/Beirut"]),
+    inclusive=st.booleans(),
+)
+def test_every_local_time_of_the_window_as_the_source_shows_it_is_between_the_bounds(
+    start: datetime, length: timedelta, share: float, form: str, zone: str, inclusive: bool
+) -> None:
+    """A source that keeps only the date, or the hour, compares that."""
+    spec = WindowSpec(format=form, timezone=zone, start_inclusive=inclusive)
+    naive = "%Y-%m-%d" if form == "date" else form
+    first, last = (
+        datetime.strptime(text, naive)  # noqa: DTZ007  # wall times are compared
+        for text in written_bounds(Window(start, start + length), spec)
+    )
+    instant = min(start + length * share, start + length - timedelta(microseconds=1))
+    wall = instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    shown = datetime.strptime(wall.strftime(naive), naive)  # noqa: DTZ007
+    assert (first <= shown if inclusive else first < shown) and shown < last

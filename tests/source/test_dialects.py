@@ -49,7 +49,7 @@ def store(sqlite_url: str) -> str:
 
 def spec_of(name: str, page_size: int) -> dict[str, Any]:
     spec = SPECS[name]
-    return {**spec, **IDS, "paging": {**spec["paging"], "page_size": page_size}}
+    return {**spec, **IDS, "order": {"stable": True}, "paging": {**spec["paging"], "page_size": page_size}}
 
 
 @every_dialect

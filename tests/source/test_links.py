@@ -39,7 +39,7 @@ def test_the_next_link_is_found(header: str) -> None:
         " ",
         ",",
         '<u>; rel="prev"',
-        '<u>; rel="prev"; rel="next"',
+        '<u>; rel="next-archive"',
         "<u>",
         '<u>; title="next"',
         "<u>; rel=nextish",
@@ -58,6 +58,10 @@ def test_a_header_without_a_next_link_is_the_end(header: str) -> None:
         '<u> rel="next"',
         "<v>; rel=prev, u; rel=next",
         "next",
+        '<u>; rel="prev"; rel="next"',
+        "<u>; rel='next'",
+        '<u>; rel="last,Next"',
+        "<u>; rel*=UTF-8''next",
     ],
 )
 def test_a_header_that_cannot_be_read_is_an_error(header: str) -> None:

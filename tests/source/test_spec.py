@@ -33,12 +33,44 @@ def test_a_spec_needs_only_two_keys() -> None:
         ({"request": {"params": {"wh": "{warehous}"}}}, "{warehous}"),
         ({"pace": {"requests_per_second": 0}}, "pace.requests_per_second"),
         ({"fields": {"sku": "x"}}, "fields.sku"),
+        ({"base_url": "https://wms.example.com/?a=b"}, "request.params"),
+        (
+            {"request": {"path": "/rows?a=b"}},
+            "request.path: Value error, must not contain ?: set the query in request.params",
+        ),
+        (
+            {"warehouses": {"request": {"path": "/sites#a"}}},
+            "warehouses.request.path: Value error, must not contain #",
+        ),
+        (
+            {"total": {"from": "count_request", "request": {"path": "/count?a=b"}}},
+            "total.request.path: Value error, must not contain ?",
+        ),
+        (
+            {"window": {"params": {"start": "from", "end": "from"}}},
+            "window.params.start and window.params.end are both from",
+        ),
+        ({"request": {"params": {"limit": 5}}}, "request.params.limit and paging.limit_param are both limit"),
+        (
+            {"request": {"params": {"sort": "a"}}, "order": {"params": {"sort": "b"}}},
+            "request.params.sort and order.params.sort",
+        ),
+        ({"paging": {"offset_param": "limit"}}, "paging.offset_param and paging.limit_param"),
+        (
+            {"warehouses": {"request": {"params": {"offset": 1}}}},
+            "warehouses.request.params.offset and paging.offset_param",
+        ),
     ],
 )
 def test_an_error_names_the_field(change: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match="acme.yaml is not a source spec") as caught:
         parse_spec({**MINIMAL, **change}, "acme.yaml")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("paging", [{"in": "json_body"}, {"in": "range_header"}, {"style": "next_link"}])
+def test_parameters_that_are_not_sent_side_by_side_may_have_one_name(paging: dict[str, Any]) -> None:
+    assert parse_spec({**MINIMAL, "request": {"params": {"offset": 1}}, "paging": paging}, "test")
 
 
 def test_a_password_in_the_address_is_not_repeated() -> None:

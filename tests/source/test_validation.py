@@ -82,6 +82,8 @@ def test_an_empty_or_unstorable_warehouse_is_rejected(warehouse: Any) -> None:
         ("yesterday", "ISO 8601"),
         (None, "ISO 8601"),
         ("0001-01-01T00:00:00+14:00", "greater than"),
+        ("2026-03-01T08:30:00+05:99", "ISO 8601"),
+        ("2026-03-01T08:30:00.1234567+0560", "ISO 8601"),
     ],
 )
 def test_an_invalid_timestamp_is_rejected(timestamp: Any, message: str) -> None:
@@ -177,6 +179,23 @@ def test_a_field_is_unmapped_if_no_record_has_it() -> None:
     raw = pages.read(json.dumps([None, {**GOOD}, {"warehouse_id": "W"}]).encode())
     assert pages.unmapped_fields(raw) == {"sku_id": "item.code"}
     assert reader().unmapped_fields(reader().read(json.dumps([GOOD, {}]).encode())) == {}
+
+
+def test_a_record_id_is_unmapped_if_no_record_has_it() -> None:
+    pages = reader(fields={"movement_id": "nope"})
+    assert pages.unmapped_fields(pages.read(json.dumps([GOOD]).encode())) == {"movement_id": "nope"}
+    assert pages.unmapped_fields(pages.read(json.dumps([GOOD, {"nope": None}]).encode())) == {}
+
+
+@pytest.mark.parametrize(
+    "record",
+    ["null", '"pick"', "[]", '{"x": ' + "[" * 30_000 + "]" * 30_000 + "}", '{"x": ' + "1" * 5_000 + "}"],
+)
+def test_a_record_that_cannot_be_read_is_not_filtered(record: str) -> None:
+    pages = reader(filter=[{"path": "type", "in": ["pick"]}])
+    body = f'[{json.dumps({**GOOD, "type": "pick"})}, {record}, {{"type": "count"}}]'.encode()
+    result = pages.validate(pages.read(body), Page(0, 3))
+    assert ([letter.position for letter in result.dead_letters], result.filtered) == ([1], 1)
 
 
 def test_a_quote_is_one_printable_line_of_200_characters() -> None:

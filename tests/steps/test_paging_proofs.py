@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from sku_velocity.completeness import PROOF, SEAMS, TOTAL
+from sku_velocity.completeness import IDS, PROOF, SEAMS, TOTAL
 from sku_velocity.model.run import Check, Verdict
 from sku_velocity.store import migrate
 from sku_velocity.store.database import Database
@@ -295,3 +295,20 @@ def test_one_page_needs_no_other_proof(store_url: str) -> None:
     for style in ("offset", "page", "fixed page", "cursor", "next_link"):
         source = ChangingSource(style, distinct(5), ids=False, page_size=10)  # type: ignore[arg-type]
         assert read(source, store_url, **source.spec(order=False)).verdict is Verdict.COMPLETE
+
+
+@pytest.mark.parametrize("style", ["offset", "page", "cursor"])
+def test_records_without_an_id_are_unproven_although_the_path_of_ids_is_mapped(
+    store_url: str, style: Any
+) -> None:
+    source = ChangingSource(style, distinct(30), page_size=10, stable=style == "cursor")
+
+    def answer(url: str) -> Reply:
+        reply = source.answer(url)
+        return replace(reply, body=reply.body.replace(b'"id": "V-7"', b'"id": null'))
+
+    with answering(answer) as server:
+        run = sync(server, store_url, 0, **source.spec(), name=f"source-{next(_names)}")
+    check = check_of(store_url, run, IDS)
+    assert run.verdict is Verdict.UNPROVEN and check.is_gap
+    assert check.detail.startswith("1 records have no id: check the path at fields.movement_id")

@@ -120,7 +120,7 @@ async def test_a_record_id_that_the_run_already_holds_is_not_duplicated(store: S
     await land_run(store, "run", twins)
     report = await replay(store, "run")
     assert (report.loaded, report.repeated) == (1, 2)
-    assert await store.count_repeated_ids("run") == 0
+    assert (await store.count_ids("run")).repeated == 0
     assert await states(store) == {3: "open", 12: "replayed", 15: "open"}
     assert await ledger_of(store_url, "run") == (20, 18, 2, 0, 0)
 

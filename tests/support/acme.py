@@ -45,6 +45,7 @@ def spec_of(server: Server | ScriptedServer) -> dict[str, Any]:
         "request": {"params": {"warehouse": "{warehouse}"}},
         "records": {"path": "records"},
         "total": {"from": "body", "path": "total"},
+        "order": {"stable": True},
         "paging": {"page_size": 101},  # 100 new records and one of the previous page
         "pace": {"requests_per_second": 200},
         "fields": {"movement_id": "movement_id"},
