@@ -39,7 +39,7 @@ def overlap_of(overlap: int, page_size: int, has_ids: bool) -> int:
 
 
 class EndlessPagingError(ValueError):
-    """Pages repeat, or do not end."""
+    """Pages repeat, have a hole among them, or do not end."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,16 @@ class _EndSearch:
             else:
                 beyond = middle
         final = beyond if self.repeated else last
+        if not self.repeated:
+            await self._check_beyond(final + 2)
         return final * self.size + self.pages[final].received
+
+    async def _check_beyond(self, number: int) -> None:
+        """Check that no page follows the empty one: its records may all be hidden."""
+        if number not in self.pages and (await self.look(number * self.size)).received:
+            raise EndlessPagingError(
+                f"it returns no record at {(number - 1) * self.size}, but records at {number * self.size}"
+            )
 
     async def _double(self) -> tuple[int, int]:
         """Return a page before the end and one that is not."""

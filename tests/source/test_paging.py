@@ -100,6 +100,11 @@ def test_a_page_that_repeats_the_last_one_is_the_end(total: int, size: int) -> N
     assert end_of(list(range(total)), size, clamp=last, repeats_last=True)[0] == total
 
 
+def test_a_page_whose_records_are_all_hidden_is_not_the_end() -> None:
+    with pytest.raises(EndlessPagingError, match="no record at 10, but records at 20"):
+        end_of([position for position in range(28) if not 10 <= position < 20], 10)
+
+
 def test_a_cursor_that_leads_back_is_an_error() -> None:
     trail = CursorTrail()
     for cursor, following, offset in [(None, "A", 0), ("A", "B", 10)]:
