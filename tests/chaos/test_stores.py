@@ -162,7 +162,7 @@ def test_a_file_at_its_size_limit_is_reported(
         process = processes.Process(target=fill_up, args=(run, SMALL_FILE, reported), daemon=True)
         process.start()
         messages = reported.get()
-        assert messages and all("see that its disk is well and has room" in each for each in messages)
+        assert messages and all("check that its disk works and has free space" in each for each in messages)
         process.join()
         assert landed_in(sqlite_url) > 0 and seen_content(sqlite_url).total() == 0
         started = time.monotonic()

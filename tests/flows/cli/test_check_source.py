@@ -24,7 +24,8 @@ def check(source: str, *more: str, warehouse: str = "WH-01") -> int:
 def test_each_field_is_printed_with_the_raw_record(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with wms(tmp_path, extra_fields=("colour",)) as (server, source):
+    with wms(tmp_path, extra_fields=("colour",)) as (server, _):
+        source = spec_file(server, tmp_path, order={})
         first = server.ground_truth("WH-01").movements[0]
         assert check(source) == 0
     shown = capsys.readouterr().out
