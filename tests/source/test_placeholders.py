@@ -26,7 +26,7 @@ QUOTING = {
 }
 ESCAPED = {"odata": "'O''H\"'", "sql": "'O''H\"'", "json": '"O\'H\\""'}
 PRESETS = files("sku_velocity.source.presets")
-REFUSING = {"oracle-fusion", "pocketbase"}  # how they escape a quote is not documented
+REFUSING = ("oracle-fusion", "pocketbase")  # how they escape a quote is not documented
 
 
 def page(warehouse: str, **request: Any) -> RequestParts:
