@@ -185,7 +185,7 @@ class WindowReader:
     async def _check_page(self, page: Page, content: RawPage) -> None:
         requested = page.overlap + (page.page_size or page.size)
         self._check_page_size(page.offset, requested, len(content.records))
-        await self._check_position(page.offset, requested, content)
+        await self._check_position(page.offset - page.before, requested, content)
 
     async def _check_position(self, offset: int, count: int, page: RawPage) -> None:
         """Check that a later page is not the first one, as from a source that ignores the position.
