@@ -79,7 +79,7 @@ class ChangingSource:
         if self.total:
             body["total"] = len(self.rows)
         if self.style in ("cursor", "next_link") and start + size < len(self.rows):
-            cursor = str(page[-1].key) if self.stable else str(start + size)
+            cursor = f"k{page[-1].key}" if self.stable else str(start + size)
             body["next"] = cursor if self.style == "cursor" else f"/movements?limit={size}&cursor={cursor}"
         return Reply(body=json.dumps(body).encode())
 
@@ -104,7 +104,11 @@ class ChangingSource:
             return int(query[POSITION[self.style]]) * (size if self.style.endswith("page") else 1)
         if not self.stable:
             return int(query.get("cursor", 0))
-        return sum(row.key <= Fraction(query["cursor"]) for row in self.rows) if "cursor" in query else 0
+        return (
+            sum(row.key <= Fraction(query["cursor"].removeprefix("k")) for row in self.rows)
+            if "cursor" in query
+            else 0
+        )
 
     def _record(self, row: Row) -> dict[str, Any]:
         record = {"sku_id": row.value, "warehouse_id": "WH-01", "units_moved": 1}
