@@ -35,7 +35,7 @@ def test_velocity_is_refreshed_after_publishing_if_a_zone_is_given(tmp_path: Pat
     assert [(str(day), *rest) for day, *rest in asyncio.run(table(store_url, CLASSES))] == [
         ("2026-03-07", skus, truth.valid)
     ]
-    assert (tmp_path / "reports/velocity-WH-01.html").is_file()
+    assert (tmp_path / "reports/velocity.acme.WH-01.html").is_file()
 
 
 def test_the_engine_is_sent_the_classes_only_once(tmp_path: Path, sqlite_url: str) -> None:
