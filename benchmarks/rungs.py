@@ -21,7 +21,7 @@ from sku_velocity.source.client import SourceClient
 from sku_velocity.source.requests import Requests
 from sku_velocity.source.spec import load_spec
 from sku_velocity.source.window import WindowReader
-from sku_velocity.steps.sync import plan, read_chunk
+from sku_velocity.steps.window import plan, read_chunk
 from sku_velocity.store import Store
 
 WAREHOUSE = "WH-01"

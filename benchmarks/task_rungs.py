@@ -13,21 +13,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.runtime.connections import RunResources
+from flows.runtime.retries import TASK_RETRY, result_of
+from flows.tasks.window import ingest_chunk, plan_window
 from prefect import flow, task, unmapped
 from pydantic import SecretStr
 
 from benchmarks.rungs import WAREHOUSE, WARM_UP
 from blocks.store import VelocityStore
 from blocks.wms import WmsSource
-from flows.runtime.connections import RunResources
-from flows.runtime.retries import TASK_RETRY, result_of
 from flows.runtime.task_runner import EventLoopTaskRunner, as_they_complete
-from flows.tasks.window import ingest_chunk, plan_window
 from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import load_spec
-from sku_velocity.steps.sync import read_chunk
+from sku_velocity.steps.window import read_chunk
 
 IMPORTED = time.process_time()
 

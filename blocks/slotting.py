@@ -1,20 +1,18 @@
 """The slotting engine that published movements and velocity classes are pushed to."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
-from blocks.run_log import warn_if_unverified
+from blocks.run_log import run_logger
 from blocks.shared_pace import shared_pace
 from blocks.stored import load_stored
 from sku_velocity.slotting.client import SlottingClient
-from sku_velocity.slotting.spec import EngineSpec, load_engine
-
-ENGINE_TOKEN_VARIABLE = "SKU_VELOCITY_ENGINE_TOKEN"
+from sku_velocity.slotting.spec import EngineSpec
+from sku_velocity.steps import access
+from sku_velocity.steps.access import ENGINE_TOKEN_VARIABLE, is_file, warn_if_unverified
 
 
 class SlottingEngine(CredentialsBlock):
@@ -53,7 +51,7 @@ class SlottingEngine(CredentialsBlock):
         Warns if certificates are not verified. Raises ConfigurationError if no header can hold the token, or
         if the limit that `pace.shared_limit` names does not exist.
         """
-        warn_if_unverified(self.spec.tls, self.spec.base_url)
+        warn_if_unverified(self.spec.tls, self.spec.base_url, run_logger("tls"))
         async with SlottingClient.open(self.spec, self.token) as client:
             if self.spec.pace.shared_limit is None:
                 yield client
@@ -68,9 +66,9 @@ async def find_engine(name: str, variable: str = ENGINE_TOKEN_VARIABLE) -> Slott
     A file takes its token from the environment variable `variable`, if that is set. Raises
     ConfigurationError if there is no such file or block, or if its spec is invalid.
     """
-    if name.endswith((".yaml", ".yml")):
-        token = os.environ.get(variable)
-        return SlottingEngine(spec=load_engine(Path(name)), token=SecretStr(token) if token else None)
+    if is_file(name):
+        engine = access.find_engine(name, variable)
+        return SlottingEngine(spec=engine.spec, token=engine.token)
     return await load_stored(
         SlottingEngine,
         name,

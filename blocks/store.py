@@ -1,6 +1,5 @@
 """The store that windows are published in."""
 
-import os
 from contextlib import AbstractAsyncContextManager
 
 from prefect.blocks.core import Block
@@ -8,11 +7,10 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
 from blocks.stored import load_stored
 from sku_velocity.errors import ConfigurationError
+from sku_velocity.steps import access
+from sku_velocity.steps.access import STORE_VARIABLE
 from sku_velocity.store import Store
 from sku_velocity.store.database import holds_password, parse_url
-
-STORE_VARIABLE = "SKU_VELOCITY_STORE"
-EMBEDDED_STORE = "sqlite:///sku-velocity.db"
 
 
 class VelocityStore(Block):
@@ -50,16 +48,14 @@ async def find_store(name: str | None, variable: str = STORE_VARIABLE) -> Veloci
     If that is not set either, it is one SQLite file in the working directory. Raises ConfigurationError if
     there is no such block, or if a URL contains a password: Prefect stores parameters in clear text.
     """
-    if name is None:
-        return VelocityStore(url=SecretStr(os.environ.get(variable, EMBEDDED_STORE)))
-    if "://" not in name:
+    if name is not None and "://" not in name:
         return await load_stored(
             VelocityStore, name, f"save-store {name}", "a URL such as sqlite:///sku-velocity.db"
         )
-    parse_url(name)  # an unparsable URL counts as one with a password
-    if holds_password(name):
+    if name is not None and holds_password(name):  # an unparsable URL counts as one with a password
+        parse_url(name)
         raise ConfigurationError(
             "the store's URL contains a password, and Prefect stores parameters in clear text: put the URL "
             f"into a velocity-store block, or into {variable} in the environment of the flow run"
         )
-    return VelocityStore(url=SecretStr(name))
+    return VelocityStore(url=access.find_store(name, variable).url)

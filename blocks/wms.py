@@ -1,19 +1,18 @@
 """The WMS or ERP that movements are read from."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
-from blocks.run_log import warn_if_unverified
+from blocks.run_log import run_logger
 from blocks.shared_pace import shared_pace
 from blocks.stored import load_stored
-from sku_velocity.errors import ConfigurationError
 from sku_velocity.source.client import SourceClient
-from sku_velocity.source.spec import SourceSpec, load_spec
+from sku_velocity.source.spec import SourceSpec
+from sku_velocity.steps import access
+from sku_velocity.steps.access import is_file, token_of, warn_if_unverified
 
 
 class WmsSource(CredentialsBlock):
@@ -51,7 +50,7 @@ class WmsSource(CredentialsBlock):
         Warns if certificates are not verified. Raises ConfigurationError without a token, or if the limit
         that `pace.shared_limit` names does not exist.
         """
-        warn_if_unverified(self.spec.tls, self.spec.base_url)
+        warn_if_unverified(self.spec.tls, self.spec.base_url, run_logger("tls"))
         async with SourceClient.open(self.spec, self.token) as client:
             if self.spec.pace.shared_limit is None:
                 yield client
@@ -66,20 +65,10 @@ async def find_source(name: str, token_env: str | None = None) -> WmsSource:
     The token comes from the environment variable `token_env`, if one is named, or else from the block.
     Raises ConfigurationError if there is no such file, block or variable, or if the spec is invalid.
     """
-    if name.endswith((".yaml", ".yml")):
-        return WmsSource(spec=load_spec(Path(name)), token=_token(token_env))
-    source = await load_stored(
+    if is_file(name):
+        source = access.find_source(name, token_env)
+        return WmsSource(spec=source.spec, token=source.token)
+    stored = await load_stored(
         WmsSource, name, f"save-source {name} --spec FILE", "the path of a spec file that ends in .yaml"
     )
-    return source.model_copy(update={"token": _token(token_env)}) if token_env else source
-
-
-def _token(variable: str | None) -> SecretStr | None:
-    if variable is None:
-        return None
-    try:
-        return SecretStr(os.environ[variable])
-    except KeyError as error:
-        raise ConfigurationError(
-            f"token: the environment variable {variable} is not set in the environment of the flow run"
-        ) from error
+    return stored.model_copy(update={"token": token_of(token_env)}) if token_env else stored

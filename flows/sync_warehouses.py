@@ -4,38 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from prefect import flow, get_run_logger, runtime, task
+from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.states import Completed, Failed
-from pydantic import AwareDatetime, Field
 
-from blocks.store import find_store
-from blocks.wms import find_source
-from flows.artifacts.fan_out import publish_fan_out
 from flows.runtime.child_runs import ChildRuns, find_deployment
-from flows.runtime.connections import RunResources
 from flows.runtime.ownership import SYNC, SYNC_WAREHOUSES
-from flows.runtime.retries import TASK_RETRY, result_of
+from flows.runtime.prefect_context import perform, takes
 from flows.runtime.task_runner import EventLoopTaskRunner
-from flows.tasks.window import choose_window
-from sku_velocity.errors import ConfigurationError
-from sku_velocity.model.run import RunStatus, UnknownSku, Verdict
-from sku_velocity.model.settle_lag import SETTLE_MINUTES
+from sku_velocity.model.reports import RunOutcome, RunsReport
+from sku_velocity.model.run import RunStatus
 from sku_velocity.source.warehouses import list_warehouses
 from sku_velocity.steps.export import Destination
-from sku_velocity.steps.fan_out import FanOutReport, Shard, ShardOutcome, check_fan_out, plan_shards
+from sku_velocity.steps.fan_out import Shard, check_fan_out, plan_shards
+from sku_velocity.steps.outcome import Outcome, outcome_of_runs
+from sku_velocity.steps.requests import SyncWarehousesRequest
+from sku_velocity.steps.run_context import RunContext, step
+from sku_velocity.steps.sync import choose_window, movements_of
 
-NAMED_SHARDS = 5  # in a state's message; the table has all of them
-MAX_PARALLEL = 4
-DEPLOYMENT = "sync-velocity-child"
 DELETED = ("Deleted", "its flow run was deleted; Retry starts another")
-
-WarehouseName = Annotated[str, Field(min_length=1)]
+OF_THE_DEPLOYMENT = (
+    *("max_reject_ratio", "accept_shrunk", "require_proof"),
+    *("master", "unknown_sku", "export_to", "push"),
+)
 
 
 @flow(
@@ -44,109 +39,70 @@ WarehouseName = Annotated[str, Field(min_length=1)]
     task_runner=EventLoopTaskRunner(),
     persist_result=False,
 )
-async def sync_warehouses(
-    source: str,
-    warehouses: list[WarehouseName] | None = None,
-    start: AwareDatetime | None = None,
-    end: AwareDatetime | None = None,
-    store: str | None = None,
-    token_env: str | None = None,
-    max_parallel: Annotated[int, Field(ge=1, le=200)] = MAX_PARALLEL,
-    window_hours: Annotated[int, Field(ge=1)] | None = None,
-    settle_minutes: Annotated[int, Field(ge=0)] = SETTLE_MINUTES,
-    max_reject_ratio: Annotated[float, Field(ge=0, le=1)] | None = None,
-    require_proof: bool | None = None,
-    master: str | None = None,
-    unknown_sku: UnknownSku | None = None,
-    export_to: str | None = None,
-    push: str | None = None,
-    deployment: str = DEPLOYMENT,
-) -> Any:
-    """Read one window of many warehouses, each by its own run of sync-velocity, several at a time.
-
-    A Retry skips the completed runs, waits for those in progress, and resumes the others as the same flow
-    runs from what they have landed; none is started twice. Cancelling this run cancels the runs that it has
-    started, and a Retry resumes them. If it crashes, they continue by themselves.
-
-    Args:
-        source: A wms-source block's name, or the path of a spec file (.yaml) that every worker has.
-        warehouses: The warehouses, as the API names them. Omit for all that the source lists.
-        start: The window's start, with its time zone. Omit for an hour before its end.
-        end: The window's end, exclusive. Omit for the end of the last hour settled at the scheduled start.
-        store: A velocity-store block's name, or a URL without password. Omit for $SKU_VELOCITY_STORE.
-        token_env: The workers' environment variable that holds the token, if the block has none.
-        max_parallel: Runs at the same time. More than 1 needs a source with a shared pace.
-        window_hours: Cut the window into parts of at most this many hours, a run each. Omit for one part.
-        settle_minutes: Minutes to wait after an hour ends before reading it, so that late records are in.
-        max_reject_ratio: Publish nothing if a larger share is rejected. Omit for the deployment's value.
-        require_proof: Publish nothing that cannot be proven whole. Omit for the deployment's value.
-        master: The name of the source whose items map the SKUs. Omit for the deployment's value.
-        unknown_sku: Reject or pass a movement whose SKU is unknown. Omit for the deployment's value.
-        export_to: A directory or URL, for each window as Parquet. Omit for the deployment's value.
-        push: A slotting-engine block's name, or its file's path. Omit for the deployment's value.
-        deployment: The name of the sync-velocity deployment that runs each warehouse.
-    """
-    if export_to:
-        Destination(export_to)  # reports a wrong one before anything is read
-    connections = RunResources(await find_source(source, token_env), await find_store(store))
-    spec = connections.source.spec
-    if spec.items is not None:
-        raise ConfigurationError(f"{spec.name} holds items, not movements: read it with sync-master")
-    window = choose_window(spec, start, end, timedelta(minutes=settle_minutes))
-    extras = {
-        "max_reject_ratio": max_reject_ratio,
-        "require_proof": require_proof,
-        "master": master,
-        "unknown_sku": unknown_sku,
-        "export_to": export_to,
-        "push": push,
-    }
-    shared = {"source": source, "store": store, "token_env": token_env}
-    parameters = shared | {name: value for name, value in extras.items() if value is not None}
-    parent = UUID(runtime.flow_run.id)
-    async with get_client() as api, connections.store():  # an unusable store is reported before too
-        found = await find_deployment(api, f"{SYNC}/{deployment}")
-        children = ChildRuns(api, found, parent, parameters)
-        names = warehouses or [*await children.warehouses(), *await list_from_source(connections)]
-        shards = plan_shards(names, window, window_hours)
-        check_fan_out(spec, shards, max_parallel)
-        warn_about_limit(found, min(max_parallel, len(shards)))
-        get_run_logger().info("%d runs for %d warehouses of %s", len(shards), len(set(names)), spec.name)
-        runs = await children.run(shards, max_parallel)
-    statuses = await result_of(
-        read_run_statuses.submit(connections, [str(run.id) for run in runs.values() if run])
-    )
-    report = FanOutReport(
-        source=spec.name, shards=[outcome_of(shard, runs[shard], statuses) for shard in shards]
-    )
-    await publish_fan_out(report)
-    return final_state(report)
+@takes(SyncWarehousesRequest)
+async def sync_warehouses(request: SyncWarehousesRequest) -> Any:
+    return await perform(fan_out, request)
 
 
-async def list_from_source(connections: RunResources) -> list[str]:
-    """Return the source's warehouses, in a task: it retries while the source is temporarily unavailable."""
-    return await result_of(list_all.submit(connections, connections.source.spec.name))
+async def fan_out(context: RunContext, request: SyncWarehousesRequest) -> Outcome[RunsReport]:
+    """Start a run per warehouse and part of the window, wait for all, and add up what they published."""
+    if request.export_to:
+        Destination(request.export_to)  # reports a wrong one before anything is read
+    await context.find(source=request.source, token_env=request.token_env, store=request.store)
+    spec = movements_of(context)
+    settle = timedelta(minutes=request.settle_minutes)
+    window = choose_window(spec, request.start, request.end, context.due, settle)
+    async with get_client() as api, context.store():  # an unusable store is reported before too
+        deployment = await find_deployment(api, f"{SYNC}/{request.deployment}")
+
+        def report_end(shard: Shard, run: FlowRun | None) -> None:
+            context.listener.ended(outcome_of(shard, run, None))
+
+        children = ChildRuns(api, deployment, UUID(context.flow_run_id), _parameters_of(request), report_end)
+        listed = [*await children.warehouses(), *await context.perform(list_all, spec.name)]
+        names = request.warehouses or listed
+        shards = plan_shards(names, window, request.window_hours)
+        check_fan_out(spec, shards, request.max_parallel)
+        _warn_about_limit(context, deployment, min(request.max_parallel, len(shards)))
+        context.log.info("%d runs for %d warehouses of %s", len(shards), len(set(names)), spec.name)
+        runs = await children.run(shards, request.max_parallel)
+    started = [str(run.id) for run in runs.values() if run]
+    statuses = await context.perform(read_run_statuses, started)
+    outcomes = [
+        outcome_of(shard, run, statuses.get(str(run.id)) if run else None)
+        for shard, run in ((shard, runs[shard]) for shard in shards)
+    ]
+    report = RunsReport(source=spec.name, runs=outcomes)
+    await context.display.show_runs(report)
+    return outcome_of_runs(report, retry="Retry resumes only those", deliver="Retry does only that")
 
 
-@task(task_run_name="list the warehouses of {source}", **TASK_RETRY)
-async def list_all(connections: RunResources, source: str) -> list[str]:
+def _parameters_of(request: SyncWarehousesRequest) -> dict[str, Any]:
+    """Return the parameters of each run. What the request omits is as in the deployment."""
+    given = request.parameters()
+    shared = {name: given[name] for name in ("source", "store", "token_env")}
+    return shared | {name: given[name] for name in OF_THE_DEPLOYMENT if given[name] is not None}
+
+
+@step("list the warehouses of {source}")
+async def list_all(context: RunContext, source: str) -> list[str]:
     """Ask the source for its warehouses."""
-    async with connections.source.get_client() as client:
+    async with context.client() as client:
         return await list_warehouses(client)
 
 
-@task(task_run_name="read run statuses", **TASK_RETRY)
-async def read_run_statuses(connections: RunResources, runs: Sequence[str]) -> dict[str, RunStatus]:
-    """Read the statuses of these runs from the store."""
-    async with connections.store() as store:
+@step("read run statuses")
+async def read_run_statuses(context: RunContext, runs: Sequence[str]) -> dict[str, RunStatus]:
+    """Read the statuses of these flow runs from the store."""
+    async with context.store() as store:
         return await store.run_statuses.of(runs)
 
 
-def warn_about_limit(deployment: DeploymentResponse, parallel: int) -> None:
+def _warn_about_limit(context: RunContext, deployment: DeploymentResponse, parallel: int) -> None:
     """Warn if the deployment allows fewer concurrent runs than are started."""
     limit = deployment.global_concurrency_limit
     if limit and limit.active and limit.limit < parallel:
-        get_run_logger().warning(
+        context.log.warning(
             "The deployment %s allows %d concurrent runs, but %d are started at once: the others wait",
             deployment.name,
             limit.limit,
@@ -154,20 +110,20 @@ def warn_about_limit(deployment: DeploymentResponse, parallel: int) -> None:
         )
 
 
-def outcome_of(shard: Shard, run: FlowRun | None, statuses: dict[str, RunStatus]) -> ShardOutcome:
-    """Return a shard's outcome by its flow run, None if that was deleted, and by the store."""
-    status = statuses.get(str(run.id)) if run else None
+def outcome_of(shard: Shard, run: FlowRun | None, status: RunStatus | None) -> RunOutcome:
+    """Return a shard's outcome by its flow run, None if that was deleted, and by its status in the store."""
     published = status is not None and status.is_published
     state, message = (run.state.name or "", run.state.message or "") if run and run.state else DELETED
-    if run and run.state and run.state.is_completed() and not published:
+    is_completed = bool(run and run.state and run.state.is_completed())
+    if is_completed and not published:
         message = "not published in this run's store: check that the deployment's runs use the same store"
-    return ShardOutcome(
+    return RunOutcome(
         warehouse=shard.warehouse,
         start=shard.window.start,
         end=shard.window.end,
         verdict=status.verdict if status else None,
         published=published,
-        failed=not (published and run and run.state and run.state.is_completed()),
+        failed=not (published and is_completed),
         state=state,
         message=message,
         loaded=status.loaded if status else 0,
@@ -175,20 +131,3 @@ def outcome_of(shard: Shard, run: FlowRun | None, statuses: dict[str, RunStatus]
         seconds=round(run.total_run_time.total_seconds(), 1) if run else 0.0,
         flow_run_id=str(run.id) if run else None,
     )
-
-
-def final_state(report: FanOutReport) -> State[FanOutReport]:
-    """Return the run's final state: the number of shards published, and the first of those that failed."""
-    published = len(report.shards) - len(report.left)
-    rows = sum(shard.loaded for shard in report.shards if shard.published)
-    summary = f"{published} of {len(report.shards)} runs published, {rows} movements"
-    if unproven := sum(shard.verdict is Verdict.UNPROVEN for shard in report.shards):
-        summary += f", {unproven} not proven whole"
-    if not report.failed:
-        return Completed(name="Complete", message=f"{summary}.", data=report)
-    named = " | ".join(map(str, report.failed[:NAMED_SHARDS]))
-    if not report.left:
-        message = f"{summary}, {len(report.failed)} not fully delivered; Retry does only that. {named}"
-        return Failed(name="NotHandedOn", message=message, data=report)
-    message = f"{summary}, {len(report.failed)} failed; Retry resumes only those. {named}"
-    return Failed(name="Incomplete", message=message, data=report)

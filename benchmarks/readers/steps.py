@@ -13,7 +13,7 @@ from sku_velocity.process.garbage import relaxed_collection
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import load_spec
 from sku_velocity.source.window import WindowReader
-from sku_velocity.steps.sync import plan, prove_window, read_chunk
+from sku_velocity.steps.window import plan, prove_window, read_chunk
 from sku_velocity.store import Store
 
 ADMITTED = 64  # parallel chunks, like the flow's task runner: each may need a connection to the store

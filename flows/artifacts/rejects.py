@@ -8,6 +8,7 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from flows.artifacts.markdown import escape
 from sku_velocity.model.dead_letter import VALIDATION, DeadLetterFilter, DeadLetterState, RejectGroup
+from sku_velocity.model.run import RunReport
 from sku_velocity.output.names import artifact_key
 from sku_velocity.store import Store
 from sku_velocity.text import shorten
@@ -49,6 +50,13 @@ async def publish_rejects(store: Store, source: str, title: str, criteria: DeadL
         key=artifact_key("rejects", source),
         description="Rejects by reason",
     )
+
+
+async def publish_window_rejects(store: Store, report: RunReport) -> None:
+    """Publish an artifact of the rejects of one window."""
+    title = f"rejects of {escape(report.label)} from {report.source}"
+    criteria = DeadLetterFilter(run=report.flow_run_id, stage=VALIDATION, state=DeadLetterState.OPEN)
+    await publish_rejects(store, report.source, title, criteria)
 
 
 async def publish_open_rejects(store: Store, source: str) -> None:

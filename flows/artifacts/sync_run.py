@@ -1,4 +1,4 @@
-"""The artifacts of a sync, a push and a backfill: pure rendering, and the calls that publish them."""
+"""The artifacts of a sync and of a push: pure rendering, and the calls that publish them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.run import Check, PushReport, RunReport, SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.output.names import artifact_key
-from sku_velocity.steps.backfill import BackfillReport
 from sku_velocity.text import shorten
 
 PASSED = {True: "yes", False: "**no**", None: "not checked"}
@@ -169,27 +168,4 @@ async def publish_run(report: RunReport, chunks: Sequence[ChunkProgress]) -> Non
             render_report(report),
             key=artifact_key("summary", report.source, report.warehouse),
             description=f"{escape(report.label)}",
-        )
-
-
-def render_backfill(report: BackfillReport) -> list[dict[str, Any]]:
-    """Render a backfill as a table: one row per window, in the order of reading."""
-    return [
-        {
-            "warehouse": escape(outcome.warehouse),
-            "window": str(Window(outcome.start, outcome.end)),
-            "published": "yes" if outcome.published else "no",
-            "message": escape(shorten(outcome.message)),
-            "run": outcome.flow_run_id or "",
-        }
-        for outcome in report.windows
-    ]
-
-
-async def publish_backfill(report: BackfillReport) -> None:
-    """Publish a backfill under its source's stable key: a table with a row per window."""
-    left = f"{len(report.left)} of {len(report.windows)} windows are still missing"
-    with ignoring_artifact_errors():
-        await acreate_table_artifact(
-            render_backfill(report), key=artifact_key("backfill", report.source), description=left
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +25,6 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 
 from flows.runtime.ownership import HEARTBEAT_ENVIRONMENT, SYNC, TAG
-from flows.runtime.progress import shard_listener
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.steps.fan_out import Shard
 
@@ -51,18 +50,26 @@ async def find_deployment(api: PrefectClient, name: str) -> DeploymentResponse:
 class ChildRuns:
     """The runs of one fan-out, by a deployment of sync-velocity. All of them share `parameters`.
 
+    `ended` is called with each that ends, and with None for one that was deleted.
+
     Each has an idempotency key made of the parent's id and of what it reads, so a parent that is retried
     finds its runs again: it keeps completed ones, waits for unfinished ones, and retries failed, crashed and
     cancelled ones as the same flow run. A deleted run is replaced by a new one.
     """
 
     def __init__(
-        self, api: PrefectClient, deployment: DeploymentResponse, parent: UUID, parameters: Mapping[str, Any]
+        self,
+        api: PrefectClient,
+        deployment: DeploymentResponse,
+        parent: UUID,
+        parameters: Mapping[str, Any],
+        ended: Callable[[Shard, FlowRun | None], object],
     ) -> None:
         self._api = api
         self._deployment = deployment
         self._parent = parent
         self._parameters = parameters
+        self._ended = ended
         self._logger = get_run_logger()
         self._last_running = time.monotonic()
 
@@ -148,7 +155,7 @@ class ChildRuns:
             for run_id in some:
                 shard, run = shard_of[run_id], found.get(run_id, DELETED)
                 if _has_ended(run) and not _has_ended(runs[shard]):
-                    shard_listener.get()(shard, run)
+                    self._ended(shard, run)
                 runs[shard] = run
 
     def _warn_about_waiting(self, unfinished: Iterable[FlowRun]) -> None:

@@ -31,7 +31,7 @@ from flows.runtime.prefect_internals import (
     run_task_sync,
     visit_collection,
 )
-from flows.runtime.shared_resources import LoopResources, current_resources, shared
+from sku_velocity.process.shared_resources import LoopResources, current_resources, shared
 
 __all__ = ["EventLoopTaskRunner", "as_they_complete", "shared"]
 

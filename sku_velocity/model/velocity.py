@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
+from sku_velocity.errors import ConfigurationError
+
 Classes = tuple[str, str, str]  # ABC by lines, ABC by units, XYZ
 
 
@@ -37,3 +39,22 @@ class Refresh:
     completeness: Mapping[int, float]
     incomplete_days: Mapping[date, float]
     thresholds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The class thresholds. `a` and `b` are cumulative shares, `x` and `y` coefficients of variation.
+
+    Raises ConfigurationError if the first of a pair is above the second.
+    """
+
+    a: float = 0.80
+    b: float = 0.95
+    x: float = 0.5
+    y: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.a <= self.b <= 1:
+            raise ConfigurationError(f"ABC thresholds must satisfy 0 <= a <= b <= 1: a={self.a}, b={self.b}")
+        if not 0 <= self.x <= self.y:
+            raise ConfigurationError(f"XYZ thresholds must satisfy 0 <= x <= y: x={self.x}, y={self.y}")

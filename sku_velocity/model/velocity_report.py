@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, RootModel
 
 TOP = 20  # SKUs that a report names
 SHOWN_CHANGES = 50
@@ -84,6 +84,10 @@ class VelocityReport(BaseModel):
             f"Of {self.days} days: {', '.join(filter(None, counted))}. "
             "They are weighted by their published share, never counted as days without movements."
         )
+
+
+class VelocityReports(RootModel[list[VelocityReport]]):
+    """The result of a refresh: a report per warehouse."""
 
 
 def ranges_of_days(days: Mapping[date, float]) -> list[str]:

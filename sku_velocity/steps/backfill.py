@@ -1,18 +1,26 @@
-"""Plan a backfill: read each missing window once, and none that is published or being read."""
+"""A backfill: read each missing window once, and none that is published or being read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-
-from pydantic import BaseModel, ConfigDict
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.coverage import cut
+from sku_velocity.model.reports import RunOutcome, RunsReport
+from sku_velocity.model.run import RunReport
 from sku_velocity.model.status import Coverage, SkuMappingPolicy
 from sku_velocity.model.window import Window, iso
+from sku_velocity.source.digest import mapping_digest
 from sku_velocity.source.spec import SourceSpec
+from sku_velocity.steps.outcome import Outcome, outcome_of_runs
+from sku_velocity.steps.requests import BackfillRequest, SyncRequest
+from sku_velocity.steps.run_context import RunContext, step
+from sku_velocity.steps.sync import check_delivery, mapping_of, movements_of, sync
 
 MAX_WINDOWS = 10_000  # each is a flow run: over a year of hours
 
@@ -33,40 +41,122 @@ class Reading:
         return f"{self.warehouse} {self.window}"
 
 
-class WindowOutcome(BaseModel):
-    """The result of one window. `flow_run_id` is None if no run was started or if it broke off early.
+async def backfill(context: RunContext, request: BackfillRequest) -> Outcome[RunsReport]:
+    """Read every window that is not published whole. A wrong setting stops it, and is raised at its end."""
+    check_delivery(request)
+    readings = await plan_readings(context, request)
+    context.log.info("%d windows of %s are missing", len(readings), context.source.spec.name)
+    runs, wrong = await _read_all(context, readings, request)
+    report = RunsReport(source=context.source.spec.name, runs=runs)
+    await context.display.show_runs(report)
+    if wrong:
+        raise wrong
+    return outcome_of_runs(
+        report,
+        retry="Retry, or the same backfill, reads only those",
+        deliver="for each of them, `sync` with --resume and the run's id does only that",
+    )
 
-    `failed` is true if its run failed; what it read may still be published. `unproven` is true if it is
-    published although the source allows no proof.
+
+async def plan_readings(context: RunContext, request: BackfillRequest) -> list[Reading]:
+    """Return the missing windows and how to read each. Reads only the store."""
+    await context.find(source=request.source, token_env=request.token_env, store=request.store)
+    spec = movements_of(context)
+    check_backfill(spec, request.max_parallel if context.shares_nothing else 1)
+    settled = Window.last_hour(context.due, timedelta(minutes=request.settle_minutes)).end
+    size, now, readings = timedelta(hours=request.window_hours), datetime.now(UTC), []
+    async with context.store() as store:
+        for warehouse in dict.fromkeys(request.warehouses):
+            everything = await store.coverage(spec.name, warehouse, Window.everything())
+            coverage = _as_requested(everything, spec, request)
+            start = request.start or everything.start
+            windows = plan_backfill(coverage, start, request.end, settled, size)
+            readings += [plan_reading(coverage, window, now, mapping_of(request)) for window in windows]
+    return sort_readings(readings, request.newest_first)
+
+
+def _as_requested(coverage: Coverage, spec: SourceSpec, request: BackfillRequest) -> Coverage:
+    """Return a coverage in which windows of another spec count as missing, if they are to be read again."""
+    return coverage.by_spec(mapping_digest(spec)) if request.older_spec else coverage
+
+
+async def _read_all(
+    context: RunContext, readings: Sequence[Reading], request: BackfillRequest
+) -> tuple[list[RunOutcome], ConfigurationError | None]:
+    """Read windows, at most `max_parallel` at a time. Return their outcomes in order, and a wrong setting."""
+    outcomes: dict[Reading, RunOutcome] = {}
+    wrong: list[ConfigurationError] = []
+    queue = deque(readings)
+
+    async def work() -> None:
+        while queue:
+            reading = queue.popleft()
+            try:
+                outcomes[reading] = (await context.perform(read_window, reading, request)).report
+            except ConfigurationError as error:  # every window would fail the same way
+                wrong.append(error)
+                queue.clear()
+                continue
+            except Exception as error:
+                outcomes[reading] = _outcome_of(reading, message=f"{type(error).__name__}: {error}")
+            context.listener.ended(outcomes[reading])
+
+    async with asyncio.TaskGroup() as workers:
+        for _ in range(request.max_parallel):
+            workers.create_task(work())
+    not_read = "not read: the backfill stopped at a wrong setting"
+    runs = [outcomes.get(each) or _outcome_of(each, message=not_read) for each in readings]
+    return runs, wrong[0] if wrong else None
+
+
+@step("read {reading}", is_retried=False)
+async def read_window(context: RunContext, reading: Reading, request: BackfillRequest) -> Outcome[RunOutcome]:
+    """Read a window as a run of its own, unless another run has published it since or is reading it.
+
+    A step, because Prefect identifies a flow's subflows by their order: after a crash, a retry, which plans
+    other windows, would get the run of another window.
     """
+    spec = context.source.spec
+    async with context.store() as store:
+        coverage = await store.coverage(spec.name, reading.warehouse, reading.window)
+    coverage = _as_requested(coverage, spec, request)
+    if not coverage.gaps(reading.window):
+        message = "another run has published it since"
+        return Outcome(
+            "Published", message, _outcome_of(reading, message=message, published=True, failed=False)
+        )
+    reading = plan_reading(coverage, reading.window, datetime.now(UTC), mapping_of(request))
+    if reading.read_by:
+        message = f"run {reading.read_by} is reading it"
+        return Outcome("Left", message, _outcome_of(reading, message=message), is_failed=True)
+    window = {"warehouse": reading.warehouse, "start": reading.window.start, "end": reading.window.end}
+    shared = {name: value for name, value in request.parameters().items() if name in SyncRequest.model_fields}
+    ended = await context.run(sync, SyncRequest(**shared | window | {"resume": reading.resume}))
+    return _outcome_of_run(reading, ended)
 
-    model_config = ConfigDict(frozen=True)
 
-    warehouse: str
-    start: datetime
-    end: datetime
-    published: bool
-    failed: bool
-    message: str
-    flow_run_id: str | None = None
-    unproven: bool = False
+def _outcome_of_run(reading: Reading, ended: Outcome[RunReport]) -> Outcome[RunOutcome]:
+    """Return a window's outcome by that of its run: failed if it is still missing or not fully delivered."""
+    report = ended.report
+    outcome = _outcome_of(
+        reading,
+        message=ended.message,
+        published=report.published,
+        failed=ended.is_failed or not report.published,
+        verdict=report.verdict,
+        loaded=report.loaded,
+        rejected=report.rejected,
+        seconds=report.seconds,
+        run_id=report.flow_run_id,
+    )
+    name = ended.name if not outcome.failed else "NotHandedOn" if outcome.published else "Left"
+    return Outcome(name, ended.message, outcome, is_failed=outcome.failed)
 
-    def __str__(self) -> str:
-        return f"{self.warehouse} {Window(self.start, self.end)}: {self.message}"
 
-
-class BackfillReport(BaseModel):
-    """The result of a backfill: every window that was missing, in the order of reading."""
-
-    model_config = ConfigDict(frozen=True)
-
-    source: str
-    windows: list[WindowOutcome]
-
-    @property
-    def left(self) -> list[WindowOutcome]:
-        """Return the windows that are still missing."""
-        return [window for window in self.windows if not window.published]
+def _outcome_of(reading: Reading, **result: Any) -> RunOutcome:
+    """Return the outcome of a window. By default it has failed and is still missing."""
+    window = reading.window
+    return RunOutcome(warehouse=reading.warehouse, start=window.start, end=window.end, **result)
 
 
 def check_backfill(spec: SourceSpec, max_parallel: int) -> None:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID, uuid5
-
-from pydantic import BaseModel, ConfigDict
 
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.coverage import cut
-from sku_velocity.model.run import Verdict
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec
 
@@ -33,52 +30,6 @@ class Shard:
         """Return the idempotency key of the shard's run, the same for every attempt of the fan-out."""
         place = [self.warehouse, self.window.start.isoformat(), self.window.end.isoformat()]
         return str(uuid5(fan_out, json.dumps(place)))
-
-
-class ShardOutcome(BaseModel):
-    """The result of one shard.
-
-    `verdict` and `published` are from the store; `state` and `message` are the final ones of its flow run.
-    `failed` is true if the run did not succeed: what it read may be published, but not exported or pushed.
-    `flow_run_id` is None if no run was started. `seconds` is the run time.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    warehouse: str
-    start: datetime
-    end: datetime
-    verdict: Verdict | None
-    published: bool
-    failed: bool
-    state: str
-    message: str
-    loaded: int = 0
-    rejected: int = 0
-    seconds: float = 0.0
-    flow_run_id: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.warehouse} {Window(self.start, self.end)}: {self.state}: {self.message}"
-
-
-class FanOutReport(BaseModel):
-    """The result of a fan-out: every shard, in start order."""
-
-    model_config = ConfigDict(frozen=True)
-
-    source: str
-    shards: list[ShardOutcome]
-
-    @property
-    def failed(self) -> list[ShardOutcome]:
-        """Return the shards whose run failed."""
-        return [shard for shard in self.shards if shard.failed]
-
-    @property
-    def left(self) -> list[ShardOutcome]:
-        """Return the shards that are not published."""
-        return [shard for shard in self.shards if not shard.published]
 
 
 def plan_shards(warehouses: Sequence[str], window: Window, window_hours: int | None) -> list[Shard]:

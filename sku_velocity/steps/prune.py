@@ -1,4 +1,4 @@
-"""The retention of rows that are no longer visible, and the loop that deletes them."""
+"""The prune: delete expired rows from the store and, with Prefect, old artifacts."""
 
 from __future__ import annotations
 
@@ -6,54 +6,55 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from pydantic import BaseModel, ConfigDict
-
+from sku_velocity.model.reports import PruneReport
+from sku_velocity.steps.outcome import Outcome
+from sku_velocity.steps.requests import PruneRequest
+from sku_velocity.steps.run_context import RunContext, step
 from sku_velocity.store import Store
 from sku_velocity.store.pruning import Cutoffs, DeletedBatch
 
 ROWS_AT_ONCE = 5_000  # in one transaction: some tens of milliseconds
 
 
-@dataclass(frozen=True)
-class Retention:
-    """Days, at least one, to keep superseded runs, runs never published, closed dead letters of published
-    runs, and velocity."""
-
-    superseded_days: int = 30
-    unpublished_days: int = 30
-    letter_days: int = 365
-    velocity_days: int = 400
-
-    def cutoffs(self, now: datetime) -> Cutoffs:
-        """Return the instants and the day before which rows expire."""
-        return Cutoffs(
-            superseded=now - timedelta(days=self.superseded_days),
-            unpublished=now - timedelta(days=self.unpublished_days),
-            letters=now - timedelta(days=self.letter_days),
-            velocity=(now - timedelta(days=self.velocity_days)).date(),
-        )
+async def prune(context: RunContext, request: PruneRequest) -> Outcome[PruneReport]:
+    """Delete what has expired, or with `dry_run` only count it."""
+    await context.find(store=request.store)
+    now = datetime.now(UTC)
+    rows, free = await context.perform(prune_rows, cutoffs_of(request, now), request.dry_run)
+    ended_before = now - timedelta(days=request.artifact_days)
+    artifacts = await context.prune_artifacts(ended_before, request.dry_run)
+    report = PruneReport(dry_run=request.dry_run, rows=dict(rows), artifacts=artifacts, free_bytes=free)
+    await context.display.show_pruned(report)
+    return _outcome_of(report)
 
 
-class PruneReport(BaseModel):
-    """What was deleted, or with `dry_run` would be: rows of the store by table, and Prefect artifacts.
+@step("prune store")
+async def prune_rows(context: RunContext, cutoffs: Cutoffs, dry_run: bool) -> tuple[Counter[str], int | None]:
+    """Delete the expired rows, or count them. Return the counts and the free bytes of a SQLite file."""
+    async with context.store() as store:
+        pruned = await store.pruning.count(cutoffs) if dry_run else await prune_store(store, cutoffs)
+        return pruned, await store.pruning.free_bytes()
 
-    `free_bytes` is what VACUUM would then free in a SQLite file, None on PostgreSQL.
-    """
 
-    model_config = ConfigDict(frozen=True)
+def _outcome_of(report: PruneReport) -> Outcome[PruneReport]:
+    runs, refreshes = (report.rows.get(table, 0) for table in ("sync_runs", "velocity_refreshes"))
+    verb = "Would prune" if report.dry_run else "Pruned"
+    artifacts = "" if report.artifacts is None else f", and {report.artifacts} artifacts"
+    rows = f"{runs} runs and {refreshes} refreshes of velocity, {report.total} rows in all"
+    return Outcome("Completed", f"{verb} {rows}{artifacts}.", report)
 
-    dry_run: bool
-    rows: dict[str, int]
-    artifacts: int
-    free_bytes: int | None
 
-    @property
-    def total(self) -> int:
-        return sum(self.rows.values())
+def cutoffs_of(request: PruneRequest, now: datetime) -> Cutoffs:
+    """Return the instants and the day before which rows expire."""
+    return Cutoffs(
+        superseded=now - timedelta(days=request.superseded_days),
+        unpublished=now - timedelta(days=request.unpublished_days),
+        letters=now - timedelta(days=request.letter_days),
+        velocity=(now - timedelta(days=request.velocity_days)).date(),
+    )
 
 
 async def prune_store(store: Store, cutoffs: Cutoffs, rows_at_once: int = ROWS_AT_ONCE) -> Counter[str]:

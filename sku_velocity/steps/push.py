@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from sku_velocity.errors import EngineAddressError, EngineAuthError, EngineRefusalError
+from sku_velocity.errors import EngineAddressError, EngineAuthError, EngineRefusalError, RetriableError
+from sku_velocity.masking import hide
 from sku_velocity.model.chunk import Chunk
 from sku_velocity.model.movement import DeadLetter, Reason
 from sku_velocity.model.push import ChunkPush, OpenBatch, SkuClass, class_batch
-from sku_velocity.model.run import PushReport
+from sku_velocity.model.run import PushReport, SyncRun
 from sku_velocity.slotting.batches import Answer
 from sku_velocity.slotting.client import SlottingClient
+from sku_velocity.steps.run_context import RunContext, step
 from sku_velocity.store import Store
 
 
@@ -23,6 +26,52 @@ class ClassPush:
     engine: str
     accepted: int
     rejected: int
+
+
+async def push_published(context: RunContext, run: SyncRun) -> PushReport:
+    """Push what is left of a published run, one step per chunk. A failed chunk does not stop the others."""
+    pending = await context.perform(plan_push, run)
+    async for _ in context.perform_each(push_chunk_of, [(run, chunk) for chunk in pending]):
+        pass
+    return await context.perform(report_push, run)
+
+
+@step("plan push {run.label}")
+async def plan_push(context: RunContext, run: SyncRun) -> list[Chunk]:
+    """Return the chunks of a run that the engine has not answered yet: all of them at first."""
+    async with context.store() as store:
+        return await store.pushes.unpushed(run.id, context.engine_name)
+
+
+@step("push {run.label} {chunk.label}")
+async def push_chunk_of(context: RunContext, run: SyncRun, chunk: Chunk) -> None:
+    """Send the published rows of a chunk, from the first batch that has not been answered."""
+    async with context.store() as store, context.engine_client() as client:
+        try:
+            await push_chunk(client, store, run.id, chunk.index)
+        except Exception as error:
+            with suppress(RetriableError):  # the store itself may be what is unavailable
+                await store.pushes.fail(run.id, chunk.index, client.spec.name, hide(str(error)))
+            raise
+
+
+@step("report push {run.label}")
+async def report_push(context: RunContext, run: SyncRun) -> PushReport:
+    """Add up the push ledger and show it."""
+    engine = context.engine_name
+    async with context.store() as store:
+        report = add_up(
+            engine, await store.pushes.read(run.id, engine), await store.pushes.unpushed(run.id, engine)
+        )
+    await context.display.show_push(run, report)
+    return report
+
+
+@step("push classes of {source}")
+async def push_current_classes(context: RunContext, source: str, warehouse: str) -> ClassPush:
+    """Send the slotting engine those of a warehouse's current classes that it does not have yet."""
+    async with context.store() as store, context.engine_client() as client:
+        return await push_classes(client, store, source, await store.current_classes(source, warehouse))
 
 
 async def push_chunk(client: SlottingClient, store: Store, run_id: str, index: int) -> None:

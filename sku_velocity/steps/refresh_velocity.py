@@ -18,7 +18,7 @@ from sku_velocity.model.calendar import (
     hour_of_week,
     zone_of,
 )
-from sku_velocity.model.velocity import EarlierClasses, Refresh
+from sku_velocity.model.velocity import EarlierClasses, Refresh, Thresholds
 from sku_velocity.model.velocity_report import SHOWN_CHANGES, TOP, ClassChange, Mover, VelocityReport
 from sku_velocity.output.names import file_stem
 from sku_velocity.store import Store
@@ -26,7 +26,6 @@ from sku_velocity.velocity.charts import Draw, as_svg, pareto_picture, week_pict
 from sku_velocity.velocity.figures import (
     LONGEST,
     Figures,
-    Thresholds,
     add_key,
     class_changes,
     class_counts,

@@ -1,63 +1,114 @@
-"""The replay of a run's dead letters: validate them again by the current spec, in transactions of `BATCH`."""
+"""The replay of dead letters: validate them again by the current spec, in transactions of `BATCH`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
-
-from sku_velocity.model.dead_letter import DeadLetterFilter, ReplayOutcome
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.model.dead_letter import VALIDATION, DeadLetterFilter, DeadLetterState, ReplayOutcome
+from sku_velocity.model.movement import EARLIEST, LATEST
+from sku_velocity.model.reports import ReplayReport, RunReplay
 from sku_velocity.model.run import SyncRun
+from sku_velocity.model.window import Window
 from sku_velocity.source.digest import mapping_digest
 from sku_velocity.source.spec import SourceSpec
+from sku_velocity.steps.outcome import Outcome
+from sku_velocity.steps.requests import ReplayRequest
 from sku_velocity.steps.revalidation import revalidate
+from sku_velocity.steps.run_context import RunContext, step
 from sku_velocity.store import Store
 
 BATCH = 500  # letters per transaction
 NAMED_REASONS = 20
 
 
-class RunReplay(BaseModel):
-    """The result of a replay of one run's dead letters.
-
-    `validated` letters were `loaded`, `trimmed` or `filtered`; the others stay open: `rejected` by the
-    current spec too, for `reasons`; `repeated` because the run already holds their record id; or `waiting`
-    because their chunk is being pushed to a slotting engine. Of those loaded, `published` are visible, and
-    `unsent` belong to chunks that were already pushed; the next push sends them. `error` says why the run
-    was not replayed.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    run: str
-    warehouse: str
-    window: str
-    validated: int = 0
-    loaded: int = 0
-    trimmed: int = 0
-    filtered: int = 0
-    rejected: int = 0
-    repeated: int = 0
-    waiting: int = 0
-    published: int = 0
-    unsent: int = 0
-    reasons: dict[str, int] = {}
-    error: str | None = None
+async def replay(context: RunContext, request: ReplayRequest) -> Outcome[ReplayReport]:
+    """Revalidate a source's open dead letters, run by run, and publish those that are valid."""
+    await context.find(source=request.source, store=request.store)
+    spec = context.source.spec
+    if spec.items is not None:
+        raise ConfigurationError(
+            f"{spec.name} holds items, not movements: a master version never changes; run sync-master to "
+            "make a new one with the fixed spec"
+        )
+    criteria = DeadLetterFilter(
+        source=spec.name,
+        warehouse=request.warehouse,
+        run=request.run,
+        reason=request.reason,
+        state=DeadLetterState.OPEN,
+        stage=VALIDATION,
+        window=window_of(request.start, request.end),
+    )
+    by = request.by or context.user
+    runs = await context.perform(find_runs, criteria)
+    # One after the other: each is small, and they write to the same tables.
+    replays = [await context.perform(replay_letters, run, replace(criteria, run=run.id), by) for run in runs]
+    await context.perform(show_open)
+    return _outcome_of(ReplayReport(source=spec.name, runs=replays))
 
 
-class ReplayReport(BaseModel):
-    """The result of a replay, run by run."""
+@step("find dead letters")
+async def find_runs(context: RunContext, criteria: DeadLetterFilter) -> list[SyncRun]:
+    """Return the published and the incomplete runs that hold any matching letters."""
+    async with context.store() as store:
+        return await store.letters.runs(criteria)
 
-    model_config = ConfigDict(frozen=True)
 
-    source: str
-    runs: list[RunReplay]
+@step("replay {run.label} {run.window}")
+async def replay_letters(context: RunContext, run: SyncRun, criteria: DeadLetterFilter, by: str) -> RunReplay:
+    """Revalidate one run's letters. If its master is gone, leave the run and report the error."""
+    async with context.store() as store:
+        try:
+            return await replay_run(store, context.source.spec, run, criteria, by)
+        except ConfigurationError as error:
+            return RunReplay(run=run.id, warehouse=run.warehouse, window=str(run.window), error=str(error))
 
-    def total(self, count: str) -> int:
-        """Return the sum of one of the counts of `RunReplay` over all runs."""
-        return sum(getattr(run, count) for run in self.runs)
+
+@step("show open dead letters")
+async def show_open(context: RunContext) -> None:
+    """Show the source's dead letters that are still open."""
+    async with context.store() as store:
+        await context.display.show_open_rejects(store, context.source.spec.name)
+
+
+def window_of(start: datetime | None, end: datetime | None) -> Window | None:
+    """Return the given time span, or None. Raises ConfigurationError if it ends before it starts."""
+    if start is None and end is None:
+        return None
+    try:
+        return Window(start or EARLIEST, end or LATEST)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def _outcome_of(report: ReplayReport) -> Outcome[ReplayReport]:
+    """Return what was loaded, and what was not and why."""
+    counts = ", ".join(
+        f"{report.total(count)} {word}"
+        for count, word in (
+            ("loaded", f"loaded ({report.total('published')} of them published)"),
+            ("trimmed", "trimmed"),
+            ("filtered", "filtered"),
+            ("rejected", "rejected again"),
+            ("repeated", "left open: their window already has their record id"),
+            ("waiting", "left open: their chunk is being pushed; finish the push, then replay again"),
+        )
+        if report.total(count) or count == "loaded"
+    )
+    message = f"Of {report.total('validated')} open dead letters: {counts}."
+    if unsent := report.total("unsent"):
+        runs = " ".join(each.run for each in report.runs if each.unsent)
+        message += (
+            f" {unsent} are in chunks that were already pushed: send them with "
+            f"`sync --resume RUN --push ENGINE`, for each run of {runs}."
+        )
+    if errors := [each.error for each in report.runs if each.error]:
+        return Outcome("NotAllReplayed", f"{message} {' | '.join(errors)}", report, is_failed=True)
+    return Outcome("Replayed", message, report)
 
 
 async def replay_run(

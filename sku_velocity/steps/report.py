@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sku_velocity.completeness import SHRUNK, verdict_of, warnings_of
 from sku_velocity.model.chunk import ChunkProgress, ChunkState, sum_extra_fields
 from sku_velocity.model.run import Check, RunReport, RunState, SyncRun, Verdict, unknown_skus
-from sku_velocity.steps.sync import Cost
+from sku_velocity.steps.window import Cost
 
 
 def build_report(

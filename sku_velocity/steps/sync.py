@@ -1,180 +1,332 @@
-"""The steps of a sync on the source and the store: plan, read a chunk, prove, replan."""
+"""A sync, step by step: read one window of one warehouse whole, prove it, publish it, hand it on."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
-from sku_velocity.completeness import Limits, needs_rereading, prove, suspects
-from sku_velocity.http.exchange import Tally
-from sku_velocity.model.chunk import Chunk, ChunkProgress, ChunkState, PageResult
-from sku_velocity.model.movement import DeadLetter
-from sku_velocity.model.run import Check, FinalCheck, MasterVersion, Plan, RunState, SyncRun, UnknownSku
-from sku_velocity.process.loop_lag import LoopHealth
-from sku_velocity.source.digest import mapping_digest
-from sku_velocity.source.paging import overlap_of, plan_chunks
+from sku_velocity.errors import ConfigurationError, RetriableError, VelocityError
+from sku_velocity.masking import hide
+from sku_velocity.model.calendar import zone_of
+from sku_velocity.model.chunk import ChunkProgress
+from sku_velocity.model.master import MasterChanges, compare
+from sku_velocity.model.run import NO_WAREHOUSE, Plan, RunReport, SyncRun
+from sku_velocity.model.status import SkuMappingPolicy
+from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec
-from sku_velocity.source.window import WindowProbe, WindowReader
-from sku_velocity.store import Store
+from sku_velocity.steps import window as steps
+from sku_velocity.steps.outcome import Outcome, outcome_of
+from sku_velocity.steps.push import push_published
+from sku_velocity.steps.report import build_report, held_rows
+from sku_velocity.steps.requests import Reading, SyncMasterRequest, SyncRequest, WindowReading
+from sku_velocity.steps.run_context import RunContext, step
 
-PAGES_PER_CURSOR_CHUNK = 20
-MAX_KEPT_REJECTS = 5  # per chunk, for the artifact; the store holds all of them
-
-
-@dataclass(frozen=True)
-class Proof:
-    """The ledger of a window and the results of its checks."""
-
-    chunks: list[ChunkProgress]
-    checks: list[Check]
-
-    @property
-    def needs_rereading(self) -> bool:
-        return needs_rereading(self.checks)
+STARVED_LOOP = (
+    "The event loop woke its tasks %d ms late (99th percentile): the process gets too little CPU, so its "
+    "pace and timeouts suffer. Give it more CPU, or lower pace.max_concurrency."
+)
 
 
-@dataclass(frozen=True)
-class Cost:
-    """The cost of an attempt at a window: requests, and the health of the event loop."""
+async def sync(context: RunContext, request: SyncRequest) -> Outcome[RunReport]:
+    """Read a window whole, publish it, then export it, push it and refresh its velocity, as requested.
 
-    tally: Tally = field(default_factory=Tally)
-    loop: LoopHealth = LoopHealth()
-
-
-async def version_of(store: Store, master: str | None, unknown_sku: UnknownSku) -> MasterVersion | None:
-    """Return the newest version of a master, to map a run by. Raises ConfigurationError if there is none."""
-    if master is None:
-        return None
-    return MasterVersion(source=master, version=await store.newest_master(master), unknown_sku=unknown_sku)
-
-
-async def plan(reader: WindowReader, store: Store, run_id: str) -> SyncRun:
-    """Probe how many records the window holds, cut it into chunks, and store both."""
-    probe = await reader.probe()
-    spec = reader.client.spec
-    run = SyncRun(
-        run_id,
-        spec.name,
-        reader.warehouse,
-        reader.window,
-        probe.total,
-        master=reader.master_version,
-        mapping_digest=mapping_digest(spec),
-    )
-    return await store.begin(run, chunks_of(probe, spec))
-
-
-def chunks_of(probe: WindowProbe, spec: SourceSpec) -> list[Chunk]:
-    """Return the chunks of a window; with cursor paging only the first one, as the others follow from it."""
-    if spec.paging.is_sequential:
-        return [Chunk(0, 0, probe.page_size * PAGES_PER_CURSOR_CHUNK, probe.page_size)]
-    overlap = overlap_of(spec.paging.effective_overlap, probe.page_size, spec.has_ids)
-    return plan_chunks(probe.total or 0, probe.page_size - overlap, overlap)
-
-
-def chunks_after(progress: ChunkProgress) -> list[ChunkProgress]:
-    """Return the chunk that the ledger appended after a landed one, if its cursor says that there is more."""
-    if progress.cursor is None or progress.state is not ChunkState.LANDED:
-        return []
-    chunk = progress.chunk.followed_by(progress.chunk.page_size * PAGES_PER_CURSOR_CHUNK)
-    return [ChunkProgress(chunk, ChunkState.PLANNED, chunk.offset, cursor=progress.cursor)]
-
-
-async def read_chunk(
-    reader: WindowReader, store: Store, run: SyncRun, progress: ChunkProgress
-) -> tuple[ChunkProgress, list[DeadLetter]]:
-    """Read, validate and land a chunk's pages, from the first one not landed. Return its first rejects too.
-
-    `progress` is the chunk's row of the ledger. If another run has advanced the chunk since, one page is
-    read in vain, and reading resumes from the row as it is then.
+    Raises ConfigurationError for a wrong setting before anything is read.
     """
-    rejects: list[DeadLetter] = []
-    await _resume_cursors(reader, store, run, progress)
-    while progress.state is not ChunkState.LANDED:
-        result = await _read_next(reader, progress)
-        progress = await store.land_page(run.id, progress.chunk.index, result, run.mapping_digest)
-        rejects += result.dead_letters[: MAX_KEPT_REJECTS - len(rejects)]
-    return progress, rejects
-
-
-async def _resume_cursors(reader: WindowReader, store: Store, run: SyncRun, progress: ChunkProgress) -> None:
-    """Tell the reader of a resumed run the cursors in the ledger, so that it detects one that leads back."""
-    trail = reader.pages.trail
-    if progress.cursor is None or not trail.is_new:
-        return
-    for each in await store.chunks(run.id):
-        if each.cursor is not None:
-            trail.add(each.cursor, each.next_offset)
-
-
-async def _read_next(reader: WindowReader, progress: ChunkProgress) -> PageResult:
-    if reader.client.spec.paging.is_sequential:
-        return await reader.read_from(progress.cursor, progress.next_offset)
-    return await reader.read(next(progress.chunk.pages(since=progress.next_offset)))
-
-
-async def why_read_again(store: Store, spec: SourceSpec, run: SyncRun) -> str | None:
-    """Return why a stored run must be read again rather than resumed, or None."""
-    if run.mapping_digest != mapping_digest(spec):
-        return "the spec reads or maps records in another way than when the run was planned"
-    if newer := await store.find_newer(run):
-        return f"run {newer} was planned later and is published"
-    is_held = run.state is RunState.INCOMPLETE and run.held_rows is not None
-    return "it was held because it would shrink, and a second reading confirms that" if is_held else None
-
-
-async def prove_window(
-    reader: WindowReader,
-    store: Store,
-    run: SyncRun,
-    max_reject_ratio: float,
-    *,
-    accept_shrunk: bool = False,
-    require_proof: bool = False,
-) -> Proof:
-    """Check the ledger against what the source reported before the read and reports now.
-
-    `max_reject_ratio` applies if the spec sets none, `require_proof` also if the spec does not.
-    """
-    chunks = await store.chunks(run.id)
-    landed = all(progress.state is ChunkState.LANDED for progress in chunks)
-    final = await _final_check(reader, store, run, chunks) if landed else None
-    wanted = reader.client.spec.limits
-    ratio = max_reject_ratio if wanted.max_reject_ratio is None else wanted.max_reject_ratio
-    limits = Limits(
-        ratio,
-        wanted.max_rejects,
-        wanted.empty_is_normal,
-        accept_shrunk,
-        require_proof or wanted.require_proof,
+    check_delivery(request)
+    await context.find(
+        source=request.source, token_env=request.token_env, store=request.store, engine=request.push
     )
-    return Proof(chunks, prove(run, chunks, final, limits, await store.precedent(run)))
+    context.retries = request.task_retries
+    spec = movements_of(context)
+    settle = timedelta(minutes=request.settle_minutes)
+    window = choose_window(spec, request.start, request.end, context.due, settle)
+    plan = await _plan(context, request.warehouse, window, request.resume, mapping_of(request))
+    report, chunks = await read_and_publish(context, plan, request)
+    report = await _deliver(context, plan.run, report, request)
+    return outcome_of(report, chunks)
 
 
-async def _final_check(
-    reader: WindowReader, store: Store, run: SyncRun, chunks: Sequence[ChunkProgress]
-) -> FinalCheck:
-    final = await reader.final_check(run, chunks)
-    if reader.client.spec.items is not None:
-        repeated, contested = (await store.count_ids(run.id)).repeated, await store.contested_names(run.id)
-        return replace(final, repeated_ids=repeated, contested_names=contested)
-    if reader.client.spec.fields.movement_id is None:
-        return final
-    ids, fetched = await store.count_ids(run.id), sum(progress.fetched for progress in chunks)
-    # A reject such as `null` has no id. In a fixed order the borders prove that it hides no other record.
-    is_ordered = reader.client.spec.order.is_declared
-    without = ids.loaded_without if is_ordered else fetched - ids.records
-    return replace(final, repeated_ids=ids.repeated, without_id=without)
+async def sync_master(context: RunContext, request: SyncMasterRequest) -> Outcome[RunReport]:
+    """Read all items of an ERP whole, and publish them as one version of the master."""
+    await context.find(source=request.source, token_env=request.token_env, store=request.store)
+    context.retries = request.task_retries
+    spec = context.source.spec
+    if spec.items is None:
+        raise ConfigurationError(f"{spec.name} holds movements, not items: its spec needs `items`")
+    plan = await _plan(context, NO_WAREHOUSE, Window.everything(), request.resume, None)
+    report, chunks = await read_and_publish(context, plan, request)
+    if report.published:
+        changes = await context.perform(compare_versions, plan.run.id)
+        await context.display.show_master(spec.name, plan.run.id, changes)
+    return outcome_of(report, chunks)
 
 
-async def replan_window(
-    reader: WindowReader, store: Store, run: SyncRun, chunks: Sequence[ChunkProgress]
+def check_delivery(request: WindowReading) -> None:
+    """Check where a window goes once it is published. Raises ConfigurationError before anything is read."""
+    if request.export_to:
+        from sku_velocity.steps.export import Destination
+
+        Destination(request.export_to)
+    if request.velocity_zone:
+        zone_of(request.velocity_zone)
+
+
+def movements_of(context: RunContext) -> SourceSpec:
+    """Return the spec of a source of movements. Raises ConfigurationError for a source of items."""
+    spec = context.source.spec
+    if spec.items is not None:
+        raise ConfigurationError(f"{spec.name} holds items, not movements: read it with sync-master")
+    return spec
+
+
+def mapping_of(request: WindowReading) -> SkuMappingPolicy:
+    """Return the SKU mapping that a request asks for."""
+    return (request.master, request.unknown_sku) if request.master else None
+
+
+def choose_window(
+    spec: SourceSpec, start: datetime | None, end: datetime | None, due: datetime, settle: timedelta
+) -> Window:
+    """Return the given window, or the last hour that had settled when the run was due.
+
+    Return everything if neither bound is given and the source cannot be asked for a window. Raises
+    ConfigurationError if the end is not after the start.
+    """
+    if start is None and end is None and not spec.has_window:
+        return Window.everything()
+    end = end or Window.last_hour(due, settle).end
+    try:
+        return Window(start or end - timedelta(hours=1), end)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+async def _plan(
+    context: RunContext, warehouse: str, window: Window, resume: str | None, mapping: SkuMappingPolicy
 ) -> Plan:
-    """Plan to read the window again, first the chunks for which the proof failed."""
-    probe = await reader.probe()
-    run = await store.replan(
-        run.id, probe.total, chunks_of(probe, reader.client.spec), mapping_digest(reader.client.spec)
-    )
-    suspect_offsets = suspects(chunks)
-    planned = await store.chunks(run.id)
-    return Plan(run, sorted(planned, key=lambda progress: progress.chunk.offset not in suspect_offsets))
+    run_id = resume or context.run_id(context.source.spec.name, warehouse, window)
+    label = warehouse or "items"
+    plan = await context.perform(plan_window, label, warehouse, window, run_id, resume is not None, mapping)
+    context.listener.planned(plan.run.id)
+    return plan
+
+
+@step("plan {label}")
+async def plan_window(
+    context: RunContext,
+    label: str,
+    warehouse: str,
+    window: Window,
+    run_id: str,
+    must_exist: bool,
+    mapping: SkuMappingPolicy,
+) -> Plan:
+    """Count the window and write its chunks to the ledger; on a retry, return the stored plan.
+
+    A plan names the master version that is published now, and a retry keeps it: otherwise one window could
+    hold rows mapped by two versions that cannot be told apart.
+    """
+    async with context.watch(), context.store() as store:
+        run = await store.find_run(run_id)
+        if run is None and must_exist:
+            raise ConfigurationError(f"resume: no run {run_id} in this store: check the id and the store")
+        if run is None:
+            version = await steps.version_of(store, mapping)
+            async with context.reader(warehouse, window, version) as reader:
+                run = await steps.plan(reader, store, run_id)
+            return Plan(run, await store.chunks(run_id))
+        await _check_resumed(context, run, warehouse, mapping)
+        chunks = await store.chunks(run_id)
+        reason = await steps.why_read_again(store, context.source.spec, run) if run.is_open else None
+        if reason is None:
+            return Plan(run, chunks)
+        context.log.warning("Reading the window again: %s.", reason)
+        async with context.reader_of(run) as reader:
+            return await steps.replan_window(reader, store, run, chunks)
+
+
+async def _check_resumed(
+    context: RunContext, run: SyncRun, warehouse: str, mapping: SkuMappingPolicy
+) -> None:
+    """Check that a stored run matches the request and, if it is still being read, that its source answers."""
+    source = context.source.spec.name
+    if (run.source, run.warehouse) != (source, warehouse):
+        raise ConfigurationError(
+            f"resume: run {run.id} reads {run.warehouse} from {run.source}, not {warehouse} from {source}: "
+            "check the id"
+        )
+    planned = (run.master.source, run.master.unknown_sku) if run.master else None
+    if planned != mapping:
+        raise ConfigurationError(
+            f"resume: run {run.id} maps its SKUs by {_describe(planned)}, not by {_describe(mapping)}: start "
+            "a new run of this window"
+        )
+    if run.is_open:
+        async with context.reader_of(run) as reader:
+            await reader.check()
+
+
+def _describe(mapping: SkuMappingPolicy) -> str:
+    return f"the master {mapping[0]}, unknown_sku {mapping[1]}" if mapping else "no master"
+
+
+@step("ingest {run.label} {progress.chunk.label}")
+async def ingest_chunk(context: RunContext, run: SyncRun, progress: ChunkProgress) -> ChunkProgress:
+    """Read, validate and store a chunk's pages, from the first one that has not landed."""
+    index = progress.chunk.index
+    async with context.store() as store, context.reader_of(run) as reader:
+        if context.attempt > 1:  # the plan's progress is out of date
+            progress = await store.progress(run.id, index)
+        try:
+            progress, rejects = await steps.read_chunk(reader, store, run, progress)
+        except Exception as error:
+            with suppress(RetriableError):  # the store itself may be what is unavailable
+                await store.fail_chunk(run.id, index, hide(str(error)))
+            raise
+    await context.display.show_chunk(progress, rejects)
+    return progress
+
+
+@step("prove {run.label}")
+async def prove_window(context: RunContext, run: SyncRun, reading: Reading) -> tuple[steps.Proof, steps.Cost]:
+    """Check the ledger against what the source reported and reports now. Return the proof and the cost."""
+    async with context.store() as store, context.reader_of(run) as reader, context.watch() as watch:
+        proof = await steps.prove_window(
+            reader,
+            store,
+            run,
+            reading.max_reject_ratio,
+            accept_shrunk=reading.accept_shrunk,
+            require_proof=reading.require_proof,
+        )
+        return proof, steps.Cost(reader.client.tally, watch.health)
+
+
+@step("plan {run.label} again")
+async def replan_window(context: RunContext, run: SyncRun, chunks: Sequence[ChunkProgress]) -> Plan:
+    """Plan the reread of an unproven window, the positions where the proof failed first."""
+    async with context.store() as store, context.reader_of(run) as reader:
+        return await steps.replan_window(reader, store, run, chunks)
+
+
+@step("publish {report.label}")
+async def publish_window(context: RunContext, run: SyncRun, report: RunReport) -> None:
+    """Publish a proven window; of any other, store only the report."""
+    async with context.store() as store:
+        if report.published:
+            await store.publish(run.id, report.model_dump_json(), report.verdict)
+        else:
+            await store.refuse(run.id, report.model_dump_json(), held_rows(report))
+
+
+@step("show rejects {report.label}")
+async def show_rejects(context: RunContext, report: RunReport) -> None:
+    """Show a window's rejects."""
+    async with context.store() as store:
+        await context.display.show_rejects(store, report)
+
+
+@step("compare with the previous version")
+async def compare_versions(context: RunContext, version: str) -> MasterChanges:
+    """Return what a published version maps differently from the previous one: nothing for the first."""
+    async with context.store() as store:
+        before = await store.version_before(version)
+        if before is None:
+            return MasterChanges()
+        return compare(await store.names_of(before), await store.names_of(version))
+
+
+async def read_and_publish(
+    context: RunContext, plan: Plan, reading: Reading
+) -> tuple[RunReport, Sequence[ChunkProgress]]:
+    """Read a planned window whole, publish it and show it. A closed run is returned unchanged."""
+    if not plan.run.is_open:
+        return build_report(plan.run, plan.chunks, [], steps.Cost(), 0.0), plan.chunks
+    run, proof, cost = await _read_whole(context, plan, reading)
+    report = build_report(run, proof.chunks, proof.checks, cost, time.monotonic() - context.started)
+    await context.perform(publish_window, run, report)
+    if cost.loop.is_starved:
+        context.log.warning(STARVED_LOOP, cost.loop.lag_p99_ms)
+    for warning in [*([report.why_unproven] if report.why_unproven else []), *report.warnings]:
+        context.log.warning("%s from %s: %s", report.label, report.source, warning)
+    await context.display.show_window(report, proof.chunks)
+    if report.rejected:
+        await context.perform(show_rejects, report)
+    return report, proof.chunks
+
+
+async def _read_whole(
+    context: RunContext, plan: Plan, reading: Reading
+) -> tuple[SyncRun, steps.Proof, steps.Cost]:
+    """Ingest a window and prove it. Reread it at most `repairs` times while that may complete the proof."""
+    for repairs_left in range(reading.repairs, -1, -1):
+        await _ingest(context, plan)
+        proof, cost = await context.perform(prove_window, plan.run, reading)
+        if not repairs_left or not proof.needs_rereading:
+            break
+        plan = await context.perform(replan_window, plan.run, proof.chunks)
+    return plan.run, proof, cost
+
+
+async def _ingest(context: RunContext, plan: Plan) -> None:
+    """Execute a step for each chunk that has not landed, and show the progress as they end.
+
+    If the source pages by cursor, a chunk is known only after the previous one has landed.
+    """
+    done, total = len(plan.chunks) - len(plan.pending), len(plan.chunks)
+    await context.display.show_progress(plan.run, done, total)
+    pending = plan.pending
+    while pending:
+        calls, pending = [(plan.run, progress) for progress in pending], []
+        async for landed in context.perform_each(ingest_chunk, calls):
+            if not isinstance(landed, BaseException):
+                done += 1
+                pending += steps.chunks_after(landed)
+            context.listener.progress(done, total + len(pending))
+            await context.display.show_progress(plan.run, done, total + len(pending))
+        total += len(pending)
+    await context.display.show_progress(plan.run, done, total, is_last=True)
+
+
+async def _deliver(context: RunContext, run: SyncRun, report: RunReport, request: WindowReading) -> RunReport:
+    """Export, push and refresh a published window, as requested. Return the updated report.
+
+    A failed export or refresh is an error in the report: the window stays published.
+    """
+    if not report.published:
+        return report
+    results: dict[str, object] = {}
+    if request.export_to:
+        try:
+            name = await context.perform(export_published, run, request.export_to)
+            results["exported"] = name
+        except VelocityError as error:
+            results["export_error"] = str(error)
+    if context.engine:
+        results["push"] = await push_published(context, run)
+    if request.velocity_zone:
+        try:
+            await context.perform(refresh_published, run, request.velocity_zone)
+        except VelocityError as error:
+            results["refresh_error"] = str(error)
+    return report.model_copy(update=results)
+
+
+@step("export {run.label}")
+async def export_published(context: RunContext, run: SyncRun, export_to: str) -> str:
+    """Write a published window to a destination, unless its file is there already. Return the file's name."""
+    from sku_velocity.steps.export import Destination, export_window
+
+    async with context.store() as store:
+        return await export_window(store, Destination(export_to), run.source, run.warehouse, run.window)
+
+
+@step("refresh velocity of {run.label}")
+async def refresh_published(context: RunContext, run: SyncRun, time_zone: str) -> None:
+    """Compute a warehouse's velocity, and send the changed classes to the slotting engine."""
+    from sku_velocity.steps.velocity import last_day, refresh_and_push
+
+    end = datetime.now(UTC) if run.window.is_everything else run.window.end
+    await refresh_and_push(context, run.source, run.warehouse, last_day(end, time_zone), time_zone)

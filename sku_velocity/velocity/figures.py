@@ -6,7 +6,6 @@ A line is one movement; `units` are the quantity moved. All figures are of one s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -14,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sku_velocity.errors import ConfigurationError, VelocityError
+from sku_velocity.errors import VelocityError
 from sku_velocity.model.activity import DailyColumns
 from sku_velocity.model.calendar import Period
-from sku_velocity.model.velocity import EarlierClasses
+from sku_velocity.model.velocity import EarlierClasses, Thresholds
 from sku_velocity.store.velocity import COLUMNS
 
 HORIZONS = (7, 28, 91)  # days: a week, four of them, a quarter
@@ -26,25 +25,6 @@ CLASSES = ("abc_lines", "abc_units", "xyz")
 
 Numbers = npt.NDArray[Any]
 Figures = pd.DataFrame  # a row per SKU
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """The class thresholds. `a` and `b` are cumulative shares, `x` and `y` coefficients of variation.
-
-    Raises ConfigurationError if the first of a pair is above the second.
-    """
-
-    a: float = 0.80
-    b: float = 0.95
-    x: float = 0.5
-    y: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.a <= self.b <= 1:
-            raise ConfigurationError(f"ABC thresholds must satisfy 0 <= a <= b <= 1: a={self.a}, b={self.b}")
-        if not 0 <= self.x <= self.y:
-            raise ConfigurationError(f"XYZ thresholds must satisfy 0 <= x <= y: x={self.x}, y={self.y}")
 
 
 def to_frame(columns: DailyColumns) -> pd.DataFrame:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from flows.runtime.connections import RunResources
 from prefect.blocks.core import Block
 from pydantic import SecretStr, ValidationError
 
 import blocks
 from blocks import VelocityStore, WmsSource
-from flows.runtime.connections import RunResources
 from sku_velocity.errors import SpecError, VelocityError
 from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient

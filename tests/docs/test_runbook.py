@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from flows.cli.terminal import stop_message
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.exceptions import TerminationSignal
@@ -24,7 +25,6 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running
 
 from flows.__main__ import main
-from flows.cli.terminal import stop_message
 from simulator.faults import Fault
 from simulator.items import make_items
 from simulator.scenario import Scenario

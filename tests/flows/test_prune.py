@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from flows.tasks.prune_artifacts import prune_artifacts
 from prefect import flow, runtime, tags
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import get_client
@@ -18,7 +19,6 @@ from prefect.client.orchestration import get_client
 from flows.__main__ import main
 from flows.prune import describe_free_space, prune, render_prune
 from flows.runtime.ownership import FLOWS, our_runs
-from flows.tasks.prune_artifacts import prune_artifacts
 from sku_velocity.steps.prune import PruneReport
 from sku_velocity.store import Store
 from tests.support.aged_store import Made, make_runs, run_ids, seen

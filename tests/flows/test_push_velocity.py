@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from flows.runtime.connections import PushResources
+from flows.tasks.push import push_velocity
 from prefect import flow
 from pydantic import SecretStr
 
 from blocks import SlottingEngine, VelocityStore
-from flows.runtime.connections import PushResources
-from flows.tasks.push import push_velocity
 from simulator.server import serve_engine
 from sku_velocity.model.push import SkuClass
 from sku_velocity.steps.push import ClassPush

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flows.tasks.refresh_velocity import refresh_warehouse
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.states import Scheduled
@@ -18,7 +19,6 @@ from flows.__main__ import main
 from flows.artifacts.velocity import render_velocity
 from flows.refresh_velocity import choose_warehouses, refresh_velocity
 from flows.runtime.prefect_internals import run_flow
-from flows.tasks.refresh_velocity import refresh_warehouse
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.velocity_report import ClassChange, Mover, VelocityReport, percent, ranges_of_days
 from sku_velocity.model.window import Window

@@ -18,7 +18,7 @@ from sku_velocity.source.digest import mapping_digest
 from sku_velocity.source.page_json import value_text
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader
-from sku_velocity.steps.sync import chunks_of
+from sku_velocity.steps.window import chunks_of
 from sku_velocity.store.database import Database
 from tests.source.test_pages import CURSORS, IDS, LINKED, ROWS, error_of, number_in, read, reply, rows
 from tests.source.test_pages import store as store  # a fixture

@@ -17,7 +17,7 @@ from sku_velocity.source.client import SourceClient
 from sku_velocity.source.paging import MAX_EMPTY_PAGES
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader
-from sku_velocity.steps import sync as steps
+from sku_velocity.steps import window as steps
 from sku_velocity.store import Store, migrate
 from tests.support.scripted_server import Reply, ScriptedServer, answering, scripted
 from tests.support.steps_driver import no_sleep, published, sync

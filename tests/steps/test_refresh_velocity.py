@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 
 from sku_velocity.errors import ConfigurationError
+from sku_velocity.model.velocity import Thresholds
 from sku_velocity.model.velocity_report import VelocityReport
 from sku_velocity.model.window import Window
 from sku_velocity.steps.refresh_velocity import RefreshRequest, RefreshResult, refresh
 from sku_velocity.store import Store
-from sku_velocity.velocity.figures import Thresholds
 from tests.support.published_store import Moved, publish, table
 from tests.support.sample import SAMPLES, valid_rows
 

@@ -20,7 +20,7 @@ from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader
-from sku_velocity.steps import sync as steps
+from sku_velocity.steps import window as steps
 from sku_velocity.steps.report import build_report, held_rows
 from sku_velocity.store import Store
 from sku_velocity.store.database import Database

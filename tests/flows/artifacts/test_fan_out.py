@@ -7,10 +7,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from flows.artifacts.fan_out import render_fan_out
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.artifacts.fan_out import render_fan_out
 from flows.sync_warehouses import final_state
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.run import Verdict

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from flows.runtime.progress import Progress
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -15,7 +16,6 @@ from flows.artifacts.sync_run import (
     render_report,
     render_table,
 )
-from flows.runtime.progress import Progress
 from sku_velocity.model.chunk import Chunk, ChunkProgress, ChunkState
 from sku_velocity.model.movement import DeadLetter, Reason
 from sku_velocity.model.run import MasterVersion, PushReport, SyncRun

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flows.cli.next_steps import CommandContext, missing_windows, next_steps
+
 from sku_velocity.model.run import RunState, UnknownSku, Verdict
 from sku_velocity.model.status import Coverage, LastRun, OpenRun, PublishedRange, WarehouseStatus
 from sku_velocity.model.window import Window

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
+from flows.cli.refresh_velocity import print_reports
 from rich.console import Console
 
-from flows.cli.refresh_velocity import print_reports
 from sku_velocity.model.velocity_report import VelocityReport
 
 

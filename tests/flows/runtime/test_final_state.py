@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flows.artifacts.sync_run import render_report
 from flows.runtime.final_state import final_state
+
+from flows.artifacts.sync_run import render_report
 from sku_velocity.completeness import Limits, prove
 from sku_velocity.model.chunk import Chunk, ChunkProgress, ChunkState
 from sku_velocity.model.run import FinalCheck, RunReport, SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.steps.report import build_report
-from sku_velocity.steps.sync import Cost
+from sku_velocity.steps.window import Cost
 
 RUN = SyncRun("r1", "acme", "WH-01", Window.everything(), total=10_000)
 CHUNK = Chunk(0, 0, 10_000, 10_000)

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-
 from flows.tasks.refresh_velocity import last_day
+
 from simulator.faults import Fault
 from sku_velocity.errors import ConfigurationError
 from tests.support.acme import WHOLE, published, wms

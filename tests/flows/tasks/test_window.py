@@ -8,10 +8,10 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from flows.tasks.window import choose_window
 from prefect.client.orchestration import get_client
 from prefect.states import AwaitingRetry
 
-from flows.tasks.window import choose_window
 from simulator.faults import Fault
 from sku_velocity.errors import ConfigurationError, SourceAuthError
 from sku_velocity.model.window import Window

@@ -1,4 +1,4 @@
-"""A check of one page of a source through its whole mapping, for the author of its spec."""
+"""The command `check-source`: one page of a source through its whole mapping, for the author of its spec."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from blocks import WmsSource
+from sku_velocity.cli.executor import current, run
+from sku_velocity.errors import ConfigurationError
 from sku_velocity.masking import hide
 from sku_velocity.model.chunk import Page, PageResult
 from sku_velocity.model.movement import ItemRow, MovementRow
+from sku_velocity.model.run import NO_WAREHOUSE
+from sku_velocity.model.settle_lag import SETTLE_LAG
 from sku_velocity.model.window import Window
 from sku_velocity.source.mapping import label_of, look_up
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.source.warehouses import list_warehouses
 from sku_velocity.source.window import WindowProbe, WindowReader
+from sku_velocity.steps.access import SourceAccess
+from sku_velocity.steps.sync import choose_window
 from sku_velocity.text import printable, shorten
 
 PACING_HEADER = re.compile(r"rate|limit|retry|throttl|remaining", re.IGNORECASE)
@@ -131,7 +137,42 @@ class SourceCheck:
             )
 
 
-async def check_source(source: WmsSource, warehouse: str, window: Window, console: Console) -> None:
+def check_source(
+    *,
+    source: str,
+    warehouse: str | None = None,
+    token_env: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> int:
+    """Read one page of a source, show how each field is mapped, and advise on a more reliable spec.
+
+    Parameters
+    ----------
+    source
+        The path of a spec file (.yaml) or, with Prefect, a wms-source block's name.
+    warehouse
+        The warehouse, as the API names it. Omit for a master's items.
+    token_env
+        The environment variable that holds the source's token.
+    start
+        The window's start, in ISO 8601 with a time zone. Omit for an hour before its end.
+    end
+        The window's end, exclusive. Omit for the end of the last full hour that has settled.
+    """
+
+    async def read() -> None:
+        found = await current().context().find_source(source, token_env)
+        if found.spec.items is None and not warehouse:
+            raise ConfigurationError("--warehouse is missing: name the warehouse whose movements to read")
+        window = choose_window(found.spec, start, end, datetime.now(UTC), SETTLE_LAG)
+        await check(found, warehouse or NO_WAREHOUSE, window, Console())
+
+    run(read())
+    return 0
+
+
+async def check(source: SourceAccess, warehouse: str, window: Window, console: Console) -> None:
     """Count a window, read its first page and print what it shows. Raise what `WindowReader.probe` raises."""
     async with source.get_client() as client:
         reader = WindowReader.of(client, warehouse, window)

@@ -1,42 +1,35 @@
-"""The commands `python -m flows dead-letters list|show|export|discard`."""
+"""The commands `dead-letters list|show|export|discard`."""
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import json
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, TextIO, TypeVar
+from typing import Annotated, Any, TextIO
 
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from blocks.store import find_store
-from flows.cli.terminal import move_password_to_environment
-from flows.replay_dead_letters import window_of
-from flows.runtime.prefect_internals import silence_prefect
+from sku_velocity.cli.executor import on_store
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.dead_letter import VALIDATION, DeadLetterFilter, DeadLetterState, StoredDeadLetter
 from sku_velocity.steps.dead_letter_export import Format, as_record, lines
+from sku_velocity.steps.replay import window_of
 from sku_velocity.store import Store
 from sku_velocity.text import one_line, shorten
-
-R = TypeVar("R")
 
 DONE = 0
 SHOWN = 50  # dead letters of a list, by default
 BATCH = 1000  # dead letters in memory at a time
-FLAG = Parameter(negative="")
 
-app = App(name="dead-letters", help="List, show, export and discard dead letters: rejected records and rows.")
+app = App(name="dead-letters")
 
 
 @Parameter(name="*")
@@ -79,10 +72,10 @@ def list_letters(
     *,
     which: FilterOptions = ALL,
     state: DeadLetterState | None = DeadLetterState.OPEN,
-    every_state: Annotated[bool, FLAG] = False,
+    every_state: bool = False,
     limit: Annotated[int, Parameter(help="Dead letters to list of each kind, at most.")] = SHOWN,
     store: str | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """List dead letters: first those of published windows, which need work, then those of other runs.
 
@@ -109,7 +102,7 @@ def list_letters(
             found[is_published] = await opened.letters.count(chosen), await opened.letters.read(chosen, limit)
         return found
 
-    found = _on_store(store, read)
+    found = on_store(store, read)
     if as_json:
         report = {
             "published" if is_published else "unpublished": _as_json(*found[is_published])
@@ -130,7 +123,7 @@ def show(
     *,
     stage: str = VALIDATION,
     store: str | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Show one dead letter: its place, all reasons, its record, and its state.
 
@@ -148,7 +141,7 @@ def show(
         Print the dead letter as JSON, with its exact record.
     """
     criteria = DeadLetterFilter(run=run, position=position, stage=stage)
-    found = _on_store(store, lambda opened: opened.letters.read(criteria))
+    found = on_store(store, lambda opened: opened.letters.read(criteria))
     if not found:
         raise ConfigurationError(f"run {run} has no dead letter of stage {stage} at position {position}")
     if as_json:
@@ -191,11 +184,11 @@ def export(
                 file.write(line)
 
     if to is None:
-        _on_store(store, lambda opened: write(opened, sys.stdout))
+        on_store(store, lambda opened: write(opened, sys.stdout))
         return DONE
     try:
         with to.open("w", encoding="utf-8", newline="") as file:
-            _on_store(store, lambda opened: write(opened, file))
+            on_store(store, lambda opened: write(opened, file))
     except OSError as error:
         raise ConfigurationError(f"--to {to} cannot be written: {error}") from error
     return DONE
@@ -230,19 +223,9 @@ def discard(
             "no filter is given: pass --run, --source, --warehouse, --reason, --stage, --start or --end"
         )
     criteria, by = which.to_filter(position=position), by or getpass.getuser()
-    count = _on_store(store, lambda opened: opened.letters.discard(criteria, by, note))
+    count = on_store(store, lambda opened: opened.letters.discard(criteria, by, note))
     print(f"{count} discarded")
     return DONE
-
-
-def _on_store(name: str | None, ask: Callable[[Store], Awaitable[R]]) -> R:
-    async def run() -> R:
-        block = await find_store(move_password_to_environment(name))
-        async with block.get_store() as opened:
-            return await ask(opened)
-
-    silence_prefect()
-    return asyncio.run(run())
 
 
 def _as_json(total: int, letters: list[StoredDeadLetter]) -> dict[str, Any]:

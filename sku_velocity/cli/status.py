@@ -1,8 +1,7 @@
-"""The command `python -m flows status`: the status of warehouses, as text or JSON."""
+"""The command `status`: the status of warehouses, as text or JSON."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,10 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from blocks.store import find_store
-from blocks.wms import find_source
-from flows.cli.next_steps import CommandContext, next_steps
-from flows.cli.terminal import move_password_to_environment
+from sku_velocity.cli.executor import current, run
+from sku_velocity.cli.next_steps import CommandContext, next_steps
 from sku_velocity.model.run import RunState
 from sku_velocity.model.status import LastRun, OpenRun, WarehouseStatus
 from sku_velocity.model.window import Window, iso
@@ -27,8 +24,8 @@ SHOWN_RUNS = 3
 SHOWN_CHARACTERS = 200  # of a reason
 COLUMNS = ("source", "warehouse", "last run", "rows", "rejects", "behind", "gaps")
 EMPTY = (
-    "The store holds no runs yet. Check the source with `python -m flows check-source`, "
-    "then read its last hour with `python -m flows sync`."
+    "The store holds no runs yet. Check the source with `{program} check-source`, then read its last hour "
+    "with `{program} sync`."
 )
 
 
@@ -37,7 +34,7 @@ def print_statuses(
 ) -> None:
     """Print a row per warehouse, then each one's problems and the commands to run."""
     if not statuses:
-        console.print(EMPTY, markup=False, highlight=False)
+        console.print(EMPTY.format(program=context.program), markup=False, highlight=False)
         return
     table = Table()
     for name in COLUMNS:
@@ -82,7 +79,7 @@ def _details(status: WarehouseStatus, now: datetime, context: CommandContext) ->
     if older := status.older_spec:
         lines.append(
             f"  {len(older)} published stretches were read by an older spec, the first is {older[0]}: "
-            "`python -m flows backfill --older-spec` reads them again"
+            f"`{context.program} backfill --older-spec` reads them again"
         )
     lines += [f"  {_describe(run, now)}" for run in runs[-SHOWN_RUNS:]]
     if len(runs) > SHOWN_RUNS:
@@ -179,7 +176,7 @@ def status(
     warehouse: str | None = None,
     token_env: str | None = None,
     store: str | None = None,
-    report_as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    report_as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Show the status of each warehouse: last run, rows, rejects, lag, gaps, open runs, and next steps.
 
@@ -199,14 +196,15 @@ def status(
     report_as_json
         Print the status as JSON on one line.
     """
-    context = CommandContext(source, token_env, move_password_to_environment(store))
+    found = current().context()
+    context = CommandContext(found.program, source, token_env, store)
 
     async def read() -> list[WarehouseStatus]:
-        name = (await find_source(source)).spec.name if source else None
-        async with (await find_store(context.store)).get_store() as opened:
+        name = (await found.find_source(source, None)).spec.name if source else None
+        async with (await found.find_store(store)).get_store() as opened:
             return await opened.statuses(name, warehouse)
 
-    statuses, now = asyncio.run(read()), datetime.now(UTC)
+    statuses, now = run(read()), datetime.now(UTC)
     if report_as_json:
         print(json.dumps([status_as_json(each, now, context) for each in statuses]))
     else:

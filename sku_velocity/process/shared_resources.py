@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
-
-from prefect.logging.loggers import get_logger
+from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 
-_logger = get_logger("task_runner.eventloop")
+_logger = logging.getLogger("sku_velocity.shared_resources")
 
 
 @asynccontextmanager
 async def shared(key: Hashable, opener: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncIterator[T]:
-    """Open a resource once for all tasks of the flow run that request the same key.
+    """Open a resource once for all tasks of the run that request the same key.
 
-    The runner closes it when the run ends, the last opened first. Outside an async task of an
-    `EventLoopTaskRunner` it is opened only for this `async with`. If opening fails, all tasks that wait for
-    it raise, and the next request tries again.
+    It is closed when the run ends, the last opened first. Outside a run, or on another event loop than the
+    run's tasks, it is opened only for this `async with`. If opening fails, all tasks that wait for it raise,
+    and the next request tries again.
     """
     resources = current_resources.get()
     if resources is not None and resources.loop is asyncio.get_running_loop():
@@ -36,6 +35,18 @@ class LoopResources:
 
     A context that holds a cancel scope of anyio must be exited by the asyncio task that entered it.
     """
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls) -> AsyncIterator[Self]:
+        """Share resources among this asyncio task and those that it starts in this block."""
+        resources = cls()
+        token = current_resources.set(resources)
+        try:
+            yield resources
+        finally:
+            current_resources.reset(token)
+            await resources.close()
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()

@@ -15,8 +15,9 @@ from sku_velocity.steps.backfill import MAX_WINDOWS
 
 @dataclass(frozen=True)
 class CommandContext:
-    """The operator's names for the source, its token and the store, to use in the commands."""
+    """The command in use, and the operator's names for the source, its token and the store."""
 
+    program: str
     source: str | None = None
     token_env: str | None = None
     store: str | None = None
@@ -32,7 +33,7 @@ class CommandContext:
             **options,
         }
         words = [word for name, value in named.items() if value for word in (f"--{name}", value)]
-        return shlex.join(["python", "-m", "flows", verb, *words])
+        return f"{self.program} {shlex.join([verb, *words])}"
 
 
 def next_steps(status: WarehouseStatus, now: datetime, context: CommandContext) -> list[str]:

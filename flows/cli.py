@@ -1,0 +1,112 @@
+"""The commands that need Prefect: `save-*`, which store blocks, and `sync-warehouses`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from cyclopts import App
+from pydantic import ValidationError
+
+from blocks.shared_pace import create_shared_limit
+from blocks.slotting import SlottingEngine, find_engine
+from blocks.store import VelocityStore, find_store
+from blocks.wms import WmsSource, find_source
+from flows.sync_warehouses import fan_out
+from sku_velocity.cli.backfill import print_outcome
+from sku_velocity.cli.executor import current
+from sku_velocity.cli.terminal import FLAT, TEXT, Output, perform, show_message
+from sku_velocity.errors import ConfigurationError
+from sku_velocity.steps.access import ENGINE_TOKEN_VARIABLE, STORE_VARIABLE
+from sku_velocity.steps.display import Listener
+from sku_velocity.steps.requests import SyncWarehousesRequest
+
+B = TypeVar("B", WmsSource, SlottingEngine)
+
+
+def add_commands(app: App) -> None:
+    """Add the commands that need Prefect."""
+    app.command(sync_warehouses)
+    for save in (save_source, save_store, save_engine):
+        app.command(save)
+
+
+def sync_warehouses(*, request: Annotated[SyncWarehousesRequest, FLAT], output: Output = TEXT) -> int:
+    """Read one window of many warehouses, each in a deployment run of its own on any worker.
+
+    Exit code: 0 if all were published, 1 if one was not, 2 for bad usage or settings. If this command is
+    stopped, the runs that it started continue on their workers.
+    """
+    listener = Listener() if output.as_json else Listener(ended=print_outcome)
+    return perform(fan_out, request, show_message, output, listener)
+
+
+def save_source(name: str, *, spec: Path, token_env: str | None = None) -> int:
+    """Save a source as a wms-source block for deployments, and create its shared limit if it names one.
+
+    Parameters
+    ----------
+    name
+        The block's name: lower case, digits and dashes.
+    spec
+        The path of a spec file (.yaml).
+    token_env
+        The environment variable that holds the source's token.
+    """
+
+    return _save(_with_limit(find_source(str(spec), token_env)), name)
+
+
+def save_store(name: str, *, url_env: str = STORE_VARIABLE) -> int:
+    """Save a database's address as a velocity-store block for deployments.
+
+    Parameters
+    ----------
+    name
+        The block's name: lower case, digits and dashes.
+    url_env
+        The environment variable that holds the address, such as postgresql://user:password@host/database.
+    """
+    if url_env not in os.environ:
+        raise ConfigurationError(f"the environment variable {url_env} is not set")
+    return _save(find_store(None, url_env), name)
+
+
+def save_engine(name: str, *, spec: Path, token_env: str = ENGINE_TOKEN_VARIABLE) -> int:
+    """Save a slotting engine as a slotting-engine block for deployments.
+
+    Parameters
+    ----------
+    name
+        The block's name: lower case, digits and dashes.
+    spec
+        The path of an engine's file (.yaml).
+    token_env
+        The environment variable that holds the engine's token, if it requires one.
+    """
+    return _save(_with_limit(find_engine(str(spec), token_env)), name)
+
+
+async def _with_limit(found: Coroutine[Any, Any, B]) -> B:
+    """Return a block after creating the shared limit that its pace names, if any."""
+    block = await found
+    if block.spec.pace.shared_limit:
+        await create_shared_limit(block.spec.pace)
+    return block
+
+
+def _save(block: Coroutine[Any, Any, WmsSource | VelocityStore | SlottingEngine], name: str) -> int:
+    async def run() -> None:
+        try:
+            await (await block).asave(name, overwrite=True)
+        except ValidationError as error:
+            reason = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
+            raise ConfigurationError(f"invalid block name {name}: {reason}") from error
+
+    current().show_log(False)
+    asyncio.run(run())
+    print(f"saved {name}")
+    return 0

@@ -1,0 +1,44 @@
+"""The command `refresh-velocity`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sku_velocity.cli.terminal import FLAT, TEXT, Output, perform
+from sku_velocity.model.velocity_report import VelocityReports, percent
+from sku_velocity.steps import velocity as steps
+from sku_velocity.steps.outcome import Outcome
+from sku_velocity.steps.requests import RefreshVelocityRequest
+from sku_velocity.text import printable
+
+DEFAULTS = RefreshVelocityRequest()
+
+
+def refresh_velocity(
+    *, request: Annotated[RefreshVelocityRequest, FLAT] = DEFAULTS, output: Output = TEXT
+) -> int:
+    """Compute velocity and its ABC and XYZ classes from the published movements, and write the reports."""
+    return perform(steps.refresh_velocity, request, show_reports, output)
+
+
+def show_reports(outcome: Outcome[VelocityReports]) -> None:
+    """Print a row per warehouse, then the paths of the reports and the summary."""
+    reports, console = outcome.report.root, Console()
+    table = Table()
+    for name in ("warehouse", "as of", "SKUs", "A", "B", "C", "changed", "published"):
+        table.add_column(name)
+    for report in reports:
+        counts = [sum(report.classes.get(abc + xyz, 0) for xyz in "XYZ") for abc in "ABC"]
+        share = percent(report.completeness[report.days])
+        cells = [report.warehouse, report.as_of, report.skus, *counts, report.changed, share]
+        table.add_row(*(Text(printable(str(cell))) for cell in cells))
+    console.print(table)
+    for report in reports:
+        path = printable(report.files["html"])
+        console.print(path, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    summary = Console(stderr=outcome.is_failed)
+    summary.print(outcome.message, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,322 @@
+"""The parameters of each operation: one definition for the command's options and the flow's form in the UI.
+
+A field's description is the help of its option and of its form field, its order is that of both.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from sku_velocity.model.run import UnknownSku
+from sku_velocity.model.settle_lag import SETTLE_MINUTES
+from sku_velocity.model.velocity import Thresholds
+
+TASK_RETRIES = 2
+REPAIRS = 2
+MAX_REJECT_RATIO = 0.05
+MAX_PARALLEL = 4
+CHILD_DEPLOYMENT = "sync-velocity-child"
+REPORTS = "reports"
+ARTIFACT_DAYS = 30
+
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Variation = Annotated[float, Field(ge=0)]
+Days = Annotated[int, Field(ge=1, le=36_500)]
+
+_THRESHOLDS = Thresholds()
+_SOURCE = "The path of a spec file (.yaml) or, with Prefect, a wms-source block's name."
+_TOKEN = "The environment variable that holds the source's token. Omit for the block's token, or for none."
+_STORE = (
+    "A URL without password or, with Prefect, a velocity-store block's name. Omit for $SKU_VELOCITY_STORE."
+)
+_START = "The window's start, in ISO 8601 with its time zone. Omit for an hour before its end."
+_END = "The window's end, exclusive. Omit for the end of the last hour settled at the scheduled start."
+_RESUME = "The id of an earlier run, to read only what it has not landed. Omit for a new run."
+_ENGINE = (
+    "The path of a slotting engine's file (.yaml), whose token is in $SKU_VELOCITY_ENGINE_TOKEN, or, with "
+    "Prefect, a slotting-engine block's name."
+)
+
+
+class Request(BaseModel):
+    """The parameters of an operation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters as a flow takes them."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+class StoreRequest(Request):
+    """An operation on a store."""
+
+    store: str | None = Field(None, description=_STORE)
+
+
+class SourceRequest(Request):
+    """An operation on a source and a store."""
+
+    source: Text = Field(description=_SOURCE)
+    token_env: str | None = Field(None, description=_TOKEN)
+    store: str | None = Field(None, description=_STORE)
+
+
+class OneWindow(SourceRequest):
+    """A window of one warehouse."""
+
+    warehouse: Text = Field(description="The warehouse, as the API names it.")
+    start: AwareDatetime | None = Field(None, description=_START)
+    end: AwareDatetime | None = Field(None, description=_END)
+    resume: str | None = Field(None, description=_RESUME)
+
+
+class Master(SourceRequest):
+    """All items of an ERP."""
+
+    resume: str | None = Field(None, description=_RESUME)
+
+
+class ManyWindows(SourceRequest):
+    """The windows of some warehouses between two instants."""
+
+    warehouses: Annotated[list[Text], Field(min_length=1)] = Field(
+        description="The warehouses, as the API names them."
+    )
+    start: AwareDatetime | None = Field(
+        None,
+        description="The start, in ISO 8601 with its time zone. Omit for the start of each warehouse's first "
+        "run.",
+    )
+    end: AwareDatetime | None = Field(
+        None,
+        description="The end, exclusive. Omit for the end of the last hour settled at the scheduled start, "
+        "which is also the latest possible end.",
+    )
+    window_hours: Positive = Field(1, description="Hours per window. A shorter gap is read as one window.")
+    newest_first: bool = Field(False, description="Read the newest windows first, instead of the oldest.")
+    older_spec: bool = Field(
+        False,
+        description="Also read windows again that another spec has read: other fields, filters or request.",
+    )
+    max_parallel: Positive = Field(
+        1, description="Windows read at the same time. More than 1 needs a shared pace."
+    )
+
+
+class Reading(Request):
+    """How a window is read, and what it takes to be published."""
+
+    task_retries: Count = Field(
+        TASK_RETRIES, description="Retries per task after a temporary failure of the source or the store."
+    )
+    repairs: Count = Field(REPAIRS, description="How many times to reread what is not proven whole.")
+    max_reject_ratio: Share = Field(
+        MAX_REJECT_RATIO,
+        description="Publish nothing if a larger share of the records is rejected and they are more than "
+        "limits.max_rejects of the spec. limits.max_reject_ratio of the spec takes precedence.",
+    )
+    accept_shrunk: bool = Field(
+        False, description="Publish even what loses more than half of the records published there."
+    )
+    require_proof: bool = Field(
+        False,
+        description="Publish nothing that cannot be proven whole. Also if limits.require_proof of the spec.",
+    )
+
+
+class WindowReading(Reading):
+    """How a window of movements is read, and what follows once it is published."""
+
+    settle_minutes: Count = Field(
+        SETTLE_MINUTES,
+        description="Minutes to wait after an hour ends before reading it, so that late records are in.",
+    )
+    master: str | None = Field(
+        None,
+        description="The name of the source whose published items map the SKUs. Omit for no mapping.",
+    )
+    unknown_sku: UnknownSku = Field(
+        UnknownSku.REJECT,
+        description="Reject or pass a movement whose SKU is unknown to the master, or retired.",
+    )
+    export_to: str | None = Field(
+        None,
+        description="A directory or a URL such as s3://bucket/path, for the window as Parquet. Omit for no "
+        "export.",
+    )
+    push: str | None = Field(
+        None,
+        description=f"{_ENGINE} Omit for no push.",
+    )
+    velocity_zone: str | None = Field(
+        None,
+        description="The warehouse's time zone, such as Europe/Berlin. Once the window is published, its "
+        "velocity is refreshed as of the last local day that ended by its end. Omit for no refresh.",
+    )
+
+
+class SyncRequest(WindowReading, OneWindow):
+    """Read one window of one warehouse whole, prove it, publish it in one step, then push it.
+
+    A retry of the run, or another run with `resume`, reads only the chunks that have not landed, and pushes
+    only those that the slotting engine has not yet answered.
+    """
+
+
+class SyncMasterRequest(Reading, Master):
+    """Read all items of an ERP, prove that none is missing, and publish them as a new master version.
+
+    Readers see one whole version, this one or the previous one. A retry of the run, or another run with
+    `resume`, reads only the chunks that have not landed. The source's spec needs `items`.
+    """
+
+
+class BackfillRequest(WindowReading, ManyWindows):
+    """Read every window between two instants that is not published whole, each as a run of its own.
+
+    A window that fails is left missing, and the others are read. A retry of the run reads what is left, and
+    only the rest of a window that has landed in part. A wrong setting ends the run at once.
+    """
+
+
+class SyncWarehousesRequest(SourceRequest):
+    """Read one window of many warehouses, each by its own run of sync-velocity, several at a time.
+
+    A Retry skips the completed runs, waits for those in progress, and resumes the others as the same flow
+    runs from what they have landed; none is started twice. Cancelling this run cancels the runs that it has
+    started, and a Retry resumes them. If it crashes, they continue by themselves.
+    """
+
+    warehouses: list[Text] | None = Field(
+        None, description="The warehouses, as the API names them. Omit for all that the source lists."
+    )
+    start: AwareDatetime | None = Field(None, description=_START)
+    end: AwareDatetime | None = Field(None, description=_END)
+    window_hours: Positive | None = Field(
+        None,
+        description="Cut the window into parts of at most this many hours, a run each. Omit for one part.",
+    )
+    max_parallel: Annotated[int, Field(ge=1, le=200)] = Field(
+        MAX_PARALLEL, description="Runs at the same time. More than 1 needs a source with a shared pace."
+    )
+    settle_minutes: Count = Field(
+        SETTLE_MINUTES,
+        description="Minutes to wait after an hour ends before reading it, so that late records are in.",
+    )
+    max_reject_ratio: Share | None = Field(
+        None, description="Publish nothing if a larger share is rejected. Omit for the deployment's value."
+    )
+    accept_shrunk: bool | None = Field(
+        None,
+        description="Publish even what loses more than half of its records. Omit for the deployment's value.",
+    )
+    require_proof: bool | None = Field(
+        None, description="Publish nothing that cannot be proven whole. Omit for the deployment's value."
+    )
+    master: str | None = Field(
+        None, description="The name of the source whose items map the SKUs. Omit for the deployment's value."
+    )
+    unknown_sku: UnknownSku | None = Field(
+        None, description="Reject or pass a movement whose SKU is unknown. Omit for the deployment's value."
+    )
+    export_to: str | None = Field(
+        None, description="A directory or URL, for each window as Parquet. Omit for the deployment's value."
+    )
+    push: str | None = Field(None, description=f"{_ENGINE} Omit for the deployment's value.")
+    deployment: str = Field(
+        CHILD_DEPLOYMENT, description="The name of the sync-velocity deployment that runs each warehouse."
+    )
+
+
+class ReplayRequest(StoreRequest):
+    """Revalidate a source's open dead letters by its current spec, and publish those that are valid.
+
+    Each is published in the window that it was read in. Nothing is read from the source. Letters of stage
+    push, which are rows that a slotting engine refused, are left unchanged.
+    """
+
+    source: Text = Field(description=f"{_SOURCE} It has the fixed spec.")
+    warehouse: Text | None = Field(None, description="Only this warehouse's letters. Omit for all.")
+    start: AwareDatetime | None = Field(
+        None,
+        description="Only letters of windows that end after this instant. Omit for no limit.",
+    )
+    end: AwareDatetime | None = Field(
+        None, description="Only letters of windows that start before this instant. Omit for no limit."
+    )
+    reason: str | None = Field(
+        None,
+        description="Only letters whose reasons contain this text, such as units_moved. Omit for all.",
+    )
+    run: str | None = Field(None, description="Only letters of the sync run with this id. Omit for all.")
+    by: str | None = Field(
+        None, description="The user who replays, stored with each letter. Omit for the login or the flow run."
+    )
+
+
+class RefreshVelocityRequest(StoreRequest):
+    """Compute units, lines, trend, ABC and XYZ classes of each SKU from the published movements.
+
+    A warehouse that fails does not stop the others. A second run for the same day replaces the first.
+    """
+
+    warehouses: list[Text] | None = Field(
+        None, description="The warehouses to refresh. Omit for all that have published movements."
+    )
+    source: str | None = Field(
+        None, description="The name of the source that they were read from. Omit for all sources."
+    )
+    as_of: date | None = Field(
+        None,
+        description="The last day to include, such as 2026-03-01. Omit for the day before the scheduled "
+        "start, in each warehouse's zone.",
+    )
+    time_zone: str = Field(
+        "UTC",
+        description="The time zone of the warehouses that time_zones does not name, such as Europe/Berlin.",
+    )
+    time_zones: dict[str, str] | None = Field(
+        None, description="The time zone of each warehouse that differs from time_zone."
+    )
+    reports: Text = Field(REPORTS, description="The directory for the Parquet, CSV and HTML files.")
+    abc_a: Share = Field(
+        _THRESHOLDS.a, description="The cumulative share of lines, and of units, at which class A ends."
+    )
+    abc_b: Share = Field(_THRESHOLDS.b, description="The cumulative share at which class B ends.")
+    xyz_x: Variation = Field(_THRESHOLDS.x, description="The largest coefficient of variation of class X.")
+    xyz_y: Variation = Field(_THRESHOLDS.y, description="The largest coefficient of variation of class Y.")
+    push: str | None = Field(None, description=f"{_ENGINE} Omit to push no classes.")
+
+
+class PruneRequest(StoreRequest):
+    """Delete superseded and abandoned runs, old velocity and, with Prefect, old artifacts.
+
+    Published data is kept, with its dead letters and the master version that it was mapped by. An
+    interrupted prune is resumed by the next one.
+    """
+
+    superseded_days: Days = Field(30, description="Days to keep a run after a later one has superseded it.")
+    unpublished_days: Days = Field(
+        30,
+        description="Days to keep a run that stopped without ever being published.",
+    )
+    letter_days: Days = Field(
+        365,
+        description="Days to keep a replayed or discarded dead letter of a published run.",
+    )
+    velocity_days: Days = Field(
+        400,
+        description="Days to keep velocity. The newest of each warehouse is always kept.",
+    )
+    artifact_days: Days = Field(
+        ARTIFACT_DAYS,
+        description="Days to keep artifacts of ended runs. The latest of each key is always kept.",
+    )
+    dry_run: bool = Field(False, description="Only count what would be deleted.")

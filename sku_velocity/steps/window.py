@@ -1,0 +1,182 @@
+"""The steps of a sync on the source and the store: plan, read a chunk, prove, replan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from sku_velocity.completeness import Limits, needs_rereading, prove, suspects
+from sku_velocity.http.exchange import Tally
+from sku_velocity.model.chunk import Chunk, ChunkProgress, ChunkState, PageResult
+from sku_velocity.model.movement import DeadLetter
+from sku_velocity.model.run import Check, FinalCheck, MasterVersion, Plan, RunState, SyncRun
+from sku_velocity.model.status import SkuMappingPolicy
+from sku_velocity.process.loop_lag import LoopHealth
+from sku_velocity.source.digest import mapping_digest
+from sku_velocity.source.paging import overlap_of, plan_chunks
+from sku_velocity.source.spec import SourceSpec
+from sku_velocity.source.window import WindowProbe, WindowReader
+from sku_velocity.store import Store
+
+PAGES_PER_CURSOR_CHUNK = 20
+MAX_KEPT_REJECTS = 5  # per chunk, for the artifact; the store holds all of them
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The ledger of a window and the results of its checks."""
+
+    chunks: list[ChunkProgress]
+    checks: list[Check]
+
+    @property
+    def needs_rereading(self) -> bool:
+        return needs_rereading(self.checks)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of an attempt at a window: requests, and the health of the event loop."""
+
+    tally: Tally = field(default_factory=Tally)
+    loop: LoopHealth = LoopHealth()
+
+
+async def version_of(store: Store, mapping: SkuMappingPolicy) -> MasterVersion | None:
+    """Return the newest version of a master, to map a run by. Raises ConfigurationError if there is none."""
+    if mapping is None:
+        return None
+    master, unknown_sku = mapping
+    return MasterVersion(source=master, version=await store.newest_master(master), unknown_sku=unknown_sku)
+
+
+async def plan(reader: WindowReader, store: Store, run_id: str) -> SyncRun:
+    """Probe how many records the window holds, cut it into chunks, and store both."""
+    probe = await reader.probe()
+    spec = reader.client.spec
+    run = SyncRun(
+        run_id,
+        spec.name,
+        reader.warehouse,
+        reader.window,
+        probe.total,
+        master=reader.master_version,
+        mapping_digest=mapping_digest(spec),
+    )
+    return await store.begin(run, chunks_of(probe, spec))
+
+
+def chunks_of(probe: WindowProbe, spec: SourceSpec) -> list[Chunk]:
+    """Return the chunks of a window; with cursor paging only the first one, as the others follow from it."""
+    if spec.paging.is_sequential:
+        return [Chunk(0, 0, probe.page_size * PAGES_PER_CURSOR_CHUNK, probe.page_size)]
+    overlap = overlap_of(spec.paging.effective_overlap, probe.page_size, spec.has_ids)
+    return plan_chunks(probe.total or 0, probe.page_size - overlap, overlap)
+
+
+def chunks_after(progress: ChunkProgress) -> list[ChunkProgress]:
+    """Return the chunk that the ledger appended after a landed one, if its cursor says that there is more."""
+    if progress.cursor is None or progress.state is not ChunkState.LANDED:
+        return []
+    chunk = progress.chunk.followed_by(progress.chunk.page_size * PAGES_PER_CURSOR_CHUNK)
+    return [ChunkProgress(chunk, ChunkState.PLANNED, chunk.offset, cursor=progress.cursor)]
+
+
+async def read_chunk(
+    reader: WindowReader, store: Store, run: SyncRun, progress: ChunkProgress
+) -> tuple[ChunkProgress, list[DeadLetter]]:
+    """Read, validate and land a chunk's pages, from the first one not landed. Return its first rejects too.
+
+    `progress` is the chunk's row of the ledger. If another run has advanced the chunk since, one page is
+    read in vain, and reading resumes from the row as it is then.
+    """
+    rejects: list[DeadLetter] = []
+    await _resume_cursors(reader, store, run, progress)
+    while progress.state is not ChunkState.LANDED:
+        result = await _read_next(reader, progress)
+        progress = await store.land_page(run.id, progress.chunk.index, result, run.mapping_digest)
+        rejects += result.dead_letters[: MAX_KEPT_REJECTS - len(rejects)]
+    return progress, rejects
+
+
+async def _resume_cursors(reader: WindowReader, store: Store, run: SyncRun, progress: ChunkProgress) -> None:
+    """Tell the reader of a resumed run the cursors in the ledger, so that it detects one that leads back."""
+    trail = reader.pages.trail
+    if progress.cursor is None or not trail.is_new:
+        return
+    for each in await store.chunks(run.id):
+        if each.cursor is not None:
+            trail.add(each.cursor, each.next_offset)
+
+
+async def _read_next(reader: WindowReader, progress: ChunkProgress) -> PageResult:
+    if reader.client.spec.paging.is_sequential:
+        return await reader.read_from(progress.cursor, progress.next_offset)
+    return await reader.read(next(progress.chunk.pages(since=progress.next_offset)))
+
+
+async def why_read_again(store: Store, spec: SourceSpec, run: SyncRun) -> str | None:
+    """Return why a stored run must be read again rather than resumed, or None."""
+    if run.mapping_digest != mapping_digest(spec):
+        return "the spec reads or maps records in another way than when the run was planned"
+    if newer := await store.find_newer(run):
+        return f"run {newer} was planned later and is published"
+    is_held = run.state is RunState.INCOMPLETE and run.held_rows is not None
+    return "it was held because it would shrink, and a second reading confirms that" if is_held else None
+
+
+async def prove_window(
+    reader: WindowReader,
+    store: Store,
+    run: SyncRun,
+    max_reject_ratio: float,
+    *,
+    accept_shrunk: bool = False,
+    require_proof: bool = False,
+) -> Proof:
+    """Check the ledger against what the source reported before the read and reports now.
+
+    `max_reject_ratio` applies if the spec sets none, `require_proof` also if the spec does not.
+    """
+    chunks = await store.chunks(run.id)
+    landed = all(progress.state is ChunkState.LANDED for progress in chunks)
+    final = await _final_check(reader, store, run, chunks) if landed else None
+    wanted = reader.client.spec.limits
+    ratio = max_reject_ratio if wanted.max_reject_ratio is None else wanted.max_reject_ratio
+    limits = Limits(
+        ratio,
+        wanted.max_rejects,
+        wanted.empty_is_normal,
+        accept_shrunk,
+        require_proof or wanted.require_proof,
+    )
+    return Proof(chunks, prove(run, chunks, final, limits, await store.precedent(run)))
+
+
+async def _final_check(
+    reader: WindowReader, store: Store, run: SyncRun, chunks: Sequence[ChunkProgress]
+) -> FinalCheck:
+    final = await reader.final_check(run, chunks)
+    if reader.client.spec.items is not None:
+        repeated, contested = (await store.count_ids(run.id)).repeated, await store.contested_names(run.id)
+        return replace(final, repeated_ids=repeated, contested_names=contested)
+    if reader.client.spec.fields.movement_id is None:
+        return final
+    ids, fetched = await store.count_ids(run.id), sum(progress.fetched for progress in chunks)
+    # A reject such as `null` has no id. In a fixed order the borders prove that it hides no other record.
+    is_ordered = reader.client.spec.order.is_declared
+    without = ids.loaded_without if is_ordered else fetched - ids.records
+    return replace(final, repeated_ids=ids.repeated, without_id=without)
+
+
+async def replan_window(
+    reader: WindowReader, store: Store, run: SyncRun, chunks: Sequence[ChunkProgress]
+) -> Plan:
+    """Plan to read the window again, first the chunks for which the proof failed."""
+    probe = await reader.probe()
+    run = await store.replan(
+        run.id, probe.total, chunks_of(probe, reader.client.spec), mapping_digest(reader.client.spec)
+    )
+    suspect_offsets = suspects(chunks)
+    planned = await store.chunks(run.id)
+    return Plan(run, sorted(planned, key=lambda progress: progress.chunk.offset not in suspect_offsets))
