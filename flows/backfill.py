@@ -227,7 +227,7 @@ async def read_window(
     result = await state.aresult(raise_on_failure=False)
     if isinstance(result, ConfigurationError):
         raise result
-    run = result.flow_run_id if isinstance(result, RunReport) else None
+    run = result.run_id if isinstance(result, RunReport) else None
     published = isinstance(result, RunReport) and result.published
     failed, message = state.is_failed() or not published, state.message or state.name or ""
     outcome = outcome_of(reading, published=published, failed=failed, message=message, run=run)
@@ -253,7 +253,7 @@ def outcome_of(
         published=published,
         failed=failed,
         message=message,
-        flow_run_id=run,
+        run_id=run,
     )
 
 

@@ -81,6 +81,6 @@ async def sync_sku_master(
     )
     if report.published:
         comparing = compare_versions.with_options(retries=task_retries)
-        changes = await result_of(comparing.submit(connections, report.flow_run_id))
-        await publish_master_drift(spec.name, report.flow_run_id, changes)
+        changes = await result_of(comparing.submit(connections, report.run_id))
+        await publish_master_drift(spec.name, report.run_id, changes)
     return final_state(report, chunks)

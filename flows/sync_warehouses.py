@@ -137,7 +137,7 @@ async def list_all(connections: RunResources, source: str) -> list[str]:
 
 @task(task_run_name="read run statuses", **TASK_RETRY)
 async def read_run_statuses(connections: RunResources, runs: Sequence[str]) -> dict[str, RunStatus]:
-    """Read the statuses of these runs from the store."""
+    """Read from the store the statuses of the runs that these flow runs started."""
     async with connections.store() as store:
         return await store.run_statuses.of(runs)
 
@@ -174,6 +174,7 @@ def outcome_of(shard: Shard, run: FlowRun | None, statuses: dict[str, RunStatus]
         rejected=status.rejected if status else 0,
         seconds=round(run.total_run_time.total_seconds(), 1) if run else 0.0,
         flow_run_id=str(run.id) if run else None,
+        run_id=status.run_id if status else None,
     )
 
 

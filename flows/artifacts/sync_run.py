@@ -80,7 +80,7 @@ def render_report(report: RunReport) -> str:
     lines = [
         f"# {escape(report.label)} from {report.source}: {report.verdict}, {outcome}",
         "",
-        f"Window {window}, run `{report.flow_run_id}`{_mapped_by(report)}",
+        f"Window {window}, run `{report.run_id}`{_mapped_by(report)}",
         "",
         "| Records | | Requests | |",
         "| --- | ---: | --- | ---: |",
@@ -180,7 +180,7 @@ def render_backfill(report: BackfillReport) -> list[dict[str, Any]]:
             "window": str(Window(outcome.start, outcome.end)),
             "published": "yes" if outcome.published else "no",
             "message": escape(shorten(outcome.message)),
-            "run": outcome.flow_run_id or "",
+            "run": outcome.run_id or "",
         }
         for outcome in report.windows
     ]

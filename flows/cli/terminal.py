@@ -121,4 +121,4 @@ def print_report(report: RunReport) -> None:
         console.print(f"pushed to {push.engine}: {sums}", markup=False)
         for error in push.errors:
             console.print(printable(f"chunk {error}"), markup=False)
-    console.print(f"run {report.flow_run_id}", markup=False, highlight=False)
+    console.print(f"run {report.run_id}", markup=False, highlight=False)

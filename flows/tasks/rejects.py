@@ -17,7 +17,7 @@ async def show_rejects(connections: RunResources, report: RunReport) -> None:
     """Show one window's rejects as an artifact."""
     async with connections.store() as store:
         title = f"rejects of {escape(report.label)} from {report.source}"
-        criteria = DeadLetterFilter(run=report.flow_run_id, stage=VALIDATION, state=DeadLetterState.OPEN)
+        criteria = DeadLetterFilter(run=report.run_id, stage=VALIDATION, state=DeadLetterState.OPEN)
         await publish_rejects(store, report.source, title, criteria)
 
 

@@ -23,7 +23,7 @@ from flows.tasks.rejects import publish_window_rejects
 from sku_velocity.errors import ConfigurationError, RetriableError
 from sku_velocity.masking import hide
 from sku_velocity.model.chunk import ChunkProgress
-from sku_velocity.model.run import Plan, RunReport, SyncRun, UnknownSku
+from sku_velocity.model.run import Plan, RunReport, SyncRun, UnknownSku, run_id_of
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.steps import sync as steps
@@ -51,18 +51,19 @@ async def plan_window(
     A plan names the master version that is published now, and a retry keeps it: otherwise one window could
     hold rows mapped by two versions that cannot be told apart.
     """
-    run_id = resume or str(runtime.flow_run.id)
+    flow_run_id = str(runtime.flow_run.id)
+    run_id = run_id_of(flow_run_id, connections.source.spec.name, warehouse, window)
     async with connections.watch(), connections.store() as store:
-        run = await store.find_run(run_id)
+        run = await store.find_run(resume or run_id)
         if run is None and resume:
             raise ConfigurationError(f"resume: no run {resume} in this store: check the id and the store")
         if run is None:
             version = await steps.version_of(store, master, unknown_sku)
             async with connections.reader(warehouse, window, version) as reader:
-                run = await steps.plan(reader, store, run_id)
-            return Plan(run, await store.chunks(run_id))
+                run = await steps.plan(reader, store, run_id, flow_run_id)
+            return Plan(run, await store.chunks(run.id))
         await check_resumed(connections, run, warehouse, master, unknown_sku)
-        chunks = await store.chunks(run_id)
+        chunks = await store.chunks(run.id)
         reason = await steps.why_read_again(store, connections.source.spec, run) if run.is_open else None
         if reason is None:
             return Plan(run, chunks)
@@ -150,9 +151,9 @@ async def publish_window(connections: RunResources, report: RunReport) -> None:
     """Publish a proven window; of any other, store only the report."""
     async with connections.store() as store:
         if report.published:
-            await store.publish(report.flow_run_id, report.model_dump_json(), report.verdict)
+            await store.publish(report.run_id, report.model_dump_json(), report.verdict)
         else:
-            await store.refuse(report.flow_run_id, report.model_dump_json(), held_rows(report))
+            await store.refuse(report.run_id, report.model_dump_json(), held_rows(report))
 
 
 async def sync_window(

@@ -34,7 +34,7 @@ class Reading:
 
 
 class WindowOutcome(BaseModel):
-    """The result of one window. `flow_run_id` is None if no run was started or if it broke off early.
+    """The result of one window. `run_id` is None if no run was started or if it broke off early.
 
     `failed` is true if its run failed; what it read may still be published. `unproven` is true if it is
     published although the source allows no proof.
@@ -48,7 +48,7 @@ class WindowOutcome(BaseModel):
     published: bool
     failed: bool
     message: str
-    flow_run_id: str | None = None
+    run_id: str | None = None
     unproven: bool = False
 
     def __str__(self) -> str:

@@ -40,7 +40,8 @@ class ShardOutcome(BaseModel):
 
     `verdict` and `published` are from the store; `state` and `message` are the final ones of its flow run.
     `failed` is true if the run did not succeed: what it read may be published, but not exported or pushed.
-    `flow_run_id` is None if no run was started. `seconds` is the run time.
+    `flow_run_id` is None if no flow run was started, `run_id` if it has planned nothing. `seconds` is the
+    run time.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,6 +58,7 @@ class ShardOutcome(BaseModel):
     rejected: int = 0
     seconds: float = 0.0
     flow_run_id: str | None = None
+    run_id: str | None = None
 
     def __str__(self) -> str:
         return f"{self.warehouse} {Window(self.start, self.end)}: {self.state}: {self.message}"
