@@ -102,7 +102,7 @@ def flow(store: str = "SQLite", paging: str = "offset") -> Tool:
         line = [sys.executable, "-m", "flows", "sync", "--source", spec(job, paging)]
         line += ["--warehouse", "WH-01", "--store", _store(store, job), "--task-retries", "0", "--json"]
         if job.attempt > 1:
-            line += ["--resume", json.loads(_last_line(job.before().output))["flow_run_id"]]
+            line += ["--resume", json.loads(_last_line(job.before().output))["run_id"]]
         return line
 
     name = "sku-velocity, the flow" + (f", {paging}" if paging != "offset" else "")

@@ -93,7 +93,7 @@ async def list_all(context: RunContext, source: str) -> list[str]:
 
 @step("read run statuses")
 async def read_run_statuses(context: RunContext, runs: Sequence[str]) -> dict[str, RunStatus]:
-    """Read the statuses of these flow runs from the store."""
+    """Read from the store the statuses of the runs that these flow runs started."""
     async with context.store() as store:
         return await store.run_statuses.of(runs)
 
@@ -129,5 +129,6 @@ def outcome_of(shard: Shard, run: FlowRun | None, status: RunStatus | None) -> R
         loaded=status.loaded if status else 0,
         rejected=status.rejected if status else 0,
         seconds=round(run.total_run_time.total_seconds(), 1) if run else 0.0,
+        run_id=status.run_id if status else None,
         flow_run_id=str(run.id) if run else None,
     )

@@ -21,10 +21,16 @@ def emit_window_events(report: RunReport) -> None:
         _emit(REJECTS_EVENT, report, published=report.published)
 
 
+def run_ids(report: RunReport) -> dict[str, str]:
+    """Return the ids of a run for an event's payload: its own, and that of its flow run if it has one."""
+    ids = {"run_id": report.run_id, "flow_run_id": report.flow_run_id}
+    return {name: value for name, value in ids.items() if value is not None}
+
+
 def _emit(event: str, report: RunReport, **more: object) -> None:
     label = shorten(one_line(report.label), SHOWN_NAME)
     payload = {
-        "run": report.flow_run_id,
+        **run_ids(report),
         "source": report.source,
         "warehouse": label,
         "start": report.start and report.start.isoformat(),

@@ -9,6 +9,7 @@ from typing import Any
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.events import emit_event
 
+from flows.artifacts.events import run_ids
 from flows.artifacts.markdown import escape
 from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.master import MasterChanges
@@ -29,7 +30,7 @@ def render_unknown(report: RunReport, unknown: Counter[str]) -> str:
     lines = [
         f"# {len(unknown)} SKUs of {escape(report.label)} are not in the master {report.master.source}",
         "",
-        f"Run `{report.flow_run_id}`, master version `{report.master.version}`. "
+        f"Run `{report.run_id}`, master version `{report.master.version}`. "
         f"Their {unknown.total()} movements were {result}.",
         "",
         "| SKU | Movements |",
@@ -75,7 +76,7 @@ async def publish_window_drift(report: RunReport, chunks: Sequence[ChunkProgress
         return
     payload = {
         "warehouse": report.warehouse,
-        "run": report.flow_run_id,
+        **run_ids(report),
         "unknown_skus": len(unknown),
         "movements": unknown.total(),
         "most": {shorten(sku, SHOWN_CHARACTERS): count for sku, count in unknown.most_common(IN_EVENT)},

@@ -55,7 +55,7 @@ async def publish_rejects(store: Store, source: str, title: str, criteria: DeadL
 async def publish_window_rejects(store: Store, report: RunReport) -> None:
     """Publish an artifact of the rejects of one window."""
     title = f"rejects of {escape(report.label)} from {report.source}"
-    criteria = DeadLetterFilter(run=report.flow_run_id, stage=VALIDATION, state=DeadLetterState.OPEN)
+    criteria = DeadLetterFilter(run=report.run_id, stage=VALIDATION, state=DeadLetterState.OPEN)
     await publish_rejects(store, report.source, title, criteria)
 
 

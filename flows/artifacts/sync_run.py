@@ -79,7 +79,7 @@ def render_report(report: RunReport) -> str:
     lines = [
         f"# {escape(report.label)} from {report.source}: {report.verdict}, {outcome}",
         "",
-        f"Window {window}, run `{report.flow_run_id}`{_mapped_by(report)}",
+        f"Window {window}, run `{report.run_id}`{_mapped_by(report)}",
         "",
         "| Records | | Requests | |",
         "| --- | ---: | --- | ---: |",

@@ -27,6 +27,7 @@ from flows.artifacts.prune import prune_artifacts
 from flows.runtime.ownership import our_runs
 from flows.runtime.task_runner import as_they_complete
 from sku_velocity.errors import RetriableError
+from sku_velocity.model.run import run_id_of
 from sku_velocity.model.window import Window
 from sku_velocity.steps.access import EngineAccess, Log, SourceAccess, StoreAccess
 from sku_velocity.steps.display import Listener
@@ -67,7 +68,7 @@ class PrefectContext(RunContext):
         return str(runtime.flow_run.id)
 
     def run_id(self, source: str, warehouse: str, window: Window) -> str:
-        return str(runtime.flow_run.id)
+        return run_id_of(str(runtime.flow_run.id), source, warehouse, window)
 
     @property
     def user(self) -> str:

@@ -133,7 +133,7 @@ def status_as_json(status: WarehouseStatus, now: datetime, context: CommandConte
         "source": status.coverage.source,
         "warehouse": status.coverage.warehouse,
         "last_run": {
-            "flow_run_id": run.id,
+            "run_id": run.id,
             "window": _window(run.window),
             "state": run.state,
             "verdict": run.verdict,
@@ -154,7 +154,7 @@ def status_as_json(status: WarehouseStatus, now: datetime, context: CommandConte
 
 def _open_run(run: OpenRun, now: datetime) -> dict[str, Any]:
     return {
-        "flow_run_id": run.id,
+        "run_id": run.id,
         "window": _window(run.window),
         "state": run.state,
         "being_read": run.is_being_read(now),

@@ -121,7 +121,7 @@ def show_run(outcome: Outcome[RunReport]) -> None:
         console.print(table)
     for line in _lines(report):
         console.print(line, markup=False)
-    console.print(f"run {report.flow_run_id}", markup=False, highlight=False)
+    console.print(f"run {report.run_id}", markup=False, highlight=False)
     if hint := current().hint:
         console.print(hint, markup=False, highlight=False, soft_wrap=True)
 

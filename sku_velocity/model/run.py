@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
+from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict
 
@@ -50,13 +52,13 @@ class MasterVersion(BaseModel):
 
 @dataclass(frozen=True)
 class SyncRun:
-    """One attempt at one window, as in the ledger. `id` is the Prefect flow run's id.
+    """One attempt at one window, as in the ledger.
 
-    `total` is the number of records that the source promised when the run was planned, None if it pages by
-    cursor and promises none; `repairs` is how often the window has been reread since. `plan_number` is higher
-    than that of every plan of the warehouse before, `mapping_digest` is that of the spec it was read by (None
-    if it was not the same for all rows), `held_rows` the number of rows if the window was held because it
-    would shrink.
+    `flow_run_id` is the id of the Prefect flow run that started it, None if none did. `total` is the number
+    of records that the source promised when the run was planned, None if it pages by cursor and promises
+    none; `repairs` is how often the window has been reread since. `plan_number` is higher than that of every
+    plan of the warehouse before, `mapping_digest` is that of the spec it was read by (None if it was not the
+    same for all rows), `held_rows` the number of rows if the window was held because it would shrink.
     """
 
     id: str
@@ -70,6 +72,7 @@ class SyncRun:
     plan_number: int = 1
     mapping_digest: str | None = None
     held_rows: int | None = None
+    flow_run_id: str | None = None
 
     @property
     def label(self) -> str:
@@ -80,6 +83,12 @@ class SyncRun:
     def is_open(self) -> bool:
         """True if the window is not fully read or not proven yet."""
         return self.state in (RunState.RUNNING, RunState.INCOMPLETE)
+
+
+def run_id_of(flow_run_id: str, source: str, warehouse: str, window: Window) -> str:
+    """Return the id of the run of a window that a Prefect flow run starts: a retry of it finds its run."""
+    place = [source, warehouse, window.start.isoformat(), window.end.isoformat()]
+    return str(uuid5(UUID(flow_run_id), json.dumps(place)))
 
 
 @dataclass(frozen=True)
@@ -150,7 +159,8 @@ class RunReport(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    flow_run_id: str
+    run_id: str
+    flow_run_id: str | None = None
     source: str
     warehouse: str
     start: datetime | None
@@ -219,6 +229,7 @@ REJECTS = "rejects within the limit"
 class RunStatus:
     """A run's status in the store: its verdict, None until it has ended, and its record counts."""
 
+    run_id: str
     state: RunState
     verdict: Verdict | None
     loaded: int

@@ -65,6 +65,6 @@ class PublishedSegment:
     """A stretch of time in which one run is published, and how many of its dead letters were replayed."""
 
     run_key: int
-    flow_run_id: str
+    run_id: str
     window: Window
     replayed: int = 0

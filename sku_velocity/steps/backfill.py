@@ -147,7 +147,7 @@ def _outcome_of_run(reading: Reading, ended: Outcome[RunReport]) -> Outcome[RunO
         loaded=report.loaded,
         rejected=report.rejected,
         seconds=report.seconds,
-        run_id=report.flow_run_id,
+        run_id=report.run_id,
     )
     name = ended.name if not outcome.failed else "NotHandedOn" if outcome.published else "Left"
     return Outcome(name, ended.message, outcome, is_failed=outcome.failed)

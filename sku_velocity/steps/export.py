@@ -34,7 +34,7 @@ SCHEMA = pa.schema(
         pa.field("units_moved", pa.int64(), nullable=False),
         pa.field("timestamp_utc", pa.timestamp("us", tz="UTC"), nullable=False),
         pa.field("movement_id", pa.string()),
-        pa.field("flow_run_id", pa.string(), nullable=False),
+        pa.field("run_id", pa.string(), nullable=False),
         pa.field("position", pa.int64(), nullable=False),
     ]
 )
@@ -177,7 +177,7 @@ async def _write(
 
 def _batch(rows: Sequence[Any], source: str, warehouse: str, segment: PublishedSegment) -> pa.RecordBatch:
     columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
-    same = {"source": source, "warehouse_id": warehouse, "flow_run_id": segment.flow_run_id}
+    same = {"source": source, "warehouse_id": warehouse, "run_id": segment.run_id}
     return pa.RecordBatch.from_arrays(
         [
             pa.repeat(pa.scalar(same[field.name]), len(rows))
@@ -191,7 +191,7 @@ def _batch(rows: Sequence[Any], source: str, warehouse: str, segment: PublishedS
 
 def _encode(segments: Sequence[PublishedSegment]) -> bytes:
     rows = [
-        [segment.flow_run_id, str(segment.window), *([segment.replayed] if segment.replayed else [])]
+        [segment.run_id, str(segment.window), *([segment.replayed] if segment.replayed else [])]
         for segment in segments
     ]
     return json.dumps(rows).encode()

@@ -17,7 +17,8 @@ def build_report(
     verdict = verdict_of(checks, run.repairs)
     bounds = (None, None) if run.window.is_everything else (run.window.start, run.window.end)
     return RunReport(
-        flow_run_id=run.id,
+        run_id=run.id,
+        flow_run_id=run.flow_run_id,
         source=run.source,
         warehouse=run.warehouse,
         start=bounds[0],

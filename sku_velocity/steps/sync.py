@@ -106,9 +106,9 @@ def choose_window(
 async def _plan(
     context: RunContext, warehouse: str, window: Window, resume: str | None, mapping: SkuMappingPolicy
 ) -> Plan:
-    run_id = resume or context.run_id(context.source.spec.name, warehouse, window)
+    run_id = context.run_id(context.source.spec.name, warehouse, window)
     label = warehouse or "items"
-    plan = await context.perform(plan_window, label, warehouse, window, run_id, resume is not None, mapping)
+    plan = await context.perform(plan_window, label, warehouse, window, run_id, resume, mapping)
     context.listener.planned(plan.run.id)
     return plan
 
@@ -120,7 +120,7 @@ async def plan_window(
     warehouse: str,
     window: Window,
     run_id: str,
-    must_exist: bool,
+    resume: str | None,
     mapping: SkuMappingPolicy,
 ) -> Plan:
     """Count the window and write its chunks to the ledger; on a retry, return the stored plan.
@@ -129,16 +129,16 @@ async def plan_window(
     hold rows mapped by two versions that cannot be told apart.
     """
     async with context.watch(), context.store() as store:
-        run = await store.find_run(run_id)
-        if run is None and must_exist:
-            raise ConfigurationError(f"resume: no run {run_id} in this store: check the id and the store")
+        run = await store.find_run(resume or run_id)
+        if run is None and resume:
+            raise ConfigurationError(f"resume: no run {resume} in this store: check the id and the store")
         if run is None:
             version = await steps.version_of(store, mapping)
             async with context.reader(warehouse, window, version) as reader:
-                run = await steps.plan(reader, store, run_id)
-            return Plan(run, await store.chunks(run_id))
+                run = await steps.plan(reader, store, run_id, context.flow_run_id)
+            return Plan(run, await store.chunks(run.id))
         await _check_resumed(context, run, warehouse, mapping)
-        chunks = await store.chunks(run_id)
+        chunks = await store.chunks(run.id)
         reason = await steps.why_read_again(store, context.source.spec, run) if run.is_open else None
         if reason is None:
             return Plan(run, chunks)

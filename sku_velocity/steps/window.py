@@ -50,7 +50,7 @@ async def version_of(store: Store, mapping: SkuMappingPolicy) -> MasterVersion |
     return MasterVersion(source=master, version=await store.newest_master(master), unknown_sku=unknown_sku)
 
 
-async def plan(reader: WindowReader, store: Store, run_id: str) -> SyncRun:
+async def plan(reader: WindowReader, store: Store, run_id: str, flow_run_id: str | None = None) -> SyncRun:
     """Probe how many records the window holds, cut it into chunks, and store both."""
     probe = await reader.probe()
     spec = reader.client.spec
@@ -62,6 +62,7 @@ async def plan(reader: WindowReader, store: Store, run_id: str) -> SyncRun:
         probe.total,
         master=reader.master_version,
         mapping_digest=mapping_digest(spec),
+        flow_run_id=flow_run_id,
     )
     return await store.begin(run, chunks_of(probe, spec))
 

@@ -42,7 +42,7 @@ published = table(
     column("sku_id", Text),
     column("units_moved", BigInteger),
     column("timestamp_utc", UtcDateTime),
-    column("flow_run_id", Text),
+    column("run_id", Text),
 )
 
 
@@ -69,7 +69,7 @@ async def read_activity(connection: AsyncConnection, source: str, warehouse: str
     )
     rows = await connection.execute(select(ranges.range_start, ranges.range_end).where(overlapping))
     windows = [Window(row.range_start, row.range_end) for row in rows]
-    runs = select(sync_runs.c.flow_run_id).join(published_ranges).where(overlapping)
+    runs = select(sync_runs.c.run_id).join(published_ranges).where(overlapping)
     moved = published.c
     movements = and_(
         moved.source == source,
@@ -77,7 +77,7 @@ async def read_activity(connection: AsyncConnection, source: str, warehouse: str
         moved.timestamp_utc >= period.window.start,
         moved.timestamp_utc < period.window.end,
         *(or_(moved.timestamp_utc < gap.start, moved.timestamp_utc >= gap.end) for gap in period.gaps),
-        moved.flow_run_id.in_(runs),
+        moved.run_id.in_(runs),
     )
     with _translating_overflow(source, warehouse):
         daily = await _read_daily(connection, period, movements)

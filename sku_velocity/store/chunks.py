@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Row, ScalarSelect, Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.errors import IncompleteWindowError, StoreConfigurationError
+from sku_velocity.errors import ConfigurationError, IncompleteWindowError, StoreConfigurationError
 from sku_velocity.model.chunk import (
     MAX_VALUES,
     Chunk,
@@ -68,7 +68,7 @@ _MISSING = "use the store in which the run was planned, or start a new run if th
 _CHUNK = (
     select(chunks, sync_runs.c.mapping_digest)
     .join(sync_runs)
-    .where(sync_runs.c.flow_run_id == bindparam("run"), chunks.c.chunk_index == bindparam("index"))
+    .where(sync_runs.c.run_id == bindparam("run"), chunks.c.chunk_index == bindparam("index"))
 )
 _CHUNK_LOCKED = _CHUNK.with_for_update(of=chunks)
 _WRITE_CHUNK = (
@@ -95,7 +95,7 @@ async def write_plan(connection: AsyncConnection, run: SyncRun, plan: Sequence[C
 
     Raises StoreConfigurationError if its id, source or warehouse is text that not every database can hold.
     """
-    for text in (run.id, run.source, run.warehouse):
+    for text in (run.id, run.flow_run_id or "", run.source, run.warehouse):
         if "\x00" in text or not is_unicode(text):
             raise StoreConfigurationError(
                 f"no store can hold {text!r}: it is not valid Unicode, or contains NUL: correct it"
@@ -146,18 +146,35 @@ def _next_plan_number(run: SyncRun) -> ScalarSelect[int]:
     )
 
 
-async def find_run(connection: AsyncConnection, flow_run_id: str) -> RunRow | None:
+async def find_run(connection: AsyncConnection, run_id: str) -> RunRow | None:
     """Return the run of this id, or None."""
-    rows = await connection.execute(select(sync_runs).where(sync_runs.c.flow_run_id == flow_run_id))
+    rows = await connection.execute(select(sync_runs).where(sync_runs.c.run_id == run_id))
     row = rows.one_or_none()
     return to_run(row) if row else None
 
 
-async def get_run(connection: AsyncConnection, flow_run_id: str) -> RunRow:
+async def look_up_run(connection: AsyncConnection, identifier: str) -> SyncRun | None:
+    """Return the run of this id, or else the run that the flow run of this id started, or None.
+
+    Raises ConfigurationError, with their ids, if that flow run started several.
+    """
+    if row := await find_run(connection, identifier):
+        return row.run
+    started = select(sync_runs).where(sync_runs.c.flow_run_id == identifier).order_by(sync_runs.c.run_key)
+    found = [to_run(row).run for row in await connection.execute(started)]
+    if len(found) > 1:
+        named = ", ".join(f"{run.id} ({run.label} {run.window})" for run in found)
+        raise ConfigurationError(
+            f"flow run {identifier} has started {len(found)} runs: name one of them instead: {named}"
+        )
+    return found[0] if found else None
+
+
+async def get_run(connection: AsyncConnection, run_id: str) -> RunRow:
     """Return the run of this id. Raises StoreConfigurationError if the store has none."""
-    if row := await find_run(connection, flow_run_id):
+    if row := await find_run(connection, run_id):
         return row
-    raise StoreConfigurationError(f"this store has no run {flow_run_id}: {_MISSING}")
+    raise StoreConfigurationError(f"this store has no run {run_id}: {_MISSING}")
 
 
 async def close_run(
@@ -184,46 +201,43 @@ async def close_run(
         await connection.execute(delete(unloaded_ids).where(unloaded_ids.c.run_key == key))
 
 
-async def read_chunks(connection: AsyncConnection, flow_run_id: str) -> list[ChunkProgress]:
+async def read_chunks(connection: AsyncConnection, run_id: str) -> list[ChunkProgress]:
     """Return all chunks of a run, by index."""
     rows = await connection.execute(
-        select(chunks)
-        .join(sync_runs)
-        .where(sync_runs.c.flow_run_id == flow_run_id)
-        .order_by(chunks.c.chunk_index)
+        select(chunks).join(sync_runs).where(sync_runs.c.run_id == run_id).order_by(chunks.c.chunk_index)
     )
     return [_to_chunk_progress(row) for row in rows]
 
 
-async def read_chunk_progress(connection: AsyncConnection, flow_run_id: str, index: int) -> ChunkProgress:
+async def read_chunk_progress(connection: AsyncConnection, run_id: str, index: int) -> ChunkProgress:
     """Return a chunk's row. Raises StoreConfigurationError if the store has no such chunk."""
-    return _to_chunk_progress(await _find_chunk(connection, _CHUNK, flow_run_id, index))
+    return _to_chunk_progress(await _find_chunk(connection, _CHUNK, run_id, index))
 
 
 async def lock_chunk(
-    connection: AsyncConnection, flow_run_id: str, index: int, mapping_digest: str | None = None
+    connection: AsyncConnection, run_id: str, index: int, mapping_digest: str | None = None
 ) -> tuple[int, ChunkProgress]:
     """Lock a chunk until the transaction ends. Return the run's key and the chunk's row.
 
     Raises StoreConfigurationError if the store has no such chunk, and IncompleteWindowError if the run is no
     longer read by the spec with this digest.
     """
-    row = await _find_chunk(connection, _CHUNK_LOCKED, flow_run_id, index)
+    row = await _find_chunk(connection, _CHUNK_LOCKED, run_id, index)
     if mapping_digest is not None and row.mapping_digest != mapping_digest:
         raise IncompleteWindowError(
-            f"run {flow_run_id}: the store holds rows of it by another spec now: let the other process end, "
+            f"run {run_id}: the store holds rows of it by another spec now: let the other process end, "
             "then retry the run, which reads its window again if necessary"
         )
     return row.run_key, _to_chunk_progress(row)
 
 
 async def _find_chunk(
-    connection: AsyncConnection, statement: Select[Any], flow_run_id: str, index: int
+    connection: AsyncConnection, statement: Select[Any], run_id: str, index: int
 ) -> Row[Any]:
-    found = await connection.execute(statement, {"run": flow_run_id, "index": index})
+    found = await connection.execute(statement, {"run": run_id, "index": index})
     row: Row[Any] | None = found.one_or_none()
     if row is None:
-        raise StoreConfigurationError(f"this store has no chunk {index} of run {flow_run_id}: {_MISSING}")
+        raise StoreConfigurationError(f"this store has no chunk {index} of run {run_id}: {_MISSING}")
     return row
 
 
@@ -311,7 +325,8 @@ def after_failure(progress: ChunkProgress, error: str) -> ChunkProgress:
 
 def _run_values(run: SyncRun) -> dict[str, Any]:
     return {
-        "flow_run_id": run.id,
+        "run_id": run.id,
+        "flow_run_id": run.flow_run_id,
         "source": run.source,
         "warehouse_id": run.warehouse,
         "window_start": run.window.start,
@@ -341,7 +356,7 @@ def _chunk_values(key: int, chunk: Chunk, cursor: str | None = None) -> dict[str
 def to_run(row: Row[Any]) -> RunRow:
     """Convert a row to a run."""
     run = SyncRun(
-        row.flow_run_id,
+        row.run_id,
         row.source,
         row.warehouse_id,
         Window(row.window_start, row.window_end),
@@ -352,6 +367,7 @@ def to_run(row: Row[Any]) -> RunRow:
         row.plan_number,
         row.mapping_digest,
         row.held_rows,
+        row.flow_run_id,
     )
     return RunRow(row.run_key, run)
 

@@ -105,7 +105,7 @@ async def count_discarded(connection: AsyncConnection, key: int) -> int:
 
 def _letters(criteria: DeadLetterFilter) -> Select[Any]:
     run = (
-        runs.flow_run_id,
+        runs.run_id,
         runs.source,
         runs.warehouse_id,
         runs.window_start,
@@ -124,7 +124,7 @@ def matches(criteria: DeadLetterFilter) -> ColumnElement[bool]:
     pairs: list[tuple[Any, ColumnElement[bool]]] = [
         (criteria.source, runs.source == criteria.source),
         (criteria.warehouse, runs.warehouse_id == criteria.warehouse),
-        (criteria.run, runs.flow_run_id == criteria.run),
+        (criteria.run, or_(runs.run_id == criteria.run, runs.flow_run_id == criteria.run)),
         (criteria.state, letters.state == criteria.state),
         (criteria.stage, letters.stage == criteria.stage),
         (criteria.position, letters.position == criteria.position),
@@ -148,7 +148,7 @@ def _contains_reason(text: str) -> ColumnElement[bool]:
 
 def _to_stored(row: Row[Any]) -> StoredDeadLetter:
     return StoredDeadLetter(
-        run=row.flow_run_id,
+        run=row.run_id,
         source=row.source,
         warehouse=row.warehouse_id,
         window=Window(row.window_start, row.window_end),

@@ -65,7 +65,7 @@ class DeadLetterLedger:
 
     async def apply_replay(
         self,
-        flow_run_id: str,
+        run_id: str,
         revalidated: Sequence[RevalidatedRecord],
         by: str,
         mapping_digest: str | None = None,
@@ -78,4 +78,4 @@ class DeadLetterLedger:
         those `waiting`, whose chunk is being pushed to an engine, stay open.
         """
         async with self._database.writing() as connection:
-            return await replay.apply_replay(connection, flow_run_id, revalidated, by, mapping_digest)
+            return await replay.apply_replay(connection, run_id, revalidated, by, mapping_digest)

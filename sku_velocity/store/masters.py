@@ -18,7 +18,7 @@ from sku_velocity.store.tables import item_aliases, items, published_ranges, syn
 async def newest_version(connection: AsyncConnection, source: str) -> str:
     """Return the published version of a source's master. Raises ConfigurationError if there is none."""
     rows = await connection.execute(
-        select(sync_runs.c.flow_run_id)
+        select(sync_runs.c.run_id)
         .join(published_ranges)
         .where(published_ranges.c.source == source, published_ranges.c.warehouse_id == NO_WAREHOUSE)
     )
@@ -33,9 +33,9 @@ async def newest_version(connection: AsyncConnection, source: str) -> str:
 async def version_before(connection: AsyncConnection, version: str) -> str | None:
     """Return the version that was published before this one; None for the first."""
     run = (await get_run(connection, version)).run
-    published = select(sync_runs.c.finished_at).where(sync_runs.c.flow_run_id == version).scalar_subquery()
+    published = select(sync_runs.c.finished_at).where(sync_runs.c.run_id == version).scalar_subquery()
     rows = await connection.execute(
-        select(sync_runs.c.flow_run_id)
+        select(sync_runs.c.run_id)
         .where(
             sync_runs.c.source == run.source,
             sync_runs.c.warehouse_id == NO_WAREHOUSE,
@@ -59,9 +59,9 @@ async def read_names(connection: AsyncConnection, version: str) -> Names:
     return Names(found[ItemStatus.ACTIVE], found[ItemStatus.RETIRED])
 
 
-async def contested_names(connection: AsyncConnection, flow_run_id: str) -> list[str]:
+async def contested_names(connection: AsyncConnection, run_id: str) -> list[str]:
     """Return the names that more than one item of a run claims: own ids and aliases, in order."""
-    key = (await get_run(connection, flow_run_id)).key
+    key = (await get_run(connection, run_id)).key
     claims = _names(key).subquery()
     contested = select(claims.c.name).group_by(claims.c.name).having(func.count() > 1).order_by(claims.c.name)
     return list((await connection.execute(contested)).scalars())

@@ -49,23 +49,21 @@ async def insert_page(connection: AsyncConnection, key: int, result: PageResult)
         await connection.execute(insert(dead_letters), letter_values(key, result.dead_letters))
 
 
-async def read_dead_letters(
-    connection: AsyncConnection, flow_run_id: str, limit: int | None
-) -> list[DeadLetter]:
+async def read_dead_letters(connection: AsyncConnection, run_id: str, limit: int | None) -> list[DeadLetter]:
     """Return a run's dead letters by position; at most `limit`, if given."""
     rows = await connection.execute(
         select(dead_letters)
         .join(sync_runs)
-        .where(sync_runs.c.flow_run_id == flow_run_id)
+        .where(sync_runs.c.run_id == run_id)
         .order_by(dead_letters.c.position)
         .limit(limit)
     )
     return [to_letter(row) for row in rows]
 
 
-async def count_ids(connection: AsyncConnection, flow_run_id: str) -> IdCounts:
+async def count_ids(connection: AsyncConnection, run_id: str) -> IdCounts:
     """Count the record ids, or the SKUs of a master, that a run read, loaded or not."""
-    key = select(sync_runs.c.run_key).where(sync_runs.c.flow_run_id == flow_run_id).scalar_subquery()
+    key = select(sync_runs.c.run_key).where(sync_runs.c.run_id == run_id).scalar_subquery()
     loaded, unloaded = movements.c, unloaded_ids.c
     ids = union_all(
         select(loaded.movement_id.label("id")).where(loaded.run_key == key, loaded.movement_id.is_not(None)),

@@ -110,14 +110,14 @@ class Pruning:
         async with self._database.writing() as connection:
             found = await connection.execute(select(sync_runs).where(runs.run_key == key))
             row = found.one_or_none()
-            if row is None or row.flow_run_id.startswith(PRUNED_PREFIX):
+            if row is None or row.run_id.startswith(PRUNED_PREFIX):
                 return row is not None
-            await lock_warehouse(connection, row.flow_run_id)
+            await lock_warehouse(connection, row.run_id)
             prunable = await _prunable(connection, cutoffs)
             hidden = await connection.execute(
                 update(sync_runs)
                 .where(runs.run_key == key, prunable)
-                .values(flow_run_id=PRUNED_PREFIX + row.flow_run_id, state=RunState.SUPERSEDED)
+                .values(run_id=PRUNED_PREFIX + row.run_id, flow_run_id=None, state=RunState.SUPERSEDED)
             )
             return hidden.rowcount == 1
 
@@ -169,7 +169,7 @@ async def _prunable(connection: AsyncConnection, cutoffs: Cutoffs) -> ColumnElem
     superseded_at = func.coalesce(runs.superseded_at, runs.finished_at, runs.created_at)
     has_landed = exists().where(chunks.c.run_key == runs.run_key, chunks.c.landed_at >= cutoffs.unpublished)
     is_expired = or_(
-        runs.flow_run_id.startswith(PRUNED_PREFIX),
+        runs.run_id.startswith(PRUNED_PREFIX),
         and_(runs.state == RunState.SUPERSEDED, superseded_at < cutoffs.superseded),
         and_(
             runs.state.in_((RunState.RUNNING, RunState.INCOMPLETE)),
@@ -178,7 +178,7 @@ async def _prunable(connection: AsyncConnection, cutoffs: Cutoffs) -> ColumnElem
             ~has_landed,
         ),
     )
-    return and_(is_expired, ~is_published, runs.flow_run_id.not_in(await _versions_in_use(connection)))
+    return and_(is_expired, ~is_published, runs.run_id.not_in(await _versions_in_use(connection)))
 
 
 async def _versions_in_use(connection: AsyncConnection) -> Collection[str]:

@@ -20,7 +20,7 @@ from sku_velocity.store.tables import ForeignText, dead_letters, movements, publ
 # than another's lock it fails: such a transaction would not see what the other one published.
 _LOCK = text(
     "INSERT INTO publishing_locks (source, warehouse_id, times_taken) "
-    "SELECT source, warehouse_id, 1 FROM sync_runs WHERE flow_run_id = :run "
+    "SELECT source, warehouse_id, 1 FROM sync_runs WHERE run_id = :run "
     "ON CONFLICT (source, warehouse_id) DO UPDATE SET times_taken = publishing_locks.times_taken + 1"
 ).bindparams(bindparam("run", type_=ForeignText))
 
@@ -34,13 +34,13 @@ def cut_out(whole: Window, hole: Window) -> list[Window]:
     return [Window(start, end) for start, end in dict.fromkeys((left, right)) if start < end]
 
 
-async def publish(connection: AsyncConnection, flow_run_id: str) -> int | None:
+async def publish(connection: AsyncConnection, run_id: str) -> int | None:
     """Publish a run's window in place of what was published there. Return the run's key.
 
     What a run that was planned later has published stays. None if the run is published already. Raises
     IncompleteWindowError if not all of its chunks have landed, or if later runs cover all of its window.
     """
-    row = await lock_run(connection, flow_run_id)
+    row = await lock_run(connection, run_id)
     key, run = row.key, row.run
     if run.state is RunState.PUBLISHED:
         return None
@@ -70,15 +70,15 @@ async def publish(connection: AsyncConnection, flow_run_id: str) -> int | None:
     return key
 
 
-async def lock_run(connection: AsyncConnection, flow_run_id: str) -> RunRow:
+async def lock_run(connection: AsyncConnection, run_id: str) -> RunRow:
     """Lock publishing for a run's source and warehouse until the transaction ends. Return the run."""
-    await lock_warehouse(connection, flow_run_id)
-    return await get_run(connection, flow_run_id)
+    await lock_warehouse(connection, run_id)
+    return await get_run(connection, run_id)
 
 
-async def lock_warehouse(connection: AsyncConnection, flow_run_id: str) -> None:
+async def lock_warehouse(connection: AsyncConnection, run_id: str) -> None:
     """Lock publishing for a run's source and warehouse until the transaction ends, if the run exists."""
-    await connection.execute(_LOCK, {"run": flow_run_id})
+    await connection.execute(_LOCK, {"run": run_id})
 
 
 async def _check_publishable(connection: AsyncConnection, key: int, run: SyncRun) -> None:
@@ -97,12 +97,12 @@ async def _check_publishable(connection: AsyncConnection, key: int, run: SyncRun
 async def find_newer(connection: AsyncConnection, run: SyncRun) -> dict[int, str]:
     """Return the runs that were planned after this one and are published in its window: ids by key."""
     newer = (
-        select(sync_runs.c.run_key, sync_runs.c.flow_run_id)
+        select(sync_runs.c.run_key, sync_runs.c.run_id)
         .join(published_ranges)
         .where(overlapping(run), sync_runs.c.plan_number > run.plan_number)
         .distinct()
     )
-    return {row.run_key: row.flow_run_id for row in await connection.execute(newer)}
+    return {row.run_key: row.run_id for row in await connection.execute(newer)}
 
 
 def overlapping(run: SyncRun) -> ColumnElement[bool]:
@@ -155,7 +155,7 @@ async def published_segments(
         dead_letters.c.run_key == ranges.run_key, dead_letters.c.state == DeadLetterState.REPLAYED
     )
     rows = await connection.execute(
-        select(published_ranges, sync_runs.c.flow_run_id, replayed.scalar_subquery().label("replayed"))
+        select(published_ranges, sync_runs.c.run_id, replayed.scalar_subquery().label("replayed"))
         .join(sync_runs)
         .where(
             ranges.source == source,
@@ -168,7 +168,7 @@ async def published_segments(
     return [
         PublishedSegment(
             row.run_key,
-            row.flow_run_id,
+            row.run_id,
             Window(max(row.range_start, window.start), min(row.range_end, window.end)),
             row.replayed,
         )

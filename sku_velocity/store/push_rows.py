@@ -24,27 +24,25 @@ from sku_velocity.store.tables import chunks, dead_letters, movements, published
 STAGE = "push"  # of dead letters for an engine's rejects
 
 
-async def get_published_run(connection: AsyncConnection, flow_run_id: str) -> int:
+async def get_published_run(connection: AsyncConnection, run_id: str) -> int:
     """Return the key of a run that is published, or was until a later one superseded it."""
-    row = await get_run(connection, flow_run_id)
+    row = await get_run(connection, run_id)
     if row.run.state not in (RunState.PUBLISHED, RunState.SUPERSEDED):
-        raise IncompleteWindowError(f"run {flow_run_id} is {row.run.state}: only published runs are pushed")
+        raise IncompleteWindowError(f"run {run_id} is {row.run.state}: only published runs are pushed")
     return row.key
 
 
-async def find_push(
-    connection: AsyncConnection, flow_run_id: str, index: int, engine: str
-) -> Row[Any] | None:
+async def find_push(connection: AsyncConnection, run_id: str, index: int, engine: str) -> Row[Any] | None:
     """Return a chunk's push with its run and its place in the window, locked, or None."""
     rows = await connection.execute(
-        select(pushes, sync_runs.c.flow_run_id, sync_runs.c.source, chunks.c.start_offset, chunks.c.size)
+        select(pushes, sync_runs.c.run_id, sync_runs.c.source, chunks.c.start_offset, chunks.c.size)
         .join(sync_runs, sync_runs.c.run_key == pushes.c.run_key)
         .join(
             chunks,
             and_(chunks.c.run_key == pushes.c.run_key, chunks.c.chunk_index == pushes.c.chunk_index),
         )
         .where(
-            sync_runs.c.flow_run_id == flow_run_id,
+            sync_runs.c.run_id == run_id,
             pushes.c.chunk_index == index,
             pushes.c.engine == engine,
         )
@@ -53,11 +51,11 @@ async def find_push(
     return rows.one_or_none()
 
 
-async def get_push(connection: AsyncConnection, flow_run_id: str, index: int, engine: str) -> Row[Any]:
-    if row := await find_push(connection, flow_run_id, index, engine):
+async def get_push(connection: AsyncConnection, run_id: str, index: int, engine: str) -> Row[Any]:
+    if row := await find_push(connection, run_id, index, engine):
         return row
     raise StoreConfigurationError(
-        f"this store has no push of chunk {index} of run {flow_run_id} to {engine}: push the run again"
+        f"this store has no push of chunk {index} of run {run_id} to {engine}: push the run again"
     )
 
 
@@ -156,7 +154,7 @@ def _is_unsent(row: Row[Any]) -> ColumnElement[bool]:
 
 def open_batch(row: Row[Any], rows: Sequence[MovementRow], is_new: bool) -> OpenBatch:
     place = f"{row.chunk_index}-{row.batches}"
-    batch = movement_batch(row.source, row.flow_run_id, place, rows)
+    batch = movement_batch(row.source, row.run_id, place, rows)
     return OpenBatch(row.batches, tuple(rows), batch, is_new)
 
 

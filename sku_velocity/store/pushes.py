@@ -28,7 +28,7 @@ class PushLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def unpushed(self, flow_run_id: str, engine: str) -> list[Chunk]:
+    async def unpushed(self, run_id: str, engine: str) -> list[Chunk]:
         """Return the chunks of a run whose rows have not all been answered, by index."""
         async with self._database.reading() as connection:
             pushed = select(pushes.c.chunk_index).where(
@@ -40,7 +40,7 @@ class PushLedger:
                 select(chunks)
                 .join(sync_runs)
                 .where(
-                    sync_runs.c.flow_run_id == flow_run_id,
+                    sync_runs.c.run_id == run_id,
                     chunks.c.loaded > 0,
                     chunks.c.chunk_index.not_in(pushed),
                 )
@@ -48,12 +48,12 @@ class PushLedger:
             )
             return [Chunk(r.chunk_index, r.start_offset, r.size, r.page_size, r.overlap) for r in rows]
 
-    async def begin(self, flow_run_id: str, index: int, engine: str) -> None:
+    async def begin(self, run_id: str, index: int, engine: str) -> None:
         """Count an attempt at a chunk. Raises IncompleteWindowError if its run was never published."""
         async with self._database.writing() as connection:
-            key = await push_rows.get_published_run(connection, flow_run_id)
-            await lock(connection, "push", flow_run_id, str(index), engine)
-            row = await push_rows.find_push(connection, flow_run_id, index, engine)
+            key = await push_rows.get_published_run(connection, run_id)
+            await lock(connection, "push", run_id, str(index), engine)
+            row = await push_rows.find_push(connection, run_id, index, engine)
             if row is None:
                 await push_rows.insert_push(connection, key, index, engine)
             elif row.state != PushState.PUSHED:
@@ -61,14 +61,14 @@ class PushLedger:
                     connection, row, state=PushState.BEGUN, attempts=row.attempts + 1, error=None
                 )
 
-    async def next_batch(self, flow_run_id: str, index: int, engine: str, size: int) -> OpenBatch | None:
+    async def next_batch(self, run_id: str, index: int, engine: str, size: int) -> OpenBatch | None:
         """Return the unanswered batch, or a new one of the next `size` published rows.
 
         If nothing is left, mark the chunk as pushed and return None. An unanswered batch that was refused is
         cut to its first `size` rows, under another key.
         """
         async with self._database.writing() as connection:
-            row = await push_rows.get_push(connection, flow_run_id, index, engine)
+            row = await push_rows.get_push(connection, run_id, index, engine)
             if row.until_position is not None:
                 ranges = push_rows.parse_ranges(row.visible_ranges)
                 rows = await push_rows.read_rows(connection, row, row.until_position, ranges)
@@ -95,7 +95,7 @@ class PushLedger:
 
     async def settle(
         self,
-        flow_run_id: str,
+        run_id: str,
         index: int,
         engine: str,
         opened: OpenBatch,
@@ -107,7 +107,7 @@ class PushLedger:
         Does nothing if the answer is stored already: another worker was faster.
         """
         async with self._database.writing() as connection:
-            row = await push_rows.get_push(connection, flow_run_id, index, engine)
+            row = await push_rows.get_push(connection, run_id, index, engine)
             if not push_rows.is_pending(row, opened):
                 return
             await push_rows.store_rejects(connection, row.run_key, opened, letters)
@@ -124,31 +124,31 @@ class PushLedger:
                 requests=row.requests + requests,
             )
 
-    async def withdraw(self, flow_run_id: str, index: int, engine: str, opened: OpenBatch) -> None:
+    async def withdraw(self, run_id: str, index: int, engine: str, opened: OpenBatch) -> None:
         """Drop a batch that the engine certainly did not accept: the next is cut from published rows."""
         async with self._database.writing() as connection:
-            row = await push_rows.get_push(connection, flow_run_id, index, engine)
+            row = await push_rows.get_push(connection, run_id, index, engine)
             if push_rows.is_pending(row, opened):
                 await push_rows.write_push(connection, row, until_position=None, visible_ranges=None)
 
-    async def mark_refused(self, flow_run_id: str, index: int, engine: str, opened: OpenBatch) -> None:
+    async def mark_refused(self, run_id: str, index: int, engine: str, opened: OpenBatch) -> None:
         """Mark a batch that the engine refused, but may have accepted in an attempt that got no answer."""
         async with self._database.writing() as connection:
-            row = await push_rows.get_push(connection, flow_run_id, index, engine)
+            row = await push_rows.get_push(connection, run_id, index, engine)
             if push_rows.is_pending(row, opened):
                 await push_rows.write_push(connection, row, is_refused=True)
 
-    async def fail(self, flow_run_id: str, index: int, engine: str, error: str) -> None:
+    async def fail(self, run_id: str, index: int, engine: str, error: str) -> None:
         """Mark a chunk's push as failed, with the error, unless all of it has been answered."""
         async with self._database.writing() as connection:
-            row = await push_rows.find_push(connection, flow_run_id, index, engine)
+            row = await push_rows.find_push(connection, run_id, index, engine)
             if row and row.state != PushState.PUSHED:
                 await push_rows.write_push(connection, row, state=PushState.FAILED, error=error)
 
-    async def read(self, flow_run_id: str, engine: str) -> list[ChunkPush]:
+    async def read(self, run_id: str, engine: str) -> list[ChunkPush]:
         """Return the push progress of each chunk of a run that was begun, by index."""
         async with self._database.reading() as connection:
-            run = await get_run(connection, flow_run_id)
+            run = await get_run(connection, run_id)
             rows = await connection.execute(
                 select(pushes)
                 .where(pushes.c.run_key == run.key, pushes.c.engine == engine)

@@ -64,7 +64,7 @@ async def read_next(
 
 async def apply_replay(
     connection: AsyncConnection,
-    flow_run_id: str,
+    run_id: str,
     revalidated: Sequence[RevalidatedRecord],
     by: str,
     mapping_digest: str | None = None,
@@ -74,7 +74,7 @@ async def apply_replay(
     An unpublished run that thereby holds rows of two mappings is read again when it is resumed. Locks the run
     against publishing, replanning and other replays, and its chunks against new batches.
     """
-    run = await lock_run(connection, flow_run_id)
+    run = await lock_run(connection, run_id)
     if run.run.state not in REPLAYABLE:
         return Counter()
     chunk_of = await _lock_chunks(connection, run.key, revalidated)

@@ -99,7 +99,7 @@ def _to_last_run(row: Row[Any]) -> LastRun:
     window = Window(row.window_start, row.window_end)
     verdict = Verdict(row.verdict) if row.verdict else None
     return LastRun(
-        row.flow_run_id,
+        row.run_id,
         window,
         RunState(row.state),
         verdict,
@@ -170,7 +170,7 @@ def _to_open_run(row: Row[Any]) -> OpenRun:
     checks = json.loads(row.report or "{}").get("checks", [])
     return OpenRun(
         key=row.run_key,
-        id=row.flow_run_id,
+        id=row.run_id,
         window=Window(row.window_start, row.window_end),
         state=RunState(row.state),
         active_at=row.landed_at or row.created_at,
@@ -240,25 +240,32 @@ class RunStatuses:
         self._database = database
 
     async def of(self, flow_run_ids: Sequence[str]) -> dict[str, RunStatus]:
-        """Return the statuses of these runs, by id, without the runs that were never planned."""
+        """Return the status of the run that each of these flow runs started, without those that planned none.
+
+        Of several runs of a flow run, it is the latest.
+        """
         found: dict[str, RunStatus] = {}
         async with self._database.reading() as connection:
             for first in range(0, len(flow_run_ids), IDS_PER_STATEMENT):
                 rows = await connection.execute(_statement(flow_run_ids[first : first + IDS_PER_STATEMENT]))
-                found |= {row[0]: _to_run_status(*row[1:]) for row in rows}
+                found |= {row.flow_run_id: _to_run_status(row) for row in rows}
         return found
 
 
-def _statement(ids: Sequence[str]) -> Select[Any]:
+def _statement(flow_run_ids: Sequence[str]) -> Select[Any]:
     runs = sync_runs.c
-    loaded, rejected = (func.coalesce(func.sum(chunks.c[name]), 0) for name in ("loaded", "rejected"))
+    loaded, rejected = (
+        func.coalesce(func.sum(chunks.c[name]), 0).label(name) for name in ("loaded", "rejected")
+    )
     return (
-        select(runs.flow_run_id, runs.state, runs.verdict, loaded, rejected)
+        select(runs.run_id, runs.flow_run_id, runs.state, runs.verdict, loaded, rejected)
         .outerjoin(chunks, chunks.c.run_key == runs.run_key)
-        .where(runs.flow_run_id.in_(ids))
+        .where(runs.flow_run_id.in_(flow_run_ids))
         .group_by(runs.run_key)
+        .order_by(runs.run_key)
     )
 
 
-def _to_run_status(state: str, verdict: str | None, loaded: int, rejected: int) -> RunStatus:
-    return RunStatus(RunState(state), Verdict(verdict) if verdict else None, int(loaded), int(rejected))
+def _to_run_status(row: Row[Any]) -> RunStatus:
+    verdict = Verdict(row.verdict) if row.verdict else None
+    return RunStatus(row.run_id, RunState(row.state), verdict, int(row.loaded), int(row.rejected))

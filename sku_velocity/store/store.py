@@ -82,24 +82,26 @@ class Store:
             await chunks.write_plan(connection, run, plan)
             return (await chunks.get_run(connection, run.id)).run
 
-    async def find_run(self, flow_run_id: str) -> SyncRun | None:
-        """Return the run of this id, or None."""
-        async with self._database.reading() as connection:
-            row = await chunks.find_run(connection, flow_run_id)
-        return row.run if row else None
+    async def find_run(self, identifier: str) -> SyncRun | None:
+        """Return the run of this id, or else the run that the flow run of this id started, or None.
 
-    async def chunks(self, flow_run_id: str) -> list[ChunkProgress]:
+        Raises ConfigurationError, with their ids, if that flow run started several.
+        """
+        async with self._database.reading() as connection:
+            return await chunks.look_up_run(connection, identifier)
+
+    async def chunks(self, run_id: str) -> list[ChunkProgress]:
         """Return a run's ledger, by chunk index."""
         async with self._database.reading() as connection:
-            return await chunks.read_chunks(connection, flow_run_id)
+            return await chunks.read_chunks(connection, run_id)
 
-    async def progress(self, flow_run_id: str, index: int) -> ChunkProgress:
+    async def progress(self, run_id: str, index: int) -> ChunkProgress:
         """Return a chunk's row of the ledger: `next_offset` is where to resume."""
         async with self._database.reading() as connection:
-            return await chunks.read_chunk_progress(connection, flow_run_id, index)
+            return await chunks.read_chunk_progress(connection, run_id, index)
 
     async def land_page(
-        self, flow_run_id: str, index: int, result: PageResult, mapping_digest: str | None = None
+        self, run_id: str, index: int, result: PageResult, mapping_digest: str | None = None
     ) -> ChunkProgress:
         """Store a page's rows and dead letters, and advance its chunk. Return the chunk's row.
 
@@ -109,7 +111,7 @@ class Store:
         run is no longer read by the spec with this digest.
         """
         async with self._database.writing() as connection:
-            key, progress = await chunks.lock_chunk(connection, flow_run_id, index, mapping_digest)
+            key, progress = await chunks.lock_chunk(connection, run_id, index, mapping_digest)
             if not chunks.is_next(progress, result):
                 return progress
             await pages.insert_page(connection, key, result)
@@ -119,14 +121,14 @@ class Store:
                 await chunks.append_chunks(connection, key, [following], result.next_cursor)
         return advanced
 
-    async def fail_chunk(self, flow_run_id: str, index: int, error: str) -> None:
+    async def fail_chunk(self, run_id: str, index: int, error: str) -> None:
         """Mark a chunk as failed, with the error, unless it has landed."""
         async with self._database.writing() as connection:
-            key, progress = await chunks.lock_chunk(connection, flow_run_id, index)
+            key, progress = await chunks.lock_chunk(connection, run_id, index)
             await chunks.write_chunk(connection, key, chunks.after_failure(progress, error))
 
     async def replan(
-        self, flow_run_id: str, total: int | None, plan: Sequence[Chunk], mapping_digest: str | None = None
+        self, run_id: str, total: int | None, plan: Sequence[Chunk], mapping_digest: str | None = None
     ) -> SyncRun:
         """Replace the plan of a run, so that its window is read again.
 
@@ -134,19 +136,19 @@ class Store:
         decisions would be lost. What a replay accepted is read again, by the current spec.
         """
         async with self._database.writing() as connection:
-            row = await publishing.lock_run(connection, flow_run_id)
+            row = await publishing.lock_run(connection, run_id)
             if row.run.state not in (RunState.RUNNING, RunState.INCOMPLETE):
                 raise IncompleteWindowError(
-                    f"run {flow_run_id} of {row.run.warehouse} was {row.run.state} meanwhile: "
+                    f"run {run_id} of {row.run.warehouse} was {row.run.state} meanwhile: "
                     "start a new run of this window"
                 )
             if discarded := await dead_letter_rows.count_discarded(connection, row.key):
                 raise IncompleteWindowError(
-                    f"run {flow_run_id} of {row.run.warehouse} has {discarded} dead letters that were "
+                    f"run {run_id} of {row.run.warehouse} has {discarded} dead letters that were "
                     "discarded, and cannot be read again: start a new run of this window"
                 )
             await chunks.replace_plan(connection, row, total, plan, mapping_digest)
-            return (await chunks.get_run(connection, flow_run_id)).run
+            return (await chunks.get_run(connection, run_id)).run
 
     async def find_newer(self, run: SyncRun) -> str | None:
         """Return a run that was planned after this one and is published in its window, or None."""
@@ -159,15 +161,15 @@ class Store:
         async with self._database.reading() as connection:
             return await precedents.read_precedent(connection, run)
 
-    async def count_ids(self, flow_run_id: str) -> IdCounts:
+    async def count_ids(self, run_id: str) -> IdCounts:
         """Count the source's own record ids that a run read, loaded or not."""
         async with self._database.reading() as connection:
-            return await pages.count_ids(connection, flow_run_id)
+            return await pages.count_ids(connection, run_id)
 
-    async def contested_names(self, flow_run_id: str) -> list[str]:
+    async def contested_names(self, run_id: str) -> list[str]:
         """Return the names that more than one item of a run claims: own ids and aliases, in order."""
         async with self._database.reading() as connection:
-            return await masters.contested_names(connection, flow_run_id)
+            return await masters.contested_names(connection, run_id)
 
     async def newest_master(self, source: str) -> str:
         """Return the published version of a source's master. Raises ConfigurationError if there is none."""
@@ -205,7 +207,7 @@ class Store:
             async for rows in publishing.stream(connection, segment, size):
                 yield rows
 
-    async def publish(self, flow_run_id: str, report: str, verdict: Verdict = Verdict.COMPLETE) -> None:
+    async def publish(self, run_id: str, report: str, verdict: Verdict = Verdict.COMPLETE) -> None:
         """Publish a proven window in one step, in place of what was published there.
 
         `report` is JSON text, stored with the run. A run that is published already stays as it is, and so
@@ -213,26 +215,26 @@ class Store:
         landed, or if later runs cover the window.
         """
         async with self._database.writing() as connection:
-            key = await publishing.publish(connection, flow_run_id)
+            key = await publishing.publish(connection, run_id)
             if key is not None:
                 await chunks.close_run(connection, key, RunState.PUBLISHED, verdict, report)
 
-    async def refuse(self, flow_run_id: str, report: str, held_rows: int | None = None) -> None:
+    async def refuse(self, run_id: str, report: str, held_rows: int | None = None) -> None:
         """Store the report of a window that was not proven. A run that has been published stays as it is.
 
         `held_rows` is the number of its rows if it was held because it would shrink.
         """
         async with self._database.writing() as connection:
-            row = await publishing.lock_run(connection, flow_run_id)
+            row = await publishing.lock_run(connection, run_id)
             if row.run.state in (RunState.RUNNING, RunState.INCOMPLETE):
                 await chunks.close_run(
                     connection, row.key, RunState.INCOMPLETE, Verdict.INCOMPLETE, report, held_rows
                 )
 
-    async def dead_letters(self, flow_run_id: str, limit: int | None = None) -> list[DeadLetter]:
+    async def dead_letters(self, run_id: str, limit: int | None = None) -> list[DeadLetter]:
         """Return a run's rejected records by position; at most `limit`, if given."""
         async with self._database.reading() as connection:
-            return await pages.read_dead_letters(connection, flow_run_id, limit)
+            return await pages.read_dead_letters(connection, run_id, limit)
 
     async def published_warehouses(self) -> list[tuple[str, str]]:
         """Return each source and warehouse with published movements, in order."""

@@ -82,7 +82,9 @@ sync_runs = Table(
     "sync_runs",
     metadata,
     Column("run_key", Integer, primary_key=True),
-    Column("flow_run_id", ForeignText, nullable=False, unique=True),
+    Column("run_id", ForeignText, nullable=False, unique=True),
+    # The Prefect flow run that started the run, if one did; it may have started several.
+    Column("flow_run_id", ForeignText, index=True),
     Column("source", ForeignText, nullable=False),
     Column("warehouse_id", ForeignText, nullable=False),
     Column("window_start", UtcDateTime, nullable=False),

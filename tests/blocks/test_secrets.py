@@ -82,7 +82,7 @@ def test_a_store_contains_no_token(tmp_path: Path, sqlite_url: str) -> None:
     with wms(tmp_path, faults=(Fault("401", 299),)) as (_, source):
         report = sync(source, sqlite_url, **WHOLE)[1]
     content = dump(sqlite_url)
-    assert report.flow_run_id in content and "HTTP 401" in content and TOKEN not in content
+    assert report.run_id in content and "HTTP 401" in content and TOKEN not in content
 
 
 def test_a_rejection_that_repeats_the_token_is_reported_without_it(

@@ -24,7 +24,7 @@ DEAD_LETTERS = text(
     "(SELECT run_key FROM published_ranges WHERE warehouse_id = :warehouse)"
 )
 LANDED = text("SELECT count(*) FROM chunks WHERE state = 'landed'")
-RUNS = text("SELECT flow_run_id FROM sync_runs ORDER BY run_key")
+RUNS = text("SELECT run_id FROM sync_runs ORDER BY run_key")
 
 
 def true_content(server: Server, warehouse: str = "WH-01", **window: datetime) -> Content:

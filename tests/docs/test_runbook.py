@@ -86,7 +86,7 @@ class Setting:
         else:
             state, report = self.sync(Fault("401", 99, times=1))
             assert state.name == "Incomplete"
-        run: str = report.flow_run_id
+        run: str = report.run_id
         return run
 
     def sync(self, *faults: Fault, **parameters: Any) -> Any:
@@ -172,7 +172,7 @@ def test_the_runbook_quotes_the_message_of_a_superseded_run(setting: Setting) ->
     _, first = setting.sync()
     _, newer = setting.sync()
     assert first.published and newer.published
-    state, report = setting.sync(resume=first.flow_run_id)
+    state, report = setting.sync(resume=first.run_id)
     assert state.is_completed() and report.requests == 0
     for text in (state.message, TEXT):
         assert "A later run has superseded this one" in text

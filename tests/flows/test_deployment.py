@@ -70,4 +70,4 @@ def test_the_triggers_on_incomplete_windows_and_rejects_exist_and_are_disabled(o
         "replay the rejects of a window": False,
     }
     (action,) = found["resume an incomplete window"]["actions"]
-    assert action["parameters"]["resume"] == "{{ event.payload.run }}"
+    assert action["parameters"]["resume"] == "{{ event.payload.run_id }}"

@@ -43,7 +43,7 @@ def test_each_record_of_a_published_window_is_pushed_once(tmp_path: Path, store_
     assert accepted.total() == len(accepted) == report.push.accepted
     assert rejected.total() == report.push.rejected > 0
     assert report.push.accepted + report.push.rejected == truth.valid
-    assert dead_letters(store_url, report.flow_run_id) == truth.bad + report.push.rejected
+    assert dead_letters(store_url, report.run_id) == truth.bad + report.push.rejected
 
 
 def test_a_failed_push_fails_the_run_keeps_it_published_and_is_retried_on_its_own(
@@ -60,7 +60,7 @@ def test_a_failed_push_fails_the_run_keeps_it_published_and_is_retried_on_its_ow
         engine.clear()
         engine.reset_stats()
         server.reset_stats()
-        state, resumed = sync(store=store_url, resume=report.flow_run_id, **request)
+        state, resumed = sync(store=store_url, resume=report.run_id, **request)
         assert state.name == "Complete" and resumed.push.failed_chunks == []
         assert server.stats().requests == 0 and engine.stats().requests == 2
     assert len(before) < resumed.push.accepted == engine.accepted.total() == truth.valid
@@ -75,7 +75,8 @@ def test_a_retry_reads_nothing_and_pushes_only_what_is_left(tmp_path: Path, sqli
         server.reset_stats()
         state = retry(report.flow_run_id)
         truth = server.ground_truth("WH-01")
-    assert str(state.state_details.flow_run_id) == report.flow_run_id and state.name == "Complete"
+        again = asyncio.run(state.aresult())
+    assert state.name == "Complete" and (again.run_id, published(sqlite_url)[2]) == (report.run_id, 1)
     assert server.stats().requests == 0 and engine.stats().requests == 2
     assert engine.accepted.total() == len(engine.accepted) == truth.valid
 
@@ -140,5 +141,5 @@ def test_the_command_exits_with_1_if_the_push_failed(
         report = RunReport.model_validate_json(capsys.readouterr().out.splitlines()[-1])
         assert report.published and not report.is_delivered
         engine.clear()
-        assert main([*words, "--resume", report.flow_run_id]) == 0
+        assert main([*words, "--resume", report.run_id]) == 0
     assert "pushed to slots: accepted 980, rejected 0" in capsys.readouterr().out

@@ -69,7 +69,7 @@ def events(server: PrefectServer, name: str, run: str) -> list[dict[str, Any]]:
         query = {"filter": {"event": {"name": [name]}}}
         answer = api.post("/events/filter", json=query)
         found = answer.raise_for_status().json()["events"]
-        return [each for each in found if each["payload"]["run"] == run] or None
+        return [each for each in found if each["payload"]["run_id"] == run] or None
 
     with prefect_client(server.api_url) as api:
         return until(look)
@@ -89,7 +89,7 @@ def test_a_replay_publishes_the_rejects_that_a_fixed_spec_accepts(tmp_path: Path
         more > 1 and state.name == "Replayed" and f"{more} loaded ({more} of them published)" in state.message
     )
     assert published(store_url)[0] == truth.valid + more
-    assert asyncio.run(ledger_of(store_url, report.flow_run_id)) == (
+    assert asyncio.run(ledger_of(store_url, report.run_id)) == (
         (1000, truth.valid + more, truth.bad - more, 0, 0)
     )
     closed = letters(store_url, state=DeadLetterState.REPLAYED)
@@ -106,10 +106,10 @@ def test_a_window_with_too_many_rejects_is_published_by_a_replay_and_a_retry(
         state, report = sync(source, sqlite_url, **WHOLE, max_reject_ratio=0.015)
         assert state.name == "Incomplete"
         source, more = fix_spec(server, tmp_path)
-        state, _ = replay(source, sqlite_url, run=report.flow_run_id, by="jane")
+        state, _ = replay(source, sqlite_url, run=report.run_id, by="jane")
         assert f"{more} loaded (0 of them published)" in state.message and published(sqlite_url)[0] == 0
         server.reset_stats()
-        state, _ = sync(source, sqlite_url, **WHOLE, max_reject_ratio=0.015, resume=report.flow_run_id)
+        state, _ = sync(source, sqlite_url, **WHOLE, max_reject_ratio=0.015, resume=report.run_id)
         truth = server.ground_truth("WH-01")
         assert server.stats().requests > 10  # rows of two mappings never meet: it was read by the fixed spec
     assert state.name == "Repaired" and published(sqlite_url)[0] == truth.valid + more
@@ -160,7 +160,7 @@ def test_a_window_and_a_replay_show_rejects_by_reason_with_a_sample_and_its_loca
     artifact = shown(prefect_server, report.flow_run_id, "acme--rejects")
     assert f"# {truth.bad} rejects of WH\\-01 from acme" in artifact
     first = truth.bad_positions[0]
-    assert f"position {first}, run `{report.flow_run_id}`" in artifact and "2026-03-01T00:00:00Z/" in artifact
+    assert f"position {first}, run `{report.run_id}`" in artifact and "2026-03-01T00:00:00Z/" in artifact
     counted = sum(int(line.split("|")[1]) for line in artifact.splitlines()[6:])
     assert counted == truth.bad
     artifact = shown(prefect_server, str(state.state_details.flow_run_id), "acme--rejects")
@@ -172,9 +172,11 @@ def test_rejects_and_incomplete_windows_emit_events(
 ) -> None:
     with wms(tmp_path) as (_, source):
         report = sync(source, sqlite_url, **WHOLE, max_reject_ratio=0.001)[1]
-    (event,) = events(prefect_server, "sku-velocity.window.rejects", report.flow_run_id)
+    (event,) = events(prefect_server, "sku-velocity.window.rejects", report.run_id)
     assert event["resource"]["sku-velocity.source"] == "acme" and event["payload"]["rejected"] == 20
-    (event,) = events(prefect_server, "sku-velocity.window.incomplete", report.flow_run_id)
+    ids = event["payload"]["run_id"], event["payload"]["flow_run_id"]
+    assert ids == (report.run_id, report.flow_run_id) and report.run_id != report.flow_run_id
+    (event,) = events(prefect_server, "sku-velocity.window.incomplete", report.run_id)
     assert event["payload"]["broken"] == ["rejects within the limit"]
     assert event["resource"]["prefect.resource.id"] == "sku-velocity.window.acme.WH-01"
 

@@ -17,7 +17,7 @@ from tests.support.acme import dead_letters, spec_file
 from tests.support.acme_flow import sync
 from tests.support.sample import SAMPLES, valid_rows
 
-ROWS = text("SELECT position, sku_id, units_moved, flow_run_id FROM published_movements ORDER BY 1")
+ROWS = text("SELECT position, sku_id, units_moved, run_id FROM published_movements ORDER BY 1")
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -55,8 +55,8 @@ def test_each_valid_row_is_published_and_every_other_row_is_a_dead_letter(
         ]
     for report in runs:
         assert (report.fetched, report.loaded) == (records, len(frame))
-        assert dead_letters(store_url, report.flow_run_id) == report.rejected == records - len(frame)
-    assert rows_of(store_url, runs[-1].flow_run_id) == expected
+        assert dead_letters(store_url, report.run_id) == report.rejected == records - len(frame)
+    assert rows_of(store_url, runs[-1].run_id) == expected
 
 
 def test_the_samples_have_the_expected_number_of_invalid_rows() -> None:

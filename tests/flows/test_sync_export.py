@@ -42,7 +42,7 @@ def test_a_failed_export_fails_the_run_and_a_retry_only_exports(tmp_path: Path, 
         assert published(sqlite_url)[0] == server.ground_truth("WH-01").valid
         (tmp_path / "out").unlink()
         server.reset_stats()
-        run = report.flow_run_id
+        run = report.run_id
         state, report = sync(source, sqlite_url, **WHOLE, resume=run, export_to=str(tmp_path / "out"))
         assert server.stats().requests == 0
     assert state.name == "Complete" and (tmp_path / "out" / report.exported).exists()

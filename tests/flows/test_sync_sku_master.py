@@ -92,7 +92,7 @@ def test_movements_are_mapped_by_the_published_master(tmp_path: Path, store_url:
         state, report = sync(acme, store_url, **WHOLE, **MAPPED)
         truth = server.ground_truth("WH-01")
     assert (state.name, report.rejected, report.unknown_skus) == ("Complete", 0, 0)
-    assert report.master.version == version.flow_run_id
+    assert report.master.version == version.run_id
     assert published(store_url)[:2] == (truth.valid, truth.units)
     assert skus_of(store_url) == {movement[1] for movement in truth.movements}
 
@@ -130,7 +130,7 @@ def test_a_resumed_run_keeps_its_planned_master_version(tmp_path: Path, store_ur
         assert state.name == "Incomplete" and first.failed_chunks == [2]
         server.play(replace(server.simulator.scenario, items=ITEMS_OF_ALL, faults=()))
         assert sync_items(erp, store_url)[0].name == "Complete"
-        state, second = sync(acme, store_url, **WHOLE, **MAPPED, resume=first.flow_run_id)
+        state, second = sync(acme, store_url, **WHOLE, **MAPPED, resume=first.run_id)
     assert (state.name, second.master) == ("Complete", first.master)
     assert "SKU-00001" not in skus_of(store_url)
 
@@ -142,7 +142,7 @@ def test_a_run_cannot_be_resumed_with_another_mapping(
     with wms_and_erp(tmp_path) as (_, acme, erp):
         sync_items(erp, sqlite_url)
         _, first = sync(acme, sqlite_url, **WHOLE, **MAPPED)
-        _, error = sync(acme, sqlite_url, **WHOLE, **(MAPPED | change), resume=first.flow_run_id)
+        _, error = sync(acme, sqlite_url, **WHOLE, **(MAPPED | change), resume=first.run_id)
     assert isinstance(error, ConfigurationError) and "start a new run" in str(error)
 
 
@@ -161,7 +161,7 @@ def test_a_failed_page_of_the_master_publishes_nothing_and_a_resume_reads_only_t
         assert state.name == "Incomplete" and first.failed_chunks == [2] and not first.published
         server.clear()
         server.reset_stats()
-        state, _ = sync_items(erp, sqlite_url, resume=first.flow_run_id)
+        state, _ = sync_items(erp, sqlite_url, resume=first.run_id)
         read = {page.offset for page in server.stats().pages if page.limit == 11}
     assert read == {0, 19}  # the first one checks the mapping
     assert state.name == "Complete"
@@ -177,7 +177,7 @@ def test_a_master_that_shrinks_during_the_read_leaves_the_previous_version(
         assert sync_items(erp, sqlite_url)[0].name == "Incomplete"
         server.play(replace(server.simulator.scenario, changes=()))
         _, report = sync(acme, sqlite_url, **WHOLE, **MAPPED)
-    assert report.master.version == version.flow_run_id
+    assert report.master.version == version.run_id
 
 
 def test_items_and_movements_are_read_by_different_flows(tmp_path: Path, sqlite_url: str) -> None:

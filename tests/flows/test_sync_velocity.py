@@ -28,7 +28,7 @@ def test_a_window_is_published_whole_and_a_second_run_publishes_the_same_rows(
             assert state.name == "Complete" and isinstance(report, RunReport) and report.published
             assert (report.loaded, report.rejected) == (truth.valid, truth.bad)
             assert published(store_url) == (truth.valid, truth.units, 1)
-            assert dead_letters(store_url, report.flow_run_id) == truth.bad
+            assert dead_letters(store_url, report.run_id) == truth.bad
 
 
 def test_failed_chunks_leave_nothing_published_and_a_resume_reads_only_those(
@@ -40,12 +40,12 @@ def test_failed_chunks_leave_nothing_published_and_a_resume_reads_only_those(
         assert "2 of 10 chunks failed" in state.message and published(store_url) == (0, 0, 0)
         server.clear()
         server.reset_stats()
-        state, resumed = sync(source, store_url, **WHOLE, resume=report.flow_run_id)
+        state, resumed = sync(source, store_url, **WHOLE, resume=report.run_id)
         assert resumed.most_tasks > 0
         read = {page.offset for page in server.stats().pages if page.limit == 101}
         truth = server.ground_truth("WH-01")
     assert state.name == "Complete" and read == {299, 699, 999}  # and a page behind the last record
-    assert resumed.flow_run_id == report.flow_run_id
+    assert resumed.run_id == report.run_id
     assert published(store_url) == (truth.valid, truth.units, 1)
 
 
@@ -100,7 +100,7 @@ def test_a_retry_of_a_changed_window_reads_it_again(tmp_path: Path, sqlite_url: 
         state, report = sync(source, sqlite_url, **WHOLE, repairs=0)
         assert state.name == "Incomplete" and "Retry reads the window again" in state.message
         server.play(replace(server.simulator.scenario, changes=()))
-        state, report = sync(source, sqlite_url, **WHOLE, resume=report.flow_run_id)
+        state, report = sync(source, sqlite_url, **WHOLE, resume=report.run_id)
         truth = server.ground_truth("WH-01")
     assert (state.name, report.repairs) == ("Repaired", 1)
     assert published(sqlite_url) == (truth.valid, truth.units, 1)

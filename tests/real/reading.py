@@ -48,7 +48,7 @@ async def read(
 
 
 async def _published(url: str, run: str) -> Content:
-    query = text(f"SELECT {COLUMNS} FROM published_movements WHERE flow_run_id = :run")
+    query = text(f"SELECT {COLUMNS} FROM published_movements WHERE run_id = :run")
     database = Database(url)
     try:
         async with database.reading() as connection:

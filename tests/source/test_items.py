@@ -61,7 +61,7 @@ def select(url: str, sql: str) -> list[tuple[Any, ...]]:
 
 def published(url: str) -> set[tuple[str, str, str]]:
     """Return the published items: id, status, run."""
-    return set(select(url, "SELECT sku_id, status, flow_run_id FROM published_items"))
+    return set(select(url, "SELECT sku_id, status, run_id FROM published_items"))
 
 
 def call_store(url: str, question: str, *values: Any) -> Any:

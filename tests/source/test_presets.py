@@ -60,7 +60,7 @@ CAPPED = {
 }
 MOVEMENTS = text(
     "SELECT sku_id, warehouse_id, units_moved, timestamp_utc, movement_id FROM published_movements"
-    " WHERE flow_run_id = :run ORDER BY position"
+    " WHERE run_id = :run ORDER BY position"
 )
 
 

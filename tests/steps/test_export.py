@@ -72,7 +72,7 @@ async def test_published_movements_are_written_with_the_columns_of_the_view(
     table = pq.read_table(tmp_path / NAME)
     assert table.schema.remove_metadata() == SCHEMA
     assert table.schema.field("timestamp_utc").type == pa.timestamp("us", tz="UTC")
-    same = {"source": "acme", "warehouse_id": "WH-01", "sku_id": "SKU-1", "flow_run_id": run.id}
+    same = {"source": "acme", "warehouse_id": "WH-01", "sku_id": "SKU-1", "run_id": run.id}
     assert table.to_pylist() == [
         {**same, "units_moved": 1, "timestamp_utc": hour(3.5), "movement_id": None, "position": 0},
         {**same, "units_moved": 1, "timestamp_utc": hour(1), "movement_id": "m-1", "position": 1},

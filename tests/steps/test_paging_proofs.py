@@ -24,10 +24,8 @@ from tests.support.scripted_server import Reply, answering
 from tests.support.steps_driver import RunStatus, sync
 
 PROVEN = (Verdict.COMPLETE, Verdict.REPAIRED)
-PUBLISHED = text(
-    "SELECT sku_id FROM published_movements JOIN sync_runs USING (flow_run_id) WHERE flow_run_id = :run"
-)
-REPORT = text("SELECT report FROM sync_runs WHERE flow_run_id = :run")
+PUBLISHED = text("SELECT sku_id FROM published_movements JOIN sync_runs USING (run_id) WHERE run_id = :run")
+REPORT = text("SELECT report FROM sync_runs WHERE run_id = :run")
 _names = count()
 
 

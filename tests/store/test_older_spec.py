@@ -53,7 +53,7 @@ async def test_an_older_plan_is_published_only_around_a_newer_one(store_url: str
         newer = await publish_hourly(store, hours(1, 2))
         await store.publish(older.id, REPORT)
         segments = await store.published_segments("acme", "WH-01", hours(0, 4))
-        assert [each.flow_run_id for each in segments] == [older.id, newer.id, older.id]
+        assert [each.run_id for each in segments] == [older.id, newer.id, older.id]
         assert [each.window.start for each in segments] == [hour(0), hour(1), hour(2)]
 
 
@@ -67,9 +67,7 @@ async def test_an_older_plan_does_not_replace_a_newer_one_of_the_same_window(sto
         again = await store.replan(older.id, 0, [])
         assert await store.find_newer(again) is None
         await store.publish(older.id, REPORT)
-        assert [e.flow_run_id for e in await store.published_segments("acme", "WH-01", hours(0, 2))] == [
-            older.id
-        ]
+        assert [e.run_id for e in await store.published_segments("acme", "WH-01", hours(0, 2))] == [older.id]
 
 
 async def test_a_page_by_an_older_spec_does_not_land_in_a_window_that_is_planned_again(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sku_velocity.errors import ConfigurationError, StoreConfigurationError
 from sku_velocity.model.dead_letter import DeadLetterFilter
-from sku_velocity.model.run import NO_WAREHOUSE, MasterVersion
+from sku_velocity.model.run import NO_WAREHOUSE, MasterVersion, SyncRun
 from sku_velocity.steps.prune import Retention, prune_store
 from sku_velocity.store import Store
 from sku_velocity.store.tables import sync_runs
@@ -101,6 +101,17 @@ async def test_a_run_is_deleted_once_it_was_superseded_long_enough_ago(store_url
     assert first not in await run_ids(store_url) and second in await run_ids(store_url)
 
 
+async def test_a_run_that_is_being_deleted_is_found_by_no_id(store_url: str) -> None:
+    async with Store.open(store_url) as store:
+        run = SyncRun("run", "acme", "WH-01", Made().window, 0, flow_run_id="flow-run")
+        await store.begin(run, [])
+        async with writing(store_url) as connection:
+            await backdate(connection, "run", NOW - timedelta(days=900))
+        [key] = await store.pruning.find_runs(CUTOFFS)
+        assert await store.pruning.mark_for_deletion(key, CUTOFFS)
+        assert await store.find_run("run") is None and await store.find_run("flow-run") is None
+
+
 async def test_a_published_run_stays_at_any_age_even_if_only_a_part_is_published(store_url: str) -> None:
     ids = await filled(store_url, Made(age=900, hours=3), Made(age=800, hour=1))
     assert await prune(store_url) == {} and await run_ids(store_url) == set(ids)
@@ -131,7 +142,7 @@ async def test_the_master_version_of_a_published_run_stays(store_url: str) -> No
     async with writing(store_url) as connection:
         version = MasterVersion(source="erp", version=used).model_dump_json()
         await connection.execute(
-            sync_runs.update().where(sync_runs.c.flow_run_id == mapped).values(master=version)
+            sync_runs.update().where(sync_runs.c.run_id == mapped).values(master=version)
         )
     await prune(store_url)
     assert used in await run_ids(store_url) and unused not in await run_ids(store_url)

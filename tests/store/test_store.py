@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from sku_velocity.errors import IncompleteWindowError, StoreConfigurationError
+from sku_velocity.errors import ConfigurationError, IncompleteWindowError, StoreConfigurationError
 from sku_velocity.model.chunk import Chunk, ChunkProgress, ChunkState, Page
 from sku_velocity.model.movement import DeadLetter, MovementRow, Reason
 from sku_velocity.model.run import RunState, SyncRun
@@ -61,11 +61,11 @@ async def database(store_url: str, store: Store) -> AsyncIterator[Database]:
 
 async def published(database: Database, warehouse: str = "WH-01") -> list[tuple[datetime, str]]:
     """Return the published rows of a warehouse as (instant, run), in order."""
-    sql = "SELECT timestamp_utc, flow_run_id FROM published_movements WHERE warehouse_id = :w ORDER BY 1, 2"
+    sql = "SELECT timestamp_utc, run_id FROM published_movements WHERE warehouse_id = :w ORDER BY 1, 2"
     statement = text(sql).columns(timestamp_utc=UtcDateTime)
     async with database.reading() as connection:
         rows = await connection.execute(statement, {"w": warehouse})
-        return [(row.timestamp_utc, row.flow_run_id) for row in rows]
+        return [(row.timestamp_utc, row.run_id) for row in rows]
 
 
 async def state_of(store: Store, run: SyncRun) -> RunState:
@@ -81,6 +81,22 @@ async def test_a_run_and_its_plan_are_read_back_unchanged(store: Store) -> None:
     assert await store.find_run(run.id) == run
     planned = [ChunkProgress(chunk, ChunkState.PLANNED, next_offset=chunk.offset) for chunk in plan]
     assert await store.chunks(run.id) == planned
+
+
+async def test_a_run_is_found_by_its_flow_run_too(store: Store) -> None:
+    run, other = replace(a_run(), flow_run_id="flow-1"), replace(a_run(), flow_run_id="flow-2")
+    for each in (run, other):
+        await store.begin(each, [])
+    assert await store.find_run("flow-1") == await store.find_run(run.id) == run
+
+
+async def test_a_flow_run_with_several_runs_is_ambiguous_and_the_error_names_them(store: Store) -> None:
+    first, second = (replace(a_run(), flow_run_id="flow-1") for _ in range(2))
+    for each in (first, second):
+        await store.begin(each, [])
+    with pytest.raises(ConfigurationError, match=f"flow run flow-1 .*{first.id} .*{second.id} "):
+        await store.find_run("flow-1")
+    assert await store.find_run(second.id) == replace(second, plan_number=2)
 
 
 async def test_an_unknown_run_has_no_data(store: Store) -> None:
@@ -325,7 +341,7 @@ async def test_a_published_row_equals_the_landed_one(store: Store, database: Dat
     await store.publish(run.id, REPORT)
     [seen] = await query(
         database,
-        "SELECT source, warehouse_id, sku_id, units_moved, movement_id, flow_run_id, position"
+        "SELECT source, warehouse_id, sku_id, units_moved, movement_id, run_id, position"
         " FROM published_movements",
     )
     assert tuple(seen) == ("acme", "WH-01", "SKU-9", 2**63 - 1, None, run.id, 0)
@@ -344,7 +360,7 @@ async def test_the_report_of_a_run_is_stored(store: Store, database: Database) -
     accepted = await publish_hourly(store, hours(0, 1))
     refused = await land_hourly(store, hours(0, 1))
     await store.refuse(refused.id, '{"verdict": "incomplete"}')
-    rows = await query(database, "SELECT flow_run_id, verdict, report FROM sync_runs ORDER BY run_key")
+    rows = await query(database, "SELECT run_id, verdict, report FROM sync_runs ORDER BY run_key")
     assert [tuple(row) for row in rows] == [
         (accepted.id, "complete", REPORT),
         (refused.id, "incomplete", '{"verdict": "incomplete"}'),
@@ -407,7 +423,7 @@ async def test_a_run_is_published_once(store: Store, database: Database) -> None
     second = await publish_hourly(store, hours(2, 4))
     await store.publish(first.id, '{"again": true}')
     assert [run for _, run in await published(database)] == [first.id, first.id, second.id, second.id]
-    rows = await query(database, "SELECT report FROM sync_runs WHERE flow_run_id = :id", id=first.id)
+    rows = await query(database, "SELECT report FROM sync_runs WHERE run_id = :id", id=first.id)
     assert rows[0].report == REPORT
 
 

@@ -19,9 +19,7 @@ from tests.support.scripted_server import ScriptedServer
 
 TOKEN = "s3cret-token"
 WHOLE = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-08T00:00:00Z"}
-ROWS = text(
-    "SELECT count(*), coalesce(sum(units_moved), 0), count(DISTINCT flow_run_id) FROM published_movements"
-)
+ROWS = text("SELECT count(*), coalesce(sum(units_moved), 0), count(DISTINCT run_id) FROM published_movements")
 
 
 @contextmanager

@@ -27,15 +27,15 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 2, 1, tzinfo=UTC)
 LETTER = DeadLetter(0, "{}", (Reason("sku_id", "must contain only A-Z"),))
 SEEN = (
-    "SELECT * FROM published_movements ORDER BY flow_run_id, position",
-    "SELECT * FROM published_items ORDER BY flow_run_id, position",
+    "SELECT * FROM published_movements ORDER BY run_id, position",
+    "SELECT * FROM published_items ORDER BY run_id, position",
     "SELECT * FROM published_aliases ORDER BY source, alias",
     "SELECT * FROM current_velocity ORDER BY source, warehouse_id, sku_id",
     "SELECT * FROM dead_letters WHERE state = 'open' AND run_key IN (SELECT run_key FROM published_ranges) "
     "ORDER BY run_key, stage, position",
 )
 DANGLING = (
-    "SELECT flow_run_id FROM sync_runs WHERE flow_run_id LIKE 'pruned:%'",
+    "SELECT run_id FROM sync_runs WHERE run_id LIKE 'pruned:%'",
     *(
         f"SELECT run_key FROM {each.name} WHERE run_key NOT IN (SELECT run_key FROM sync_runs)"
         for each in metadata.tables.values()
@@ -108,10 +108,10 @@ async def make_runs(store: Store, url: str, plan: list[Made], now: datetime = NO
 
 
 async def backdate(
-    connection: AsyncConnection, flow_run_id: str, at: datetime, aged: Mapping[str, Sequence[str]] = AGED
+    connection: AsyncConnection, run_id: str, at: datetime, aged: Mapping[str, Sequence[str]] = AGED
 ) -> None:
     """Set all timestamps of a run to one instant."""
-    key = select(sync_runs.c.run_key).where(sync_runs.c.flow_run_id == flow_run_id).scalar_subquery()
+    key = select(sync_runs.c.run_key).where(sync_runs.c.run_id == run_id).scalar_subquery()
     for name, columns in aged.items():
         made = metadata.tables[name].c
         # Timestamps that are not set stay so.
@@ -168,7 +168,7 @@ async def _found(url: str, queries: Sequence[str]) -> list[list[tuple[Any, ...]]
 
 
 async def run_ids(url: str) -> set[str]:
-    return {row[0] for row in await table(url, "SELECT flow_run_id FROM sync_runs")}
+    return {row[0] for row in await table(url, "SELECT run_id FROM sync_runs")}
 
 
 async def masters_in_use(url: str) -> set[str]:

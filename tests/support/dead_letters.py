@@ -22,7 +22,7 @@ OPEN = DeadLetterFilter(source="acme", stage="validation", state=DeadLetterState
 WHY = (Reason("units_moved", "must be a whole number of units, 0 or more"),)
 LEDGER = text(
     "SELECT sum(fetched), sum(loaded), sum(rejected), sum(trimmed), sum(filtered) FROM chunks c "
-    "JOIN sync_runs r ON r.run_key = c.run_key WHERE r.flow_run_id = :run"
+    "JOIN sync_runs r ON r.run_key = c.run_key WHERE r.run_id = :run"
 )
 SHOWN = text("SELECT position FROM published_movements ORDER BY position")
 

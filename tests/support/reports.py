@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from sku_velocity.model.run import Check, RunReport, Verdict
 
 REPORT = RunReport(
-    flow_run_id="0199",
+    run_id="0199",
+    flow_run_id="0198",
     source="acme",
     warehouse="WH-01",
     start=datetime(2026, 3, 1, tzinfo=UTC),

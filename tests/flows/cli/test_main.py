@@ -22,7 +22,7 @@ from tests.support.scripted_server import Reply, scripted
 
 REPORTED = {
     *("verdict", "fetched", "loaded", "rejected", "trimmed", "chunks"),
-    *("requests", "retried", "throttled", "seconds", "flow_run_id"),
+    *("requests", "retried", "throttled", "seconds", "run_id", "flow_run_id"),
 }
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "token")
@@ -82,7 +82,7 @@ def test_a_failed_chunk_exits_with_1_and_resume_reads_the_rest(
         report = last_line(capsys.readouterr().out)
         assert report["verdict"] == "incomplete" and report["failed_chunks"] == [3]
         server.clear()
-        assert sync(source, sqlite_url, "--resume", report["flow_run_id"], **WHOLE) == 0
+        assert sync(source, sqlite_url, "--resume", report["run_id"], **WHOLE) == 0
 
 
 def test_an_unavailable_source_or_store_exits_with_1_and_one_line(

@@ -52,9 +52,7 @@ def test_status_reports_gaps_open_runs_and_next_steps(
     [entry] = json.loads(capsys.readouterr().out)
     assert (entry["source"], entry["warehouse"], entry["rows"], entry["rejects"]) == ("acme", "WH-01", 3, 0)
     assert entry["gaps"] == [{"start": "2026-03-01T02:00:00Z", "end": "2026-03-01T05:00:00Z"}]
-    assert [(each["flow_run_id"], each["landed"], each["chunks"]) for each in entry["open_runs"]] == [
-        (run, 1, 2)
-    ]
+    assert [(each["run_id"], each["landed"], each["chunks"]) for each in entry["open_runs"]] == [(run, 1, 2)]
     assert entry["last_run"]["verdict"] == "incomplete" and entry["complete_until"] == "2026-03-01T06:00:00Z"
     assert entry["late"] and entry["lag_seconds"] > 2 * 3600
     [step] = entry["next_steps"]

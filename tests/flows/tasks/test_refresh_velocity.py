@@ -42,7 +42,7 @@ def test_the_engine_is_sent_the_classes_only_once(tmp_path: Path, sqlite_url: st
     with both(tmp_path) as (_, engine, request):
         report = sync(store=sqlite_url, **request, velocity_zone="UTC")[1]
         sent = engine.simulator.classes.accepted.copy()
-        sync(store=sqlite_url, **request, velocity_zone="UTC", resume=report.flow_run_id)
+        sync(store=sqlite_url, **request, velocity_zone="UTC", resume=report.run_id)
         again = engine.simulator.classes.accepted
     assert len(sent) == asyncio.run(table(sqlite_url, CLASSES))[0][1] and again == sent
 

@@ -14,6 +14,7 @@ from prefect.states import AwaitingRetry
 
 from simulator.faults import Fault
 from sku_velocity.errors import ConfigurationError, SourceAuthError
+from sku_velocity.model.run import run_id_of
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import parse_spec
 from tests.support.acme import spec_file, wms
@@ -72,3 +73,4 @@ def test_a_run_months_late_and_its_retry_read_the_scheduled_hour(tmp_path: Path,
         report = asyncio.run(execute(run))
     assert (report.start, report.end, report.flow_run_id) == (at(7), at(8), str(run))
     assert report.published and 0 < report.fetched < 20  # of the 1,000 of the week
+    assert report.run_id == run_id_of(str(run), "acme", "WH-01", Window(at(7), at(8)))

@@ -1,4 +1,4 @@
-"""Runs, ledger, movements, dead letters, published ranges, locks, and the view `published_movements`."""
+"""The whole schema: tables and views."""
 
 from typing import Any
 
@@ -11,22 +11,59 @@ down_revision = None
 INSTANT = sa.DateTime(timezone=True).with_variant(sa.Text(), "sqlite")
 
 # The range's warehouse, not the row's: they are equal, and a filter on it selects the ranges first.
-VIEW = """
+MOVEMENTS_VIEW = """
 CREATE VIEW published_movements AS
 SELECT p.source, p.warehouse_id, m.sku_id, m.units_moved, m.timestamp_utc, m.movement_id,
-       r.flow_run_id, m.position
+       r.run_id, m.position
 FROM published_ranges p
 JOIN sync_runs r ON r.run_key = p.run_key
 JOIN movements m ON m.run_key = p.run_key
                 AND m.timestamp_utc >= p.range_start AND m.timestamp_utc < p.range_end
 """
 
+ITEMS_VIEW = """
+CREATE VIEW published_items AS
+SELECT p.source, i.sku_id, i.status, i.description, i.unit_volume, r.run_id, i.position
+FROM published_ranges p
+JOIN sync_runs r ON r.run_key = p.run_key
+JOIN items i ON i.run_key = p.run_key
+"""
+
+ALIASES_VIEW = """
+CREATE VIEW published_aliases AS
+SELECT p.source, a.alias, i.sku_id, i.status
+FROM published_ranges p
+JOIN item_aliases a ON a.run_key = p.run_key
+JOIN items i ON i.run_key = a.run_key AND i.position = a.position
+"""
+
+# A warehouse whose newest refresh found nothing has no rows, instead of those of the refresh before.
+VELOCITY_VIEW = """
+CREATE VIEW current_velocity AS
+SELECT v.*
+FROM sku_velocity v
+JOIN (
+    SELECT source, warehouse_id, max(as_of) AS as_of FROM velocity_refreshes GROUP BY source, warehouse_id
+) r ON r.source = v.source AND r.warehouse_id = v.warehouse_id AND r.as_of = v.as_of
+"""
+
 
 def upgrade() -> None:
+    _create_runs()
+    _create_rows()
+    _create_ranges()
+    _create_pushes()
+    _create_velocity()
+    for view in (MOVEMENTS_VIEW, ITEMS_VIEW, ALIASES_VIEW, VELOCITY_VIEW):
+        op.execute(view)
+
+
+def _create_runs() -> None:
     op.create_table(
         "sync_runs",
         sa.Column("run_key", sa.Integer, nullable=False),
-        _text("flow_run_id"),
+        _text("run_id"),
+        sa.Column("flow_run_id", sa.Text),
         _text("source"),
         _text("warehouse_id"),
         sa.Column("window_start", INSTANT, nullable=False),
@@ -37,13 +74,16 @@ def upgrade() -> None:
         _count("plan_number", sa.Integer),
         sa.Column("mapping_digest", sa.Text),
         sa.Column("held_rows", sa.BigInteger),
+        sa.Column("master", sa.Text),
         sa.Column("verdict", sa.Text),
         sa.Column("report", sa.Text),
         sa.Column("created_at", INSTANT, nullable=False),
         sa.Column("finished_at", INSTANT),
+        sa.Column("superseded_at", INSTANT),
         sa.PrimaryKeyConstraint("run_key", name=op.f("pk_sync_runs")),
-        sa.UniqueConstraint("flow_run_id", name=op.f("uq_sync_runs_flow_run_id")),
+        sa.UniqueConstraint("run_id", name=op.f("uq_sync_runs_run_id")),
     )
+    op.create_index(op.f("ix_sync_runs_flow_run_id"), "sync_runs", ["flow_run_id"])
     op.create_table(
         "chunks",
         _count("run_key", sa.Integer),
@@ -74,11 +114,15 @@ def upgrade() -> None:
         sa.Column("cursor_token", sa.Text),
         _text("extra_fields"),
         _text("dropped_values"),
+        sa.Column("unknown_skus", sa.Text, nullable=False, server_default="{}"),
         sa.Column("error", sa.Text),
         sa.Column("landed_at", INSTANT),
         sa.PrimaryKeyConstraint("run_key", "chunk_index", name=op.f("pk_chunks")),
         _run_foreign_key("chunks"),
     )
+
+
+def _create_rows() -> None:
     op.create_table(
         "movements",
         _count("run_key", sa.Integer),
@@ -110,9 +154,38 @@ def upgrade() -> None:
         _text("record_json"),
         _text("reasons"),
         sa.Column("created_at", INSTANT, nullable=False),
+        sa.Column("state", sa.Text, nullable=False, server_default="open"),
+        sa.Column("changed_by", sa.Text),
+        sa.Column("changed_at", INSTANT),
+        sa.Column("note", sa.Text),
         sa.PrimaryKeyConstraint("run_key", "stage", "position", name=op.f("pk_dead_letters")),
         _run_foreign_key("dead_letters"),
     )
+    op.create_table(
+        "items",
+        _count("run_key", sa.Integer),
+        _count("position"),
+        _text("sku_id"),
+        _text("status"),
+        sa.Column("description", sa.Text),
+        sa.Column("unit_volume", sa.Float),
+        sa.PrimaryKeyConstraint("run_key", "position", name=op.f("pk_items")),
+        _run_foreign_key("items"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "item_aliases",
+        _count("run_key", sa.Integer),
+        _count("position"),
+        _count("ordinal", sa.Integer),
+        _text("alias"),
+        sa.PrimaryKeyConstraint("run_key", "position", "ordinal", name=op.f("pk_item_aliases")),
+        _run_foreign_key("item_aliases"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _create_ranges() -> None:
     op.create_table(
         "published_ranges",
         _text("source"),
@@ -132,7 +205,94 @@ def upgrade() -> None:
         _count("times_taken"),
         sa.PrimaryKeyConstraint("source", "warehouse_id", name=op.f("pk_publishing_locks")),
     )
-    op.execute(VIEW)
+
+
+def _create_pushes() -> None:
+    op.create_table(
+        "pushes",
+        _count("run_key", sa.Integer),
+        _count("chunk_index", sa.Integer),
+        _text("engine"),
+        _text("state"),
+        _count("next_position"),
+        _count("batches", sa.Integer),
+        sa.Column("until_position", sa.BigInteger),
+        sa.Column("visible_ranges", sa.Text),
+        sa.Column("idempotency_key", sa.Text),
+        sa.Column("is_refused", sa.Boolean, nullable=False),
+        sa.Column("replayed", sa.Text),
+        _count("accepted"),
+        _count("rejected"),
+        _count("requests", sa.Integer),
+        _count("attempts", sa.Integer),
+        sa.Column("error", sa.Text),
+        sa.Column("pushed_at", INSTANT),
+        sa.PrimaryKeyConstraint("run_key", "chunk_index", "engine", name=op.f("pk_pushes")),
+        _run_foreign_key("pushes"),
+    )
+    op.create_table(
+        "sent_classes",
+        _text("engine"),
+        _text("source"),
+        _text("warehouse_id"),
+        _text("sku_id"),
+        sa.Column("abc_lines", sa.Text),
+        sa.Column("abc_units", sa.Text),
+        sa.Column("xyz", sa.Text),
+        sa.Column("reason", sa.Text),
+        _count("revision", sa.Integer),
+        sa.Column("sent_at", INSTANT, nullable=False),
+        sa.PrimaryKeyConstraint("engine", "source", "warehouse_id", "sku_id", name=op.f("pk_sent_classes")),
+    )
+
+
+def _create_velocity() -> None:
+    op.create_table(
+        "velocity_refreshes",
+        *_refresh_key(),
+        _text("time_zone"),
+        sa.Column("compared_with", sa.Date),
+        _count("skus"),
+        _count("units"),
+        _count("lines"),
+        *_completeness(),
+        _text("incomplete_days"),
+        _text("thresholds"),
+        sa.Column("refreshed_at", INSTANT, nullable=False),
+        sa.PrimaryKeyConstraint("source", "warehouse_id", "as_of", name=op.f("pk_velocity_refreshes")),
+    )
+    op.create_table(
+        "sku_velocity",
+        *_refresh_key(),
+        _text("sku_id"),
+        *(_count(f"{measure}_{days}") for measure in ("units", "lines") for days in (7, 28, 91)),
+        _count("active_days", sa.Integer),
+        _figure("units_per_active_day"),
+        _figure("units_per_calendar_day"),
+        sa.Column("last_movement", INSTANT, nullable=False),
+        _count("days_since_last_movement", sa.Integer),
+        sa.Column("trend", sa.Float),
+        sa.Column("coefficient_of_variation", sa.Float),
+        _count("rank_lines", sa.Integer),
+        _count("rank_units", sa.Integer),
+        _text("abc_lines"),
+        _text("abc_units"),
+        _text("xyz"),
+        sa.Column("previous_abc_lines", sa.Text),
+        sa.Column("previous_abc_units", sa.Text),
+        sa.Column("previous_xyz", sa.Text),
+        sa.Column("class_changed", sa.Boolean, nullable=False),
+        *_completeness(),
+        sa.PrimaryKeyConstraint("source", "warehouse_id", "as_of", "sku_id", name=op.f("pk_sku_velocity")),
+    )
+
+
+def _refresh_key() -> list[sa.Column[Any]]:
+    return [_text("source"), _text("warehouse_id"), sa.Column("as_of", sa.Date, nullable=False)]
+
+
+def _completeness() -> list[sa.Column[float]]:
+    return [_figure(f"completeness_{days}") for days in (7, 28, 91)]
 
 
 def _text(name: str) -> sa.Column[str]:
@@ -141,6 +301,10 @@ def _text(name: str) -> sa.Column[str]:
 
 def _count(name: str, kind: type[sa.Integer] = sa.BigInteger) -> sa.Column[int]:
     return sa.Column(name, kind, nullable=False)
+
+
+def _figure(name: str) -> sa.Column[float]:
+    return sa.Column(name, sa.Float, nullable=False)
 
 
 def _run_foreign_key(table: str) -> Any:
