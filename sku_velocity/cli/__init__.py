@@ -1,1 +1,1 @@
-"""The commands of `python -m flows`: one module per command."""
+"""The commands, one module per command. They import no Prefect."""

@@ -145,7 +145,7 @@ class PushReport(BaseModel):
 
 
 class RunReport(BaseModel):
-    """The result of a sync run: the flow's result and the last line of `python -m flows sync --json`.
+    """The result of a sync run: the flow's result and the last line of `sku-velocity sync --json`.
 
     Counts are records, except `chunks` and `requests`; `retried` counts requests that were retried,
     `throttled` responses that asked to wait; `seconds` is wall time of this attempt.

@@ -168,7 +168,7 @@ def check_backfill(spec: SourceSpec, max_parallel: int) -> None:
     if not spec.has_window:
         raise ConfigurationError(
             f"source {spec.name} cannot be asked for a window, so it cannot be backfilled: set window.params "
-            "in its spec if the API supports it, or read everything with `python -m flows sync`"
+            "in its spec if the API supports it, or read everything with `sku-velocity sync`"
         )
     if max_parallel > 1 and spec.pace.shared_limit is None:
         raise ConfigurationError(

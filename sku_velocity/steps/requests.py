@@ -1,6 +1,6 @@
 """The parameters of each operation: one definition for the command's options and the flow's form in the UI.
 
-A field's description is the help of its option and of its form field, its order is that of both.
+The text below a field is the help of its option and of its form field; their order is that of the fields.
 """
 
 from __future__ import annotations
@@ -30,24 +30,12 @@ Variation = Annotated[float, Field(ge=0)]
 Days = Annotated[int, Field(ge=1, le=36_500)]
 
 _THRESHOLDS = Thresholds()
-_SOURCE = "The path of a spec file (.yaml) or, with Prefect, a wms-source block's name."
-_TOKEN = "The environment variable that holds the source's token. Omit for the block's token, or for none."
-_STORE = (
-    "A URL without password or, with Prefect, a velocity-store block's name. Omit for $SKU_VELOCITY_STORE."
-)
-_START = "The window's start, in ISO 8601 with its time zone. Omit for an hour before its end."
-_END = "The window's end, exclusive. Omit for the end of the last hour settled at the scheduled start."
-_RESUME = "The id of an earlier run, to read only what it has not landed. Omit for a new run."
-_ENGINE = (
-    "The path of a slotting engine's file (.yaml), whose token is in $SKU_VELOCITY_ENGINE_TOKEN, or, with "
-    "Prefect, a slotting-engine block's name."
-)
 
 
 class Request(BaseModel):
     """The parameters of an operation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters as a flow takes them."""
@@ -57,109 +45,96 @@ class Request(BaseModel):
 class StoreRequest(Request):
     """An operation on a store."""
 
-    store: str | None = Field(None, description=_STORE)
+    store: str | None = None
+    """A URL without password or, with Prefect, a velocity-store block's name. Omit for $SKU_VELOCITY_STORE.
+    """
 
 
 class SourceRequest(Request):
     """An operation on a source and a store."""
 
-    source: Text = Field(description=_SOURCE)
-    token_env: str | None = Field(None, description=_TOKEN)
-    store: str | None = Field(None, description=_STORE)
+    source: Text
+    """The path of a spec file (.yaml) or, with Prefect, a wms-source block's name."""
+    token_env: str | None = None
+    """The environment variable that holds the source's token. Omit for the block's token, or for none."""
+    store: str | None = None
+    """A URL without password or, with Prefect, a velocity-store block's name. Omit for $SKU_VELOCITY_STORE.
+    """
 
 
 class OneWindow(SourceRequest):
     """A window of one warehouse."""
 
-    warehouse: Text = Field(description="The warehouse, as the API names it.")
-    start: AwareDatetime | None = Field(None, description=_START)
-    end: AwareDatetime | None = Field(None, description=_END)
-    resume: str | None = Field(None, description=_RESUME)
+    warehouse: Text
+    """The warehouse, as the API names it."""
+    start: AwareDatetime | None = None
+    """The window's start, in ISO 8601 with its time zone. Omit for an hour before its end."""
+    end: AwareDatetime | None = None
+    """The window's end, exclusive. Omit for the end of the last hour settled at the scheduled start."""
+    resume: str | None = None
+    """The id of an earlier run, to read only what it has not landed. Omit for a new run."""
 
 
 class Master(SourceRequest):
     """All items of an ERP."""
 
-    resume: str | None = Field(None, description=_RESUME)
+    resume: str | None = None
+    """The id of an earlier run, to read only what it has not landed. Omit for a new run."""
 
 
 class ManyWindows(SourceRequest):
     """The windows of some warehouses between two instants."""
 
-    warehouses: Annotated[list[Text], Field(min_length=1)] = Field(
-        description="The warehouses, as the API names them."
-    )
-    start: AwareDatetime | None = Field(
-        None,
-        description="The start, in ISO 8601 with its time zone. Omit for the start of each warehouse's first "
-        "run.",
-    )
-    end: AwareDatetime | None = Field(
-        None,
-        description="The end, exclusive. Omit for the end of the last hour settled at the scheduled start, "
-        "which is also the latest possible end.",
-    )
-    window_hours: Positive = Field(1, description="Hours per window. A shorter gap is read as one window.")
-    newest_first: bool = Field(False, description="Read the newest windows first, instead of the oldest.")
-    older_spec: bool = Field(
-        False,
-        description="Also read windows again that another spec has read: other fields, filters or request.",
-    )
-    max_parallel: Positive = Field(
-        1, description="Windows read at the same time. More than 1 needs a shared pace."
-    )
+    warehouses: Annotated[list[Text], Field(min_length=1)]
+    """The warehouses, as the API names them."""
+    start: AwareDatetime | None = None
+    """The start, in ISO 8601 with its time zone. Omit for the start of each warehouse's first run."""
+    end: AwareDatetime | None = None
+    """The end, exclusive. Omit for the end of the last hour settled at the scheduled start, which is also the
+    latest possible end."""
+    window_hours: Positive = 1
+    """Hours per window. A shorter gap is read as one window."""
+    newest_first: bool = False
+    """Read the newest windows first, instead of the oldest."""
+    older_spec: bool = False
+    """Also read windows again that another spec has read: other fields, filters or request."""
+    max_parallel: Positive = 1
+    """Windows read at the same time. More than 1 needs a shared pace."""
 
 
 class Reading(Request):
     """How a window is read, and what it takes to be published."""
 
-    task_retries: Count = Field(
-        TASK_RETRIES, description="Retries per task after a temporary failure of the source or the store."
-    )
-    repairs: Count = Field(REPAIRS, description="How many times to reread what is not proven whole.")
-    max_reject_ratio: Share = Field(
-        MAX_REJECT_RATIO,
-        description="Publish nothing if a larger share of the records is rejected and they are more than "
-        "limits.max_rejects of the spec. limits.max_reject_ratio of the spec takes precedence.",
-    )
-    accept_shrunk: bool = Field(
-        False, description="Publish even what loses more than half of the records published there."
-    )
-    require_proof: bool = Field(
-        False,
-        description="Publish nothing that cannot be proven whole. Also if limits.require_proof of the spec.",
-    )
+    task_retries: Count = TASK_RETRIES
+    """Retries per task after a temporary failure of the source or the store."""
+    repairs: Count = REPAIRS
+    """How many times to reread what is not proven whole."""
+    max_reject_ratio: Share = MAX_REJECT_RATIO
+    """Publish nothing if a larger share of the records is rejected and they are more than limits.max_rejects
+    of the spec. limits.max_reject_ratio of the spec takes precedence."""
+    accept_shrunk: bool = False
+    """Publish even what loses more than half of the records published there."""
+    require_proof: bool = False
+    """Publish nothing that cannot be proven whole. Also if limits.require_proof of the spec."""
 
 
 class WindowReading(Reading):
     """How a window of movements is read, and what follows once it is published."""
 
-    settle_minutes: Count = Field(
-        SETTLE_MINUTES,
-        description="Minutes to wait after an hour ends before reading it, so that late records are in.",
-    )
-    master: str | None = Field(
-        None,
-        description="The name of the source whose published items map the SKUs. Omit for no mapping.",
-    )
-    unknown_sku: UnknownSku = Field(
-        UnknownSku.REJECT,
-        description="Reject or pass a movement whose SKU is unknown to the master, or retired.",
-    )
-    export_to: str | None = Field(
-        None,
-        description="A directory or a URL such as s3://bucket/path, for the window as Parquet. Omit for no "
-        "export.",
-    )
-    push: str | None = Field(
-        None,
-        description=f"{_ENGINE} Omit for no push.",
-    )
-    velocity_zone: str | None = Field(
-        None,
-        description="The warehouse's time zone, such as Europe/Berlin. Once the window is published, its "
-        "velocity is refreshed as of the last local day that ended by its end. Omit for no refresh.",
-    )
+    settle_minutes: Count = SETTLE_MINUTES
+    """Minutes to wait after an hour ends before reading it, so that late records are in."""
+    master: str | None = None
+    """The name of the source whose published items map the SKUs. Omit for no mapping."""
+    unknown_sku: UnknownSku = UnknownSku.REJECT
+    """Reject or pass a movement whose SKU is unknown to the master, or retired."""
+    export_to: str | None = None
+    """A directory or a URL such as s3://bucket/path, for the window as Parquet. Omit for no export."""
+    push: str | None = None
+    """The path of a slotting engine's file (.yaml), whose token is in $SKU_VELOCITY_ENGINE_TOKEN, or, with
+    Prefect, a slotting-engine block's name. Omit for no push."""
+    velocity_zone: str | None = None
+    """The warehouse's time zone, such as Europe/Berlin. Once the window is published, its velocity is
+    refreshed as of the last local day that ended by its end. Omit for no refresh."""
 
 
 class SyncRequest(WindowReading, OneWindow):
@@ -194,45 +169,35 @@ class SyncWarehousesRequest(SourceRequest):
     started, and a Retry resumes them. If it crashes, they continue by themselves.
     """
 
-    warehouses: list[Text] | None = Field(
-        None, description="The warehouses, as the API names them. Omit for all that the source lists."
-    )
-    start: AwareDatetime | None = Field(None, description=_START)
-    end: AwareDatetime | None = Field(None, description=_END)
-    window_hours: Positive | None = Field(
-        None,
-        description="Cut the window into parts of at most this many hours, a run each. Omit for one part.",
-    )
-    max_parallel: Annotated[int, Field(ge=1, le=200)] = Field(
-        MAX_PARALLEL, description="Runs at the same time. More than 1 needs a source with a shared pace."
-    )
-    settle_minutes: Count = Field(
-        SETTLE_MINUTES,
-        description="Minutes to wait after an hour ends before reading it, so that late records are in.",
-    )
-    max_reject_ratio: Share | None = Field(
-        None, description="Publish nothing if a larger share is rejected. Omit for the deployment's value."
-    )
-    accept_shrunk: bool | None = Field(
-        None,
-        description="Publish even what loses more than half of its records. Omit for the deployment's value.",
-    )
-    require_proof: bool | None = Field(
-        None, description="Publish nothing that cannot be proven whole. Omit for the deployment's value."
-    )
-    master: str | None = Field(
-        None, description="The name of the source whose items map the SKUs. Omit for the deployment's value."
-    )
-    unknown_sku: UnknownSku | None = Field(
-        None, description="Reject or pass a movement whose SKU is unknown. Omit for the deployment's value."
-    )
-    export_to: str | None = Field(
-        None, description="A directory or URL, for each window as Parquet. Omit for the deployment's value."
-    )
-    push: str | None = Field(None, description=f"{_ENGINE} Omit for the deployment's value.")
-    deployment: str = Field(
-        CHILD_DEPLOYMENT, description="The name of the sync-velocity deployment that runs each warehouse."
-    )
+    warehouses: list[Text] | None = None
+    """The warehouses, as the API names them. Omit for all that the source lists."""
+    start: AwareDatetime | None = None
+    """The window's start, in ISO 8601 with its time zone. Omit for an hour before its end."""
+    end: AwareDatetime | None = None
+    """The window's end, exclusive. Omit for the end of the last hour settled at the scheduled start."""
+    window_hours: Positive | None = None
+    """Cut the window into parts of at most this many hours, a run each. Omit for one part."""
+    max_parallel: Annotated[int, Field(ge=1, le=200)] = MAX_PARALLEL
+    """Runs at the same time. More than 1 needs a source with a shared pace."""
+    settle_minutes: Count = SETTLE_MINUTES
+    """Minutes to wait after an hour ends before reading it, so that late records are in."""
+    max_reject_ratio: Share | None = None
+    """Publish nothing if a larger share is rejected. Omit for the deployment's value."""
+    accept_shrunk: bool | None = None
+    """Publish even what loses more than half of its records. Omit for the deployment's value."""
+    require_proof: bool | None = None
+    """Publish nothing that cannot be proven whole. Omit for the deployment's value."""
+    master: str | None = None
+    """The name of the source whose items map the SKUs. Omit for the deployment's value."""
+    unknown_sku: UnknownSku | None = None
+    """Reject or pass a movement whose SKU is unknown. Omit for the deployment's value."""
+    export_to: str | None = None
+    """A directory or URL, for each window as Parquet. Omit for the deployment's value."""
+    push: str | None = None
+    """The path of a slotting engine's file (.yaml), whose token is in $SKU_VELOCITY_ENGINE_TOKEN, or, with
+    Prefect, a slotting-engine block's name. Omit for the deployment's value."""
+    deployment: str = CHILD_DEPLOYMENT
+    """The name of the sync-velocity deployment that runs each warehouse."""
 
 
 class ReplayRequest(StoreRequest):
@@ -242,23 +207,20 @@ class ReplayRequest(StoreRequest):
     push, which are rows that a slotting engine refused, are left unchanged.
     """
 
-    source: Text = Field(description=f"{_SOURCE} It has the fixed spec.")
-    warehouse: Text | None = Field(None, description="Only this warehouse's letters. Omit for all.")
-    start: AwareDatetime | None = Field(
-        None,
-        description="Only letters of windows that end after this instant. Omit for no limit.",
-    )
-    end: AwareDatetime | None = Field(
-        None, description="Only letters of windows that start before this instant. Omit for no limit."
-    )
-    reason: str | None = Field(
-        None,
-        description="Only letters whose reasons contain this text, such as units_moved. Omit for all.",
-    )
-    run: str | None = Field(None, description="Only letters of the sync run with this id. Omit for all.")
-    by: str | None = Field(
-        None, description="The user who replays, stored with each letter. Omit for the login or the flow run."
-    )
+    source: Text
+    """The path of a spec file (.yaml) or, with Prefect, a wms-source block's name. It has the fixed spec."""
+    warehouse: Text | None = None
+    """Only this warehouse's letters. Omit for all."""
+    start: AwareDatetime | None = None
+    """Only letters of windows that end after this instant. Omit for no limit."""
+    end: AwareDatetime | None = None
+    """Only letters of windows that start before this instant. Omit for no limit."""
+    reason: str | None = None
+    """Only letters whose reasons contain this text, such as units_moved. Omit for all."""
+    run: str | None = None
+    """Only letters of the sync run with this id. Omit for all."""
+    by: str | None = None
+    """The user who replays, stored with each letter. Omit for the login or the flow run."""
 
 
 class RefreshVelocityRequest(StoreRequest):
@@ -267,32 +229,30 @@ class RefreshVelocityRequest(StoreRequest):
     A warehouse that fails does not stop the others. A second run for the same day replaces the first.
     """
 
-    warehouses: list[Text] | None = Field(
-        None, description="The warehouses to refresh. Omit for all that have published movements."
-    )
-    source: str | None = Field(
-        None, description="The name of the source that they were read from. Omit for all sources."
-    )
-    as_of: date | None = Field(
-        None,
-        description="The last day to include, such as 2026-03-01. Omit for the day before the scheduled "
-        "start, in each warehouse's zone.",
-    )
-    time_zone: str = Field(
-        "UTC",
-        description="The time zone of the warehouses that time_zones does not name, such as Europe/Berlin.",
-    )
-    time_zones: dict[str, str] | None = Field(
-        None, description="The time zone of each warehouse that differs from time_zone."
-    )
-    reports: Text = Field(REPORTS, description="The directory for the Parquet, CSV and HTML files.")
-    abc_a: Share = Field(
-        _THRESHOLDS.a, description="The cumulative share of lines, and of units, at which class A ends."
-    )
-    abc_b: Share = Field(_THRESHOLDS.b, description="The cumulative share at which class B ends.")
-    xyz_x: Variation = Field(_THRESHOLDS.x, description="The largest coefficient of variation of class X.")
-    xyz_y: Variation = Field(_THRESHOLDS.y, description="The largest coefficient of variation of class Y.")
-    push: str | None = Field(None, description=f"{_ENGINE} Omit to push no classes.")
+    warehouses: list[Text] | None = None
+    """The warehouses to refresh. Omit for all that have published movements."""
+    source: str | None = None
+    """The name of the source that they were read from. Omit for all sources."""
+    as_of: date | None = None
+    """The last day to include, such as 2026-03-01. Omit for the day before the scheduled start, in each
+    warehouse's zone."""
+    time_zone: str = "UTC"
+    """The time zone of the warehouses that time_zones does not name, such as Europe/Berlin."""
+    time_zones: dict[str, str] | None = None
+    """The time zone of each warehouse that differs from time_zone."""
+    reports: Text = REPORTS
+    """The directory for the Parquet, CSV and HTML files."""
+    abc_a: Share = _THRESHOLDS.a
+    """The cumulative share of lines, and of units, at which class A ends."""
+    abc_b: Share = _THRESHOLDS.b
+    """The cumulative share at which class B ends."""
+    xyz_x: Variation = _THRESHOLDS.x
+    """The largest coefficient of variation of class X."""
+    xyz_y: Variation = _THRESHOLDS.y
+    """The largest coefficient of variation of class Y."""
+    push: str | None = None
+    """The path of a slotting engine's file (.yaml), whose token is in $SKU_VELOCITY_ENGINE_TOKEN, or, with
+    Prefect, a slotting-engine block's name. Omit to push no classes."""
 
 
 class PruneRequest(StoreRequest):
@@ -302,21 +262,15 @@ class PruneRequest(StoreRequest):
     interrupted prune is resumed by the next one.
     """
 
-    superseded_days: Days = Field(30, description="Days to keep a run after a later one has superseded it.")
-    unpublished_days: Days = Field(
-        30,
-        description="Days to keep a run that stopped without ever being published.",
-    )
-    letter_days: Days = Field(
-        365,
-        description="Days to keep a replayed or discarded dead letter of a published run.",
-    )
-    velocity_days: Days = Field(
-        400,
-        description="Days to keep velocity. The newest of each warehouse is always kept.",
-    )
-    artifact_days: Days = Field(
-        ARTIFACT_DAYS,
-        description="Days to keep artifacts of ended runs. The latest of each key is always kept.",
-    )
-    dry_run: bool = Field(False, description="Only count what would be deleted.")
+    superseded_days: Days = 30
+    """Days to keep a run after a later one has superseded it."""
+    unpublished_days: Days = 30
+    """Days to keep a run that stopped without ever being published."""
+    letter_days: Days = 365
+    """Days to keep a replayed or discarded dead letter of a published run."""
+    velocity_days: Days = 400
+    """Days to keep velocity. The newest of each warehouse is always kept."""
+    artifact_days: Days = ARTIFACT_DAYS
+    """Days to keep artifacts of ended runs. The latest of each key is always kept."""
+    dry_run: bool = False
+    """Only count what would be deleted."""

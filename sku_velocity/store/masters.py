@@ -25,7 +25,7 @@ async def newest_version(connection: AsyncConnection, source: str) -> str:
     if version := rows.scalar_one_or_none():
         return str(version)
     raise ConfigurationError(
-        f"this store has no published master {source}: run `python -m flows sync-master` on its source, "
+        f"this store has no published master {source}: run `sku-velocity sync-master` on its source, "
         "and use the name in that source's spec"
     )
 

@@ -51,7 +51,7 @@ def check_version(current: str, known: Sequence[str], url: str) -> None:
     if current != known[-1]:
         raise StoreConfigurationError(
             f"store {url}: its schema is {current}, this program needs {known[-1]}: "
-            f"run `python -m flows migrate --store {url}`"
+            f"run `sku-velocity migrate --store {url}`"
         )
 
 

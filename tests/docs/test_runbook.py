@@ -17,10 +17,8 @@ from typing import Any
 
 import pytest
 import yaml
-from flows.cli.terminal import stop_message
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.exceptions import TerminationSignal
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running
 
@@ -30,6 +28,8 @@ from simulator.items import make_items
 from simulator.scenario import Scenario
 from simulator.server import EngineServer, Server, serve, serve_engine
 from simulator.slotting import EngineScenario
+from sku_velocity.cli.executor import Stopped
+from sku_velocity.cli.terminal import stop_message
 from sku_velocity.http.tls import explain_certificate_error
 from tests.support.acme import TOKEN, spec_of
 from tests.support.acme_flow import sync
@@ -187,7 +187,7 @@ def test_the_runbook_quotes_the_message_of_an_unavailable_database(setting: Sett
 
 
 def test_the_runbook_quotes_the_messages_of_a_stop_and_of_a_wrong_clock() -> None:
-    stop = TerminationSignal(signal.SIGTERM)
+    stop = Stopped(signal.SIGTERM)
     stop.add_note("resume with --resume …")
     assert f"error: {stop_message(stop)}" in TEXT
     refused = ssl.SSLCertVerificationError()

@@ -1,9 +1,8 @@
-"""The flow and the command prune: they report what they delete, and only delete data of old runs."""
+"""A prune in Prefect: it is shown in an artifact, and deletes only artifacts of our old runs."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -11,17 +10,17 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from flows.tasks.prune_artifacts import prune_artifacts
 from prefect import flow, runtime, tags
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import get_client
 
-from flows.__main__ import main
-from flows.prune import describe_free_space, prune, render_prune
+from flows.artifacts.prune import prune_artifacts
+from flows.artifacts.runs import render_pruned
+from flows.prune import prune
 from flows.runtime.ownership import FLOWS, our_runs
-from sku_velocity.steps.prune import PruneReport
+from sku_velocity.model.reports import PruneReport
 from sku_velocity.store import Store
-from tests.support.aged_store import Made, make_runs, run_ids, seen
+from tests.support.aged_store import Made, make_runs
 from tests.support.deployments import DEPLOYMENTS, flow_of
 from tests.support.prefect_api import ask
 from tests.support.prefect_server import PrefectServer
@@ -38,47 +37,14 @@ def filled(url: str, *plan: Made) -> str:
     return url
 
 
-def run(**parameters: Any) -> Any:
-    async def run() -> Any:
-        state: Any = await prune(**parameters, return_state=True)
-        return state, await state.aresult(raise_on_failure=False)
-
-    return asyncio.run(run())
-
-
 def test_a_prune_is_reported_in_an_artifact_and_the_final_state(
-    prefect_server: PrefectServer, store_url: str
+    prefect_server: PrefectServer, sqlite_url: str
 ) -> None:
-    state, report = run(store=filled(store_url, Made(age=31), Made(age=20), Made(age=10)))
-    assert report.rows == {"sync_runs": 1, "movements": 2, "dead_letters": 1, "pushes": 1, "chunks": 1}
+    filled(sqlite_url, Made(age=31), Made(age=20), Made(age=10))
+    state: Any = asyncio.run(prune(store=sqlite_url, return_state=True))
     assert state.message == ("Pruned 1 runs and 0 refreshes of velocity, 6 rows in all, and 0 artifacts.")
     [shown] = ask(prefect_server, "artifacts", str(state.state_details.flow_run_id))
     assert shown["key"] == "sku-velocity-pruned" and "| their movements | 2 |" in shown["data"]
-
-
-def test_a_dry_run_counts_and_deletes_nothing(store_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    filled(store_url, Made(age=31), Made())
-    before = asyncio.run(run_ids(store_url)), asyncio.run(seen(store_url))
-    assert main(["prune", "--store", store_url, "--dry-run", "--json"]) == 0
-    report = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (report["dry_run"], report["rows"]["sync_runs"], report["rows"]["movements"]) == (True, 1, 2)
-    assert (asyncio.run(run_ids(store_url)), asyncio.run(seen(store_url))) == before
-
-
-def test_each_kind_has_its_own_retention(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    filled(sqlite_url, Made(age=12), Made("refuse", age=12, hour=1), Made())
-    words = ["--superseded-days", "11", "--unpublished-days", "13"]
-    assert main(["prune", "--store", sqlite_url, *words]) == 0
-    assert "Pruned 1 runs and 0 refreshes" in capsys.readouterr().out
-    assert len(asyncio.run(run_ids(sqlite_url))) == 2
-
-
-@pytest.mark.parametrize("words", [["--superseded-days", "0"], ["--artifact-days", "40000"]])
-def test_too_few_or_too_many_days_are_bad_usage(
-    sqlite_url: str, capsys: pytest.CaptureFixture[str], words: list[str]
-) -> None:
-    assert main(["prune", "--store", sqlite_url, *words]) == 2
-    assert words[0][2:].replace("-", "_") in capsys.readouterr().err
 
 
 def artifacts_of(
@@ -151,8 +117,8 @@ def test_the_artifacts_of_each_deployed_flow_are_pruned(deployment: dict[str, An
     assert flow_of(deployment).name in FLOWS
 
 
-def test_free_space_is_reported_only_if_there_is_any() -> None:
+def test_free_space_is_shown_only_if_there_is_any() -> None:
     report = PruneReport(dry_run=True, rows={"movements": 1200}, artifacts=3, free_bytes=3 * 2**20)
-    assert "Would be pruned" in render_prune(report) and "| their movements | 1,200 |" in render_prune(report)
-    assert str(describe_free_space(report)).startswith("3.0 MiB of the SQLite file are free")
-    assert describe_free_space(report.model_copy(update={"free_bytes": None})) is None
+    shown = render_pruned(report)
+    assert "Would be pruned" in shown and "| their movements | 1,200 |" in shown and "3.0 MiB" in shown
+    assert "MiB" not in render_pruned(report.model_copy(update={"free_bytes": None}))

@@ -1,4 +1,4 @@
-"""The push as a part of sync-velocity: failures are visible, unpublish nothing, are retried on their own."""
+"""The push in Prefect: a Retry pushes only what is left, and the UI shows a summary without a token."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from flows.__main__ import main
 from flows.runtime.prefect_internals import run_flow_async
 from flows.sync_velocity import sync_velocity
 from simulator.faults import Fault
-from sku_velocity.errors import ConfigurationError
-from sku_velocity.model.run import RunReport
-from tests.support.acme import WHOLE, dead_letters, published
+from tests.support.acme import published
 from tests.support.acme_flow import sync
 from tests.support.engine import ENGINE_TOKEN, both
 from tests.support.prefect_api import ask
@@ -32,39 +30,6 @@ pytestmark = pytest.mark.usefixtures("prefect_server", "token")
 @pytest.fixture(autouse=True)
 def engine_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKU_VELOCITY_ENGINE_TOKEN", ENGINE_TOKEN)
-
-
-def test_each_record_of_a_published_window_is_pushed_once(tmp_path: Path, store_url: str) -> None:
-    with both(tmp_path, reject_ratio=0.01) as (server, engine, request):
-        state, report = sync(store=store_url, **request)
-        truth = server.ground_truth("WH-01")
-    accepted, rejected = engine.accepted, engine.simulator.movements.rejected
-    assert state.name == "Complete" and f"accepted {report.push.accepted}" in state.message
-    assert accepted.total() == len(accepted) == report.push.accepted
-    assert rejected.total() == report.push.rejected > 0
-    assert report.push.accepted + report.push.rejected == truth.valid
-    assert dead_letters(store_url, report.run_id) == truth.bad + report.push.rejected
-
-
-def test_a_failed_push_fails_the_run_keeps_it_published_and_is_retried_on_its_own(
-    tmp_path: Path, store_url: str
-) -> None:
-    with both(tmp_path, faults=REFUSING) as (server, engine, request):
-        state, report = sync(store=store_url, **request)
-        truth = server.ground_truth("WH-01")
-        assert (state.name, state.is_failed()) == ("PushFailed", True)
-        assert "2 of 10 chunks failed; Retry pushes only what is left" in state.message
-        assert "HTTP 401" in state.message and len(report.push.failed_chunks) == 2
-        assert report.published and published(store_url) == (truth.valid, truth.units, 1)
-        before = engine.accepted
-        engine.clear()
-        engine.reset_stats()
-        server.reset_stats()
-        state, resumed = sync(store=store_url, resume=report.run_id, **request)
-        assert state.name == "Complete" and resumed.push.failed_chunks == []
-        assert server.stats().requests == 0 and engine.stats().requests == 2
-    assert len(before) < resumed.push.accepted == engine.accepted.total() == truth.valid
-    assert published(store_url) == (truth.valid, truth.units, 1)
 
 
 def test_a_retry_reads_nothing_and_pushes_only_what_is_left(tmp_path: Path, sqlite_url: str) -> None:
@@ -96,19 +61,6 @@ def retry(run: str) -> State[Any]:
     return asyncio.run(press_and_run())
 
 
-def test_an_unpublished_window_is_not_pushed(tmp_path: Path, sqlite_url: str) -> None:
-    with both(tmp_path) as (_, engine, request):
-        state, report = sync(store=sqlite_url, **request, max_reject_ratio=0.01)
-    assert state.name == "Incomplete" and report.push is None and engine.stats().requests == 0
-
-
-def test_an_unknown_engine_is_reported_before_anything_is_read(tmp_path: Path, sqlite_url: str) -> None:
-    with both(tmp_path) as (server, _, request):
-        state, error = sync(store=sqlite_url, **request | {"push": "nowhere"})
-    assert state.is_failed() and isinstance(error, ConfigurationError)
-    assert "slotting-engine/nowhere" in str(error) and server.stats().requests == 0
-
-
 def test_a_push_has_a_summary_and_exposes_no_token(
     prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str
 ) -> None:
@@ -128,18 +80,3 @@ def test_a_saved_engine_can_be_named_as_push_target(tmp_path: Path, sqlite_url: 
         assert main(["save-engine", "slots", *words]) == 0
         state, report = sync(store=sqlite_url, **request | {"push": "slots"})
     assert state.name == "Complete" and report.push.accepted == len(engine.accepted)
-
-
-def test_the_command_exits_with_1_if_the_push_failed(
-    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with both(tmp_path, faults=REFUSING) as (_, engine, request):
-        words = ["sync", "--source", request["source"], "--warehouse", "WH-01", "--token-env", "WMS_TOKEN"]
-        words += ["--store", sqlite_url, "--push", request["push"], "--start", WHOLE["start"]]
-        words += ["--end", WHOLE["end"]]
-        assert main([*words, "--json"]) == 1
-        report = RunReport.model_validate_json(capsys.readouterr().out.splitlines()[-1])
-        assert report.published and not report.is_delivered
-        engine.clear()
-        assert main([*words, "--resume", report.run_id]) == 0
-    assert "pushed to slots: accepted 980, rejected 0" in capsys.readouterr().out

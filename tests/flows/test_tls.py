@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from flows.__main__ import main
 from sku_velocity.errors import ConfigurationError, SourceAddressError, SpecError
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.requests import RequestParts
@@ -118,15 +117,3 @@ def test_every_run_without_verification_logs_a_warning(
     found = [each for each in logs if "is not verified" in each["message"]]
     assert state.name == "Complete" and len(found) == warnings
     assert all(each["level"] == 30 and "tls.ca_file" in each["message"] for each in found)
-
-
-@pytest.mark.usefixtures("prefect_server", "token")
-def test_check_source_reports_that_nothing_is_verified(
-    tmp_path: Path, authority: Authority, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with scripted(Reply(body=b'{"records": [], "total": 0}'), tls=authority.server()) as server:
-        source = spec_file(server, tmp_path, tls={"verify": False})
-        words = ["check-source", "--source", source, "--token-env", "WMS_TOKEN", "--warehouse", "WH-01"]
-        assert main(words) == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "its certificate is not verified (tls.verify: false)" in shown and "is http" not in shown

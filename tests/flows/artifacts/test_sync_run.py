@@ -1,16 +1,15 @@
 """Artifacts are rendered from values, with hostile text escaped."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
-from flows.runtime.progress import Progress
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.artifacts.display import PrefectDisplay
 from flows.artifacts.markdown import escape
 from flows.artifacts.sync_run import (
-    publish_chunk,
-    publish_run,
     render_chunk,
     render_push,
     render_report,
@@ -18,12 +17,13 @@ from flows.artifacts.sync_run import (
 )
 from sku_velocity.model.chunk import Chunk, ChunkProgress, ChunkState
 from sku_velocity.model.movement import DeadLetter, Reason
-from sku_velocity.model.run import MasterVersion, PushReport, SyncRun
+from sku_velocity.model.run import Check, MasterVersion, PushReport, SyncRun, Verdict
 from sku_velocity.model.window import Window
 from sku_velocity.text import shorten
 from tests.support.ports import free_port
 from tests.support.reports import REPORT
 
+RUN = SyncRun("0199", "acme", "WH-01", Window.everything(), 1000)
 CHUNK = ChunkProgress(
     Chunk(12, 12_000, 1000, 1000),
     ChunkState.LANDED,
@@ -97,6 +97,20 @@ def test_a_report_shows_the_verdict_the_proof_and_the_drift() -> None:
     assert "2026-03-01T00:00:00Z/2026-03-02T00:00:00Z" in shown and "- colour: 7" in shown
 
 
+def test_a_report_shows_a_gap_in_its_proof_and_a_warning() -> None:
+    gap = Check("the order is declared", None, "set order.params", is_gap=True)
+    unproven = REPORT.model_copy(
+        update={
+            "verdict": Verdict.UNPROVEN,
+            "published": True,
+            "checks": [gap],
+            "warnings": ["exactly 10000 records"],
+        }
+    )
+    shown = render_report(unproven)
+    assert "unproven, published" in shown and "**not provable**" in shown and "exactly 10000" in shown
+
+
 def test_a_report_names_the_master_version_that_mapped_it() -> None:
     version = MasterVersion(source="erp", version="0198")
     shown = render_report(REPORT.model_copy(update={"master": version, "unknown_skus": 3}))
@@ -113,7 +127,7 @@ def test_a_push_shows_what_was_accepted_and_why_chunks_failed() -> None:
     report = PushReport(
         engine="slots", chunks=10, failed_chunks=[3], accepted=880, rejected=20, requests=12, errors=errors
     )
-    shown = render_push(SyncRun("0199", "acme", "<b>WH</b>", Window.everything(), 1000), report)
+    shown = render_push(replace(RUN, warehouse="<b>WH</b>"), report)
     assert "9 of 10 chunks" in shown and "| Accepted | 880 |" in shown and "HTTP 401" in shown
     assert "<b>" not in shown and "Retry pushes only what is left" in shown
 
@@ -121,10 +135,11 @@ def test_a_push_shows_what_was_accepted_and_why_chunks_failed() -> None:
 @pytest.mark.filterwarnings("ignore:Artifact creation outside:FutureWarning")  # this test needs no run
 def test_an_artifact_that_prefect_does_not_accept_fails_nothing() -> None:
     async def show() -> None:
-        await publish_chunk(CHUNK, [])
-        await publish_run(REPORT, [CHUNK])
-        bar = await Progress.start("acme", "WH-01", 0, 1)
-        await bar.finish(1, 1)
+        display = PrefectDisplay()
+        await display.show_chunk(CHUNK, [])
+        await display.show_window(REPORT, [CHUNK])
+        await display.show_progress(RUN, 0, 1)
+        await display.show_progress(RUN, 1, 1, is_last=True)
 
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
         asyncio.run(show())

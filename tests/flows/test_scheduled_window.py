@@ -3,57 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from flows.tasks.window import choose_window
 from prefect.client.orchestration import get_client
 from prefect.states import AwaitingRetry
 
 from simulator.faults import Fault
-from sku_velocity.errors import ConfigurationError, SourceAuthError
+from sku_velocity.errors import SourceAuthError
 from sku_velocity.model.run import run_id_of
 from sku_velocity.model.window import Window
-from sku_velocity.source.spec import parse_spec
 from tests.support.acme import spec_file, wms
 from tests.support.scheduled_runs import execute, schedule
-
-PLAIN = parse_spec({"name": "acme", "base_url": "https://wms.example.com"}, "test")
-WINDOWED = PLAIN.model_validate(
-    {"name": "acme", "base_url": "https://wms.example.com", "window": {"params": {"start": "from"}}}
-)
-SETTLE = timedelta(minutes=10)
 
 
 def at(hour: int, minute: int = 0) -> datetime:
     return datetime(2026, 3, 1, hour, minute, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("scheduled", "end"), [("2026-03-01T08:20:00+00:00", 8), ("2026-03-01T08:09:59+00:00", 7)]
-)
-def test_the_default_is_the_last_hour_settled_at_the_scheduled_start(
-    scheduled: str, end: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    due = datetime.fromisoformat(scheduled)
-    monkeypatch.setattr("prefect.runtime.flow_run.scheduled_start_time", due, raising=False)
-    assert choose_window(WINDOWED, None, None, SETTLE) == Window(at(end - 1), at(end))
-
-
-def test_only_an_end_means_the_hour_before_it() -> None:
-    assert choose_window(WINDOWED, None, at(5), SETTLE) == Window(at(4), at(5))
-
-
-def test_a_source_without_windows_is_read_whole_unless_bounds_are_given() -> None:
-    assert choose_window(PLAIN, None, None, SETTLE).is_everything
-    assert choose_window(PLAIN, at(1), at(2), SETTLE) == Window(at(1), at(2))
-
-
-def test_an_end_before_the_start_is_a_wrong_setting() -> None:
-    with pytest.raises(ConfigurationError, match="after its start"):
-        choose_window(PLAIN, at(2), at(1), SETTLE)
 
 
 async def press_retry(run: UUID) -> None:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.__main__ import main
 from simulator.faults import Fault
 from sku_velocity.store.schema import known_versions
+from tests.cli.conftest import Command
 from tests.support.acme import WHOLE, published, spec_file, wms
-from tests.support.checkout import CHECKOUT
+from tests.support.commands import run
+from tests.support.erp import wms_and_erp
 from tests.support.ports import free_port
 from tests.support.scripted_server import Reply, scripted
 
@@ -25,13 +22,13 @@ REPORTED = {
     *("requests", "retried", "throttled", "seconds", "run_id", "flow_run_id"),
 }
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "token")
+pytestmark = pytest.mark.usefixtures("token")
 
 
-def sync(source: str, store: str, *more: str, **window: str) -> int:
+def sync(command: Command, source: str, store: str, *more: str, **window: str) -> int:
     options = {"--source": source, "--store": store, "--warehouse": "WH-01", "--token-env": "WMS_TOKEN"}
     bounds = {f"--{name}": value for name, value in window.items()}
-    return main(["sync", *(word for pair in (options | bounds).items() for word in pair), *more])
+    return command("sync", *(word for pair in (options | bounds).items() for word in pair), *more)
 
 
 def only_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -46,10 +43,10 @@ def last_line(text: str) -> Any:
 
 
 def test_a_published_window_exits_with_0_and_its_report(
-    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+    command: Command, tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with wms(tmp_path) as (_, source):
-        assert sync(source, sqlite_url, "--json", **WHOLE) == 0
+        assert sync(command, source, sqlite_url, "--json", **WHOLE) == 0
     report = last_line(capsys.readouterr().out)
     assert report.keys() >= REPORTED and (report["verdict"], report["fetched"]) == ("complete", 1000)
 
@@ -59,7 +56,7 @@ def test_the_report_is_readable_on_80_columns(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     with wms(tmp_path) as (_, source):
-        assert sync(source, sqlite_url, **WHOLE) == 0
+        assert sync(run, source, sqlite_url, **WHOLE) == 0
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("fetched", "rejected", "throttled", "seconds", "passed"))
 
@@ -68,71 +65,66 @@ def test_without_bounds_a_source_without_window_parameters_is_read_whole(
     tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with wms(tmp_path) as (server, source):
-        assert sync(source, sqlite_url, "--json") == 0
+        assert sync(run, source, sqlite_url, "--json") == 0
         assert published(sqlite_url)[0] == server.ground_truth("WH-01").valid
     report = last_line(capsys.readouterr().out)
     assert report["start"] is None and report["end"] is None
 
 
 def test_a_failed_chunk_exits_with_1_and_resume_reads_the_rest(
-    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+    command: Command, tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with wms(tmp_path, faults=(Fault("401", 299),)) as (server, source):
-        assert sync(source, sqlite_url, "--json", **WHOLE) == 1
+        assert sync(command, source, sqlite_url, "--json", **WHOLE) == 1
         report = last_line(capsys.readouterr().out)
         assert report["verdict"] == "incomplete" and report["failed_chunks"] == [3]
         server.clear()
-        assert sync(source, sqlite_url, "--resume", report["run_id"], **WHOLE) == 0
+        assert sync(command, source, sqlite_url, "--resume", report["run_id"], **WHOLE) == 0
 
 
 def test_an_unavailable_source_or_store_exits_with_1_and_one_line(
-    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+    command: Command, tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     throttled = Reply(429, headers={"Retry-After": "3600"})
     with scripted(throttled) as server:
         source = spec_file(server, tmp_path)
-        assert sync(source, sqlite_url, "--task-retries", "0") == 1
+        assert sync(command, source, sqlite_url, "--task-retries", "0") == 1
         assert "acme: GET" in only_line(capsys) and len(server.requests) == 1
-        assert sync(source, f"postgresql://me@127.0.0.1:{free_port()}/x", "--task-retries", "0") == 1
+        assert sync(command, source, f"postgresql://me@127.0.0.1:{free_port()}/x", "--task-retries", "0") == 1
     assert "check that the database is up" in only_line(capsys)
-
-
-def test_an_unavailable_prefect_api_exits_with_1_and_is_named(
-    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    address = f"http://127.0.0.1:{free_port()}/api"
-    with wms(tmp_path) as (_, source), temporary_settings({PREFECT_API_URL: address}):
-        assert sync(source, sqlite_url) == 1
-        assert address in only_line(capsys)
-        assert main(["save-source", "away", "--spec", source, "--token-env", "WMS_TOKEN"]) == 1
-    assert address in only_line(capsys)
 
 
 def test_too_many_rejects_exit_with_1_unless_the_limit_is_raised(tmp_path: Path, sqlite_url: str) -> None:
     with wms(tmp_path) as (_, source):
-        assert sync(source, sqlite_url, "--max-reject-ratio", "0.01", **WHOLE) == 1
-        assert sync(source, sqlite_url, "--max-reject-ratio", "0.02", **WHOLE) == 0
+        assert sync(run, source, sqlite_url, "--max-reject-ratio", "0.01", **WHOLE) == 1
+        assert sync(run, source, sqlite_url, "--max-reject-ratio", "0.02", **WHOLE) == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["sync", "--warehouse", "WH-01"], "--source"),
-        (["sync", "--source", "nowhere", "--warehouse", "WH-01"], "no block wms-source/nowhere"),
+        (["sync", "--source", "wms", "--warehouse", "WH-01"], "in a checkout: python -m flows"),
         (["sync", "--source", "nowhere.yaml", "--warehouse", "WH-01"], "nowhere.yaml cannot be read"),
         (["sync", "--source", "x", "--warehouse", "WH-01", "--start", "yesterday"], "--start"),
-        (["sync", "--source", "x", "--warehouse", "WH-01", "--max-reject-ratio", "2"], "max_reject_ratio"),
+        (
+            ["sync", "--source", "x", "--warehouse", "WH-01", "--task-retries", "-1"],
+            "--task-retries: Input should be greater than or equal to 0, not '-1'",
+        ),
+        (
+            ["sync", "--source", "x", "--warehouse", "WH-01", "--max-reject-ratio", "2"],
+            "--max-reject-ratio: Input should be less than or equal to 1, not '2'",
+        ),
         (["synk"], "synk"),
-        (["save-source", "wms", "--spec", "nowhere.yaml"], "nowhere.yaml cannot be read"),
-        (["save-store", "velocity", "--url-env", "NO_SUCH"], "NO_SUCH is not set"),
-        (["save-store", "No Name"], "invalid block name No Name"),
+        (["save-store", "velocity"], "save-store"),
         (["migrate", "--store", "mysql://db.example.com/x"], "mysql"),
+        (["status", "--store", "velocity"], "velocity is not a URL"),
     ],
 )
 def test_bad_usage_exits_with_2_and_one_line(
     arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments) == 2
+    assert run(*arguments) == 2
     assert expected in only_line(capsys)
 
 
@@ -147,16 +139,20 @@ def test_a_wrong_window_exits_with_2(
     tmp_path: Path, sqlite_url: str, window: dict[str, str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with wms(tmp_path) as (_, source):
-        assert sync(source, sqlite_url, **window) == 2
+        assert sync(run, source, sqlite_url, **window) == 2
     assert expected in only_line(capsys)
 
 
 def test_a_refused_token_exits_with_2_and_one_line(
-    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: Command,
+    tmp_path: Path,
+    sqlite_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("WMS_TOKEN", "another")
     with wms(tmp_path) as (_, source):
-        assert sync(source, sqlite_url, **WHOLE) == 2
+        assert sync(command, source, sqlite_url, **WHOLE) == 2
     line = only_line(capsys)
     assert "token: HTTP 401" in line and "another" not in line
 
@@ -165,42 +161,21 @@ def test_an_unknown_run_to_resume_exits_with_2(
     tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with wms(tmp_path) as (_, source):
-        assert sync(source, sqlite_url, "--resume", "no-such-run", "--json") == 2
+        assert sync(run, source, sqlite_url, "--resume", "no-such-run", "--json") == 2
     output = capsys.readouterr()
     assert "no-such-run" in output.err and last_line(output.out)["verdict"] == "failed"
 
 
-def test_saved_blocks_are_found_by_name(
-    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SKU_VELOCITY_STORE", sqlite_url)
-    with wms(tmp_path) as (server, _):
-        path = spec_file(server, tmp_path)
-        assert main(["save-source", "saved", "--spec", path, "--token-env", "WMS_TOKEN"]) == 0
-        assert main(["save-store", "saved"]) == 0
-        words = ["sync", "--source", "saved", "--store", "saved", "--warehouse", "WH-01"]
-        assert main(words) == 0
-        assert published(sqlite_url)[0] == server.ground_truth("WH-01").valid
-
-
 def test_migrate_prints_the_schema_version(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["migrate", "--store", sqlite_url]) == 0
+    assert run("migrate", "--store", sqlite_url) == 0
     assert capsys.readouterr().out == f"schema version {known_versions()[-1]}\n"
 
 
-def test_it_runs_without_a_configured_prefect(tmp_path: Path, sqlite_url: str) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    environment["PREFECT_HOME"] = str(tmp_path / "prefect")
-    with wms(tmp_path) as (_, source):
-        words = ["sync", "--source", source, "--token-env", "WMS_TOKEN", "--warehouse", "WH-01", "--json"]
-        done = subprocess.run(
-            [sys.executable, "-m", "flows", *words, "--store", sqlite_url],
-            cwd=CHECKOUT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
-    assert last_line(done.stdout)["published"]
+def test_the_command_syncs_a_master_and_maps_by_it(tmp_path: Path, sqlite_url: str) -> None:
+    with wms_and_erp(tmp_path) as (_, acme, erp):
+        common = ["--token-env", "WMS_TOKEN", "--store", sqlite_url]
+        assert run("sync-master", "--source", erp, *common) == 0
+        words = ["--source", acme, "--warehouse", "WH-01", "--master", "erp", *common]
+        assert run("sync", *words) == 0
+        assert run("sync", *words, "--unknown-sku", "guess") == 2
+    assert published(sqlite_url)[0] == 300

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flows.cli.next_steps import CommandContext, missing_windows, next_steps
-
+from sku_velocity.cli.next_steps import CommandContext, missing_windows, next_steps
 from sku_velocity.model.run import RunState, UnknownSku, Verdict
 from sku_velocity.model.status import Coverage, LastRun, OpenRun, PublishedRange, WarehouseStatus
 from sku_velocity.model.window import Window
 from tests.support.store_rows import hour, hours
 
-ACME = "python -m flows {} --source acme --warehouse WH-01"
+ACME = "sku-velocity {} --source acme --warehouse WH-01"
 BROKEN = OpenRun(7, "b-7", hours(2, 3), RunState.INCOMPLETE, hour(3), chunks=3, landed=2, error="HTTP 500")
+HERE = CommandContext("sku-velocity")
 RESUME = ACME.format("sync") + " --resume b-7"
 
 
@@ -25,72 +25,76 @@ def status_of(
 
 
 def test_a_complete_warehouse_has_no_next_steps() -> None:
-    assert next_steps(status_of(hours(0, 2), hours(2, 3)), hour(4), CommandContext()) == []
+    assert next_steps(status_of(hours(0, 2), hours(2, 3)), hour(4), HERE) == []
 
 
 def test_one_backfill_fills_gaps_and_overdue_windows() -> None:
     late = status_of(hours(0, 1), hours(3, 4))
     bounds = " --start 2026-03-01T01:00:00Z --end 2026-03-01T{}:00:00Z"
-    assert next_steps(late, hour(5), CommandContext()) == [ACME.format("backfill") + bounds.format("03")]
-    assert next_steps(late, hour(7.5), CommandContext()) == [ACME.format("backfill") + bounds.format("07")]
+    assert next_steps(late, hour(5), HERE) == [ACME.format("backfill") + bounds.format("03")]
+    assert next_steps(late, hour(7.5), HERE) == [ACME.format("backfill") + bounds.format("07")]
 
 
 def test_more_hours_than_a_backfill_takes_are_read_by_days() -> None:
-    [step] = next_steps(status_of(hours(0, 1), hours(12_000, 12_001)), hour(12_002), CommandContext())
+    [step] = next_steps(status_of(hours(0, 1), hours(12_000, 12_001)), hour(12_002), HERE)
     assert step.endswith("--start 2026-03-01T01:00:00Z --end 2027-07-14T00:00:00Z --window-hours 24")
 
 
 def test_a_single_interrupted_run_is_resumed() -> None:
-    assert next_steps(status_of(hours(0, 2), open_runs=(BROKEN,)), hour(4), CommandContext()) == [RESUME]
-    assert next_steps(
-        status_of(hours(0, 2), hours(3, 4), open_runs=(BROKEN,)), hour(4), CommandContext()
-    ) == [RESUME]
+    assert next_steps(status_of(hours(0, 2), open_runs=(BROKEN,)), hour(4), HERE) == [RESUME]
+    assert next_steps(status_of(hours(0, 2), hours(3, 4), open_runs=(BROKEN,)), hour(4), HERE) == [RESUME]
 
 
 def test_an_open_run_is_resumed_even_if_its_window_is_published() -> None:
-    assert next_steps(status_of(hours(0, 4), open_runs=(BROKEN,)), hour(5), CommandContext()) == [RESUME]
+    assert next_steps(status_of(hours(0, 4), open_runs=(BROKEN,)), hour(5), HERE) == [RESUME]
 
 
 def test_an_unreadable_source_is_checked_first_and_then_read_again() -> None:
     nothing = replace(BROKEN, landed=0)
     bounds = " --start 2026-03-01T02:00:00Z --end 2026-03-01T03:00:00Z"
-    steps = next_steps(status_of(hours(0, 2), open_runs=(nothing,)), hour(4), CommandContext())
+    steps = next_steps(status_of(hours(0, 2), open_runs=(nothing,)), hour(4), HERE)
     assert steps == [ACME.format("check-source") + bounds, ACME.format("sync") + bounds]
 
 
 def test_a_running_run_is_resumed_only_once_it_has_stalled() -> None:
     running = replace(BROKEN, state=RunState.RUNNING, error=None)
-    assert next_steps(status_of(hours(0, 2), open_runs=(running,)), hour(3.5), CommandContext()) == []
-    assert next_steps(status_of(hours(0, 2), open_runs=(running,)), hour(4), CommandContext()) == [RESUME]
+    assert next_steps(status_of(hours(0, 2), open_runs=(running,)), hour(3.5), HERE) == []
+    assert next_steps(status_of(hours(0, 2), open_runs=(running,)), hour(4), HERE) == [RESUME]
 
 
 def test_a_source_without_windows_has_no_missing_window() -> None:
     everything = replace(BROKEN, window=Window.everything(), landed=3)
     status = status_of(open_runs=(everything,))
     assert missing_windows(status, hour(9)) == []
-    assert next_steps(status, hour(9), CommandContext()) == [ACME.format("sync")]
+    assert next_steps(status, hour(9), HERE) == [ACME.format("sync")]
 
 
 def test_commands_name_the_master_that_mapped_the_window() -> None:
     mapped = replace(BROKEN, mapping=("erp", UnknownSku.PASS))
-    [step] = next_steps(status_of(hours(0, 2), open_runs=(mapped,)), hour(4), CommandContext())
+    [step] = next_steps(status_of(hours(0, 2), open_runs=(mapped,)), hour(4), HERE)
     assert step == ACME.format("sync") + " --master erp --unknown-sku pass --resume b-7"
     gap = status_of(hours(0, 1), hours(2, 3))
     gap = replace(gap, last_run=replace(gap.last_run, mapping=("erp", UnknownSku.REJECT)))
-    assert "--master erp --unknown-sku reject --start" in next_steps(gap, hour(4), CommandContext())[0]
+    assert "--master erp --unknown-sku reject --start" in next_steps(gap, hour(4), HERE)[0]
 
 
 def test_a_master_is_read_by_its_own_command() -> None:
     items = status_of(open_runs=(replace(BROKEN, window=Window.everything()),), warehouse="")
-    assert next_steps(items, hour(4), CommandContext()) == [
-        "python -m flows sync-master --source acme --resume b-7"
-    ]
+    assert next_steps(items, hour(4), HERE) == ["sku-velocity sync-master --source acme --resume b-7"]
 
 
 def test_commands_use_the_operators_names_and_are_quoted_for_a_shell() -> None:
     status = status_of(hours(0, 2), open_runs=(BROKEN,), warehouse="Lager 1; rm -rf /")
-    [step] = next_steps(status, hour(4), CommandContext("acme.yaml", "ACME_TOKEN", "sqlite:///x.db"))
+    [step] = next_steps(
+        status, hour(4), CommandContext("sku-velocity", "acme.yaml", "ACME_TOKEN", "sqlite:///x.db")
+    )
     assert step == (
-        "python -m flows sync --source acme.yaml --token-env ACME_TOKEN --warehouse 'Lager 1; rm -rf /'"
+        "sku-velocity sync --source acme.yaml --token-env ACME_TOKEN --warehouse 'Lager 1; rm -rf /'"
         " --store sqlite:///x.db --resume b-7"
     )
+
+
+def test_commands_are_those_of_the_program_in_use() -> None:
+    status = status_of(hours(0, 2), open_runs=(BROKEN,))
+    [step] = next_steps(status, hour(4), CommandContext("python -m flows"))
+    assert step == "python -m flows sync --source acme --warehouse WH-01 --resume b-7"

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from flows.__main__ import main
 from sku_velocity.model.dead_letter import DeadLetterFilter, StoredDeadLetter
 from sku_velocity.model.movement import DeadLetter, Reason
 from sku_velocity.output.csv_text import escape_formula
 from sku_velocity.steps.dead_letter_export import COLUMNS, Format, lines
 from sku_velocity.store import Store
+from tests.support.commands import run
 from tests.support.dead_letters import dead_letter, land_run, ledger_of
 
 # Markdown, HTML, a formula, rich markup, an emoji name, terminal control characters, a quote, a line break.
@@ -27,19 +27,19 @@ CONTROLS = set("\x1b\x07\x9b\u202e\x00")
 
 
 def command(url: str, *words: str) -> int:
-    return main(["dead-letters", *words, "--store", url])
+    return run("dead-letters", *words, "--store", url)
 
 
 def fill(url: str) -> None:
     """Store a published run with two letters, a superseded one, and one that is not published."""
 
-    async def run() -> None:
+    async def work() -> None:
         async with Store.open(url) as store:
             await land_run(store, "old", {1: dead_letter(1)})
             await land_run(store, "new", {3: dead_letter(3), 12: DeadLetter(12, json.dumps([HOSTILE]), WHY)})
             await land_run(store, "other", {5: dead_letter(5)}, published=False, warehouse="=WH-02")
 
-    asyncio.run(run())
+    asyncio.run(work())
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +51,11 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def stored(url: str, **criteria: Any) -> list[StoredDeadLetter]:
-    async def run() -> list[StoredDeadLetter]:
+    async def work() -> list[StoredDeadLetter]:
         async with Store.open(url) as store:
             return await store.letters.read(DeadLetterFilter(**criteria))
 
-    return asyncio.run(run())
+    return asyncio.run(work())
 
 
 def listing(url: str, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, list[tuple[str, int]]]:

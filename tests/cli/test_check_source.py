@@ -6,19 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from flows.__main__ import main
 from simulator.scenario import Scenario
 from simulator.server import serve
 from simulator.systems import SYSTEMS
 from tests.support.acme import TOKEN, spec_file, wms
+from tests.support.certificates import Authority
+from tests.support.commands import run
+from tests.support.erp import wms_and_erp
 from tests.support.scripted_server import Reply, scripted
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "token")
+pytestmark = pytest.mark.usefixtures("token")
 
 
 def check(source: str, *more: str, warehouse: str = "WH-01") -> int:
     arguments = ["check-source", "--source", source, "--token-env", "WMS_TOKEN", "--warehouse", warehouse]
-    return main([*arguments, *more])
+    return run(*arguments, *more)
 
 
 def test_each_field_is_printed_with_the_raw_record(
@@ -125,3 +127,22 @@ def test_an_unknown_time_zone_exits_with_2_and_names_file_and_key(
     error = " ".join(capsys.readouterr().err.split())
     assert "acme.yaml" in error and "fields.timestamp_utc.assume_timezone" in error
     assert "unknown time zone 'Europe/Berln': give an IANA name" in error and "Traceback" not in error
+
+
+def test_check_source_reads_one_page_of_a_master(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with wms_and_erp(tmp_path) as (_, acme, erp):
+        assert run("check-source", "--source", erp, "--token-env", "WMS_TOKEN") == 0
+        shown = capsys.readouterr().out
+        assert run("check-source", "--source", acme, "--token-env", "WMS_TOKEN") == 2
+    assert "ean:4000000000001" in shown and "total: 40 records" in shown
+    assert "description, unit_volume" in shown and "movement_id" not in shown and "window" not in shown
+
+
+def test_it_reports_that_a_certificate_is_not_verified(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    authority = Authority.make(tmp_path)
+    with scripted(Reply(body=b'{"records": [], "total": 0}'), tls=authority.server()) as server:
+        assert check(spec_file(server, tmp_path, tls={"verify": False})) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "its certificate is not verified (tls.verify: false)" in shown and "is http" not in shown

@@ -12,14 +12,13 @@ from sqlalchemy import text
 
 from simulator.scenario import Scenario
 from simulator.server import serve
+from sku_velocity.cli.executor import Executor
 from sku_velocity.store.database import Database
 from tests.support.acme import dead_letters, spec_file
-from tests.support.acme_flow import sync
+from tests.support.operations import sync
 from tests.support.sample import SAMPLES, valid_rows
 
 ROWS = text("SELECT position, sku_id, units_moved, run_id FROM published_movements ORDER BY 1")
-
-pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 def rows_of(url: str, run: str) -> list[tuple[Any, ...]]:
@@ -40,7 +39,7 @@ def rows_of(url: str, run: str) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize(("path", "page_size"), SAMPLES, ids=[path.stem for path, _ in SAMPLES])
 def test_each_valid_row_is_published_and_every_other_row_is_a_dead_letter(
-    tmp_path: Path, store_url: str, path: Path, page_size: int
+    executor: Executor, tmp_path: Path, store_url: str, path: Path, page_size: int
 ) -> None:
     frame = valid_rows(path)
     warehouse = frame.warehouse_id.iloc[0]
@@ -50,7 +49,7 @@ def test_each_valid_row_is_published_and_every_other_row_is_a_dead_letter(
         spec = {"paging": {"page_size": page_size}, "auth": {"kind": "none"}}
         source = spec_file(server, tmp_path, **spec)
         runs = [
-            sync(source, store_url, warehouse=warehouse, token_env=None, max_reject_ratio=1)[1]
+            sync(executor, source, store_url, warehouse=warehouse, token_env=None, max_reject_ratio=1)[1]
             for _ in range(2)
         ]
     for report in runs:

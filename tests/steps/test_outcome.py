@@ -1,16 +1,14 @@
-"""The final state of a run that could not be proven whole."""
+"""The outcome of a run that could not be proven whole."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from flows.runtime.final_state import final_state
-
-from flows.artifacts.sync_run import render_report
 from sku_velocity.completeness import Limits, prove
 from sku_velocity.model.chunk import Chunk, ChunkProgress, ChunkState
 from sku_velocity.model.run import FinalCheck, RunReport, SyncRun
 from sku_velocity.model.window import Window
+from sku_velocity.steps.outcome import outcome_of
 from sku_velocity.steps.report import build_report
 from sku_velocity.steps.window import Cost
 
@@ -26,19 +24,13 @@ def report(require_proof: bool = False) -> RunReport:
 
 
 def test_an_unproven_window_is_completed_and_names_the_key_to_set() -> None:
-    state = final_state(report(), [LANDED])
-    assert state.is_completed() and state.name == "Unproven" and report().is_delivered
-    assert "Not proven whole: set paging.stable" in str(state.message)
+    outcome = outcome_of(report(), [LANDED])
+    assert not outcome.is_failed and outcome.name == "Unproven" and report().is_delivered
+    assert "Not proven whole: set paging.stable" in outcome.message
 
 
 def test_a_required_proof_makes_it_incomplete_with_the_reason() -> None:
-    state = final_state(report(require_proof=True), [LANDED])
-    assert state.is_failed() and state.name == "Incomplete"
-    assert "set paging.stable if it is a keyset (require_proof)" in str(state.message)
-    assert "without require_proof" in str(state.message)
-
-
-def test_the_summary_shows_the_gap_and_the_warning_of_a_round_total() -> None:
-    summary = render_report(report())
-    assert "unproven, published" in summary and "**not provable**" in summary
-    assert "exactly 10000 records" in summary
+    outcome = outcome_of(report(require_proof=True), [LANDED])
+    assert outcome.is_failed and outcome.name == "Incomplete"
+    assert "set paging.stable if it is a keyset (require_proof)" in outcome.message
+    assert "without require_proof" in outcome.message

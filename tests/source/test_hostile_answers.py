@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from flows.__main__ import main
 from sku_velocity.errors import (
     ConfigurationError,
     SourceAddressError,
@@ -24,6 +23,7 @@ from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader
 from tests.support.acme import WHOLE, spec_file
+from tests.support.commands import run
 from tests.support.fake_clock import FakeClock
 from tests.support.scripted_server import Reply, ScriptedServer, scripted
 
@@ -37,13 +37,13 @@ def read(server: ScriptedServer, warehouse: str = "WH-01", cursor: str | None = 
     spec = {"name": "acme", "base_url": server.url, "records": {"path": "data"}, **parts}
     spec = {"total": {"from": "body", "path": "total"}, **spec}
 
-    async def run() -> Any:
+    async def work() -> Any:
         clock = FakeClock()
         async with SourceClient.open(parse_spec(spec, "t"), SecretStr(SECRET), clock, clock.sleep) as client:
             reader = WindowReader.of(client, warehouse, Window.everything())
             return await (reader.read_from(cursor, 100) if cursor else reader.probe())
 
-    return asyncio.run(run())
+    return asyncio.run(work())
 
 
 def refusal(reply: Reply, kind: type[VelocityError], **parts: Any) -> str:
@@ -182,7 +182,7 @@ def test_a_warehouse_that_names_a_parent_directory_is_refused(warehouse: str) ->
     assert "changes the path" in refusal(Reply(), ConfigurationError, warehouse=warehouse, request=request)
 
 
-@pytest.mark.usefixtures("prefect_server", "token")
+@pytest.mark.usefixtures("token")
 def test_terminal_controls_from_a_source_are_not_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,7 +199,7 @@ def test_terminal_controls_from_a_source_are_not_printed(
             ]
             for command in (["check-source"], ["sync", "--store", f"sqlite:///{tmp_path}/s.db"]):
                 bounds = [word for name, value in WHOLE.items() for word in (f"--{name}", value)]
-                assert main([*command, *words, *bounds]) == 2
+                assert run(*command, *words, *bounds) == 2
     shown = capsys.readouterr()
     assert (
         not any(mark in shown.out + shown.err for mark in ("\x1b", "\x9b", "\u202e"))

@@ -1,4 +1,4 @@
-"""Velocity as a part of sync-velocity: refreshed after a window is published, and sent to the engine."""
+"""Velocity as a part of a sync: refreshed after a window is published, and sent to the engine."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from flows.tasks.refresh_velocity import last_day
 
 from simulator.faults import Fault
+from sku_velocity.cli.executor import Executor
 from sku_velocity.errors import ConfigurationError
+from sku_velocity.steps.velocity import last_day
 from tests.support.acme import WHOLE, published, wms
-from tests.support.acme_flow import sync
 from tests.support.engine import ENGINE_TOKEN, both
+from tests.support.operations import sync
 from tests.support.published_store import table
 
-pytestmark = pytest.mark.usefixtures("prefect_server", "token", "reports_below_tmp_path")
+pytestmark = pytest.mark.usefixtures("token", "reports_below_tmp_path")
 CLASSES = "SELECT as_of, count(*), sum(lines_91) FROM current_velocity GROUP BY as_of"
 
 
@@ -26,11 +27,13 @@ def reports_below_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SKU_VELOCITY_ENGINE_TOKEN", ENGINE_TOKEN)
 
 
-def test_velocity_is_refreshed_after_publishing_if_a_zone_is_given(tmp_path: Path, store_url: str) -> None:
+def test_velocity_is_refreshed_after_publishing_if_a_zone_is_given(
+    executor: Executor, tmp_path: Path, store_url: str
+) -> None:
     with wms(tmp_path) as (server, source):
-        state, report = sync(source, store_url, **WHOLE, velocity_zone="UTC")
+        outcome, report = sync(executor, source, store_url, **WHOLE, velocity_zone="UTC")
         truth = server.ground_truth("WH-01")
-    assert state.name == "Complete" and report.is_delivered
+    assert outcome.name == "Complete" and report.is_delivered
     skus = len({movement[1] for movement in truth.movements})
     assert [(str(day), *rest) for day, *rest in asyncio.run(table(store_url, CLASSES))] == [
         ("2026-03-07", skus, truth.valid)
@@ -38,34 +41,42 @@ def test_velocity_is_refreshed_after_publishing_if_a_zone_is_given(tmp_path: Pat
     assert (tmp_path / "reports/velocity.acme.WH-01.html").is_file()
 
 
-def test_the_engine_is_sent_the_classes_only_once(tmp_path: Path, sqlite_url: str) -> None:
+def test_the_engine_is_sent_the_classes_only_once(
+    executor: Executor, tmp_path: Path, sqlite_url: str
+) -> None:
     with both(tmp_path) as (_, engine, request):
-        report = sync(store=sqlite_url, **request, velocity_zone="UTC")[1]
+        report = sync(executor, store=sqlite_url, **request, velocity_zone="UTC")[1]
         sent = engine.simulator.classes.accepted.copy()
-        sync(store=sqlite_url, **request, velocity_zone="UTC", resume=report.run_id)
+        sync(executor, store=sqlite_url, **request, velocity_zone="UTC", resume=report.run_id)
         again = engine.simulator.classes.accepted
     assert len(sent) == asyncio.run(table(sqlite_url, CLASSES))[0][1] and again == sent
 
 
-def test_a_failed_refresh_is_reported_and_the_window_stays_published(tmp_path: Path, sqlite_url: str) -> None:
+def test_a_failed_refresh_is_reported_and_the_window_stays_published(
+    executor: Executor, tmp_path: Path, sqlite_url: str
+) -> None:
     (tmp_path / "reports").write_text("a file where a directory should be")
     with wms(tmp_path) as (server, source):
-        state, report = sync(source, sqlite_url, **WHOLE, velocity_zone="UTC")
+        outcome, report = sync(executor, source, sqlite_url, **WHOLE, velocity_zone="UTC")
         truth = server.ground_truth("WH-01")
-    assert (state.name, state.is_failed()) == ("NotRefreshed", True) and not report.is_delivered
+    assert (outcome.name, outcome.is_failed) == ("NotRefreshed", True) and not report.is_delivered
     assert "reports" in report.refresh_error and published(sqlite_url) == (truth.valid, truth.units, 1)
 
 
-def test_an_unknown_zone_is_reported_before_anything_is_read(tmp_path: Path, sqlite_url: str) -> None:
+def test_an_unknown_zone_is_reported_before_anything_is_read(
+    executor: Executor, tmp_path: Path, sqlite_url: str
+) -> None:
     with wms(tmp_path) as (server, source):
-        state, error = sync(source, sqlite_url, **WHOLE, velocity_zone="Mars/Olympus")
-        assert state.is_failed() and server.stats().requests == 0
-    assert isinstance(error, ConfigurationError) and "Mars/Olympus" in str(error)
+        with pytest.raises(ConfigurationError, match="Mars/Olympus"):
+            sync(executor, source, sqlite_url, **WHOLE, velocity_zone="Mars/Olympus")
+        assert server.stats().requests == 0
 
 
-def test_velocity_of_an_unpublished_window_is_not_refreshed(tmp_path: Path, sqlite_url: str) -> None:
+def test_velocity_of_an_unpublished_window_is_not_refreshed(
+    executor: Executor, tmp_path: Path, sqlite_url: str
+) -> None:
     with wms(tmp_path, faults=(Fault("401", 299),)) as (_, source):
-        assert sync(source, sqlite_url, **WHOLE, velocity_zone="UTC")[0].name == "Incomplete"
+        assert sync(executor, source, sqlite_url, **WHOLE, velocity_zone="UTC")[0].name == "Incomplete"
     assert asyncio.run(table(sqlite_url, CLASSES)) == []
 
 

@@ -1,0 +1,43 @@
+"""A warehouse's velocity, rendered: ranges of days, shares, and external text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import pytest
+
+from flows.artifacts.velocity import render_velocity
+from sku_velocity.model.velocity_report import ClassChange, Mover, VelocityReport, percent, ranges_of_days
+
+
+def a_report(**fields: Any) -> VelocityReport:
+    plain: Mapping[str, Any] = {
+        "source": "acme", "warehouse": "WH-01", "as_of": "2026-04-05", "time_zone": "UTC", "days": 91,
+        "skus": 1, "units": 5, "lines": 1, "completeness": {7: 1, 28: 1, 91: 1}, "incomplete_days": {}, "classes": {},
+        "movers": [], "compared_with": None, "changed": 0, "changes": [], "files": {},
+    }  # fmt: skip
+    return VelocityReport(**{**plain, **fields})
+
+
+def test_external_text_is_escaped() -> None:
+    hostile = "[x](javascript:alert(1))<script>|"
+    mover = Mover(sku_id=hostile, units_91=5, lines_91=1, units_7=5, trend=None, days_since_last_movement=0,
+                  abc_lines="A", abc_units="A", xyz="Z")  # fmt: skip
+    changes = [ClassChange(sku_id=hostile, before="", after="AAZ")]
+    report = a_report(source=hostile, warehouse=hostile, movers=[mover], changed=1, changes=changes,
+                      compared_with="2026-04-04", files={"html": hostile})  # fmt: skip
+    shown = render_velocity(report, {})
+    assert "javascript" in shown and "](" not in shown and "<script>" not in shown
+
+
+def test_missing_days_are_grouped_into_ranges() -> None:
+    days = {date(2026, 3, day): 0.0 for day in (1, 2, 3, 5)} | {date(2026, 3, 6): 0.9999}
+    assert ranges_of_days(days) == ["2026-03-01 to 2026-03-03: 0 %", "2026-03-05: 0 %", "2026-03-06: 99.9 %"]
+    assert "Of 91 days: 4 not published, 1 only in part." in a_report(incomplete_days=days).coverage
+
+
+@pytest.mark.parametrize(("share", "shown"), [(1.0, "100 %"), (0.0, "0 %"), (1e-9, "0.1 %"), (0.5, "50.0 %")])
+def test_only_a_complete_share_is_shown_as_100_percent(share: float, shown: str) -> None:
+    assert percent(share) == shown
