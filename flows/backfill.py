@@ -27,7 +27,7 @@ from flows.sync_velocity import sync_velocity
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.run import RunReport, UnknownSku, Verdict
 from sku_velocity.model.settle_lag import SETTLE_MINUTES
-from sku_velocity.model.status import SkuMappingPolicy
+from sku_velocity.model.status import SkuMapping, SkuMappingPolicy
 from sku_velocity.model.window import Window
 from sku_velocity.source.digest import mapping_digest
 from sku_velocity.steps.backfill import (
@@ -125,7 +125,8 @@ def check_options(options: dict[str, Any]) -> dict[str, Any]:
 def mapping_of(request: dict[str, Any]) -> SkuMappingPolicy:
     """Return the SKU mapping that sync-velocity uses for this request."""
     master = request.get("master")
-    return (master, UnknownSku(request.get("unknown_sku", UnknownSku.REJECT))) if master else None
+    policy = UnknownSku(request.get("unknown_sku", UnknownSku.REJECT))
+    return SkuMapping(master, policy) if master else None
 
 
 async def plan(
@@ -145,7 +146,7 @@ async def plan(
     now, size = datetime.now(UTC), timedelta(hours=window_hours)
     readings = []
     for warehouse in dict.fromkeys(warehouses):
-        everything = await store.coverage(source, warehouse, Window.everything())
+        everything = await store.status.coverage(source, warehouse, Window.everything())
         coverage = everything.by_spec(digest) if digest else everything
         windows = plan_backfill(coverage, span[0] or everything.start, *span[1:], size)
         readings += [plan_reading(coverage, window, now, mapping) for window in windows]
@@ -207,7 +208,9 @@ async def read_window(
     other windows, would get the run of another window.
     """
     async with connections.store() as store:
-        coverage = await store.coverage(connections.source.spec.name, reading.warehouse, reading.window)
+        coverage = await store.status.coverage(
+            connections.source.spec.name, reading.warehouse, reading.window
+        )
     coverage = coverage.by_spec(digest) if digest else coverage
     if not coverage.gaps(reading.window):
         message = "another run has published it since"

@@ -19,6 +19,7 @@ from flows.runtime.retries import TASK_RETRY
 from flows.tasks.refresh_velocity import DEFAULTS, REPORTS, push_classes, refresh_warehouse
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.calendar import zone_of
+from sku_velocity.model.status import Place
 from sku_velocity.model.velocity_report import VelocityReport
 from sku_velocity.velocity.figures import Thresholds
 
@@ -70,7 +71,7 @@ async def refresh_velocity(
     velocity_store = await find_store(store)
     target = PushResources(await find_engine(push), velocity_store) if push else None
     async with velocity_store.get_store() as opened:
-        published = await opened.published_warehouses()
+        published = await opened.publications.warehouses()
         chosen = choose_warehouses(published, warehouses or [], source)
         zones = choose_zones(published, chosen, time_zone, time_zones or {})
         # One by one, so that memory holds only one warehouse.
@@ -84,40 +85,41 @@ async def refresh_velocity(
 
 
 def choose_warehouses(
-    published: Sequence[tuple[str, str]], warehouses: Sequence[str], source: str | None
-) -> list[tuple[str, str]]:
-    """Return the (source, warehouse) pairs to refresh. Raises ConfigurationError for an unpublished name."""
+    published: Sequence[Place], warehouses: Sequence[str], source: str | None
+) -> list[Place]:
+    """Return the places to refresh. Raises ConfigurationError for an unpublished name."""
     chosen = [
-        (name, warehouse)
-        for name, warehouse in published
-        if source in (None, name) and (not warehouses or warehouse in warehouses)
+        place
+        for place in published
+        if source in (None, place.source) and (not warehouses or place.warehouse in warehouses)
     ]
-    missing = sorted(set(warehouses) - {warehouse for _, warehouse in chosen})
+    missing = sorted(set(warehouses) - {place.warehouse for place in chosen})
     if missing or (source and not chosen):
         what = ", ".join(missing) or "any warehouse"
+        names = ", ".join(sorted({place.warehouse for place in published}))
         raise ConfigurationError(
             f"nothing is published for {what}{f' from {source}' if source else ''}: correct the name, or "
-            f"sync a window first; published: {', '.join(sorted({pair[1] for pair in published})) or 'none'}"
+            f"sync a window first; published: {names or 'none'}"
         )
     return chosen
 
 
 def choose_zones(
-    published: Sequence[tuple[str, str]],
-    chosen: Sequence[tuple[str, str]],
+    published: Sequence[Place],
+    chosen: Sequence[Place],
     default: str,
     zones: Mapping[str, str],
 ) -> dict[str, str]:
     """Return each chosen warehouse's time zone. Log the names in `zones` that have nothing published."""
     for name in [default, *zones.values()]:
         zone_of(name)
-    if unknown := sorted(set(zones) - {warehouse for _, warehouse in published}):
+    if unknown := sorted(set(zones) - {place.warehouse for place in published}):
         get_run_logger().warning("time_zones: nothing is published for %s", ", ".join(unknown))
-    return {warehouse: zones.get(warehouse, default) for _, warehouse in chosen}
+    return {place.warehouse: zones.get(place.warehouse, default) for place in chosen}
 
 
 async def final_state(
-    chosen: Sequence[tuple[str, str]], states: Sequence[State[VelocityReport]]
+    chosen: Sequence[Place], states: Sequence[State[VelocityReport]]
 ) -> State[list[VelocityReport]]:
     """Return the run's final state: what was refreshed, and which warehouses failed and why."""
     reports = [await state.aresult() for state in states if state.is_completed()]

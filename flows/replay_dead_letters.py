@@ -19,7 +19,6 @@ from flows.runtime.retries import TASK_RETRY, result_of
 from flows.runtime.task_runner import EventLoopTaskRunner
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.dead_letter import VALIDATION, DeadLetterFilter, DeadLetterState
-from sku_velocity.model.movement import EARLIEST, LATEST
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.steps.replay import ReplayReport, RunReplay, replay_run
@@ -29,7 +28,7 @@ from sku_velocity.steps.replay import ReplayReport, RunReplay, replay_run
 async def find_runs(connections: RunResources, criteria: DeadLetterFilter) -> list[SyncRun]:
     """Return the published and the incomplete runs that hold any matching letters."""
     async with connections.store() as store:
-        return await store.letters.runs(criteria)
+        return await store.replays.runs(criteria)
 
 
 @task(task_run_name="replay {run.label} {run.window}", **TASK_RETRY)
@@ -114,7 +113,7 @@ def window_of(start: AwareDatetime | None, end: AwareDatetime | None) -> Window 
     if start is None and end is None:
         return None
     try:
-        return Window(start or EARLIEST, end or LATEST)
+        return Window.between(start, end)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
 

@@ -27,10 +27,10 @@ from sku_velocity.model.window import Window
 async def compare_versions(connections: RunResources, version: str) -> MasterChanges:
     """Return what a published version maps differently from the previous one: nothing for the first."""
     async with connections.store() as store:
-        before = await store.version_before(version)
+        before = await store.masters.version_before(version)
         if before is None:
             return MasterChanges()
-        return compare(await store.names_of(before), await store.names_of(version))
+        return compare(await store.masters.names_of(before), await store.masters.names_of(version))
 
 
 @flow(

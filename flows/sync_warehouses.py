@@ -139,7 +139,7 @@ async def list_all(connections: RunResources, source: str) -> list[str]:
 async def read_run_statuses(connections: RunResources, runs: Sequence[str]) -> dict[str, RunStatus]:
     """Read from the store the statuses of the runs that these flow runs started."""
     async with connections.store() as store:
-        return await store.run_statuses.of(runs)
+        return await store.status.of_flow_runs(runs)
 
 
 def warn_about_limit(deployment: DeploymentResponse, parallel: int) -> None:

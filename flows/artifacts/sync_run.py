@@ -75,12 +75,11 @@ def render_table(chunks: Iterable[ChunkProgress]) -> list[dict[str, Any]]:
 
 def render_report(report: RunReport) -> str:
     """Render a run as Markdown: the verdict, the counts, and each check of the proof with its detail."""
-    window = _window_of(report)
     outcome = "published" if report.published else "nothing published"
     lines = [
         f"# {escape(report.label)} from {report.source}: {report.verdict}, {outcome}",
         "",
-        f"Window {window}, run `{report.run_id}`{_mapped_by(report)}",
+        f"Window {report.window}, run `{report.run_id}`{_mapped_by(report)}",
         "",
         "| Records | | Requests | |",
         "| --- | ---: | --- | ---: |",
@@ -111,12 +110,6 @@ def _mapped_by(report: RunReport) -> str:
         return ""
     by = f"{report.master.source}, version `{report.master.version}`"
     return f", SKUs mapped by the master {by}: {report.unknown_skus} unknown to it"
-
-
-def _window_of(report: RunReport) -> str:
-    if report.start is None or report.end is None:
-        return "everything"
-    return str(Window(report.start, report.end))
 
 
 def render_push(run: SyncRun, report: PushReport) -> str:

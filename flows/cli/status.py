@@ -204,7 +204,7 @@ def status(
     async def read() -> list[WarehouseStatus]:
         name = (await find_source(source)).spec.name if source else None
         async with (await find_store(context.store)).get_store() as opened:
-            return await opened.statuses(name, warehouse)
+            return await opened.status.of_warehouses(name, warehouse)
 
     statuses, now = asyncio.run(read()), datetime.now(UTC)
     if report_as_json:

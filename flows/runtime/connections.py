@@ -31,7 +31,7 @@ class RunResources:
         @asynccontextmanager
         async def open_reader() -> AsyncIterator[WindowReader]:
             async with self.source.get_client() as client, self.store() as store:
-                master = await store.load_master(version) if version else None
+                master = await store.masters.load(version) if version else None
                 with relaxed_collection():
                     yield WindowReader.of(client, warehouse, window, master)
 

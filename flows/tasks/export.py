@@ -8,16 +8,16 @@ from flows.runtime.connections import RunResources
 from flows.runtime.retries import TASK_RETRY, result_of
 from sku_velocity.errors import VelocityError
 from sku_velocity.model.run import RunReport
-from sku_velocity.model.window import Window
 from sku_velocity.steps.export import Destination, export_window
 
 
 @task(task_run_name="export {report.label}", **TASK_RETRY)
 async def export_published(connections: RunResources, report: RunReport, export_to: str) -> str:
     """Write a published window to a destination, unless its file is there already. Return the file's name."""
-    window = Window(report.start, report.end) if report.start and report.end else Window.everything()
     async with connections.store() as store:
-        return await export_window(store, Destination(export_to), report.source, report.warehouse, window)
+        return await export_window(
+            store, Destination(export_to), report.source, report.warehouse, report.window
+        )
 
 
 async def export_if_requested(

@@ -90,5 +90,5 @@ async def refresh_warehouse(
 async def push_classes(target: PushResources, source: str, warehouse: str) -> ClassPush:
     """Send a slotting engine those of a warehouse's current classes that it does not have yet."""
     async with target.store() as store:
-        classes = await store.current_classes(source, warehouse)
+        classes = await store.velocity.current_classes(source, warehouse)
     return await push_velocity(target, source, classes)

@@ -54,16 +54,16 @@ async def plan_window(
     flow_run_id = str(runtime.flow_run.id)
     run_id = run_id_of(flow_run_id, connections.source.spec.name, warehouse, window)
     async with connections.watch(), connections.store() as store:
-        run = await store.find_run(resume or run_id)
+        run = await store.runs.find(resume or run_id)
         if run is None and resume:
             raise ConfigurationError(f"resume: no run {resume} in this store: check the id and the store")
         if run is None:
             version = await steps.version_of(store, master, unknown_sku)
             async with connections.reader(warehouse, window, version) as reader:
                 run = await steps.plan(reader, store, run_id, flow_run_id)
-            return Plan(run, await store.chunks(run.id))
+            return Plan(run, await store.chunks.of(run.id))
         await check_resumed(connections, run, warehouse, master, unknown_sku)
-        chunks = await store.chunks(run.id)
+        chunks = await store.chunks.of(run.id)
         reason = await steps.why_read_again(store, connections.source.spec, run) if run.is_open else None
         if reason is None:
             return Plan(run, chunks)
@@ -103,12 +103,12 @@ async def ingest_chunk(connections: RunResources, run: SyncRun, progress: ChunkP
     index = progress.chunk.index
     async with connections.store() as store, connections.reader_of(run) as reader:
         if runtime.task_run.run_count > 1:  # the plan's progress is out of date
-            progress = await store.progress(run.id, index)
+            progress = await store.chunks.progress(run.id, index)
         try:
             progress, rejects = await steps.read_chunk(reader, store, run, progress)
         except Exception as error:
             with suppress(RetriableError):  # the store itself may be what is unavailable
-                await store.fail_chunk(run.id, index, hide(str(error)))
+                await store.chunks.fail(run.id, index, hide(str(error)))
             raise
     await publish_chunk(progress, rejects)
     return progress
@@ -151,9 +151,9 @@ async def publish_window(connections: RunResources, report: RunReport) -> None:
     """Publish a proven window; of any other, store only the report."""
     async with connections.store() as store:
         if report.published:
-            await store.publish(report.run_id, report.model_dump_json(), report.verdict)
+            await store.publications.publish(report.run_id, report.model_dump_json(), report.verdict)
         else:
-            await store.refuse(report.run_id, report.model_dump_json(), held_rows(report))
+            await store.runs.refuse(report.run_id, report.model_dump_json(), held_rows(report))
 
 
 async def sync_window(

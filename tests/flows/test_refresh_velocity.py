@@ -20,6 +20,7 @@ from flows.refresh_velocity import choose_warehouses, refresh_velocity
 from flows.runtime.prefect_internals import run_flow
 from flows.tasks.refresh_velocity import refresh_warehouse
 from sku_velocity.errors import ConfigurationError
+from sku_velocity.model.status import Place
 from sku_velocity.model.velocity_report import ClassChange, Mover, VelocityReport, percent, ranges_of_days
 from sku_velocity.model.window import Window
 from sku_velocity.store import Store
@@ -32,7 +33,7 @@ ROWS: list[Moved] = [
     ("SKU-1", 9, datetime(2026, 4, 5, 10, tzinfo=UTC)),
     ("SKU-2", 1, datetime(2026, 4, 4, 22, 30, tzinfo=UTC)),  # the 5th in Berlin
 ]
-PUBLISHED = [("acme", "WH-01"), ("acme", "WH-02"), ("erp", "WH-01")]
+PUBLISHED = [Place("acme", "WH-01"), Place("acme", "WH-02"), Place("erp", "WH-01")]
 
 
 def filled(url: str, warehouses: Sequence[str] = ("WH-01",), rows: Sequence[Moved] = ROWS) -> str:

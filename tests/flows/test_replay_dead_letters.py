@@ -51,7 +51,7 @@ def replay(source: str, store: str, **parameters: Any) -> Any:
 def letters(url: str, **criteria: Any) -> list[StoredDeadLetter]:
     async def read() -> list[StoredDeadLetter]:
         async with Store.open(url) as store:
-            return await store.letters.read(DeadLetterFilter(**criteria))
+            return await store.dead_letters.read(DeadLetterFilter(**criteria))
 
     return asyncio.run(read())
 
