@@ -55,7 +55,7 @@ async def climb(rung: str, spec: Path, store_url: str, chunks: int) -> dict[str,
     async with SourceClient.open(load_spec(spec), None) as client, Store.open(store_url) as store:
         reader = WindowReader.of(client, WAREHOUSE, Window.everything())
         run = await plan(reader, store, str(uuid.uuid4()))
-        step = step_of(rung, reader, store, Plan(run, await store.chunks(run.id)))
+        step = step_of(rung, reader, store, Plan(run, await store.chunks.of(run.id)))
         for number in range(WARM_UP):
             await step(number)
         begun, started = time.process_time(), time.monotonic()

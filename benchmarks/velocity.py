@@ -82,9 +82,9 @@ async def fill(url: str) -> None:
             number = MOVEMENTS // DAYS + (day < MOVEMENTS % DAYS)
             rows = [random_row(draw, position, window) for position in range(number)]
             run = SyncRun(f"day-{day}", "benchmark", "WH-01", window, number)
-            await store.begin(run, [Chunk(0, 0, number, number)])
-            await store.land_page(run.id, 0, PageResult(Page(0, number), number, rows, []))
-            await store.publish(run.id, "{}")
+            await store.runs.begin(run, [Chunk(0, 0, number, number)])
+            await store.chunks.land_page(run.id, 0, PageResult(Page(0, number), number, rows, []))
+            await store.publications.publish(run.id, "{}")
 
 
 def random_row(draw: random.Random, position: int, window: Window) -> MovementRow:

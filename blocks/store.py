@@ -23,7 +23,7 @@ class VelocityStore(Block):
 
         address = VelocityStore.load("BLOCK_NAME")
         async with address.get_store() as store:
-            run = await store.find_run("0199a0b1-0000-7000-8000-000000000000")
+            run = await store.runs.find("0199a0b1-0000-7000-8000-000000000000")
         ```
     """
 

@@ -95,7 +95,7 @@ async def list_all(context: RunContext, source: str) -> list[str]:
 async def read_run_statuses(context: RunContext, runs: Sequence[str]) -> dict[str, RunStatus]:
     """Read from the store the statuses of the runs that these flow runs started."""
     async with context.store() as store:
-        return await store.run_statuses.of(runs)
+        return await store.status.of_flow_runs(runs)
 
 
 def _warn_about_limit(context: RunContext, deployment: DeploymentResponse, parallel: int) -> None:

@@ -23,7 +23,7 @@ async def sync(spec: Path, store_url: str) -> Verdict:
     async with SourceClient.open(load_spec(spec), None) as client, Store.open(store_url) as store:
         reader = WindowReader.of(client, "WH-01", Window.everything())
         run = await plan(reader, store, str(uuid.uuid4()))
-        pending = Plan(run, await store.chunks(run.id)).pending
+        pending = Plan(run, await store.chunks.of(run.id)).pending
         places = asyncio.Semaphore(ADMITTED)
 
         async def ingest(progress: ChunkProgress) -> None:
@@ -36,7 +36,7 @@ async def sync(spec: Path, store_url: str) -> Verdict:
         proof = await prove_window(reader, store, run, max_reject_ratio=0.05)
         verdict = verdict_of(proof.checks, run.repairs)
         if verdict is not Verdict.INCOMPLETE:
-            await store.publish(run.id, "{}", verdict)
+            await store.publications.publish(run.id, "{}", verdict)
         return verdict
 
 

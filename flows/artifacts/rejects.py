@@ -44,7 +44,10 @@ def _row(group: RejectGroup) -> str:
 
 async def publish_rejects(store: Store, source: str, title: str, criteria: DeadLetterFilter) -> None:
     """Publish an artifact of the matching letters under their source's stable key."""
-    groups, total = await store.letters.by_reason(criteria, SHOWN_GROUPS), await store.letters.count(criteria)
+    groups, total = (
+        await store.dead_letters.by_reason(criteria, SHOWN_GROUPS),
+        await store.dead_letters.count(criteria),
+    )
     await acreate_markdown_artifact(
         render_rejects(title, total, groups),
         key=artifact_key("rejects", source),

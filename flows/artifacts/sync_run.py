@@ -14,7 +14,6 @@ from flows.artifacts.markdown import escape, ignoring_artifact_errors
 from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.run import Check, PushReport, RunReport, SyncRun
-from sku_velocity.model.window import Window
 from sku_velocity.output.names import artifact_key
 from sku_velocity.text import shorten
 
@@ -74,12 +73,11 @@ def render_table(chunks: Iterable[ChunkProgress]) -> list[dict[str, Any]]:
 
 def render_report(report: RunReport) -> str:
     """Render a run as Markdown: the verdict, the counts, and each check of the proof with its detail."""
-    window = _window_of(report)
     outcome = "published" if report.published else "nothing published"
     lines = [
         f"# {escape(report.label)} from {report.source}: {report.verdict}, {outcome}",
         "",
-        f"Window {window}, run `{report.run_id}`{_mapped_by(report)}",
+        f"Window {report.window}, run `{report.run_id}`{_mapped_by(report)}",
         "",
         "| Records | | Requests | |",
         "| --- | ---: | --- | ---: |",
@@ -110,12 +108,6 @@ def _mapped_by(report: RunReport) -> str:
         return ""
     by = f"{report.master.source}, version `{report.master.version}`"
     return f", SKUs mapped by the master {by}: {report.unknown_skus} unknown to it"
-
-
-def _window_of(report: RunReport) -> str:
-    if report.start is None or report.end is None:
-        return "everything"
-    return str(Window(report.start, report.end))
 
 
 def render_push(run: SyncRun, report: PushReport) -> str:

@@ -180,8 +180,7 @@ class ChildRuns:
 
 def _shard_parameters(shard: Shard) -> dict[str, Any]:
     """Return the shard's own parameters. A window of everything has no bounds."""
-    bounds = (None, None) if shard.window.is_everything else (shard.window.start, shard.window.end)
-    start, end = (bound and bound.isoformat() for bound in bounds)
+    start, end = (bound and bound.isoformat() for bound in shard.window.bounds)
     return {"warehouse": shard.warehouse, "start": start, "end": end}
 
 

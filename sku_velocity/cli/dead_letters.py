@@ -99,7 +99,10 @@ def list_letters(
         found = {}
         for is_published in kinds:
             chosen = replace(criteria, is_published=is_published)
-            found[is_published] = await opened.letters.count(chosen), await opened.letters.read(chosen, limit)
+            found[is_published] = (
+                await opened.dead_letters.count(chosen),
+                await opened.dead_letters.read(chosen, limit),
+            )
         return found
 
     found = on_store(store, read)
@@ -141,7 +144,7 @@ def show(
         Print the dead letter as JSON, with its exact record.
     """
     criteria = DeadLetterFilter(run=run, position=position, stage=stage)
-    found = on_store(store, lambda opened: opened.letters.read(criteria))
+    found = on_store(store, lambda opened: opened.dead_letters.read(criteria))
     if not found:
         raise ConfigurationError(f"run {run} has no dead letter of stage {stage} at position {position}")
     if as_json:
@@ -179,7 +182,7 @@ def export(
     criteria = which.to_filter(state=state)
 
     async def write(opened: Store, file: TextIO) -> None:
-        async with aclosing(opened.letters.stream(criteria, BATCH)) as letters:
+        async with aclosing(opened.dead_letters.stream(criteria, BATCH)) as letters:
             async for line in lines(letters, form):
                 file.write(line)
 
@@ -223,7 +226,7 @@ def discard(
             "no filter is given: pass --run, --source, --warehouse, --reason, --stage, --start or --end"
         )
     criteria, by = which.to_filter(position=position), by or getpass.getuser()
-    count = on_store(store, lambda opened: opened.letters.discard(criteria, by, note))
+    count = on_store(store, lambda opened: opened.dead_letters.discard(criteria, by, note))
     print(f"{count} discarded")
     return DONE
 

@@ -88,7 +88,7 @@ def _backfill_options(missing: list[Window]) -> dict[str, str]:
 
 def _mapping_options(mapping: SkuMappingPolicy) -> dict[str, str]:
     """Return the options that map SKUs as a run did."""
-    return {"master": mapping[0], "unknown-sku": mapping[1]} if mapping else {}
+    return {"master": mapping.master, "unknown-sku": mapping.unknown_sku} if mapping else {}
 
 
 def _bounds(window: Window) -> dict[str, str]:

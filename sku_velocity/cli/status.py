@@ -202,7 +202,7 @@ def status(
     async def read() -> list[WarehouseStatus]:
         name = (await found.find_source(source, None)).spec.name if source else None
         async with (await found.find_store(store)).get_store() as opened:
-            return await opened.statuses(name, warehouse)
+            return await opened.status.of_warehouses(name, warehouse)
 
     statuses, now = run(read()), datetime.now(UTC)
     if report_as_json:

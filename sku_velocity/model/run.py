@@ -26,6 +26,8 @@ class RunState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+OPEN = (RunState.RUNNING, RunState.INCOMPLETE)  # the window is not fully read or not proven yet
+
 # The warehouse of runs that read a master: no movement can have it.
 NO_WAREHOUSE = ""
 
@@ -82,7 +84,7 @@ class SyncRun:
     @property
     def is_open(self) -> bool:
         """True if the window is not fully read or not proven yet."""
-        return self.state in (RunState.RUNNING, RunState.INCOMPLETE)
+        return self.state in OPEN
 
 
 def run_id_of(flow_run_id: str, source: str, warehouse: str, window: Window) -> str:
@@ -207,6 +209,11 @@ class RunReport(BaseModel):
     def label(self) -> str:
         """What the run read, for display: its warehouse, or the master's items."""
         return self.warehouse or "items"
+
+    @property
+    def window(self) -> Window:
+        """What the run read."""
+        return Window.between(self.start, self.end)
 
     @property
     def what(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sku_velocity.model.coverage import gaps
 from sku_velocity.model.run import REJECTS, RunState, UnknownSku, Verdict
@@ -14,8 +15,21 @@ STALLED_AFTER = timedelta(hours=1)  # without a landed chunk
 LATE_AFTER = timedelta(hours=2)  # or twice the newest window, if that is longer
 
 
-# The source of a master, and the policy for SKUs that it does not know; None: SKUs are not mapped.
-SkuMappingPolicy = tuple[str, UnknownSku] | None
+class Place(NamedTuple):
+    """A warehouse of a source."""
+
+    source: str
+    warehouse: str
+
+
+class SkuMapping(NamedTuple):
+    """How a run maps its SKUs: the source of the master, and the policy for SKUs that it does not know."""
+
+    master: str
+    unknown_sku: UnknownSku
+
+
+SkuMappingPolicy = SkuMapping | None  # None: SKUs are not mapped
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,12 @@ class Window:
     @classmethod
     def everything(cls) -> Self:
         """Return the window of all possible movements: for a source that cannot be queried by time."""
-        return cls(EARLIEST, LATEST)
+        return cls.between(None, None)
+
+    @classmethod
+    def between(cls, start: datetime | None, end: datetime | None) -> Self:
+        """Return the window between two instants; None stands for the first or the last possible one."""
+        return cls(start or EARLIEST, end or LATEST)
 
     @classmethod
     def last_hour(cls, now: datetime, settle: timedelta) -> Self:
@@ -41,6 +46,11 @@ class Window:
     @property
     def is_everything(self) -> bool:
         return (self.start, self.end) == (EARLIEST, LATEST)
+
+    @property
+    def bounds(self) -> tuple[datetime, datetime] | tuple[None, None]:
+        """The start and the end, or None for both if the window is everything; `between` is the inverse."""
+        return (None, None) if self.is_everything else (self.start, self.end)
 
     def __contains__(self, instant: datetime) -> bool:
         return self.start <= instant < self.end

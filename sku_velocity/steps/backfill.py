@@ -67,7 +67,7 @@ async def plan_readings(context: RunContext, request: BackfillRequest) -> list[R
     size, now, readings = timedelta(hours=request.window_hours), datetime.now(UTC), []
     async with context.store() as store:
         for warehouse in dict.fromkeys(request.warehouses):
-            everything = await store.coverage(spec.name, warehouse, Window.everything())
+            everything = await store.status.coverage(spec.name, warehouse, Window.everything())
             coverage = _as_requested(everything, spec, request)
             start = request.start or everything.start
             windows = plan_backfill(coverage, start, request.end, settled, size)
@@ -118,7 +118,7 @@ async def read_window(context: RunContext, reading: Reading, request: BackfillRe
     """
     spec = context.source.spec
     async with context.store() as store:
-        coverage = await store.coverage(spec.name, reading.warehouse, reading.window)
+        coverage = await store.status.coverage(spec.name, reading.warehouse, reading.window)
     coverage = _as_requested(coverage, spec, request)
     if not coverage.gaps(reading.window):
         message = "another run has published it since"

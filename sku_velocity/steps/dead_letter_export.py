@@ -29,14 +29,14 @@ def as_record(stored: StoredDeadLetter) -> dict[str, Any]:
 
     The bounds of an unbounded window are null.
     """
-    window, change = stored.window, stored.change
-    bounds = (None, None) if window.is_everything else (iso(window.start), iso(window.end))
+    change = stored.change
+    start, end = stored.window.bounds
     return {
         "state": stored.state.value,
         "source": stored.source,
         "warehouse": stored.warehouse,
-        "window_start": bounds[0],
-        "window_end": bounds[1],
+        "window_start": start and iso(start),
+        "window_end": end and iso(end),
         "run": stored.run,
         "run_state": stored.run_state.value,
         "is_published": stored.is_published,

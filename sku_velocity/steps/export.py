@@ -23,7 +23,7 @@ from sku_velocity.model.window import PublishedSegment, Window, iso
 from sku_velocity.output.names import file_stem
 from sku_velocity.output.part_files import is_outdated, part_file
 from sku_velocity.store import Store
-from sku_velocity.store.publishing import COLUMNS
+from sku_velocity.store.publications import SegmentRow
 
 ROW_GROUP = 20_000  # movements in memory
 SCHEMA = pa.schema(
@@ -132,12 +132,12 @@ async def export_window(
     setting is wrong.
     """
     name = file_name(source, warehouse, window)
-    segments = await store.published_segments(source, warehouse, window)
+    segments = await store.publications.segments(source, warehouse, window)
     if await asyncio.to_thread(destination.holds, name, segments):
         return name
     with destination.scratch() as file:
         await _write(file, store, source, warehouse, segments, destination.url, row_group)
-        if await store.published_segments(source, warehouse, window) != segments:
+        if await store.publications.segments(source, warehouse, window) != segments:
             raise ExportError(
                 f"export of {warehouse} from {source}, {window}: it was published again meanwhile: retry"
             )
@@ -168,7 +168,7 @@ async def _write(
         writer = pq.ParquetWriter(file, SCHEMA.with_metadata({SEGMENTS: _encode(segments)}))
     with writer:
         for segment in segments:
-            async with aclosing(store.stream(segment, row_group)) as batches:
+            async with aclosing(store.publications.stream(segment, row_group)) as batches:
                 async for rows in batches:
                     batch = _batch(rows, source, warehouse, segment)
                     with translate_errors(where):
@@ -176,7 +176,7 @@ async def _write(
 
 
 def _batch(rows: Sequence[Any], source: str, warehouse: str, segment: PublishedSegment) -> pa.RecordBatch:
-    columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
+    columns = dict(zip(SegmentRow._fields, zip(*rows, strict=True), strict=True))
     same = {"source": source, "warehouse_id": warehouse, "run_id": segment.run_id}
     return pa.RecordBatch.from_arrays(
         [

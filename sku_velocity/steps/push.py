@@ -71,7 +71,9 @@ async def report_push(context: RunContext, run: SyncRun) -> PushReport:
 async def push_current_classes(context: RunContext, source: str, warehouse: str) -> ClassPush:
     """Send the slotting engine those of a warehouse's current classes that it does not have yet."""
     async with context.store() as store, context.engine_client() as client:
-        return await push_classes(client, store, source, await store.current_classes(source, warehouse))
+        return await push_classes(
+            client, store, source, await store.velocity.current_classes(source, warehouse)
+        )
 
 
 async def push_chunk(client: SlottingClient, store: Store, run_id: str, index: int) -> None:

@@ -66,12 +66,12 @@ async def refresh(store: Store, request: RefreshRequest) -> RefreshResult:
     VelocityError if the sum of units exceeds 64 bits, and the errors of the store.
     """
     period = Period(zone_of(request.time_zone), request.as_of, LONGEST)
-    activity = await store.activity(request.source, request.warehouse, period)
-    earlier = await store.classes_before(request.source, request.warehouse, request.as_of)
+    activity = await store.activity.of(request.source, request.warehouse, period)
+    earlier = await store.velocity.classes_before(request.source, request.warehouse, request.as_of)
     shares = covered_shares(period, activity.published)
     figures = await asyncio.to_thread(_measure, request, activity, period, shares, earlier)
     report = _report(request, figures, period, shares, earlier)
-    await store.replace_velocity(_as_row(request, report), await asyncio.to_thread(to_rows, figures))
+    await store.velocity.replace(_as_row(request, report), await asyncio.to_thread(to_rows, figures))
     return await asyncio.to_thread(_render, request, activity, period, figures, report)
 
 

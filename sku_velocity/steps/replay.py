@@ -55,7 +55,7 @@ async def replay(context: RunContext, request: ReplayRequest) -> Outcome[ReplayR
 async def find_runs(context: RunContext, criteria: DeadLetterFilter) -> list[SyncRun]:
     """Return the published and the incomplete runs that hold any matching letters."""
     async with context.store() as store:
-        return await store.letters.runs(criteria)
+        return await store.replays.runs(criteria)
 
 
 @step("replay {run.label} {run.window}")
@@ -119,13 +119,13 @@ async def replay_run(
     SKUs are mapped by the same version of the master as the rest of the run. A second call continues with
     the open letters. Raises the errors of the store, and ConfigurationError if that version was pruned.
     """
-    master = await store.load_master(run.master) if run.master else None
+    master = await store.masters.load(run.master) if run.master else None
     of_run, position = replace(criteria, run=run.id), -1
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    while letters := await store.letters.after(of_run, position, BATCH):
+    while letters := await store.replays.after(of_run, position, BATCH):
         validated = revalidate(spec, run, master, letters)
-        counts += await store.letters.apply_replay(run.id, validated, by, mapping_digest(spec))
+        counts += await store.replays.apply(run.id, validated, by, mapping_digest(spec))
         rejected = [each for each in validated if each.outcome is ReplayOutcome.REJECTED]
         counts += Counter(validated=len(validated), rejected=len(rejected))
         reasons.update("; ".join(map(str, each.reasons)) for each in rejected)

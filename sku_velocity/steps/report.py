@@ -15,14 +15,14 @@ def build_report(
 ) -> RunReport:
     """Build the report from the ledger; `cost` and `seconds` are those of this attempt."""
     verdict = verdict_of(checks, run.repairs)
-    bounds = (None, None) if run.window.is_everything else (run.window.start, run.window.end)
+    start, end = run.window.bounds
     return RunReport(
         run_id=run.id,
         flow_run_id=run.flow_run_id,
         source=run.source,
         warehouse=run.warehouse,
-        start=bounds[0],
-        end=bounds[1],
+        start=start,
+        end=end,
         verdict=verdict,
         published=verdict is not Verdict.INCOMPLETE and run.state is not RunState.SUPERSEDED,
         total=run.total,

@@ -182,7 +182,7 @@ class RunContext:
         @asynccontextmanager
         async def open_reader() -> AsyncIterator[WindowReader]:
             async with self.client() as client, self.store() as store:
-                master = await store.load_master(version) if version else None
+                master = await store.masters.load(version) if version else None
                 yield WindowReader.of(client, warehouse, window, master)
 
         return shared(("reader", self.source.spec.name, warehouse, window, version), open_reader)

@@ -13,7 +13,7 @@ from sku_velocity.model.calendar import zone_of
 from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.master import MasterChanges, compare
 from sku_velocity.model.run import NO_WAREHOUSE, Plan, RunReport, SyncRun
-from sku_velocity.model.status import SkuMappingPolicy
+from sku_velocity.model.status import SkuMapping, SkuMappingPolicy
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.steps import window as steps
@@ -83,7 +83,7 @@ def movements_of(context: RunContext) -> SourceSpec:
 
 def mapping_of(request: WindowReading) -> SkuMappingPolicy:
     """Return the SKU mapping that a request asks for."""
-    return (request.master, request.unknown_sku) if request.master else None
+    return SkuMapping(request.master, request.unknown_sku) if request.master else None
 
 
 def choose_window(
@@ -129,16 +129,16 @@ async def plan_window(
     hold rows mapped by two versions that cannot be told apart.
     """
     async with context.watch(), context.store() as store:
-        run = await store.find_run(resume or run_id)
+        run = await store.runs.find(resume or run_id)
         if run is None and resume:
             raise ConfigurationError(f"resume: no run {resume} in this store: check the id and the store")
         if run is None:
             version = await steps.version_of(store, mapping)
             async with context.reader(warehouse, window, version) as reader:
                 run = await steps.plan(reader, store, run_id, context.flow_run_id)
-            return Plan(run, await store.chunks(run.id))
+            return Plan(run, await store.chunks.of(run.id))
         await _check_resumed(context, run, warehouse, mapping)
-        chunks = await store.chunks(run.id)
+        chunks = await store.chunks.of(run.id)
         reason = await steps.why_read_again(store, context.source.spec, run) if run.is_open else None
         if reason is None:
             return Plan(run, chunks)
@@ -157,7 +157,7 @@ async def _check_resumed(
             f"resume: run {run.id} reads {run.warehouse} from {run.source}, not {warehouse} from {source}: "
             "check the id"
         )
-    planned = (run.master.source, run.master.unknown_sku) if run.master else None
+    planned = SkuMapping(run.master.source, run.master.unknown_sku) if run.master else None
     if planned != mapping:
         raise ConfigurationError(
             f"resume: run {run.id} maps its SKUs by {_describe(planned)}, not by {_describe(mapping)}: start "
@@ -169,7 +169,7 @@ async def _check_resumed(
 
 
 def _describe(mapping: SkuMappingPolicy) -> str:
-    return f"the master {mapping[0]}, unknown_sku {mapping[1]}" if mapping else "no master"
+    return f"the master {mapping.master}, unknown_sku {mapping.unknown_sku}" if mapping else "no master"
 
 
 @step("ingest {run.label} {progress.chunk.label}")
@@ -178,12 +178,12 @@ async def ingest_chunk(context: RunContext, run: SyncRun, progress: ChunkProgres
     index = progress.chunk.index
     async with context.store() as store, context.reader_of(run) as reader:
         if context.attempt > 1:  # the plan's progress is out of date
-            progress = await store.progress(run.id, index)
+            progress = await store.chunks.progress(run.id, index)
         try:
             progress, rejects = await steps.read_chunk(reader, store, run, progress)
         except Exception as error:
             with suppress(RetriableError):  # the store itself may be what is unavailable
-                await store.fail_chunk(run.id, index, hide(str(error)))
+                await store.chunks.fail(run.id, index, hide(str(error)))
             raise
     await context.display.show_chunk(progress, rejects)
     return progress
@@ -216,9 +216,9 @@ async def publish_window(context: RunContext, run: SyncRun, report: RunReport) -
     """Publish a proven window; of any other, store only the report."""
     async with context.store() as store:
         if report.published:
-            await store.publish(run.id, report.model_dump_json(), report.verdict)
+            await store.publications.publish(run.id, report.model_dump_json(), report.verdict)
         else:
-            await store.refuse(run.id, report.model_dump_json(), held_rows(report))
+            await store.runs.refuse(run.id, report.model_dump_json(), held_rows(report))
 
 
 @step("show rejects {report.label}")
@@ -232,10 +232,10 @@ async def show_rejects(context: RunContext, report: RunReport) -> None:
 async def compare_versions(context: RunContext, version: str) -> MasterChanges:
     """Return what a published version maps differently from the previous one: nothing for the first."""
     async with context.store() as store:
-        before = await store.version_before(version)
+        before = await store.masters.version_before(version)
         if before is None:
             return MasterChanges()
-        return compare(await store.names_of(before), await store.names_of(version))
+        return compare(await store.masters.names_of(before), await store.masters.names_of(version))
 
 
 async def read_and_publish(

@@ -23,7 +23,7 @@ async def refresh_velocity(context: RunContext, request: RefreshVelocityRequest)
     thresholds = Thresholds(request.abc_a, request.abc_b, request.xyz_x, request.xyz_y)
     await context.find(store=request.store, engine=request.push)
     async with context.store() as store:
-        published = await store.published_warehouses()
+        published = await store.publications.warehouses()
     chosen = choose_warehouses(published, request.warehouses or [], request.source)
     zones = _choose_zones(context, published, chosen, request)
     reports, failed = [], []

@@ -47,7 +47,7 @@ async def version_of(store: Store, mapping: SkuMappingPolicy) -> MasterVersion |
     if mapping is None:
         return None
     master, unknown_sku = mapping
-    return MasterVersion(source=master, version=await store.newest_master(master), unknown_sku=unknown_sku)
+    return MasterVersion(source=master, version=await store.masters.newest(master), unknown_sku=unknown_sku)
 
 
 async def plan(reader: WindowReader, store: Store, run_id: str, flow_run_id: str | None = None) -> SyncRun:
@@ -64,7 +64,7 @@ async def plan(reader: WindowReader, store: Store, run_id: str, flow_run_id: str
         mapping_digest=mapping_digest(spec),
         flow_run_id=flow_run_id,
     )
-    return await store.begin(run, chunks_of(probe, spec))
+    return await store.runs.begin(run, chunks_of(probe, spec))
 
 
 def chunks_of(probe: WindowProbe, spec: SourceSpec) -> list[Chunk]:
@@ -95,7 +95,7 @@ async def read_chunk(
     await _resume_cursors(reader, store, run, progress)
     while progress.state is not ChunkState.LANDED:
         result = await _read_next(reader, progress)
-        progress = await store.land_page(run.id, progress.chunk.index, result, run.mapping_digest)
+        progress = await store.chunks.land_page(run.id, progress.chunk.index, result, run.mapping_digest)
         rejects += result.dead_letters[: MAX_KEPT_REJECTS - len(rejects)]
     return progress, rejects
 
@@ -105,7 +105,7 @@ async def _resume_cursors(reader: WindowReader, store: Store, run: SyncRun, prog
     trail = reader.pages.trail
     if progress.cursor is None or not trail.is_new:
         return
-    for each in await store.chunks(run.id):
+    for each in await store.chunks.of(run.id):
         if each.cursor is not None:
             trail.add(each.cursor, each.next_offset)
 
@@ -120,7 +120,7 @@ async def why_read_again(store: Store, spec: SourceSpec, run: SyncRun) -> str | 
     """Return why a stored run must be read again rather than resumed, or None."""
     if run.mapping_digest != mapping_digest(spec):
         return "the spec reads or maps records in another way than when the run was planned"
-    if newer := await store.find_newer(run):
+    if newer := await store.runs.newer(run):
         return f"run {newer} was planned later and is published"
     is_held = run.state is RunState.INCOMPLETE and run.held_rows is not None
     return "it was held because it would shrink, and a second reading confirms that" if is_held else None
@@ -139,7 +139,7 @@ async def prove_window(
 
     `max_reject_ratio` applies if the spec sets none, `require_proof` also if the spec does not.
     """
-    chunks = await store.chunks(run.id)
+    chunks = await store.chunks.of(run.id)
     landed = all(progress.state is ChunkState.LANDED for progress in chunks)
     final = await _final_check(reader, store, run, chunks) if landed else None
     wanted = reader.client.spec.limits
@@ -151,7 +151,7 @@ async def prove_window(
         accept_shrunk,
         require_proof or wanted.require_proof,
     )
-    return Proof(chunks, prove(run, chunks, final, limits, await store.precedent(run)))
+    return Proof(chunks, prove(run, chunks, final, limits, await store.precedents.of(run)))
 
 
 async def _final_check(
@@ -159,11 +159,14 @@ async def _final_check(
 ) -> FinalCheck:
     final = await reader.final_check(run, chunks)
     if reader.client.spec.items is not None:
-        repeated, contested = (await store.count_ids(run.id)).repeated, await store.contested_names(run.id)
+        repeated, contested = (
+            (await store.runs.count_ids(run.id)).repeated,
+            await store.masters.contested_names(run.id),
+        )
         return replace(final, repeated_ids=repeated, contested_names=contested)
     if reader.client.spec.fields.movement_id is None:
         return final
-    ids, fetched = await store.count_ids(run.id), sum(progress.fetched for progress in chunks)
+    ids, fetched = await store.runs.count_ids(run.id), sum(progress.fetched for progress in chunks)
     # A reject such as `null` has no id. In a fixed order the borders prove that it hides no other record.
     is_ordered = reader.client.spec.order.is_declared
     without = ids.loaded_without if is_ordered else fetched - ids.records
@@ -175,9 +178,9 @@ async def replan_window(
 ) -> Plan:
     """Plan to read the window again, first the chunks for which the proof failed."""
     probe = await reader.probe()
-    run = await store.replan(
+    run = await store.runs.replan(
         run.id, probe.total, chunks_of(probe, reader.client.spec), mapping_digest(reader.client.spec)
     )
     suspect_offsets = suspects(chunks)
-    planned = await store.chunks(run.id)
+    planned = await store.chunks.of(run.id)
     return Plan(run, sorted(planned, key=lambda progress: progress.chunk.offset not in suspect_offsets))

@@ -29,8 +29,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sku_velocity.errors import VelocityError
 from sku_velocity.model.activity import Activity, DailyColumns
 from sku_velocity.model.calendar import DAY, HOUR, Period
-from sku_velocity.model.run import NO_WAREHOUSE
 from sku_velocity.model.window import Window
+from sku_velocity.store.database import Repository
+from sku_velocity.store.run_rows import overlapping
 from sku_velocity.store.tables import UtcDateTime, as_instant, instant_text, published_ranges, sync_runs
 
 PARTITION = 20_000  # rows fetched from the database at a time
@@ -46,42 +47,31 @@ published = table(
 )
 
 
-async def read_warehouses(connection: AsyncConnection) -> list[tuple[str, str]]:
-    """Return each source and warehouse with published movements, in order."""
-    ranges = published_ranges.c
-    of_warehouses = ranges.warehouse_id != NO_WAREHOUSE  # a master has none
-    pairs = select(ranges.source, ranges.warehouse_id).where(of_warehouses).distinct()
-    rows = await connection.execute(pairs)
-    return sorted((row.source, row.warehouse_id) for row in rows)
+class Activities(Repository):
+    """The movements of each warehouse, as published at this moment."""
 
+    async def of(self, source: str, warehouse: str, period: Period) -> Activity:
+        """Return the movements of a warehouse in a period, by SKU and local day, and by local hour.
 
-async def read_activity(connection: AsyncConnection, source: str, warehouse: str, period: Period) -> Activity:
-    """Return the movements of a warehouse in a period. Reads no row of windows outside it.
-
-    Raises VelocityError if the sum of units exceeds 64 bits.
-    """
-    ranges = published_ranges.c
-    overlapping = and_(
-        ranges.source == source,
-        ranges.warehouse_id == warehouse,
-        ranges.range_start < period.window.end,
-        ranges.range_end > period.window.start,
-    )
-    rows = await connection.execute(select(ranges.range_start, ranges.range_end).where(overlapping))
-    windows = [Window(row.range_start, row.range_end) for row in rows]
-    runs = select(sync_runs.c.run_id).join(published_ranges).where(overlapping)
-    moved = published.c
-    movements = and_(
-        moved.source == source,
-        moved.warehouse_id == warehouse,
-        moved.timestamp_utc >= period.window.start,
-        moved.timestamp_utc < period.window.end,
-        *(or_(moved.timestamp_utc < gap.start, moved.timestamp_utc >= gap.end) for gap in period.gaps),
-        moved.run_id.in_(runs),
-    )
-    with _translating_overflow(source, warehouse):
-        daily = await _read_daily(connection, period, movements)
-        return Activity(daily, await _read_hourly(connection, period, movements), windows)
+        Reads no row of windows outside it. Raises VelocityError if the sum of units exceeds 64 bits.
+        """
+        ranges, moved = published_ranges.c, published.c
+        overlaps = overlapping(source, warehouse, period.window)
+        runs = select(sync_runs.c.run_id).join(published_ranges).where(overlaps)
+        movements = and_(
+            moved.source == source,
+            moved.warehouse_id == warehouse,
+            moved.timestamp_utc >= period.window.start,
+            moved.timestamp_utc < period.window.end,
+            *(or_(moved.timestamp_utc < gap.start, moved.timestamp_utc >= gap.end) for gap in period.gaps),
+            moved.run_id.in_(runs),
+        )
+        async with self.database.snapshot() as connection:
+            rows = await connection.execute(select(ranges.range_start, ranges.range_end).where(overlaps))
+            windows = [Window(row.range_start, row.range_end) for row in rows]
+            with _translating_overflow(source, warehouse):
+                daily = await _read_daily(connection, period, movements)
+                return Activity(daily, await _read_hourly(connection, period, movements), windows)
 
 
 @contextmanager

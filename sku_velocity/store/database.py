@@ -96,6 +96,13 @@ class Database:
         await self._engine.dispose()
 
 
+class Repository:
+    """One subject of a store: owns its SQL. Each method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+
 class StoreFile:
     """The identity of an existing SQLite file: a file that replaces it at the same path is another one."""
 

@@ -1,81 +1,117 @@
-"""The dead letters of all runs: their states, who closed them, when and why, and their replay."""
+"""The dead letters of all runs: their states, who closed them, when and why."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, func, select, tuple_, update
 
 from sku_velocity.model.dead_letter import (
+    Change,
     DeadLetterFilter,
     DeadLetterState,
     RejectGroup,
-    RevalidatedRecord,
     StoredDeadLetter,
 )
 from sku_velocity.model.movement import DeadLetter
-from sku_velocity.model.run import SyncRun
-from sku_velocity.store import dead_letter_rows, replay
-from sku_velocity.store.database import Database
+from sku_velocity.model.run import RunState
+from sku_velocity.model.window import Window
+from sku_velocity.store.database import Repository
+from sku_velocity.store.letter_rows import is_published, letters, matches, runs, to_letter
+from sku_velocity.store.tables import dead_letters, sync_runs
+
+_ORDER = (runs.source, runs.warehouse_id, runs.window_start, runs.run_key, letters.stage, letters.position)
 
 
-class DeadLetterLedger:
-    """The dead letters of all runs. Each method is one transaction; none deletes dead letters.
+class DeadLetters(Repository):
+    """The dead letters of all runs. No method deletes dead letters."""
 
-    Raises what `Store` raises.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    async def of(self, run_id: str, limit: int | None = None) -> list[DeadLetter]:
+        """Return a run's rejected records by position; at most `limit`, if given."""
+        found = select(dead_letters).join(sync_runs).where(runs.run_id == run_id)
+        async with self.database.reading() as connection:
+            rows = await connection.execute(found.order_by(letters.position).limit(limit))
+            return [to_letter(row) for row in rows]
 
     async def read(self, criteria: DeadLetterFilter, limit: int | None = None) -> list[StoredDeadLetter]:
         """Return matching dead letters, at most `limit`, by source, warehouse, window and position."""
-        async with self._database.reading() as connection:
-            return await dead_letter_rows.read(connection, criteria, limit)
+        async with self.database.reading() as connection:
+            rows = await connection.execute(_letters(criteria).order_by(*_ORDER).limit(limit))
+            return [_to_stored(row) for row in rows]
 
     async def stream(self, criteria: DeadLetterFilter, size: int) -> AsyncGenerator[StoredDeadLetter, None]:
         """Yield all matching dead letters in the same order, with `size` in memory at a time."""
-        async with self._database.reading() as connection:
-            async for letter in dead_letter_rows.stream(connection, criteria, size):
-                yield letter
+        found = _letters(criteria).order_by(*_ORDER).execution_options(yield_per=size)
+        async with self.database.reading() as connection:
+            async for row in await connection.stream(found):
+                yield _to_stored(row)
 
     async def count(self, criteria: DeadLetterFilter) -> int:
         """Count the matching dead letters."""
-        async with self._database.reading() as connection:
-            return await dead_letter_rows.count(connection, criteria)
+        found = select(func.count()).select_from(dead_letters).join(sync_runs).where(matches(criteria))
+        async with self.database.reading() as connection:
+            return (await connection.execute(found)).scalar_one()
 
     async def by_reason(self, criteria: DeadLetterFilter, limit: int) -> list[RejectGroup]:
         """Group matching dead letters by all their reasons, the largest groups first, each with a sample."""
-        async with self._database.snapshot() as connection:
-            return await dead_letter_rows.group(connection, criteria, limit)
+        counted = (
+            select(letters.reasons, func.count().label("number"), func.min(letters.position).label("first"))
+            .join(sync_runs)
+            .where(matches(criteria))
+            .group_by(letters.reasons)
+            .order_by(func.count().desc(), letters.reasons)
+            .limit(limit)
+        )
+        groups = []
+        async with self.database.snapshot() as connection:
+            for row in (await connection.execute(counted)).all():
+                same = and_(letters.reasons == row.reasons, letters.position == row.first)
+                sample = await connection.execute(_letters(criteria).where(same).order_by(*_ORDER).limit(1))
+                groups.append(RejectGroup(row.number, _to_stored(sample.one())))
+        return groups
 
     async def discard(self, criteria: DeadLetterFilter, by: str, note: str) -> int:
         """Discard the matching open dead letters. They stay, and count as rejected. Return their number."""
-        async with self._database.writing() as connection:
-            return await dead_letter_rows.close(connection, criteria, DeadLetterState.DISCARDED, by, note)
+        matching = (
+            select(letters.run_key, letters.stage, letters.position).join(sync_runs).where(matches(criteria))
+        )
+        is_matching = tuple_(letters.run_key, letters.stage, letters.position).in_(matching)
+        change = update(dead_letters).where(is_matching, letters.state == DeadLetterState.OPEN)
+        values = {"state": DeadLetterState.DISCARDED, "changed_by": by, "note": note}
+        async with self.database.writing() as connection:
+            changed = await connection.execute(change.values(**values, changed_at=datetime.now(UTC)))
+            return changed.rowcount
 
-    async def runs(self, criteria: DeadLetterFilter) -> list[SyncRun]:
-        """Return the published and the incomplete runs that have matching dead letters, by window."""
-        async with self._database.reading() as connection:
-            return await replay.find_runs(connection, criteria)
 
-    async def after(self, criteria: DeadLetterFilter, position: int, limit: int) -> list[DeadLetter]:
-        """Return the next matching dead letters of a run, at positions after this one."""
-        async with self._database.reading() as connection:
-            return await replay.read_next(connection, criteria, position, limit)
+def _letters(criteria: DeadLetterFilter) -> Select[Any]:
+    run = (
+        runs.run_id,
+        runs.source,
+        runs.warehouse_id,
+        runs.window_start,
+        runs.window_end,
+        runs.state.label("run_state"),
+    )
+    return (
+        select(dead_letters, *run, is_published.label("is_published"))
+        .join(sync_runs)
+        .where(matches(criteria))
+    )
 
-    async def apply_replay(
-        self,
-        run_id: str,
-        revalidated: Sequence[RevalidatedRecord],
-        by: str,
-        mapping_digest: str | None = None,
-    ) -> Counter[str]:
-        """Apply replay outcomes to a run's open dead letters. Return the count per outcome.
 
-        Rows, dead letter states and the ledger's counts change together. The counts are `loaded`, `trimmed`
-        and `filtered`; of the loaded ones, `published` (visible at once) and `unsent` (their chunk was pushed
-        before: its next push sends them). Those `repeated`, whose record id the run contains already, and
-        those `waiting`, whose chunk is being pushed to an engine, stay open.
-        """
-        async with self._database.writing() as connection:
-            return await replay.apply_replay(connection, run_id, revalidated, by, mapping_digest)
+def _to_stored(row: Row[Any]) -> StoredDeadLetter:
+    return StoredDeadLetter(
+        run=row.run_id,
+        source=row.source,
+        warehouse=row.warehouse_id,
+        window=Window(row.window_start, row.window_end),
+        run_state=RunState(row.run_state),
+        is_published=bool(row.is_published),
+        stage=row.stage,
+        letter=to_letter(row),
+        created_at=row.created_at,
+        state=DeadLetterState(row.state),
+        change=Change(row.changed_by, row.changed_at, row.note) if row.changed_at else None,
+    )

@@ -5,66 +5,79 @@ from __future__ import annotations
 from sys import intern
 
 from sqlalchemy import CompoundSelect, func, select, union_all
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.item import ItemStatus
-from sku_velocity.model.master import Names
-from sku_velocity.model.run import NO_WAREHOUSE, RunState
-from sku_velocity.store.chunks import find_run, get_run
+from sku_velocity.model.master import Master, Names
+from sku_velocity.model.run import NO_WAREHOUSE, MasterVersion, RunState
+from sku_velocity.store.database import Repository
+from sku_velocity.store.run_rows import find_run, get_run
 from sku_velocity.store.tables import item_aliases, items, published_ranges, sync_runs
 
 
-async def newest_version(connection: AsyncConnection, source: str) -> str:
-    """Return the published version of a source's master. Raises ConfigurationError if there is none."""
-    rows = await connection.execute(
-        select(sync_runs.c.run_id)
-        .join(published_ranges)
-        .where(published_ranges.c.source == source, published_ranges.c.warehouse_id == NO_WAREHOUSE)
-    )
-    if version := rows.scalar_one_or_none():
-        return str(version)
-    raise ConfigurationError(
-        f"this store has no published master {source}: run `sku-velocity sync-master` on its source, "
-        "and use the name in that source's spec"
-    )
+class Masters(Repository):
+    """The masters of a store. A version of one is the id of the run that published it."""
 
-
-async def version_before(connection: AsyncConnection, version: str) -> str | None:
-    """Return the version that was published before this one; None for the first."""
-    run = (await get_run(connection, version)).run
-    published = select(sync_runs.c.finished_at).where(sync_runs.c.run_id == version).scalar_subquery()
-    rows = await connection.execute(
-        select(sync_runs.c.run_id)
-        .where(
-            sync_runs.c.source == run.source,
-            sync_runs.c.warehouse_id == NO_WAREHOUSE,
-            sync_runs.c.state == RunState.SUPERSEDED,
-            sync_runs.c.finished_at < published,
+    async def newest(self, source: str) -> str:
+        """Return the published version of a source's master. Raises ConfigurationError if there is none."""
+        published = (
+            select(sync_runs.c.run_id)
+            .join(published_ranges)
+            .where(published_ranges.c.source == source, published_ranges.c.warehouse_id == NO_WAREHOUSE)
         )
-        .order_by(sync_runs.c.finished_at.desc())
-        .limit(1)
-    )
-    return rows.scalar_one_or_none()
+        async with self.database.reading() as connection:
+            version = (await connection.execute(published)).scalar_one_or_none()
+        if version:
+            return str(version)
+        raise ConfigurationError(
+            f"this store has no published master {source}: run `sku-velocity sync-master` on its source, "
+            "and use the name in that source's spec"
+        )
 
+    async def version_before(self, version: str) -> str | None:
+        """Return the version of a master that was published before this one; None for the first."""
+        runs = sync_runs.c
+        published = select(runs.finished_at).where(runs.run_id == version).scalar_subquery()
+        async with self.database.reading() as connection:
+            source = (await get_run(connection, version)).run.source
+            before = (
+                select(runs.run_id)
+                .where(
+                    runs.source == source,
+                    runs.warehouse_id == NO_WAREHOUSE,
+                    runs.state == RunState.SUPERSEDED,
+                    runs.finished_at < published,
+                )
+                .order_by(runs.finished_at.desc())
+                .limit(1)
+            )
+            return (await connection.execute(before)).scalar_one_or_none()
 
-async def read_names(connection: AsyncConnection, version: str) -> Names:
-    """Return all names of a version; none if it has been pruned."""
-    run = await find_run(connection, version)
-    if run is None:
-        return Names({}, {})
-    found: dict[str, dict[str, str]] = {status: {} for status in ItemStatus}
-    for row in await connection.execute(_names(run.key)):
-        found[row.status][row.name] = intern(row.sku_id)  # a copy per name would fill the memory
-    return Names(found[ItemStatus.ACTIVE], found[ItemStatus.RETIRED])
+    async def load(self, version: MasterVersion) -> Master:
+        """Load a version of a master with all its names. Raises ConfigurationError if it was pruned."""
+        names = await self.names_of(version.version)
+        if not (names.active or names.retired):
+            raise ConfigurationError(
+                f"version {version.version} of the master {version.source} is no longer in this store: "
+                "start a new run of this window, which maps by the newest version"
+            )
+        return Master(version, names)
 
+    async def names_of(self, version: str) -> Names:
+        """Return all names of a version of a master; none if its items have been pruned."""
+        found: dict[str, dict[str, str]] = {status: {} for status in ItemStatus}
+        async with self.database.reading() as connection:
+            if run := await find_run(connection, version):
+                for row in await connection.execute(_names(run.key)):
+                    found[row.status][row.name] = intern(row.sku_id)  # a copy per name would fill the memory
+        return Names(found[ItemStatus.ACTIVE], found[ItemStatus.RETIRED])
 
-async def contested_names(connection: AsyncConnection, run_id: str) -> list[str]:
-    """Return the names that more than one item of a run claims: own ids and aliases, in order."""
-    key = (await get_run(connection, run_id)).key
-    claims = _names(key).subquery()
-    contested = select(claims.c.name).group_by(claims.c.name).having(func.count() > 1).order_by(claims.c.name)
-    return list((await connection.execute(contested)).scalars())
+    async def contested_names(self, run_id: str) -> list[str]:
+        """Return the names that more than one item of a run claims: own ids and aliases, in order."""
+        async with self.database.reading() as connection:
+            claims = _names((await get_run(connection, run_id)).key).subquery()
+            contested = select(claims.c.name).group_by(claims.c.name).having(func.count() > 1)
+            return list((await connection.execute(contested.order_by(claims.c.name))).scalars())
 
 
 def _names(key: int) -> CompoundSelect[tuple[str, str, str]]:

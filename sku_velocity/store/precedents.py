@@ -9,18 +9,23 @@ from sqlalchemy import and_, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.run import Precedent, SyncRun
-from sku_velocity.store.publishing import overlapping
+from sku_velocity.store.database import Repository
+from sku_velocity.store.run_rows import is_overlapped_by
 from sku_velocity.store.tables import chunks, items, movements, published_ranges, sync_runs
 
 
-async def read_precedent(connection: AsyncConnection, run: SyncRun) -> Precedent:
-    """Return what is published already, to compare a run's window with."""
-    return Precedent(
-        await _count_published(connection, run),
-        await _read_held(connection, run),
-        await _has_rows(connection, run),
-        await _read_dropped_values(connection, run.source),
-    )
+class Precedents(Repository):
+    """What is published already, to compare a window with."""
+
+    async def of(self, run: SyncRun) -> Precedent:
+        """Return what is published already, to compare a run's window with."""
+        async with self.database.reading() as connection:
+            return Precedent(
+                await _count_published(connection, run),
+                await _read_held(connection, run),
+                await _has_rows(connection, run),
+                await _read_dropped_values(connection, run.source),
+            )
 
 
 async def _count_published(connection: AsyncConnection, run: SyncRun) -> int:
@@ -33,8 +38,8 @@ async def _count_published(connection: AsyncConnection, run: SyncRun) -> int:
         moved_at >= run.window.start,
         moved_at < run.window.end,
     )
-    visible = select(func.count()).where(overlapping(run), is_visible)
-    of_master = select(func.count()).where(overlapping(run), items.c.run_key == ranges.run_key)
+    visible = select(func.count()).where(is_overlapped_by(run), is_visible)
+    of_master = select(func.count()).where(is_overlapped_by(run), items.c.run_key == ranges.run_key)
     movement_count = (await connection.execute(visible)).scalar_one()
     return int(movement_count + (await connection.execute(of_master)).scalar_one())
 
@@ -45,7 +50,7 @@ async def _read_held(connection: AsyncConnection, run: SyncRun) -> frozenset[int
     published = (
         select(func.coalesce(func.max(others.c.plan_number), 0))
         .join(published_ranges, published_ranges.c.run_key == others.c.run_key)
-        .where(overlapping(run))
+        .where(is_overlapped_by(run))
         .scalar_subquery()
     )
     held = select(runs.held_rows).where(

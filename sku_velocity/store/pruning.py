@@ -11,9 +11,9 @@ from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, or_, se
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.dead_letter import DeadLetterState
-from sku_velocity.model.run import MasterVersion, RunState
-from sku_velocity.store.database import Database, lock
-from sku_velocity.store.publishing import lock_warehouse
+from sku_velocity.model.run import OPEN, MasterVersion, RunState
+from sku_velocity.store.database import Repository, lock
+from sku_velocity.store.run_rows import lock_warehouse
 from sku_velocity.store.tables import (
     chunks,
     dead_letters,
@@ -62,37 +62,31 @@ class DeletedBatch:
     rows: Counter[str] = field(default_factory=Counter)
 
 
-class Pruning:
-    """Finds what may be deleted, and deletes it in batches. Each method is one transaction.
+class Pruning(Repository):
+    """Finds what may be deleted, and deletes it in batches.
 
     A run may be deleted if it is not published and no run that is published or may be resumed is mapped by
     it; the newest refresh of a warehouse is never deleted. A run is first hidden (`mark_for_deletion`): an
-    interrupted prune is resumed by the next one. Raises what `Store` raises.
+    interrupted prune is resumed by the next one.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def find_runs(self, cutoffs: Cutoffs) -> list[int]:
         """Return the keys of the prunable runs, the oldest first."""
-        async with self._database.reading() as connection:
+        async with self.database.reading() as connection:
             prunable = await _prunable(connection, cutoffs)
-            return list(
-                (
-                    await connection.execute(select(runs.run_key).where(prunable).order_by(runs.run_key))
-                ).scalars()
-            )
+            keys = select(runs.run_key).where(prunable).order_by(runs.run_key)
+            return list((await connection.execute(keys)).scalars())
 
     async def find_refreshes(self, cutoffs: Cutoffs) -> list[RefreshKey]:
         """Return the prunable refreshes."""
-        async with self._database.reading() as connection:
+        async with self.database.reading() as connection:
             keys = select(refreshes.source, refreshes.warehouse_id, refreshes.as_of).where(_is_old(cutoffs))
             return [RefreshKey(*row) for row in await connection.execute(keys)]
 
     async def count(self, cutoffs: Cutoffs) -> Counter[str]:
         """Count the prunable rows, by table."""
         counts: Counter[str] = Counter()
-        async with self._database.snapshot() as connection:
+        async with self.database.snapshot() as connection:
             prunable = await _prunable(connection, cutoffs)
             keys = select(runs.run_key).where(prunable)
             counted = {table: table.c.run_key.in_(keys) for table in RUN_TABLES} | {sync_runs: prunable}
@@ -107,7 +101,7 @@ class Pruning:
 
     async def mark_for_deletion(self, key: int, cutoffs: Cutoffs) -> bool:
         """Hide a run before its deletion. Return False if it may no longer be deleted: it was resumed."""
-        async with self._database.writing() as connection:
+        async with self.database.writing() as connection:
             found = await connection.execute(select(sync_runs).where(runs.run_key == key))
             row = found.one_or_none()
             if row is None or row.run_id.startswith(PRUNED_PREFIX):
@@ -123,7 +117,7 @@ class Pruning:
 
     async def delete_run_batch(self, key: int, limit: int) -> DeletedBatch:
         """Delete up to `limit` rows of a marked run; with the last of them the run itself."""
-        async with self._database.writing() as connection:
+        async with self.database.writing() as connection:
             # Once we hold this lock, a page or a push in progress when the run was marked has ended.
             await connection.execute(select(runs.run_key).where(runs.run_key == key).with_for_update())
             deleted = await _delete_batch(
@@ -137,12 +131,12 @@ class Pruning:
 
     async def delete_letter_batch(self, cutoffs: Cutoffs, limit: int) -> DeletedBatch:
         """Delete up to `limit` dead letters of published runs that were closed before the cutoff."""
-        async with self._database.writing() as connection:
+        async with self.database.writing() as connection:
             return await _delete_batch(connection, {dead_letters: _is_closed(cutoffs)}, limit)
 
     async def delete_refresh_batch(self, refresh: RefreshKey, limit: int) -> DeletedBatch:
         """Delete up to `limit` rows of an old refresh; with the last of them the refresh itself."""
-        async with self._database.writing() as connection:
+        async with self.database.writing() as connection:
             await lock(connection, "velocity", refresh.source, refresh.warehouse)
             of_refresh = {
                 table: and_(
@@ -156,7 +150,7 @@ class Pruning:
 
     async def free_bytes(self) -> int | None:
         """Return the bytes that VACUUM would free in a SQLite file; None if the database vacuums itself."""
-        async with self._database.reading() as connection:
+        async with self.database.reading() as connection:
             if connection.dialect.name != "sqlite":
                 return None
             pages = (await connection.execute(text("PRAGMA freelist_count"))).scalar_one()
@@ -172,7 +166,7 @@ async def _prunable(connection: AsyncConnection, cutoffs: Cutoffs) -> ColumnElem
         runs.run_id.startswith(PRUNED_PREFIX),
         and_(runs.state == RunState.SUPERSEDED, superseded_at < cutoffs.superseded),
         and_(
-            runs.state.in_((RunState.RUNNING, RunState.INCOMPLETE)),
+            runs.state.in_(OPEN),
             runs.created_at < cutoffs.unpublished,
             func.coalesce(runs.finished_at, runs.created_at) < cutoffs.unpublished,
             ~has_landed,

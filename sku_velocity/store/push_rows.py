@@ -12,16 +12,15 @@ from sqlalchemy import ColumnElement, Row, and_, bindparam, false, insert, or_, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import IncompleteWindowError, StoreConfigurationError
+from sku_velocity.model.dead_letter import PUSH
 from sku_velocity.model.movement import DeadLetter, MovementRow
 from sku_velocity.model.push import ChunkPush, OpenBatch, PushState, movement_batch
 from sku_velocity.model.run import RunState
 from sku_velocity.model.window import Window, iso
-from sku_velocity.store.chunks import get_run
 from sku_velocity.store.database import lock
-from sku_velocity.store.pages import letter_values, to_letter
+from sku_velocity.store.letter_rows import letter_values, to_letter
+from sku_velocity.store.run_rows import get_run
 from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, pushes, sync_runs
-
-STAGE = "push"  # of dead letters for an engine's rejects
 
 
 async def get_published_run(connection: AsyncConnection, run_id: str) -> int:
@@ -121,14 +120,7 @@ async def read_rows(
 ) -> list[MovementRow]:
     """Return a chunk's unsent rows before a position, within time ranges."""
     found = await connection.execute(
-        select(
-            movements.c.position,
-            movements.c.movement_id,
-            movements.c.sku_id,
-            movements.c.warehouse_id,
-            movements.c.units_moved,
-            movements.c.timestamp_utc,
-        )
+        select(*(movements.c[name] for name in MovementRow._fields))
         .where(
             movements.c.run_key == row.run_key,
             movements.c.position >= row.next_position,
@@ -173,20 +165,20 @@ async def store_rejects(
     first, last = opened.rows[0].position, opened.rows[-1].position
     place = and_(
         dead_letters.c.run_key == key,
-        dead_letters.c.stage == STAGE,
+        dead_letters.c.stage == PUSH,
         dead_letters.c.position.between(first, last),
     )
     stored = {
         row.position: to_letter(row) for row in await connection.execute(select(dead_letters).where(place))
     }
     if new := [each for each in letters if each.position not in stored]:
-        await connection.execute(insert(dead_letters), letter_values(key, new, STAGE))
+        await connection.execute(insert(dead_letters), letter_values(key, new, PUSH))
     merged = [_merge(stored[each.position], each) for each in letters if each.position in stored]
     # Reopen closed ones; who closed them and why stays recorded.
     if changed := [each for each in merged if each != stored[each.position]]:
         reopened = update(dead_letters).where(
             dead_letters.c.run_key == key,
-            dead_letters.c.stage == STAGE,
+            dead_letters.c.stage == PUSH,
             dead_letters.c.position == bindparam("at"),
         )
         values = [
@@ -196,7 +188,7 @@ async def store_rejects(
                 "reasons": row["reasons"],
                 "state": "open",
             }
-            for row in letter_values(key, changed, STAGE)
+            for row in letter_values(key, changed, PUSH)
         ]
         await connection.execute(reopened, values)
 

@@ -10,27 +10,23 @@ from sku_velocity.model.chunk import Chunk
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.push import ChunkPush, OpenBatch, PushState
 from sku_velocity.store import push_rows
-from sku_velocity.store.chunks import get_run
-from sku_velocity.store.database import Database, lock
+from sku_velocity.store.database import Repository, lock
+from sku_velocity.store.run_rows import get_run
 from sku_velocity.store.tables import chunks, pushes, sync_runs
 
 
-class PushLedger:
-    """The progress of pushing published chunks to the engines. Each method is one transaction.
+class Pushes(Repository):
+    """The progress of pushing published chunks to the engines.
 
     A batch is stored before it is sent for the first time, and is sent again unchanged until it has been
     answered, or certainly refused. So an engine sees what it may have accepted again under the same key, and
     accepts nothing under two, even if ranges are cut or the batch size changes meanwhile. The exception is a
-    batch that got no answer and was refused when it was sent again: a smaller batch size cuts it. Raises
-    what `Store` raises.
+    batch that got no answer and was refused when it was sent again: a smaller batch size cuts it.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     async def unpushed(self, run_id: str, engine: str) -> list[Chunk]:
         """Return the chunks of a run whose rows have not all been answered, by index."""
-        async with self._database.reading() as connection:
+        async with self.database.reading() as connection:
             pushed = select(pushes.c.chunk_index).where(
                 pushes.c.run_key == sync_runs.c.run_key,
                 pushes.c.engine == engine,
@@ -50,7 +46,7 @@ class PushLedger:
 
     async def begin(self, run_id: str, index: int, engine: str) -> None:
         """Count an attempt at a chunk. Raises IncompleteWindowError if its run was never published."""
-        async with self._database.writing() as connection:
+        async with self.database.writing() as connection:
             key = await push_rows.get_published_run(connection, run_id)
             await lock(connection, "push", run_id, str(index), engine)
             row = await push_rows.find_push(connection, run_id, index, engine)
@@ -67,7 +63,7 @@ class PushLedger:
         If nothing is left, mark the chunk as pushed and return None. An unanswered batch that was refused is
         cut to its first `size` rows, under another key.
         """
-        async with self._database.writing() as connection:
+        async with self.database.writing() as connection:
             row = await push_rows.get_push(connection, run_id, index, engine)
             if row.until_position is not None:
                 ranges = push_rows.parse_ranges(row.visible_ranges)
@@ -106,7 +102,7 @@ class PushLedger:
 
         Does nothing if the answer is stored already: another worker was faster.
         """
-        async with self._database.writing() as connection:
+        async with self.database.writing() as connection:
             row = await push_rows.get_push(connection, run_id, index, engine)
             if not push_rows.is_pending(row, opened):
                 return
@@ -126,28 +122,28 @@ class PushLedger:
 
     async def withdraw(self, run_id: str, index: int, engine: str, opened: OpenBatch) -> None:
         """Drop a batch that the engine certainly did not accept: the next is cut from published rows."""
-        async with self._database.writing() as connection:
+        async with self.database.writing() as connection:
             row = await push_rows.get_push(connection, run_id, index, engine)
             if push_rows.is_pending(row, opened):
                 await push_rows.write_push(connection, row, until_position=None, visible_ranges=None)
 
     async def mark_refused(self, run_id: str, index: int, engine: str, opened: OpenBatch) -> None:
         """Mark a batch that the engine refused, but may have accepted in an attempt that got no answer."""
-        async with self._database.writing() as connection:
+        async with self.database.writing() as connection:
             row = await push_rows.get_push(connection, run_id, index, engine)
             if push_rows.is_pending(row, opened):
                 await push_rows.write_push(connection, row, is_refused=True)
 
     async def fail(self, run_id: str, index: int, engine: str, error: str) -> None:
         """Mark a chunk's push as failed, with the error, unless all of it has been answered."""
-        async with self._database.writing() as connection:
+        async with self.database.writing() as connection:
             row = await push_rows.find_push(connection, run_id, index, engine)
             if row and row.state != PushState.PUSHED:
                 await push_rows.write_push(connection, row, state=PushState.FAILED, error=error)
 
     async def read(self, run_id: str, engine: str) -> list[ChunkPush]:
         """Return the push progress of each chunk of a run that was begun, by index."""
-        async with self._database.reading() as connection:
+        async with self.database.reading() as connection:
             run = await get_run(connection, run_id)
             rows = await connection.execute(
                 select(pushes)

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.push import SkuClass
-from sku_velocity.store.database import Database, lock
+from sku_velocity.store.database import Repository, lock
 from sku_velocity.store.tables import sent_classes
 
 UNANSWERED = "sent, and not answered yet"
@@ -26,15 +26,12 @@ class Changes:
     classes: list[SkuClass]
 
 
-class SentClasses:
-    """The classes that each engine has. Each method is one transaction. Raises what `Store` raises."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
+class SentClasses(Repository):
+    """The classes that each engine has."""
 
     async def changed(self, engine: str, source: str, classes: Sequence[SkuClass]) -> Changes:
         """Return the current classes of a source that were not sent to an engine, or that it rejected."""
-        async with self._database.reading() as connection:
+        async with self.database.reading() as connection:
             rows = (await connection.execute(select(sent_classes).where(_of(engine, source)))).all()
         known = {
             SkuClass(row.warehouse_id, row.sku_id, row.abc_lines, row.abc_units, row.xyz)
@@ -72,7 +69,7 @@ class SentClasses:
     ) -> None:
         key = {"engine": engine, "source": source, "revision": revision, "sent_at": datetime.now(UTC)}
         rows = [{**vars(each), **key, "reason": reasons.get(each.id)} for each in classes]
-        async with self._database.writing() as connection:
+        async with self.database.writing() as connection:
             await lock(connection, "sent classes", engine, source)
             await _delete(connection, engine, source, classes)
             await connection.execute(insert(sent_classes), rows)

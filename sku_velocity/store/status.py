@@ -12,59 +12,81 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.chunk import ChunkState
 from sku_velocity.model.dead_letter import DeadLetterState
-from sku_velocity.model.run import MasterVersion, RunState, RunStatus, Verdict
+from sku_velocity.model.run import OPEN, MasterVersion, RunState, RunStatus, Verdict
 from sku_velocity.model.status import (
     Coverage,
     LastRun,
     OpenRun,
+    Place,
     PublishedRange,
+    SkuMapping,
     SkuMappingPolicy,
     WarehouseStatus,
 )
 from sku_velocity.model.window import Window
-from sku_velocity.store.database import Database
+from sku_velocity.store.database import Repository
+from sku_velocity.store.run_rows import overlapping
 from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, sync_runs
 
-Place = tuple[str, str]  # a source and a warehouse
-OPEN = (RunState.RUNNING, RunState.INCOMPLETE)
+IDS_PER_STATEMENT = 500  # SQLite binds at most 999 values
 
 
-async def read_statuses(
-    connection: AsyncConnection, source: str | None, warehouse: str | None
-) -> list[WarehouseStatus]:
-    """Return the status of each warehouse that has a run, or only of those asked for, by source and name."""
-    last = await _read_last_runs(connection, source, warehouse)
-    published = await _read_published(connection, _at(published_ranges, source, warehouse))
-    open_runs = await _read_open_runs(connection, _at(sync_runs, source, warehouse))
-    rows = await _count(connection, _loaded_by_whole_runs(), source, warehouse)
-    cut = await _count(connection, _published_by_cut_runs(), source, warehouse)
-    rejects = await _count(connection, _rejected(), source, warehouse)
-    created_at = await _read_created_at(connection, [ranges[-1].run_key for ranges in published.values()])
-    return [
-        WarehouseStatus(
-            coverage=_coverage(place, published[place], open_runs[place]),
-            last_run=run,
-            rows=rows.get(place, 0) + cut.get(place, 0),
-            rejects=rejects.get(place, 0),
-            read_at=created_at[published[place][-1].run_key] if published[place] else None,
-        )
-        for place, run in sorted(last.items())
-    ]
+class Status(Repository):
+    """The status of warehouses and of runs."""
 
+    async def of_warehouses(
+        self, source: str | None = None, warehouse: str | None = None
+    ) -> list[WarehouseStatus]:
+        """Return the status of each warehouse that has a run, or only of those asked for, in order."""
+        async with self.database.reading() as connection:
+            last = await _read_last_runs(connection, source, warehouse)
+            published = await _read_published(connection, _at(published_ranges, source, warehouse))
+            open_runs = await _read_open_runs(connection, _at(sync_runs, source, warehouse))
+            rows = await _count(connection, _loaded_by_whole_runs(), source, warehouse)
+            cut = await _count(connection, _published_by_cut_runs(), source, warehouse)
+            rejects = await _count(connection, _rejected(), source, warehouse)
+            newest = [ranges[-1].run_key for ranges in published.values()]
+            created_at = await _read_created_at(connection, newest)
+        return [
+            WarehouseStatus(
+                coverage=_coverage(place, published[place], open_runs[place]),
+                last_run=run,
+                rows=rows.get(place, 0) + cut.get(place, 0),
+                rejects=rejects.get(place, 0),
+                read_at=created_at[published[place][-1].run_key] if published[place] else None,
+            )
+            for place, run in sorted(last.items())
+        ]
 
-async def read_coverage(connection: AsyncConnection, source: str, warehouse: str, span: Window) -> Coverage:
-    """Return the published ranges and the open runs of a warehouse in a span of time."""
-    ranges, runs = published_ranges.c, sync_runs.c
-    in_span = and_(ranges.range_start < span.end, ranges.range_end > span.start)
-    overlaps = and_(runs.window_start < span.end, runs.window_end > span.start)
-    published = await _read_published(connection, _at(published_ranges, source, warehouse) & in_span)
-    open_runs = await _read_open_runs(connection, _at(sync_runs, source, warehouse) & overlaps)
-    place = (source, warehouse)
-    return _coverage(place, published[place], open_runs[place])
+    async def coverage(self, source: str, warehouse: str, span: Window) -> Coverage:
+        """Return the published ranges and the open runs of a warehouse in a span of time."""
+        runs = sync_runs.c
+        overlaps = and_(runs.window_start < span.end, runs.window_end > span.start)
+        async with self.database.reading() as connection:
+            published = await _read_published(connection, overlapping(source, warehouse, span))
+            open_runs = await _read_open_runs(connection, _at(sync_runs, source, warehouse) & overlaps)
+        place = Place(source, warehouse)
+        return _coverage(place, published[place], open_runs[place])
+
+    async def of_flow_runs(self, flow_run_ids: Sequence[str]) -> dict[str, RunStatus]:
+        """Return the status of the run that each of these flow runs started, without those that planned none.
+
+        Of several runs of a flow run, it is the latest.
+        """
+        found: dict[str, RunStatus] = {}
+        async with self.database.reading() as connection:
+            for first in range(0, len(flow_run_ids), IDS_PER_STATEMENT):
+                rows = await connection.execute(_statement(flow_run_ids[first : first + IDS_PER_STATEMENT]))
+                found |= {row.flow_run_id: _to_run_status(row) for row in rows}
+        return found
 
 
 def _coverage(place: Place, published: list[PublishedRange], open_runs: Sequence[OpenRun]) -> Coverage:
     return Coverage(*place, published, [run for run in open_runs if not run.is_settled_by(published)])
+
+
+def _place_of(row: Row[Any]) -> Place:
+    return Place(row.source, row.warehouse_id)
 
 
 def _of_run(table: Any) -> ColumnElement[bool]:
@@ -92,7 +114,7 @@ async def _read_last_runs(
         .group_by(runs.source, runs.warehouse_id)
     )
     rows = await connection.execute(select(sync_runs).where(runs.run_key.in_(newest)))
-    return {(row.source, row.warehouse_id): _to_last_run(row) for row in rows}
+    return {_place_of(row): _to_last_run(row) for row in rows}
 
 
 def _to_last_run(row: Row[Any]) -> LastRun:
@@ -113,7 +135,7 @@ def _to_policy(text: str | None) -> SkuMappingPolicy:
     if text is None:
         return None
     master = MasterVersion.model_validate_json(text)
-    return master.source, master.unknown_sku
+    return SkuMapping(master.source, master.unknown_sku)
 
 
 async def _read_published(
@@ -130,7 +152,7 @@ async def _read_published(
     for row in rows:
         window, is_unproven = Window(row.range_start, row.range_end), row.verdict == Verdict.UNPROVEN
         published = PublishedRange(window, row.run_key, row.mapping_digest, is_unproven)
-        found[row.source, row.warehouse_id].append(published)
+        found[_place_of(row)].append(published)
     return found
 
 
@@ -162,7 +184,7 @@ async def _read_open_runs(
     )
     found: defaultdict[Place, list[OpenRun]] = defaultdict(list)
     for row in await connection.execute(statement):
-        found[row.source, row.warehouse_id].append(_to_open_run(row))
+        found[_place_of(row)].append(_to_open_run(row))
     return found
 
 
@@ -188,7 +210,7 @@ async def _count(
     """Run a count by source and warehouse."""
     grouped = statement.where(_at(sync_runs, source, warehouse))
     rows = await connection.execute(grouped.group_by(sync_runs.c.source, sync_runs.c.warehouse_id))
-    return {(row[0], row[1]): int(row[2]) for row in rows}
+    return {_place_of(row): int(row.number) for row in rows}
 
 
 def _loaded_by_whole_runs() -> Select[Any]:
@@ -221,35 +243,13 @@ def _rejected() -> Select[Any]:
 
 
 def _per_place(count: ColumnElement[int]) -> Select[Any]:
-    return select(sync_runs.c.source, sync_runs.c.warehouse_id, count).select_from(sync_runs)
+    return select(sync_runs.c.source, sync_runs.c.warehouse_id, count.label("number")).select_from(sync_runs)
 
 
 async def _read_created_at(connection: AsyncConnection, keys: Sequence[int]) -> dict[int, Any]:
     runs = sync_runs.c
     rows = await connection.execute(select(runs.run_key, runs.created_at).where(runs.run_key.in_(keys)))
     return {row.run_key: row.created_at for row in rows}
-
-
-IDS_PER_STATEMENT = 500  # SQLite binds at most 999 values
-
-
-class RunStatuses:
-    """The results of runs. Each method is one transaction, and raises what those of `Store` raise."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def of(self, flow_run_ids: Sequence[str]) -> dict[str, RunStatus]:
-        """Return the status of the run that each of these flow runs started, without those that planned none.
-
-        Of several runs of a flow run, it is the latest.
-        """
-        found: dict[str, RunStatus] = {}
-        async with self._database.reading() as connection:
-            for first in range(0, len(flow_run_ids), IDS_PER_STATEMENT):
-                rows = await connection.execute(_statement(flow_run_ids[first : first + IDS_PER_STATEMENT]))
-                found |= {row.flow_run_id: _to_run_status(row) for row in rows}
-        return found
 
 
 def _statement(flow_run_ids: Sequence[str]) -> Select[Any]:

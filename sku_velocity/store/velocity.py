@@ -12,61 +12,62 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.push import SkuClass
 from sku_velocity.model.velocity import EarlierClasses, Refresh
-from sku_velocity.store.database import lock
+from sku_velocity.store.database import Repository, lock
 from sku_velocity.store.tables import instant_text, velocity_figures, velocity_refreshes
 
 COLUMNS = tuple(column.name for column in velocity_figures.columns)
 _INSERT = f"INSERT INTO sku_velocity ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
 
 
-async def read_current_classes(connection: AsyncConnection, source: str, warehouse: str) -> list[SkuClass]:
-    """Return the classes of a warehouse's SKUs by its newest refresh."""
-    refreshes, rows = velocity_refreshes.c, velocity_figures.c
-    newest = (
-        select(func.max(refreshes.as_of))
-        .where(refreshes.source == source, refreshes.warehouse_id == warehouse)
-        .scalar_subquery()
-    )
-    found = await connection.execute(
-        select(rows.warehouse_id, rows.sku_id, rows.abc_lines, rows.abc_units, rows.xyz).where(
+class Velocity(Repository):
+    """The velocity of each warehouse's SKUs, by the refreshes of each day."""
+
+    async def current_classes(self, source: str, warehouse: str) -> list[SkuClass]:
+        """Return the classes of a warehouse's SKUs by its newest refresh."""
+        refreshes, rows = velocity_refreshes.c, velocity_figures.c
+        newest = (
+            select(func.max(refreshes.as_of))
+            .where(refreshes.source == source, refreshes.warehouse_id == warehouse)
+            .scalar_subquery()
+        )
+        found = select(rows.warehouse_id, rows.sku_id, rows.abc_lines, rows.abc_units, rows.xyz).where(
             rows.source == source, rows.warehouse_id == warehouse, rows.as_of == newest
         )
-    )
-    return [SkuClass(*row) for row in found]
+        async with self.database.reading() as connection:
+            return [SkuClass(*row) for row in await connection.execute(found)]
 
-
-async def read_classes_before(
-    connection: AsyncConnection, source: str, warehouse: str, as_of: date
-) -> EarlierClasses | None:
-    """Return each SKU's classes by the last refresh before `as_of`, or None if there is none."""
-    refreshes, rows = velocity_refreshes.c, velocity_figures.c
-    of_warehouse = (refreshes.source == source) & (refreshes.warehouse_id == warehouse)
-    query = select(func.max(refreshes.as_of)).where(of_warehouse, refreshes.as_of < as_of)
-    earlier = (await connection.execute(query)).scalar_one()
-    if earlier is None:
-        return None
-    found = await connection.execute(
-        select(rows.sku_id, rows.abc_lines, rows.abc_units, rows.xyz).where(
-            rows.source == source, rows.warehouse_id == warehouse, rows.as_of == earlier
+    async def classes_before(self, source: str, warehouse: str, as_of: date) -> EarlierClasses | None:
+        """Return each SKU's classes by the last refresh before `as_of`, or None if there is none."""
+        refreshes, rows = velocity_refreshes.c, velocity_figures.c
+        last = select(func.max(refreshes.as_of)).where(
+            refreshes.source == source, refreshes.warehouse_id == warehouse, refreshes.as_of < as_of
         )
-    )
-    return EarlierClasses(earlier, {sku: (lines, units, xyz) for sku, lines, units, xyz in found})
-
-
-async def replace(connection: AsyncConnection, refresh: Refresh, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Store a refresh in place of an earlier one of the same source, warehouse and day."""
-    await lock(connection, "velocity", refresh.source, refresh.warehouse)
-    for table in (velocity_figures, velocity_refreshes):
-        await connection.execute(
-            delete(table).where(
-                table.c.source == refresh.source,
-                table.c.warehouse_id == refresh.warehouse,
-                table.c.as_of == refresh.as_of,
+        async with self.database.reading() as connection:
+            earlier = (await connection.execute(last)).scalar_one()
+            if earlier is None:
+                return None
+            found = await connection.execute(
+                select(rows.sku_id, rows.abc_lines, rows.abc_units, rows.xyz).where(
+                    rows.source == source, rows.warehouse_id == warehouse, rows.as_of == earlier
+                )
             )
-        )
-    await connection.execute(insert(velocity_refreshes), _values(refresh))
-    if rows:
-        await _insert_rows(connection, rows)
+            return EarlierClasses(earlier, {sku: (lines, units, xyz) for sku, lines, units, xyz in found})
+
+    async def replace(self, refresh: Refresh, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Store a refresh, with rows as in `COLUMNS`, in place of an earlier one of the same day."""
+        async with self.database.writing() as connection:
+            await lock(connection, "velocity", refresh.source, refresh.warehouse)
+            for table in (velocity_figures, velocity_refreshes):
+                await connection.execute(
+                    delete(table).where(
+                        table.c.source == refresh.source,
+                        table.c.warehouse_id == refresh.warehouse,
+                        table.c.as_of == refresh.as_of,
+                    )
+                )
+            await connection.execute(insert(velocity_refreshes), _values(refresh))
+            if rows:
+                await _insert_rows(connection, rows)
 
 
 async def _insert_rows(connection: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -16,7 +16,7 @@ import yaml
 from demo.prefect_client import prefect_client
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.flow_process import Shell, ending
-from tests.chaos.truth import landed_in, runs_in, seen_content, true_content
+from tests.chaos.truth import flow_runs_in, landed_in, seen_content, true_content
 from tests.chaos.windows import wait_until
 from tests.support.acme import spec_file, wms
 from tests.support.checkout import CHECKOUT
@@ -91,7 +91,7 @@ def test_a_dead_run_of_ours_becomes_crashed_and_a_foreign_one_without_heartbeats
         shell = Shell(prefect_server, source, sqlite_url)
         process = stack.enter_context(shell.running())
         wait_until(lambda: landed_in(sqlite_url) >= 3)
-        [run] = runs_in(sqlite_url)
+        [run] = flow_runs_in(sqlite_url)
         until(lambda: api.last_heartbeat_of(run))
         process.kill()
         killed = time.monotonic()

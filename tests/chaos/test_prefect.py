@@ -14,7 +14,7 @@ from demo.prefect_client import prefect_client
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.flow_process import Shell, ending, states_of_tasks
 from tests.chaos.line import Line
-from tests.chaos.truth import landed_in, runs_in, seen_content, true_content
+from tests.chaos.truth import flow_runs_in, landed_in, runs_in, seen_content, true_content
 from tests.chaos.windows import wait_until
 from tests.support.acme import wms
 from tests.support.prefect_server import PrefectServer
@@ -41,7 +41,7 @@ def test_a_run_survives_a_temporary_loss_of_connection(
         assert (ended.exit_code, ended.errors) == (0, "")
         truth, seconds = true_content(server), time.monotonic() - started
     fault_log.record("line to Prefect cut, survived", truth, seen_content(sqlite_url), seconds)
-    [run] = runs_in(sqlite_url)
+    [run] = flow_runs_in(sqlite_url)
     assert "RUNNING" not in states_of_tasks(prefect_server, run)
 
 
@@ -62,7 +62,7 @@ def test_a_run_survives_a_server_restart(
         ended = ending(flow)
         seconds = time.monotonic() - started
         assert (ended.exit_code, ended.errors) == (0, "")
-        [run] = runs_in(sqlite_url)
+        [run] = flow_runs_in(sqlite_url)
         with prefect_client(own.api_url) as api:
             assert api.get(f"/flow_runs/{run}").json()["state"]["name"] == "Complete"
         assert "RUNNING" not in states_of_tasks(own, run)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.flow_process import Shell, ending, states_of_tasks
-from tests.chaos.truth import landed_in, runs_in, seen_content, true_content
+from tests.chaos.truth import flow_runs_in, landed_in, runs_in, seen_content, true_content
 from tests.chaos.windows import wait_until
 from tests.support.acme import wms
 from tests.support.prefect_server import PrefectServer
@@ -42,7 +42,7 @@ def test_a_signal_ends_a_run_with_one_line_and_the_next_run_resumes_it(
         assert (ended.exit_code, seen_content(sqlite_url).total()) == (exit_code, 0)
         assert ended.errors == f"error: stopped by {number.name}: resume with --resume {run}"
         assert ended.report["error"] in ended.errors
-        assert states_of_tasks(prefect_server, run) <= {"COMPLETED", "CRASHED"}
+        assert states_of_tasks(prefect_server, *flow_runs_in(sqlite_url)) <= {"COMPLETED", "CRASHED"}
         server.reset_stats()
         started = time.monotonic()
         assert shell.run("--resume", run).exit_code == 0

@@ -24,7 +24,7 @@ DEAD_LETTERS = text(
     "(SELECT run_key FROM published_ranges WHERE warehouse_id = :warehouse)"
 )
 LANDED = text("SELECT count(*) FROM chunks WHERE state = 'landed'")
-RUNS = text("SELECT run_id FROM sync_runs ORDER BY run_key")
+RUNS = text("SELECT run_id, flow_run_id FROM sync_runs ORDER BY run_key")
 
 
 def true_content(server: Server, warehouse: str = "WH-01", **window: datetime) -> Content:
@@ -42,7 +42,12 @@ def seen_content(url: str, warehouse: str = "WH-01") -> Content:
 
 def runs_in(url: str) -> list[str]:
     """Return the ids of a store's runs, in the order in which they were planned."""
-    return [str(run) for (run,) in asyncio.run(_read(url, RUNS))]
+    return [run for run, _ in asyncio.run(_read(url, RUNS))]
+
+
+def flow_runs_in(url: str) -> list[str]:
+    """Return the ids of the flow runs that started a store's runs, in the same order."""
+    return [flow_run for _, flow_run in asyncio.run(_read(url, RUNS))]
 
 
 def landed_in(url: str) -> int:

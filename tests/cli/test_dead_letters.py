@@ -53,7 +53,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> str:
 def stored(url: str, **criteria: Any) -> list[StoredDeadLetter]:
     async def work() -> list[StoredDeadLetter]:
         async with Store.open(url) as store:
-            return await store.letters.read(DeadLetterFilter(**criteria))
+            return await store.dead_letters.read(DeadLetterFilter(**criteria))
 
     return asyncio.run(work())
 
@@ -217,6 +217,6 @@ async def test_an_export_holds_one_letter_at_a_time(form: Format, store_url: str
     async with Store.open(store_url) as store:
         await land_run(store, "run", {n: dead_letter(n) for n in range(50)}, total=50)
         written: Sequence[str] = [
-            line async for line in lines(store.letters.stream(DeadLetterFilter(run="run"), 7), form)
+            line async for line in lines(store.dead_letters.stream(DeadLetterFilter(run="run"), 7), form)
         ]
     assert len(written) == 50 + (form is Format.CSV) and all(line.endswith("\n") for line in written)

@@ -37,10 +37,10 @@ async def build_trouble(store: Store) -> str:
     for window in (hours(0, 1), hours(0, 1), hours(1, 2), hours(5, 6)):
         await publish_hourly(store, window)
     run = a_run(hours(6, 7), total=2)
-    await store.begin(run, [Chunk(0, 0, 1, 1), Chunk(1, 1, 1, 1)])
-    await store.land_page(run.id, 0, a_page(Page(0, 1), [a_row(0, hour(6))]))
-    await store.fail_chunk(run.id, 1, "acme: GET /movements: HTTP 500\x1b[31m [bold]")
-    await store.refuse(run.id, '{"checks": []}')
+    await store.runs.begin(run, [Chunk(0, 0, 1, 1), Chunk(1, 1, 1, 1)])
+    await store.chunks.land_page(run.id, 0, a_page(Page(0, 1), [a_row(0, hour(6))]))
+    await store.chunks.fail(run.id, 1, "acme: GET /movements: HTTP 500\x1b[31m [bold]")
+    await store.runs.refuse(run.id, '{"checks": []}')
     return run.id
 
 

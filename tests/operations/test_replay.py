@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("token")
 def letters(url: str, **criteria: Any) -> list[StoredDeadLetter]:
     async def read() -> list[StoredDeadLetter]:
         async with Store.open(url) as store:
-            return await store.letters.read(DeadLetterFilter(**criteria))
+            return await store.dead_letters.read(DeadLetterFilter(**criteria))
 
     return asyncio.run(read())
 

@@ -43,7 +43,7 @@ async def read(
     secret = None if token is None else SecretStr(token)
     async with SourceClient.open(parsed, secret) as client, Store.open(url) as store:
         verdict = await read_whole(WindowReader.of(client, warehouse, window), store, run, repairs=0)
-        assert await store.dead_letters(run) == []
+        assert await store.dead_letters.of(run) == []
     return verdict, await _published(url, run)
 
 

@@ -96,7 +96,7 @@ FIXES: dict[str, dict[str, Any]] = {
 
 async def replay(spec: SourceSpec, url: str) -> int:
     async with Store.open(url) as store:
-        run = await store.find_run("run")
+        run = await store.runs.find("run")
         assert run
         report = await replay_run(store, spec, run, DeadLetterFilter(), "jane")
         return report.loaded + report.filtered
@@ -131,6 +131,6 @@ def test_a_dead_letter_is_found_by_the_name_and_the_path_of_its_field(store_url:
 
     async def count() -> int:
         async with Store.open(store_url) as store:
-            return await store.letters.count(DeadLetterFilter(reason=reason))
+            return await store.dead_letters.count(DeadLetterFilter(reason=reason))
 
     assert asyncio.run(count()) == 3

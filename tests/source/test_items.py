@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -67,7 +68,7 @@ def published(url: str) -> set[tuple[str, str, str]]:
 def call_store(url: str, question: str, *values: Any) -> Any:
     async def look() -> Any:
         async with Store.open(url) as store:
-            return await getattr(store, question)(*values)
+            return await attrgetter(question)(store)(*values)
 
     return asyncio.run(look())
 
@@ -81,7 +82,7 @@ def test_a_master_is_published_and_its_bad_items_become_dead_letters(server: Ser
     truth = server.ground_truth(ITEMS)
     assert status.verdict is Verdict.COMPLETE
     assert {sku for sku, _, _ in published(store_url)} == {movement[1] for movement in truth.movements}
-    assert len(call_store(store_url, "dead_letters", status.run_id)) == truth.bad == 3
+    assert len(call_store(store_url, "dead_letters.of", status.run_id)) == truth.bad == 3
     assert select(store_url, "SELECT count(*) FROM published_aliases") == [(2 * truth.valid,)]
 
 
@@ -114,10 +115,10 @@ def test_a_newer_version_replaces_the_previous_one(server: Server, store_url: st
     first = sync_items(server, store_url, CATALOGUE)
     second = sync_items(server, store_url, replace(CATALOGUE, items=make_items(30)))
     assert {run for _, _, run in published(store_url)} == {second.run_id} and len(published(store_url)) == 30
-    assert call_store(store_url, "newest_master", "erp") == second.run_id
-    assert call_store(store_url, "version_before", second.run_id) == first.run_id
-    assert call_store(store_url, "version_before", first.run_id) is None
-    assert len(call_store(store_url, "names_of", first.run_id).active) == 3 * 51
+    assert call_store(store_url, "masters.newest", "erp") == second.run_id
+    assert call_store(store_url, "masters.version_before", second.run_id) == first.run_id
+    assert call_store(store_url, "masters.version_before", first.run_id) is None
+    assert len(call_store(store_url, "masters.names_of", first.run_id).active) == 3 * 51
 
 
 @pytest.mark.parametrize(
@@ -191,13 +192,13 @@ def test_an_empty_master_does_not_replace_one_with_items(server: Server, store_u
 def test_the_contested_names_are_reported(server: Server, store_url: str) -> None:
     claims = (("A", ["x", "y"]), ("B", ["y", "x", "C"]), ("C", ["C", "z"]), ("D", []), ("D", []))
     status = sync_items(server, store_url, Scenario(records=0, items=items(*claims)))
-    assert call_store(store_url, "contested_names", status.run_id) == ["C", "D", "x", "y"]
+    assert call_store(store_url, "masters.contested_names", status.run_id) == ["C", "D", "x", "y"]
 
 
 def test_a_version_is_loaded_with_all_its_names(server: Server, store_url: str) -> None:
     records = (*items(("A", ["a 1", "a 2"])), {"sku_id": "B", "aliases": ["b"], "status": "retired"})
     version = sync_items(server, store_url, Scenario(records=0, items=records)).run_id
-    assert call_store(store_url, "names_of", version) == Names(
+    assert call_store(store_url, "masters.names_of", version) == Names(
         {"A": "A", "a 1": "A", "a 2": "A"}, {"B": "B", "b": "B"}
     )
 
@@ -205,7 +206,7 @@ def test_a_version_is_loaded_with_all_its_names(server: Server, store_url: str) 
 def test_an_unpublished_master_is_named_with_the_fix(server: Server, store_url: str) -> None:
     sync_items(server, store_url, Scenario(records=0, items=items(("A", ["B"]), ("B", []))))
     with pytest.raises(ConfigurationError, match=r"no published master erp: .*sync-master"):
-        call_store(store_url, "newest_master", "erp")
+        call_store(store_url, "masters.newest", "erp")
 
 
 def test_a_pruned_version_is_an_error_with_the_fix(server: Server, sqlite_url: str) -> None:
@@ -220,4 +221,4 @@ def test_a_pruned_version_is_an_error_with_the_fix(server: Server, sqlite_url: s
 
     asyncio.run(prune())
     with pytest.raises(ConfigurationError, match=r"is no longer in this store: start a new run"):
-        call_store(sqlite_url, "load_master", MasterVersion(source="erp", version=version))
+        call_store(sqlite_url, "masters.load", MasterVersion(source="erp", version=version))

@@ -259,9 +259,9 @@ def test_a_resumed_run_knows_the_cursors_of_its_ledger(store: str) -> None:
 
 async def read_pages(reader: WindowReader, store: Store, pages: int) -> None:
     """Plan run `r` unless it is planned, and read its next chunks until `pages` pages are read."""
-    planned = await store.find_run("r") or await steps.plan(reader, store, "r")
+    planned = await store.runs.find("r") or await steps.plan(reader, store, "r")
     while reader.client.tally.requests < pages:
-        progress = (await store.chunks("r"))[-1]
+        progress = (await store.chunks.of("r"))[-1]
         await steps.read_chunk(reader, store, planned, progress)
 
 

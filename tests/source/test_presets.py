@@ -199,7 +199,7 @@ async def read(
     ):
         reader = WindowReader.of(client, case.warehouses[0], window)
         verdict = await read_whole(reader, store, run, repairs=0)
-        assert await store.dead_letters(run) == []
+        assert await store.dead_letters.of(run) == []
     database = Database(url)
     try:
         async with database.reading() as connection:

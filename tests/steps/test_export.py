@@ -49,14 +49,14 @@ def hour(number: float) -> datetime:
 async def publish(store: Store, *hours: float, window: Window = DAY, units: int = 1) -> SyncRun:
     """Publish a window with a movement at each of these hours."""
     run = SyncRun(next(_ids), "acme", "WH-01", window, len(hours))
-    await store.begin(run, [Chunk(0, 0, len(hours), len(hours))] if hours else [])
+    await store.runs.begin(run, [Chunk(0, 0, len(hours), len(hours))] if hours else [])
     if hours:
         rows = [
             MovementRow(n, f"m-{n}" if n else None, "SKU-1", "WH-01", units, hour(at))
             for n, at in enumerate(hours)
         ]
-        await store.land_page(run.id, 0, PageResult(Page(0, len(rows)), len(rows), rows, []))
-    await store.publish(run.id, "{}")
+        await store.chunks.land_page(run.id, 0, PageResult(Page(0, len(rows)), len(rows), rows, []))
+    await store.publications.publish(run.id, "{}")
     return run
 
 

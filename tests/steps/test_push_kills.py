@@ -63,7 +63,7 @@ async def ledger(store_url: str) -> tuple[int, int, int, int]:
     """Return the counts of accepted and rejected records, dead letters, and unpushed chunks."""
     async with Store.open(store_url) as store:
         pushed = await store.pushes.read("run", "slots")
-        letters = await store.dead_letters("run")
+        letters = await store.dead_letters.of("run")
         left = await store.pushes.unpushed("run", "slots")
     return (
         sum(each.accepted for each in pushed),

@@ -34,17 +34,17 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 async def replay(
     store: Store, run_id: str, spec: SourceSpec | None = None, criteria: DeadLetterFilter = OPEN
 ) -> RunReplay:
-    run = await store.find_run(run_id)
+    run = await store.runs.find(run_id)
     assert run
     return await replay_run(store, spec or fixed_spec(), run, criteria, "jane")
 
 
 async def states(store: Store) -> dict[int, DeadLetterState]:
-    return {each.letter.position: each.state for each in await store.letters.read(DeadLetterFilter())}
+    return {each.letter.position: each.state for each in await store.dead_letters.read(DeadLetterFilter())}
 
 
 async def the_letter(store: Store, position: int) -> StoredDeadLetter:
-    (found,) = await store.letters.read(DeadLetterFilter(position=position))
+    (found,) = await store.dead_letters.read(DeadLetterFilter(position=position))
     return found
 
 
@@ -74,10 +74,10 @@ async def test_a_replayed_letter_records_who_when_and_why_and_keeps_its_record(s
 async def test_a_second_replay_changes_nothing(store: Store, store_url: str) -> None:
     await land_run(store, "run", BAD)
     await replay(store, "run")
-    first = await store.letters.read(DeadLetterFilter())
+    first = await store.dead_letters.read(DeadLetterFilter())
     again = await replay(store, "run")
     assert (again.validated, again.loaded, again.rejected) == (1, 0, 1)
-    assert await store.letters.read(DeadLetterFilter()) == first
+    assert await store.dead_letters.read(DeadLetterFilter()) == first
     assert await ledger_of(store_url, "run") == (20, 19, 1, 0, 0)
 
 
@@ -94,7 +94,7 @@ async def test_a_concurrent_replay_and_discard_close_each_letter_once(store: Sto
     await land_run(store, "run", {n: dead_letter(n) for n in range(20)})
     some = replace(OPEN, position=5)
     report, discarded = await asyncio.gather(
-        replay(store, "run"), store.letters.discard(some, "joe", "known fault")
+        replay(store, "run"), store.dead_letters.discard(some, "joe", "known fault")
     )
     assert report.loaded + discarded == 20 and (5 in await shown_positions(store_url)) is (not discarded)
     assert await ledger_of(store_url, "run") == (20, report.loaded, discarded, 0, 0)
@@ -110,7 +110,7 @@ async def test_a_letter_outside_the_window_or_filtered_is_closed_with_a_note(
     report = await replay(store, "run", fixed_spec(filter=[{"path": "kind", "in": ["move", None]}]))
     assert (report.loaded, report.trimmed, report.filtered) == (1, 1, 1)
     assert await ledger_of(store_url, "run") == (20, 18, 0, 1, 1)
-    notes = [each.change.note for each in await store.letters.read(DeadLetterFilter()) if each.change]
+    notes = [each.change.note for each in await store.dead_letters.read(DeadLetterFilter()) if each.change]
     assert ["outside the window" in notes[0], "filtered" in notes[1]] == [True, True]
     assert set((await states(store)).values()) == {DeadLetterState.REPLAYED}
 
@@ -120,7 +120,7 @@ async def test_a_record_id_that_the_run_already_holds_is_not_duplicated(store: S
     await land_run(store, "run", twins)
     report = await replay(store, "run")
     assert (report.loaded, report.repeated) == (1, 2)
-    assert (await store.count_ids("run")).repeated == 0
+    assert (await store.runs.count_ids("run")).repeated == 0
     assert await states(store) == {3: "open", 12: "replayed", 15: "open"}
     assert await ledger_of(store_url, "run") == (20, 18, 2, 0, 0)
 
@@ -131,35 +131,37 @@ async def test_replayed_rows_of_an_incomplete_window_are_visible_once_it_is_publ
     await land_run(store, "run", BAD, published=False)
     report = await replay(store, "run")
     assert (report.loaded, report.published) == (2, 0) and await shown_positions(store_url) == []
-    run = await store.find_run("run")
+    run = await store.runs.find("run")
     assert run and run.state is RunState.INCOMPLETE
     failed = {
-        check.name for check in prove(run, await store.chunks("run"), None, Limits(0.1)) if not check.passed
+        check.name
+        for check in prove(run, await store.chunks.of("run"), None, Limits(0.1))
+        if not check.passed
     }
     assert "rejects within the limit" not in failed and not any("fetched =" in name for name in failed)
-    await store.publish("run", "{}")
+    await store.publications.publish("run", "{}")
     assert len(await shown_positions(store_url)) == 19
 
 
 async def test_a_superseded_run_is_not_replayed(store: Store) -> None:
     await land_run(store, "first", BAD)
     await land_run(store, "second", {})
-    assert await store.letters.runs(OPEN) == []
+    assert await store.replays.runs(OPEN) == []
     assert (await replay(store, "first")).loaded == 0
     assert set((await states(store)).values()) == {DeadLetterState.OPEN}
 
 
 async def test_a_run_with_closed_letters_is_not_read_again(store: Store) -> None:
     await land_run(store, "run", BAD, published=False)
-    await store.letters.discard(replace(OPEN, position=12), "joe", "known fault")
+    await store.dead_letters.discard(replace(OPEN, position=12), "joe", "known fault")
     with pytest.raises(IncompleteWindowError, match="1 dead letters.*start a new run"):
-        await store.replan("run", 20, [])
+        await store.runs.replan("run", 20, [])
     assert (await states(store))[12] is DeadLetterState.DISCARDED
 
 
 async def test_letters_of_stage_push_are_not_replayed(store: Store) -> None:
     await land_run(store, "run", {})
-    assert await store.letters.runs(replace(OPEN, stage="push")) == []
+    assert await store.replays.runs(replace(OPEN, stage="push")) == []
     assert (await replay(store, "run")).validated == 0
 
 

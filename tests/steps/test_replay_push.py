@@ -35,7 +35,7 @@ def engine() -> Iterator[EngineServer]:
 
 
 async def replay(store: Store) -> RunReplay:
-    run = await store.find_run("run")
+    run = await store.runs.find("run")
     assert run
     return await replay_run(store, fixed_spec(), run, OPEN, "jane")
 
@@ -107,7 +107,7 @@ async def test_a_second_rejection_reopens_a_discarded_letter_and_keeps_its_histo
         assert opened
         await store.pushes.settle("run", 0, engine, opened, [DeadLetter(2, "{}", (Reason("", engine),))])
         if engine == "slots":
-            assert await store.letters.discard(DeadLetterFilter(stage="push"), "joe", "we know") == 1
-    (stored,) = await store.letters.read(DeadLetterFilter())
+            assert await store.dead_letters.discard(DeadLetterFilter(stage="push"), "joe", "we know") == 1
+    (stored,) = await store.dead_letters.read(DeadLetterFilter())
     assert (stored.state, stored.reasons) == (DeadLetterState.OPEN, "slots; others")
     assert stored.change and (stored.change.by, stored.change.note) == ("joe", "we know")

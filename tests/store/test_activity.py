@@ -93,7 +93,7 @@ async def test_days_and_hours_follow_the_local_clock(store: Store, zone: str) ->
     period = Period(ZoneInfo(zone), AS_OF[zone], 7)
     rows = random_rows(period, 2000, seed=len(zone))
     await publish(store, rows, Window.everything())
-    activity = await store.activity("acme", "WH-01", period)
+    activity = await store.activity.of("acme", "WH-01", period)
     days, hours = group_in_python(rows, period)
     assert cells(activity) == days and activity.hourly == dict(hours)
 
@@ -102,7 +102,7 @@ async def test_each_sku_has_its_last_movement_to_the_microsecond(store: Store) -
     last = at("2026-03-30T21:59:59.999999")
     rows = [("A", 1, last), ("A", 1, at("2026-03-30T10:00")), ("B", 1, at("2026-03-27T00:00:00.000001"))]
     await publish(store, rows, Window.everything())
-    daily = (await store.activity("acme", "WH-01", BERLIN)).daily
+    daily = (await store.activity.of("acme", "WH-01", BERLIN)).daily
     assert dict(zip(daily.skus, daily.last, strict=True)) == {"A": last, "B": rows[2][2]}
 
 
@@ -112,7 +112,7 @@ async def test_only_published_movements_of_the_source_and_warehouse_count(store:
     await publish(store, [("A", 5, new)], Window(at("2026-03-28T11:00"), at("2026-03-29")))
     await publish(store, [("A", 50, new)], Window.everything(), warehouse="WH-02")
     await publish(store, [("A", 50, new)], Window.everything(), source="other")
-    activity = await store.activity("acme", "WH-01", BERLIN)
+    activity = await store.activity.of("acme", "WH-01", BERLIN)
     assert cells(activity) == {("A", 2): (6, 2)}
     published = sorted((window.start, window.end) for window in activity.published)
     assert published == [
@@ -124,7 +124,7 @@ async def test_only_published_movements_of_the_source_and_warehouse_count(store:
 async def test_windows_outside_the_period_are_left_out(store: Store) -> None:
     await publish(store, [], Window(at("2026-01-01"), at("2026-01-02")))
     await publish(store, [], Window(at("2026-03-30"), at("2026-05-02")))
-    activity = await store.activity("acme", "WH-01", BERLIN)
+    activity = await store.activity.of("acme", "WH-01", BERLIN)
     assert [window.start for window in activity.published] == [at("2026-03-30")]
     assert (activity.hourly, activity.daily.skus, len(activity.daily.codes)) == ({}, [], 0)
 
@@ -132,7 +132,7 @@ async def test_windows_outside_the_period_are_left_out(store: Store) -> None:
 async def test_a_sum_that_exceeds_64_bits_names_the_cause(store: Store) -> None:
     await publish(store, [("A", MAX_UNITS, at("2026-03-30"))] * 2, Window.everything())
     with pytest.raises(VelocityError, match="units_moved"):
-        await store.activity("acme", "WH-01", BERLIN)
+        await store.activity.of("acme", "WH-01", BERLIN)
 
 
 async def test_each_published_warehouse_is_listed_once_without_masters(store: Store) -> None:
@@ -140,7 +140,7 @@ async def test_each_published_warehouse_is_listed_once_without_masters(store: St
     for day in (1, 2):
         for warehouse in ("WH-02", "WH-01"):
             await publish(store, [], Window(at(f"2026-03-0{day}"), at(f"2026-03-0{day + 1}")), warehouse)
-    assert await store.published_warehouses() == [("acme", "WH-01"), ("acme", "WH-02")]
+    assert await store.publications.warehouses() == [("acme", "WH-01"), ("acme", "WH-02")]
 
 
 async def test_a_snapshot_ignores_what_is_published_meanwhile(store: Store, store_url: str) -> None:

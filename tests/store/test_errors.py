@@ -90,7 +90,7 @@ async def test_the_repr_of_a_store_omits_the_password(
 
 async def test_the_scheme_postgres_means_the_same(postgresql_url: str) -> None:
     async with Store.open(postgresql_url.replace("postgresql://", "postgres://")) as store:
-        assert await store.find_run("nobody") is None
+        assert await store.runs.find("nobody") is None
 
 
 async def test_a_server_that_does_not_listen_is_a_temporary_failure() -> None:
@@ -154,7 +154,7 @@ async def test_a_store_replaces_lost_idle_connections(
 ) -> None:
     async with Store.open(postgresql_url) as store:
         postgresql.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'store_%'")
-        assert await store.find_run("nobody") is None
+        assert await store.runs.find("nobody") is None
 
 
 async def test_a_file_that_is_not_a_database_is_a_configuration_error(tmp_path: Path) -> None:

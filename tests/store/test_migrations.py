@@ -76,7 +76,7 @@ async def test_a_migration_to_the_same_revision_changes_nothing(store_url: str) 
 async def test_several_clients_can_open_an_empty_store_at_once(store_url: str) -> None:
     async def find_nothing() -> None:
         async with Store.open(store_url) as store:
-            assert await store.find_run("nobody") is None
+            assert await store.runs.find("nobody") is None
 
     await asyncio.gather(*(find_nothing() for _ in range(6)))
     assert await inspect_store(store_url, table_names) == TABLES
@@ -99,7 +99,7 @@ async def test_another_programs_migrations_in_the_database_are_left_alone(store_
 
     await inspect_store(store_url, migrate_another)
     async with Store.open(store_url) as store:
-        assert await store.chunks("nobody") == []
+        assert await store.chunks.of("nobody") == []
 
 
 async def test_a_newer_schema_error_says_to_update_the_program(store_url: str) -> None:

@@ -30,7 +30,7 @@ async def publish_at_once(store: Store, other: Store, warehouse: str) -> None:
     async def publish(by: Store, run_id: str) -> None:
         await together.wait()
         with suppress(IncompleteWindowError):  # the earlier plan, if the later one is published first
-            await by.publish(run_id, REPORT)
+            await by.publications.publish(run_id, REPORT)
 
     early = await land_hourly(store, hours(0, 2), warehouse)
     late = await land_hourly(other, hours(1, 3), warehouse)

@@ -104,12 +104,12 @@ async def test_a_run_is_deleted_once_it_was_superseded_long_enough_ago(store_url
 async def test_a_run_that_is_being_deleted_is_found_by_no_id(store_url: str) -> None:
     async with Store.open(store_url) as store:
         run = SyncRun("run", "acme", "WH-01", Made().window, 0, flow_run_id="flow-run")
-        await store.begin(run, [])
+        await store.runs.begin(run, [])
         async with writing(store_url) as connection:
             await backdate(connection, "run", NOW - timedelta(days=900))
         [key] = await store.pruning.find_runs(CUTOFFS)
         assert await store.pruning.mark_for_deletion(key, CUTOFFS)
-        assert await store.find_run("run") is None and await store.find_run("flow-run") is None
+        assert await store.runs.find("run") is None and await store.runs.find("flow-run") is None
 
 
 async def test_a_published_run_stays_at_any_age_even_if_only_a_part_is_published(store_url: str) -> None:
@@ -153,7 +153,7 @@ async def test_loading_a_pruned_master_version_is_an_error(store_url: str) -> No
     await prune(store_url)
     async with Store.open(store_url) as store:
         with pytest.raises(ConfigurationError, match="is no longer in this store"):
-            await store.load_master(MasterVersion(source="erp", version=used))
+            await store.masters.load(MasterVersion(source="erp", version=used))
 
 
 async def test_a_dead_letter_of_a_published_run_is_deleted_once_closed_long_enough_ago(
@@ -162,7 +162,7 @@ async def test_a_dead_letter_of_a_published_run_is_deleted_once_closed_long_enou
     ids = await filled(store_url, Made(), Made(hour=1), Made(hour=2), Made("refuse", hour=3))
     async with Store.open(store_url) as store:
         for id in (ids[0], ids[1], ids[3]):
-            await store.letters.discard(DeadLetterFilter(run=id), "somebody", "a test order")
+            await store.dead_letters.discard(DeadLetterFilter(run=id), "somebody", "a test order")
         async with writing(store_url) as connection:
             for id, days in ((ids[0], 366), (ids[1], 364), (ids[3], 366)):
                 at = NOW - timedelta(days=days)
@@ -192,7 +192,7 @@ async def test_a_step_deletes_at_most_its_limit_and_the_next_prune_resumes(store
         assert await store.pruning.mark_for_deletion(key, CUTOFFS)
         deleted = await store.pruning.delete_run_batch(key, 3)
         assert (deleted.is_last, deleted.rows) == (False, {"movements": 3})
-        assert await store.find_run(id) is None  # interrupted here, the run cannot be resumed
+        assert await store.runs.find(id) is None  # interrupted here, the run cannot be resumed
         assert (await prune_store(store, CUTOFFS, 3)).total() == 5
     assert await dangling(store_url) == []
 
@@ -201,7 +201,7 @@ async def test_a_run_that_was_resumed_meanwhile_is_left(store_url: str) -> None:
     [id] = await filled(store_url, Made("refuse", age=31))
     async with Store.open(store_url) as store:
         [key] = await store.pruning.find_runs(CUTOFFS)
-        await store.publish(id, "{}")
+        await store.publications.publish(id, "{}")
         assert not await store.pruning.mark_for_deletion(key, CUTOFFS)
     assert await look(store_url, "SELECT count(*) FROM published_movements") == 2
 
@@ -212,9 +212,9 @@ async def test_using_a_run_that_is_being_deleted_is_an_error(store_url: str) -> 
         [key] = await store.pruning.find_runs(CUTOFFS)
         await store.pruning.mark_for_deletion(key, CUTOFFS)
         with pytest.raises(StoreConfigurationError, match="has no chunk"):
-            await store.progress(id, 0)
+            await store.chunks.progress(id, 0)
         with pytest.raises(StoreConfigurationError, match="has no run"):
-            await store.publish(id, "{}")
+            await store.publications.publish(id, "{}")
 
 
 async def test_two_prunes_at_once_delete_each_row_once(store_url: str) -> None:

@@ -86,7 +86,7 @@ async def test_what_is_not_published_is_not_pushed(store: Store, engine: EngineS
     with pytest.raises(ExceptionGroup) as caught:
         await push_all(store, spec_of(engine), "run")
     assert caught.group_contains(IncompleteWindowError, match="only published runs")
-    await store.publish("run", "{}")
+    await store.publications.publish("run", "{}")
     await push_all(store, spec_of(engine), "run")
     assert engine.accepted == ids(*range(10))
 
@@ -191,7 +191,7 @@ async def test_what_the_engine_rejects_is_a_dead_letter_of_the_push(
     await publish(store, "run", seconds(0, 40))
     await push_all(store, spec_of(engine), "run")
     rejected = engine.simulator.movements.rejected
-    letters = await store.dead_letters("run")
+    letters = await store.dead_letters.of("run")
     assert rejected and {f"m-{each.position}" for each in letters} == set(rejected)
     assert [str(each) for each in letters[0].reasons] == ["slots: unknown SKU SKU-1"]
     assert f'"id": "m-{letters[0].position}"' in letters[0].record_json
@@ -206,7 +206,7 @@ async def test_two_engines_are_kept_apart(store: Store, engine: EngineServer) ->
     await push_all(store, spec_of(engine), "run")
     engine.play(EngineScenario(reject_ratio=1))
     await push_all(store, spec_of(engine, name="other"), "run")
-    letters: list[DeadLetter] = await store.dead_letters("run")
+    letters: list[DeadLetter] = await store.dead_letters.of("run")
     assert len(letters) == 10 and [str(each)[:6] for each in letters[0].reasons] == ["slots:", "other:"]
     assert len(await store.pushes.read("run", "other")) == 1
 
@@ -257,6 +257,7 @@ async def test_an_answer_that_two_workers_store_counts_once(store: Store) -> Non
         await store.pushes.settle("run", 0, "slots", opened, [])
     (pushed,) = await store.pushes.read("run", "slots")
     assert pushed == ChunkPush(0, PushState.BEGUN, 1, 4, 0, 1, 1, first.batch.key)
+    assert first.batch.key.startswith("run-0-0-") and json.loads(first.batch.body)["run"] == "run"
 
 
 async def test_a_push_that_was_not_begun_is_named(store: Store) -> None:

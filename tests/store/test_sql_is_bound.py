@@ -28,7 +28,7 @@ TAKES_EITHER = {"execute", "scalar", "scalars", "stream"}  # a statement of SQLA
 # (file, statement): why no value can get into it.
 ALLOWED = {
     (
-        "sku_velocity/store/pages.py",
+        "sku_velocity/store/page_rows.py",
         "statement",
     ): "the table and its columns are constants in this file",
     ("sku_velocity/store/velocity.py", "_INSERT"): "the columns are those of the table in tables.py",
@@ -150,14 +150,14 @@ async def test_hostile_ids_are_stored_unchanged(store_url: str, text: str) -> No
     letter = DeadLetter(1, text, (Reason(text, text),))
     row = MovementRow(0, text, "A-1", warehouse, 1, Window.everything().start)
     async with Store.open(store_url) as store:
-        await store.begin(run, [Chunk(0, 0, 2, 2)])
+        await store.runs.begin(run, [Chunk(0, 0, 2, 2)])
         result = PageResult(Page(0, 2), 2, [row], [letter], next_cursor=text, extra_fields={text: 1})
-        progress = await store.land_page(text, 0, result)
-        await store.publish(text, "{}")
-        found = await store.find_run(text)
+        progress = await store.chunks.land_page(text, 0, result)
+        await store.publications.publish(text, "{}")
+        found = await store.runs.find(text)
         assert found and (found.id, found.source, found.warehouse) == (text, text[:500], warehouse)
-        assert await store.dead_letters(text) == [letter]
-        assert await store.chunks(text) == [progress]
+        assert await store.dead_letters.of(text) == [letter]
+        assert await store.chunks.of(text) == [progress]
 
 
 @pytest.mark.anyio
@@ -167,5 +167,5 @@ async def test_an_id_that_no_database_can_hold_is_refused_and_never_found(store_
     async with Store.open(store_url) as store:
         for run in (SyncRun(text, "s", "w", whole, 1), SyncRun("r", "s", text, whole, 1)):
             with pytest.raises(StoreConfigurationError, match="no store can hold"):
-                await store.begin(run, [Chunk(0, 0, 1, 1)])
-        assert await store.find_run(text) is None and await store.chunks(text) == []
+                await store.runs.begin(run, [Chunk(0, 0, 1, 1)])
+        assert await store.runs.find(text) is None and await store.chunks.of(text) == []

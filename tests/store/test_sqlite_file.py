@@ -46,12 +46,12 @@ async def test_nothing_is_published_or_landed_in_a_file_that_is_gone(
     async with Store.open(sqlite_url) as store:
         landed = await land_hourly(store, hours(0, 2))
         begun = a_run()
-        await store.begin(begun, [Chunk(0, 0, 1, 1)])
+        await store.runs.begin(begun, [Chunk(0, 0, 1, 1)])
         change(file)
         with pytest.raises(StoreConfigurationError, match="deleted or replaced while it was open"):
-            await store.publish(landed.id, REPORT)
+            await store.publications.publish(landed.id, REPORT)
         with pytest.raises(StoreConfigurationError, match="start a new run"):
-            await store.land_page(begun.id, 0, a_page(Page(0, 1), [a_row(0)]))
+            await store.chunks.land_page(begun.id, 0, a_page(Page(0, 1), [a_row(0)]))
         assert exists(file) is (change is replace)  # no empty store is created in its place
 
 

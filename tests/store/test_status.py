@@ -41,21 +41,21 @@ async def store(store_url: str) -> AsyncIterator[Store]:
 
 
 async def only(store: Store) -> WarehouseStatus:
-    [status] = await store.statuses()
+    [status] = await store.status.of_warehouses()
     return status
 
 
 async def plan_hour(store: Store, start: int, landed: int, chunks: int = 2) -> SyncRun:
     """Plan a run of one hour, and land some of its chunks."""
     run = a_run(hours(start, start + 1), total=chunks)
-    await store.begin(run, [Chunk(index, index, 1, 1) for index in range(chunks)])
+    await store.runs.begin(run, [Chunk(index, index, 1, 1) for index in range(chunks)])
     for index in range(landed):
-        await store.land_page(run.id, index, a_page(Page(index, 1), [a_row(index, hour(start))]))
+        await store.chunks.land_page(run.id, index, a_page(Page(index, 1), [a_row(index, hour(start))]))
     return run
 
 
 async def test_an_empty_store_has_no_statuses(store: Store) -> None:
-    assert await store.statuses() == []
+    assert await store.status.of_warehouses() == []
 
 
 async def test_a_missed_schedule_is_a_gap(store: Store) -> None:
@@ -68,35 +68,38 @@ async def test_a_missed_schedule_is_a_gap(store: Store) -> None:
 
 async def test_each_warehouse_of_each_source_has_its_own_status(store: Store) -> None:
     for source, warehouse in (("b", "WH-01"), ("a", "WH-02"), ("a", "WH-01")):
-        await store.begin(replace(a_run(warehouse=warehouse), source=source), [])
-    places = [(each.coverage.source, each.coverage.warehouse) for each in await store.statuses()]
+        await store.runs.begin(replace(a_run(warehouse=warehouse), source=source), [])
+    places = [(each.coverage.source, each.coverage.warehouse) for each in await store.status.of_warehouses()]
     assert places == [("a", "WH-01"), ("a", "WH-02"), ("b", "WH-01")]
-    assert len(await store.statuses("a")) == 2 and len(await store.statuses("a", "WH-02")) == 1
-    assert await store.statuses("a", "WH-09") == []
+    assert (
+        len(await store.status.of_warehouses("a")) == 2
+        and len(await store.status.of_warehouses("a", "WH-02")) == 1
+    )
+    assert await store.status.of_warehouses("a", "WH-09") == []
 
 
 async def test_rows_of_a_cut_run_count_in_its_published_ranges(store: Store) -> None:
     await publish_hourly(store, hours(0, 6))
     await publish_hourly(store, hours(2, 3))
     whole = await land_hourly(store, hours(4, 5), "WH-02")
-    await store.publish(whole.id, "{}")
-    assert [each.rows for each in await store.statuses()] == [6, 1]
+    await store.publications.publish(whole.id, "{}")
+    assert [each.rows for each in await store.status.of_warehouses()] == [6, 1]
 
 
 async def test_rejects_are_those_of_published_runs(store: Store) -> None:
     for again in range(2):  # the second supersedes the first
         run = a_run(hours(0, 1), total=2)
-        await store.begin(run, [Chunk(0, 0, 2, 2)])
-        await store.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0, hour(0))], [a_letter(1)]))
-        await store.publish(run.id, "{}")
+        await store.runs.begin(run, [Chunk(0, 0, 2, 2)])
+        await store.chunks.land_page(run.id, 0, a_page(Page(0, 2), [a_row(0, hour(0))], [a_letter(1)]))
+        await store.publications.publish(run.id, "{}")
         assert (await only(store)).rejects == 1, again
     assert (await only(store)).last_run.id == run.id
 
 
 async def test_an_interrupted_run_is_open_with_the_reason(store: Store) -> None:
     run = await plan_hour(store, 3, landed=1)
-    await store.fail_chunk(run.id, 1, "acme: HTTP 500 at 1")
-    await store.refuse(run.id, '{"checks": []}')
+    await store.chunks.fail(run.id, 1, "acme: HTTP 500 at 1")
+    await store.runs.refuse(run.id, '{"checks": []}')
     [broken] = (await only(store)).coverage.open_runs
     assert (broken.id, broken.state, broken.window) == (run.id, RunState.INCOMPLETE, hours(3, 4))
     assert (broken.chunks, broken.landed, broken.reason) == (2, 1, "acme: HTTP 500 at 1")
@@ -105,7 +108,7 @@ async def test_an_interrupted_run_is_open_with_the_reason(store: Store) -> None:
 
 async def test_a_refused_run_reports_the_failed_check(store: Store) -> None:
     run = await land_hourly(store, hours(0, 4))
-    await store.refuse(run.id, REFUSED)
+    await store.runs.refuse(run.id, REFUSED)
     status = await only(store)
     assert status.last_run.verdict is Verdict.INCOMPLETE
     assert status.coverage.open_runs[0].reason == "the total is unchanged: 4 before, 5 after"
@@ -113,7 +116,7 @@ async def test_a_refused_run_reports_the_failed_check(store: Store) -> None:
 
 
 async def test_a_run_without_a_chunk_is_open_too(store: Store) -> None:
-    await store.begin(a_run(total=0), [])
+    await store.runs.begin(a_run(total=0), [])
     [run] = (await only(store)).coverage.open_runs
     assert (run.chunks, run.landed, run.reason) == (0, 0, None)
 
@@ -171,7 +174,7 @@ async def test_the_coverage_of_a_span_contains_the_runs_that_overlap_it(store: S
         await publish_hourly(store, hours(start, start + 1))
     for start in (3, 9):
         await plan_hour(store, start, landed=1)
-    coverage = await store.coverage("acme", "WH-01", hours(1, 6))
+    coverage = await store.status.coverage("acme", "WH-01", hours(1, 6))
     assert [each.window for each in coverage.published] == [hours(2, 3)]
     assert [each.window for each in coverage.open_runs] == [hours(3, 4)]
     assert coverage.gaps(hours(1, 6)) == [hours(1, 2), hours(3, 6)]

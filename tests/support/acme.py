@@ -68,6 +68,6 @@ def published(url: str) -> tuple[int, int, int]:
 def dead_letters(url: str, run: str) -> int:
     async def count() -> int:
         async with Store.open(url) as store:
-            return len(await store.dead_letters(run))
+            return len(await store.dead_letters.of(run))
 
     return asyncio.run(count())

@@ -73,14 +73,14 @@ async def make_run(store: Store, made: Made, master: str | None = None) -> str:
     source = "acme" if made.warehouse else "erp"
     version = MasterVersion(source="erp", version=master) if master else None
     run = SyncRun(f"aged-{next(_ids)}", source, made.warehouse, made.window, made.rows, master=version)
-    await store.begin(run, [Chunk(0, 0, made.rows + 1, made.rows + 1)])
-    await store.land_page(run.id, 0, _page(made))
+    await store.runs.begin(run, [Chunk(0, 0, made.rows + 1, made.rows + 1)])
+    await store.chunks.land_page(run.id, 0, _page(made))
     if made.ending == "publish":
-        await store.publish(run.id, "{}")
+        await store.publications.publish(run.id, "{}")
         if made.warehouse:
             await store.pushes.begin(run.id, 0, "slots")
     elif made.ending == "refuse":
-        await store.refuse(run.id, "{}")
+        await store.runs.refuse(run.id, "{}")
     return run.id
 
 
@@ -124,7 +124,7 @@ async def make_refresh(store: Store, warehouse: str, days: int, skus: int = 2) -
     as_of = NOW.date() - timedelta(days=days)
     whole = {7: 1.0, 28: 1.0, 91: 1.0}
     refresh = Refresh("acme", warehouse, as_of, "UTC", None, skus, skus, skus, whole, {}, {})
-    await store.replace_velocity(refresh, [_figures(warehouse, as_of, f"SKU-{n}") for n in range(skus)])
+    await store.velocity.replace(refresh, [_figures(warehouse, as_of, f"SKU-{n}") for n in range(skus)])
 
 
 def _figures(warehouse: str, as_of: date, sku: str) -> tuple[Any, ...]:

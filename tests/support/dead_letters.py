@@ -67,16 +67,16 @@ async def land_run(
     """Land a run of one row per second in chunks of ten, with dead letters in place of some rows."""
     run = SyncRun(run_id, "acme", warehouse, window or seconds(0, total), total, master=master)
     chunks = [Chunk(n, n * 10, 10, 10) for n in range(total // 10)]
-    await store.begin(run, chunks)
+    await store.runs.begin(run, chunks)
     for chunk in chunks:
         (page,) = chunk.pages()
         rows = [row for row in _rows(page.offset, warehouse) if row.position not in letters]
         here = [letters[n] for n in sorted(letters) if page.offset <= n < page.end]
-        await store.land_page(run_id, chunk.index, PageResult(page, page.size, rows, here))
+        await store.chunks.land_page(run_id, chunk.index, PageResult(page, page.size, rows, here))
     if published:
-        await store.publish(run_id, "{}")
+        await store.publications.publish(run_id, "{}")
     else:
-        await store.refuse(run_id, "{}")
+        await store.runs.refuse(run_id, "{}")
     return run
 
 

@@ -64,18 +64,18 @@ async def publish(store: Store, run_id: str, window: Window, chunk_size: int = 1
     count = int((window.end - window.start).total_seconds())
     run = SyncRun(run_id, "acme", "WH-01", window, count)
     chunks = plan_chunks(count, chunk_size, 0)
-    await store.begin(run, chunks)
+    await store.runs.begin(run, chunks)
     for chunk in chunks:
         await land(store, run_id, chunk, first)
     if options.get("shown", True):
-        await store.publish(run_id, "{}")
+        await store.publications.publish(run_id, "{}")
     return run
 
 
 async def land(store: Store, run_id: str, chunk: Chunk, first: int) -> None:
     (page,) = chunk.pages()
     rows = [row._replace(position=row.position - first) for row in some_rows(page.size, first + page.offset)]
-    await store.land_page(run_id, chunk.index, PageResult(page, page.size, rows, []))
+    await store.chunks.land_page(run_id, chunk.index, PageResult(page, page.size, rows, []))
 
 
 async def push_all(store: Store, spec: EngineSpec, run_id: str, token: str | None = None) -> None:

@@ -26,13 +26,13 @@ async def publish(
 ) -> None:
     """Publish a window of these movements, replacing what was published there."""
     run = SyncRun(f"velocity-{next(_ids)}", source, warehouse, window, len(rows))
-    await store.begin(run, [Chunk(0, 0, len(rows), len(rows))] if rows else [])
+    await store.runs.begin(run, [Chunk(0, 0, len(rows), len(rows))] if rows else [])
     if rows:
         landed = [
             MovementRow(place, None, sku, warehouse, units, at) for place, (sku, units, at) in enumerate(rows)
         ]
-        await store.land_page(run.id, 0, PageResult(Page(0, len(rows)), len(rows), landed, []))
-    await store.publish(run.id, "{}")
+        await store.chunks.land_page(run.id, 0, PageResult(Page(0, len(rows)), len(rows), landed, []))
+    await store.publications.publish(run.id, "{}")
 
 
 async def table(url: str, sql: str) -> list[tuple[Any, ...]]:

@@ -96,8 +96,8 @@ async def read_and_prove(
     max_reject_ratio: float = 1,
     accept_shrunk: bool = False,
 ) -> RunReport:
-    run = await store.find_run(run_id) or await steps.plan(reader, store, run_id)
-    plan = Plan(run, await store.chunks(run.id))
+    run = await store.runs.find(run_id) or await steps.plan(reader, store, run_id)
+    plan = Plan(run, await store.chunks.of(run.id))
     if await steps.why_read_again(store, reader.client.spec, run):
         plan = await steps.replan_window(reader, store, run, plan.chunks)
     while True:
@@ -105,7 +105,7 @@ async def read_and_prove(
             async with asyncio.TaskGroup() as reading:
                 for progress in plan.pending:
                     reading.create_task(steps.read_chunk(reader, store, plan.run, progress))
-            plan = Plan(plan.run, await store.chunks(run.id))
+            plan = Plan(plan.run, await store.chunks.of(run.id))
         proof = await steps.prove_window(
             reader, store, plan.run, max_reject_ratio, accept_shrunk=accept_shrunk
         )
@@ -114,9 +114,9 @@ async def read_and_prove(
         plan = await steps.replan_window(reader, store, plan.run, proof.chunks)
     report = build_report(plan.run, proof.chunks, proof.checks, steps.Cost(), 0.0)
     if report.verdict is not Verdict.INCOMPLETE:
-        await store.publish(plan.run.id, report.model_dump_json(), report.verdict)
+        await store.publications.publish(plan.run.id, report.model_dump_json(), report.verdict)
     else:
-        await store.refuse(plan.run.id, report.model_dump_json(), held_rows(report))
+        await store.runs.refuse(plan.run.id, report.model_dump_json(), held_rows(report))
     return report
 
 

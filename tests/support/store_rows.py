@@ -62,10 +62,10 @@ async def land(store: Store, run: SyncRun, instants: Sequence[datetime]) -> Sync
     """Begin a run of one page with a movement at each instant, and land it."""
     run = replace(run, total=len(instants))
     plan = [Chunk(0, 0, len(instants), len(instants))] if instants else []
-    await store.begin(run, plan)
+    await store.runs.begin(run, plan)
     if instants:
         rows = [a_row(place, at, warehouse=run.warehouse) for place, at in enumerate(instants)]
-        await store.land_page(run.id, 0, a_page(Page(0, len(rows)), rows))
+        await store.chunks.land_page(run.id, 0, a_page(Page(0, len(rows)), rows))
     return run
 
 
@@ -77,5 +77,5 @@ async def land_hourly(store: Store, window: Window, warehouse: str = "WH-01") ->
 
 async def publish_hourly(store: Store, window: Window) -> SyncRun:
     run = await land_hourly(store, window)
-    await store.publish(run.id, REPORT)
+    await store.publications.publish(run.id, REPORT)
     return run

@@ -184,9 +184,12 @@ def test_every_record_of_any_json_is_counted_and_stored(store_url: str, sent: li
 
     async def land() -> tuple[ChunkProgress, list[DeadLetter]]:
         async with Store.open(store_url) as store:
-            await store.begin(run, [Chunk(0, 0, size, 100)])
-            progress, letters = await store.land_page(run.id, 0, result), await store.dead_letters(run.id)
-            await store.publish(run.id, "{}")
+            await store.runs.begin(run, [Chunk(0, 0, size, 100)])
+            progress, letters = (
+                await store.chunks.land_page(run.id, 0, result),
+                await store.dead_letters.of(run.id),
+            )
+            await store.publications.publish(run.id, "{}")
             return progress, letters
 
     progress, letters = asyncio.run(land())

@@ -62,16 +62,14 @@ def _create_runs() -> None:
     op.create_table(
         "sync_runs",
         sa.Column("run_key", sa.Integer, nullable=False),
-        _text("run_id"),
+        *_texts("run_id"),
         sa.Column("flow_run_id", sa.Text),
-        _text("source"),
-        _text("warehouse_id"),
+        *_texts("source", "warehouse_id"),
         sa.Column("window_start", INSTANT, nullable=False),
         sa.Column("window_end", INSTANT, nullable=False),
         sa.Column("total", sa.BigInteger),
-        _text("state"),
-        _count("repairs", sa.Integer),
-        _count("plan_number", sa.Integer),
+        *_texts("state"),
+        *_integers("repairs", "plan_number"),
         sa.Column("mapping_digest", sa.Text),
         sa.Column("held_rows", sa.BigInteger),
         sa.Column("master", sa.Text),
@@ -86,34 +84,21 @@ def _create_runs() -> None:
     op.create_index(op.f("ix_sync_runs_flow_run_id"), "sync_runs", ["flow_run_id"])
     op.create_table(
         "chunks",
-        _count("run_key", sa.Integer),
-        _count("chunk_index", sa.Integer),
-        _count("start_offset"),
-        _count("size"),
-        _count("page_size", sa.Integer),
-        _count("overlap", sa.Integer),
-        _count("next_offset"),
-        _text("state"),
-        _count("attempts", sa.Integer),
-        _count("fetched"),
-        _count("loaded"),
-        _count("rejected"),
-        _count("trimmed"),
-        _count("filtered"),
-        _count("requests", sa.Integer),
-        _count("retried", sa.Integer),
-        _count("throttled", sa.Integer),
+        *_integers("run_key", "chunk_index"),
+        *_counts("start_offset", "size"),
+        *_integers("page_size", "overlap"),
+        *_counts("next_offset"),
+        *_texts("state"),
+        *_integers("attempts"),
+        *_counts("fetched", "loaded", "rejected", "trimmed", "filtered"),
+        *_integers("requests", "retried", "throttled"),
         sa.Column("seconds", sa.Float, nullable=False),
         sa.Column("first_fingerprint", sa.Text),
         sa.Column("last_fingerprint", sa.Text),
-        _count("broken_seams", sa.Integer),
-        _count("ambiguous_seams", sa.Integer),
-        _count("equal_rows", sa.Integer),
-        _text("page_edges"),
-        _text("page_totals"),
+        *_integers("broken_seams", "ambiguous_seams", "equal_rows"),
+        *_texts("page_edges", "page_totals"),
         sa.Column("cursor_token", sa.Text),
-        _text("extra_fields"),
-        _text("dropped_values"),
+        *_texts("extra_fields", "dropped_values"),
         sa.Column("unknown_skus", sa.Text, nullable=False, server_default="{}"),
         sa.Column("error", sa.Text),
         sa.Column("landed_at", INSTANT),
@@ -125,12 +110,11 @@ def _create_runs() -> None:
 def _create_rows() -> None:
     op.create_table(
         "movements",
-        _count("run_key", sa.Integer),
-        _count("position"),
+        *_integers("run_key"),
+        *_counts("position"),
         sa.Column("movement_id", sa.Text),
-        _text("sku_id"),
-        _text("warehouse_id"),
-        _count("units_moved"),
+        *_texts("sku_id", "warehouse_id"),
+        *_counts("units_moved"),
         sa.Column("timestamp_utc", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("run_key", "position", name=op.f("pk_movements")),
         _run_foreign_key("movements"),
@@ -139,20 +123,19 @@ def _create_rows() -> None:
     )
     op.create_table(
         "unloaded_ids",
-        _count("run_key", sa.Integer),
-        _count("position"),
-        _text("record_id"),
+        *_integers("run_key"),
+        *_counts("position"),
+        *_texts("record_id"),
         sa.PrimaryKeyConstraint("run_key", "position", name=op.f("pk_unloaded_ids")),
         _run_foreign_key("unloaded_ids"),
         sqlite_with_rowid=False,
     )
     op.create_table(
         "dead_letters",
-        _count("run_key", sa.Integer),
+        *_integers("run_key"),
         sa.Column("stage", sa.Text, nullable=False, server_default="validation"),
-        _count("position"),
-        _text("record_json"),
-        _text("reasons"),
+        *_counts("position"),
+        *_texts("record_json", "reasons"),
         sa.Column("created_at", INSTANT, nullable=False),
         sa.Column("state", sa.Text, nullable=False, server_default="open"),
         sa.Column("changed_by", sa.Text),
@@ -163,10 +146,9 @@ def _create_rows() -> None:
     )
     op.create_table(
         "items",
-        _count("run_key", sa.Integer),
-        _count("position"),
-        _text("sku_id"),
-        _text("status"),
+        *_integers("run_key"),
+        *_counts("position"),
+        *_texts("sku_id", "status"),
         sa.Column("description", sa.Text),
         sa.Column("unit_volume", sa.Float),
         sa.PrimaryKeyConstraint("run_key", "position", name=op.f("pk_items")),
@@ -175,10 +157,10 @@ def _create_rows() -> None:
     )
     op.create_table(
         "item_aliases",
-        _count("run_key", sa.Integer),
-        _count("position"),
-        _count("ordinal", sa.Integer),
-        _text("alias"),
+        *_integers("run_key"),
+        *_counts("position"),
+        *_integers("ordinal"),
+        *_texts("alias"),
         sa.PrimaryKeyConstraint("run_key", "position", "ordinal", name=op.f("pk_item_aliases")),
         _run_foreign_key("item_aliases"),
         sqlite_with_rowid=False,
@@ -188,11 +170,10 @@ def _create_rows() -> None:
 def _create_ranges() -> None:
     op.create_table(
         "published_ranges",
-        _text("source"),
-        _text("warehouse_id"),
+        *_texts("source", "warehouse_id"),
         sa.Column("range_start", INSTANT, nullable=False),
         sa.Column("range_end", INSTANT, nullable=False),
-        _count("run_key", sa.Integer),
+        *_integers("run_key"),
         sa.PrimaryKeyConstraint("source", "warehouse_id", "range_start", name=op.f("pk_published_ranges")),
         _run_foreign_key("published_ranges"),
         sa.CheckConstraint("range_start < range_end", name=op.f("ck_published_ranges_range")),
@@ -200,9 +181,8 @@ def _create_ranges() -> None:
     op.create_index(op.f("ix_published_ranges_run_key"), "published_ranges", ["run_key"])
     op.create_table(
         "publishing_locks",
-        _text("source"),
-        _text("warehouse_id"),
-        _count("times_taken"),
+        *_texts("source", "warehouse_id"),
+        *_counts("times_taken"),
         sa.PrimaryKeyConstraint("source", "warehouse_id", name=op.f("pk_publishing_locks")),
     )
 
@@ -210,21 +190,17 @@ def _create_ranges() -> None:
 def _create_pushes() -> None:
     op.create_table(
         "pushes",
-        _count("run_key", sa.Integer),
-        _count("chunk_index", sa.Integer),
-        _text("engine"),
-        _text("state"),
-        _count("next_position"),
-        _count("batches", sa.Integer),
+        *_integers("run_key", "chunk_index"),
+        *_texts("engine", "state"),
+        *_counts("next_position"),
+        *_integers("batches"),
         sa.Column("until_position", sa.BigInteger),
         sa.Column("visible_ranges", sa.Text),
         sa.Column("idempotency_key", sa.Text),
         sa.Column("is_refused", sa.Boolean, nullable=False),
         sa.Column("replayed", sa.Text),
-        _count("accepted"),
-        _count("rejected"),
-        _count("requests", sa.Integer),
-        _count("attempts", sa.Integer),
+        *_counts("accepted", "rejected"),
+        *_integers("requests", "attempts"),
         sa.Column("error", sa.Text),
         sa.Column("pushed_at", INSTANT),
         sa.PrimaryKeyConstraint("run_key", "chunk_index", "engine", name=op.f("pk_pushes")),
@@ -232,15 +208,12 @@ def _create_pushes() -> None:
     )
     op.create_table(
         "sent_classes",
-        _text("engine"),
-        _text("source"),
-        _text("warehouse_id"),
-        _text("sku_id"),
+        *_texts("engine", "source", "warehouse_id", "sku_id"),
         sa.Column("abc_lines", sa.Text),
         sa.Column("abc_units", sa.Text),
         sa.Column("xyz", sa.Text),
         sa.Column("reason", sa.Text),
-        _count("revision", sa.Integer),
+        *_integers("revision"),
         sa.Column("sent_at", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("engine", "source", "warehouse_id", "sku_id", name=op.f("pk_sent_classes")),
     )
@@ -250,34 +223,28 @@ def _create_velocity() -> None:
     op.create_table(
         "velocity_refreshes",
         *_refresh_key(),
-        _text("time_zone"),
+        *_texts("time_zone"),
         sa.Column("compared_with", sa.Date),
-        _count("skus"),
-        _count("units"),
-        _count("lines"),
+        *_counts("skus", "units", "lines"),
         *_completeness(),
-        _text("incomplete_days"),
-        _text("thresholds"),
+        *_texts("incomplete_days", "thresholds"),
         sa.Column("refreshed_at", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("source", "warehouse_id", "as_of", name=op.f("pk_velocity_refreshes")),
     )
     op.create_table(
         "sku_velocity",
         *_refresh_key(),
-        _text("sku_id"),
-        *(_count(f"{measure}_{days}") for measure in ("units", "lines") for days in (7, 28, 91)),
-        _count("active_days", sa.Integer),
+        *_texts("sku_id"),
+        *_counts(*(f"{measure}_{days}" for measure in ("units", "lines") for days in (7, 28, 91))),
+        *_integers("active_days"),
         _figure("units_per_active_day"),
         _figure("units_per_calendar_day"),
         sa.Column("last_movement", INSTANT, nullable=False),
-        _count("days_since_last_movement", sa.Integer),
+        *_integers("days_since_last_movement"),
         sa.Column("trend", sa.Float),
         sa.Column("coefficient_of_variation", sa.Float),
-        _count("rank_lines", sa.Integer),
-        _count("rank_units", sa.Integer),
-        _text("abc_lines"),
-        _text("abc_units"),
-        _text("xyz"),
+        *_integers("rank_lines", "rank_units"),
+        *_texts("abc_lines", "abc_units", "xyz"),
         sa.Column("previous_abc_lines", sa.Text),
         sa.Column("previous_abc_units", sa.Text),
         sa.Column("previous_xyz", sa.Text),
@@ -288,19 +255,23 @@ def _create_velocity() -> None:
 
 
 def _refresh_key() -> list[sa.Column[Any]]:
-    return [_text("source"), _text("warehouse_id"), sa.Column("as_of", sa.Date, nullable=False)]
+    return [*_texts("source", "warehouse_id"), sa.Column("as_of", sa.Date, nullable=False)]
 
 
 def _completeness() -> list[sa.Column[float]]:
     return [_figure(f"completeness_{days}") for days in (7, 28, 91)]
 
 
-def _text(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=False)
+def _texts(*names: str) -> list[sa.Column[str]]:
+    return [sa.Column(name, sa.Text, nullable=False) for name in names]
 
 
-def _count(name: str, kind: type[sa.Integer] = sa.BigInteger) -> sa.Column[int]:
-    return sa.Column(name, kind, nullable=False)
+def _counts(*names: str) -> list[sa.Column[int]]:
+    return [sa.Column(name, sa.BigInteger, nullable=False) for name in names]
+
+
+def _integers(*names: str) -> list[sa.Column[int]]:
+    return [sa.Column(name, sa.Integer, nullable=False) for name in names]
 
 
 def _figure(name: str) -> sa.Column[float]:

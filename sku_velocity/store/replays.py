@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, delete, select, update
@@ -20,10 +21,11 @@ from sku_velocity.model.dead_letter import (
 from sku_velocity.model.movement import DeadLetter, MovementRow
 from sku_velocity.model.push import PushState
 from sku_velocity.model.run import RunState, SyncRun
-from sku_velocity.store import dead_letter_rows, pages
-from sku_velocity.store.chunks import to_run
-from sku_velocity.store.publishing import lock_run
+from sku_velocity.store.database import Repository
+from sku_velocity.store.letter_rows import matches, to_letter
+from sku_velocity.store.page_rows import insert_movements
 from sku_velocity.store.push_rows import read_visible_ranges, reopened_values, write_push
+from sku_velocity.store.run_rows import lock_run, to_run
 from sku_velocity.store.tables import chunks, dead_letters, movements, pushes, sync_runs, unloaded_ids
 
 # A later run has read the window of a superseded one again; a run in progress may still change.
@@ -36,68 +38,74 @@ NOTES = {
 }
 
 
-async def find_runs(connection: AsyncConnection, criteria: DeadLetterFilter) -> list[SyncRun]:
-    """Return the replayable runs with matching dead letters, by window."""
-    found = (
-        select(sync_runs)
-        .join(dead_letters)
-        .where(dead_letter_rows.matches(criteria), sync_runs.c.state.in_(REPLAYABLE))
-        .order_by(sync_runs.c.warehouse_id, sync_runs.c.window_start, sync_runs.c.run_key)
-        .distinct()
-    )
-    return [to_run(row).run for row in await connection.execute(found)]
+class Replays(Repository):
+    """The replays of dead letters whose run is published or incomplete."""
 
-
-async def read_next(
-    connection: AsyncConnection, criteria: DeadLetterFilter, after: int, limit: int
-) -> list[DeadLetter]:
-    """Return the next matching dead letters of a run, at positions after this one."""
-    found = (
-        select(dead_letters)
-        .join(sync_runs)
-        .where(dead_letter_rows.matches(criteria), dead_letters.c.position > after)
-        .order_by(dead_letters.c.position)
-        .limit(limit)
-    )
-    return [pages.to_letter(row) for row in await connection.execute(found)]
-
-
-async def apply_replay(
-    connection: AsyncConnection,
-    run_id: str,
-    revalidated: Sequence[RevalidatedRecord],
-    by: str,
-    mapping_digest: str | None = None,
-) -> Counter[str]:
-    """Apply replay outcomes to a run's open dead letters. Return the count per outcome.
-
-    An unpublished run that thereby holds rows of two mappings is read again when it is resumed. Locks the run
-    against publishing, replanning and other replays, and its chunks against new batches.
-    """
-    run = await lock_run(connection, run_id)
-    if run.run.state not in REPLAYABLE:
-        return Counter()
-    chunk_of = await _lock_chunks(connection, run.key, revalidated)
-    still_open = await _select_open(connection, run.key, revalidated)
-    pushed = await _read_pushes(connection, run.key, set(chunk_of.values()))
-    in_progress = {row.chunk_index for row in pushed if row.state != PushState.PUSHED}
-    waiting = {each.position for each in still_open if chunk_of[each.position] in in_progress}
-    repeated = await _find_repeated(connection, run.key, still_open) - waiting
-    accepted = [each for each in still_open if each.position not in waiting | repeated]
-    await _move(connection, run.key, chunk_of, accepted, by)
-    if accepted and run.run.is_open and run.run.mapping_digest != mapping_digest:
-        await connection.execute(
-            update(sync_runs).where(sync_runs.c.run_key == run.key).values(mapping_digest=None)
+    async def runs(self, criteria: DeadLetterFilter) -> list[SyncRun]:
+        """Return the published and the incomplete runs that have matching dead letters, by window."""
+        found = (
+            select(sync_runs)
+            .join(dead_letters)
+            .where(matches(criteria), sync_runs.c.state.in_(REPLAYABLE))
+            .order_by(sync_runs.c.warehouse_id, sync_runs.c.window_start, sync_runs.c.run_key)
+            .distinct()
         )
-    rows = [each.row for each in accepted if each.row]
-    unsent = await _mark_unsent(connection, pushed, chunk_of, rows)
-    visible = await read_visible_ranges(connection, run.key)
-    return Counter(each.outcome.value for each in accepted) + Counter(
-        repeated=len(repeated),
-        waiting=len(waiting),
-        unsent=unsent,
-        published=sum(any(row.timestamp_utc in window for window in visible) for row in rows),
-    )
+        async with self.database.reading() as connection:
+            return [to_run(row).run for row in await connection.execute(found)]
+
+    async def after(self, criteria: DeadLetterFilter, position: int, limit: int) -> list[DeadLetter]:
+        """Return the next matching dead letters of a run, at positions after this one."""
+        found = (
+            select(dead_letters)
+            .join(sync_runs)
+            .where(matches(criteria), dead_letters.c.position > position)
+            .order_by(dead_letters.c.position)
+            .limit(limit)
+        )
+        async with self.database.reading() as connection:
+            return [to_letter(row) for row in await connection.execute(found)]
+
+    async def apply(
+        self,
+        run_id: str,
+        revalidated: Sequence[RevalidatedRecord],
+        by: str,
+        mapping_digest: str | None = None,
+    ) -> Counter[str]:
+        """Apply replay outcomes to a run's open dead letters. Return the count per outcome.
+
+        Rows, dead letter states and the ledger's counts change together. The counts are `loaded`, `trimmed`
+        and `filtered`; of the loaded ones, `published` (visible at once) and `unsent` (their chunk was pushed
+        before: its next push sends them). Those `repeated`, whose record id the run contains already, and
+        those `waiting`, whose chunk is being pushed to an engine, stay open. An unpublished run that thereby
+        holds rows of two mappings is read again when it is resumed. Locks the run against publishing,
+        replanning and other replays, and its chunks against new batches.
+        """
+        async with self.database.writing() as connection:
+            run = await lock_run(connection, run_id)
+            if run.run.state not in REPLAYABLE:
+                return Counter()
+            chunk_of = await _lock_chunks(connection, run.key, revalidated)
+            still_open = await _select_open(connection, run.key, revalidated)
+            pushed = await _read_pushes(connection, run.key, set(chunk_of.values()))
+            in_progress = {row.chunk_index for row in pushed if row.state != PushState.PUSHED}
+            waiting = {each.position for each in still_open if chunk_of[each.position] in in_progress}
+            repeated = await _find_repeated(connection, run.key, still_open) - waiting
+            accepted = [each for each in still_open if each.position not in waiting | repeated]
+            await _move(connection, run.key, chunk_of, accepted, by)
+            if accepted and run.run.is_open and run.run.mapping_digest != mapping_digest:
+                await connection.execute(
+                    update(sync_runs).where(sync_runs.c.run_key == run.key).values(mapping_digest=None)
+                )
+            rows = [each.row for each in accepted if each.row]
+            unsent = await _mark_unsent(connection, pushed, chunk_of, rows)
+            visible = await read_visible_ranges(connection, run.key)
+            return Counter(each.outcome.value for each in accepted) + Counter(
+                repeated=len(repeated),
+                waiting=len(waiting),
+                unsent=unsent,
+                published=sum(any(row.timestamp_utc in window for window in visible) for row in rows),
+            )
 
 
 async def _lock_chunks(
@@ -177,12 +185,22 @@ async def _move(
 ) -> None:
     """Insert rows, close dead letters and adjust the ledger, whose counts still add up to those fetched."""
     if rows := [each.row for each in records if each.row]:
-        await pages.insert_movements(connection, key, rows)
+        await insert_movements(connection, key, rows)
         loaded = unloaded_ids.c.position.in_([row.position for row in rows])
         await connection.execute(delete(unloaded_ids).where(unloaded_ids.c.run_key == key, loaded))
     for outcome, note in NOTES.items():
         if positions := [each.position for each in records if each.outcome is outcome]:
-            await dead_letter_rows.close_at(connection, key, VALIDATION, positions, by, note)
+            await connection.execute(
+                update(dead_letters)
+                .where(
+                    dead_letters.c.run_key == key,
+                    dead_letters.c.stage == VALIDATION,
+                    dead_letters.c.position.in_(positions),
+                )
+                .values(
+                    state=DeadLetterState.REPLAYED, changed_by=by, changed_at=datetime.now(UTC), note=note
+                )
+            )
     moved = Counter((chunk_of[each.position], each.outcome) for each in records)
     for (index, outcome), number in sorted(moved.items()):
         await connection.execute(

@@ -1,0 +1,182 @@
+"""Publications: the time ranges in which each run is visible. Every instant has at most one run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, cast
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sku_velocity.errors import IncompleteWindowError
+from sku_velocity.model.chunk import ChunkState
+from sku_velocity.model.dead_letter import DeadLetterState
+from sku_velocity.model.run import NO_WAREHOUSE, RunState, SyncRun, Verdict
+from sku_velocity.model.status import Place
+from sku_velocity.model.window import PublishedSegment, Window
+from sku_velocity.store.database import Repository
+from sku_velocity.store.run_rows import close_run, find_newer, is_overlapped_by, lock_run, overlapping
+from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, sync_runs
+
+
+class SegmentRow(NamedTuple):
+    """A movement as `Publications.stream` yields it."""
+
+    sku_id: str
+    units_moved: int
+    timestamp_utc: datetime
+    movement_id: str | None
+    position: int
+
+
+class _Range(NamedTuple):
+    """A time range in which a run is published, by the run's key."""
+
+    run_key: int
+    window: Window
+
+
+class Publications(Repository):
+    """What is published of each source and warehouse."""
+
+    async def publish(self, run_id: str, report: str, verdict: Verdict = Verdict.COMPLETE) -> None:
+        """Publish a proven window in one step, in place of what was published there.
+
+        `report` is JSON text, stored with the run. A run that is published already stays as it is, and so
+        does what a run that was planned later has published. Raises IncompleteWindowError if a chunk has not
+        landed, or if later runs cover the window.
+        """
+        async with self.database.writing() as connection:
+            row = await lock_run(connection, run_id)
+            if row.run.state is RunState.PUBLISHED:
+                return
+            await _check_publishable(connection, row.key, row.run)
+            newer = await find_newer(connection, row.run)
+            overlapped = await _take_overlapped(connection, row.run)
+            kept = [each for each in overlapped if each.run_key in newer]
+            segments = [row.run.window]
+            for taken in kept:
+                segments = [left for segment in segments for left in cut_out(segment, taken.window)]
+            if not segments:
+                raise _not_needed(row.run, newer.values())
+            kept += [
+                _Range(taken.run_key, segment)
+                for taken in overlapped
+                if taken.run_key not in newer
+                for segment in cut_out(taken.window, row.run.window)
+            ]
+            kept += [_Range(row.key, segment) for segment in segments]
+            values = [_range_values(row.run, each) for each in kept]
+            await connection.execute(insert(published_ranges), values)
+            await _retire(connection, {each.run_key for each in overlapped} - {row.key})
+            await close_run(connection, row.key, RunState.PUBLISHED, verdict, report)
+
+    async def segments(self, source: str, warehouse: str, window: Window) -> list[PublishedSegment]:
+        """Return the published segments of a window, by time; there may be none, or gaps."""
+        ranges = published_ranges.c
+        replayed = select(func.count()).where(
+            dead_letters.c.run_key == ranges.run_key, dead_letters.c.state == DeadLetterState.REPLAYED
+        )
+        found = (
+            select(published_ranges, sync_runs.c.run_id, replayed.scalar_subquery().label("replayed"))
+            .join(sync_runs)
+            .where(overlapping(source, warehouse, window))
+            .order_by(ranges.range_start)
+        )
+        async with self.database.reading() as connection:
+            return [
+                PublishedSegment(
+                    row.run_key,
+                    row.run_id,
+                    Window(max(row.range_start, window.start), min(row.range_end, window.end)),
+                    row.replayed,
+                )
+                for row in await connection.execute(found)
+            ]
+
+    async def stream(
+        self, segment: PublishedSegment, size: int
+    ) -> AsyncGenerator[Sequence[SegmentRow], None]:
+        """Yield a segment's movements by position, at most `size` at a time."""
+        found = (
+            select(*(movements.c[name] for name in SegmentRow._fields))
+            .where(
+                movements.c.run_key == segment.run_key,
+                movements.c.timestamp_utc >= segment.window.start,
+                movements.c.timestamp_utc < segment.window.end,
+            )
+            .order_by(movements.c.position)
+            .execution_options(yield_per=size)
+        )
+        async with self.database.reading() as connection:
+            async for rows in (await connection.stream(found)).partitions(size):
+                yield cast(Sequence[SegmentRow], rows)
+
+    async def warehouses(self) -> list[Place]:
+        """Return each source and warehouse with published movements, in order."""
+        ranges = published_ranges.c
+        of_warehouses = ranges.warehouse_id != NO_WAREHOUSE  # a master has none
+        pairs = select(ranges.source, ranges.warehouse_id).where(of_warehouses).distinct()
+        async with self.database.reading() as connection:
+            return sorted(Place(row.source, row.warehouse_id) for row in await connection.execute(pairs))
+
+
+def cut_out(whole: Window, hole: Window) -> list[Window]:
+    """Return the parts of `whole` outside `hole`: all of it, one or two segments, or nothing."""
+    left = (whole.start, min(whole.end, hole.start))
+    right = (max(whole.start, hole.end), whole.end)
+    return [Window(start, end) for start, end in dict.fromkeys((left, right)) if start < end]
+
+
+async def _check_publishable(connection: AsyncConnection, key: int, run: SyncRun) -> None:
+    if run.state is RunState.SUPERSEDED:
+        raise IncompleteWindowError(
+            f"run {run.id} of {run.warehouse} from {run.source}, {run.window}, was superseded by a later one "
+            "and cannot be published: start a new run of this window"
+        )
+    if unlanded := await _count_unlanded(connection, key):
+        raise IncompleteWindowError(
+            f"run {run.id} of {run.warehouse} from {run.source}, {run.window}: {unlanded} of its chunks have "
+            "not landed: retry the run, which reads only those"
+        )
+
+
+async def _count_unlanded(connection: AsyncConnection, key: int) -> int:
+    unlanded = select(func.count()).where(chunks.c.run_key == key, chunks.c.state != ChunkState.LANDED)
+    return (await connection.execute(unlanded)).scalar_one()
+
+
+def _not_needed(run: SyncRun, newer: Iterable[str]) -> IncompleteWindowError:
+    return IncompleteWindowError(
+        f"run {run.id} of {run.warehouse} from {run.source}, {run.window}: runs that were planned later "
+        f"({', '.join(newer)}) are published in all of its window, so its rows may be older and "
+        "are not needed: Retry reads the window again"
+    )
+
+
+async def _take_overlapped(connection: AsyncConnection, run: SyncRun) -> list[_Range]:
+    rows = await connection.execute(select(published_ranges).where(is_overlapped_by(run)))
+    taken = [_Range(row.run_key, Window(row.range_start, row.range_end)) for row in rows]
+    await connection.execute(delete(published_ranges).where(is_overlapped_by(run)))
+    return taken
+
+
+def _range_values(run: SyncRun, published: _Range) -> dict[str, Any]:
+    return {
+        "source": run.source,
+        "warehouse_id": run.warehouse,
+        "range_start": published.window.start,
+        "range_end": published.window.end,
+        "run_key": published.run_key,
+    }
+
+
+async def _retire(connection: AsyncConnection, keys: set[int]) -> None:
+    """Mark the runs that are no longer published anywhere as superseded."""
+    visible = select(published_ranges.c.run_key)
+    await connection.execute(
+        update(sync_runs)
+        .where(sync_runs.c.run_key.in_(keys), sync_runs.c.run_key.not_in(visible))
+        .values(state=RunState.SUPERSEDED, superseded_at=datetime.now(UTC))
+    )
