@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-import asyncpg
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -23,7 +22,6 @@ from sqlalchemy import (
     table,
     type_coerce,
 )
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import VelocityError
@@ -31,6 +29,7 @@ from sku_velocity.model.activity import Activity, DailyColumns
 from sku_velocity.model.calendar import DAY, HOUR, Period
 from sku_velocity.model.window import Window
 from sku_velocity.store.database import Repository
+from sku_velocity.store.errors import database_errors
 from sku_velocity.store.run_rows import overlapping
 from sku_velocity.store.tables import UtcDateTime, as_instant, instant_text, published_ranges, sync_runs
 
@@ -78,7 +77,7 @@ class Activities(Repository):
 def _translating_overflow(source: str, warehouse: str) -> Iterator[None]:
     try:
         yield
-    except (DBAPIError, asyncpg.DataError) as error:  # asyncpg's own error if rows are streamed
+    except database_errors() as error:
         if any(phrase in str(error) for phrase in ("integer overflow", "bigint out of range")):
             raise VelocityError(
                 f"the sum of units_moved of {warehouse} from {source} exceeds 64 bits: "

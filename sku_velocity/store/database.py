@@ -11,7 +11,6 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 from sqlalchemy import URL, Connection, event, func, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import ArgumentError
@@ -138,6 +137,8 @@ def create_engine(url: URL) -> AsyncEngine:
 
 
 def _postgresql_engine(url: URL) -> AsyncEngine:
+    import asyncpg  # only when it is used: a store in SQLite opens sooner without
+
     dsn = url.render_as_string(hide_password=False)
 
     async def connect() -> Any:  # asyncpg itself handles sslmode, ?host=/socket/dir and PGHOST

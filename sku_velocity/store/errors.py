@@ -5,17 +5,16 @@ from __future__ import annotations
 import socket
 import sqlite3
 import ssl
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from traceback import clear_frames
 
-import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from sku_velocity.errors import StoreConfigurationError, StoreUnavailableError, VelocityError
 
-_ASYNCPG_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError)  # which COPY raises unwrapped
 Diagnosis = tuple[type[VelocityError], str]
 
 _UNAVAILABLE: Diagnosis = (StoreUnavailableError, "check that the database is up, then run again")
@@ -77,10 +76,17 @@ def translating_errors(url: str) -> Iterator[None]:
     """
     try:
         yield
-    except (DBAPIError, PoolTimeoutError, OSError, sqlite3.Error, *_ASYNCPG_ERRORS) as error:
+    except database_errors() as error:
         release_cursors(error)
         _translate(url, error)
         raise
+
+
+def database_errors() -> tuple[type[Exception], ...]:
+    """Return all errors of a database. asyncpg raises its own unwrapped if rows are copied or streamed."""
+    asyncpg = sys.modules.get("asyncpg")
+    own = (asyncpg.PostgresError, asyncpg.InterfaceError) if asyncpg else ()
+    return (DBAPIError, PoolTimeoutError, OSError, sqlite3.Error, *own)
 
 
 def release_cursors(error: BaseException) -> None:
