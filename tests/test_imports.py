@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "steps": BASE | {"model", "output", "http", "store", "velocity", "source", "slotting", "completeness"},
     "cli": BASE | {"model", "http", "store", "velocity", "source", "slotting", "completeness", "steps"},
     "__main__": {"cli"},
+    "api": {"model", "source", "steps"},
 }
 PATHS = [path for top in PRODUCT for path in (CHECKOUT / top).rglob("*.py")]
 MODULES = {
@@ -70,6 +71,16 @@ def test_only_blocks_and_flows_import_prefect_and_nothing_below_imports_them() -
             )
         if module.split(".")[0] == "blocks":
             assert not {name for name in names if name.startswith("flows")}, module
+
+
+def test_nothing_imports_the_commands_but_flows() -> None:
+    importers = {
+        module
+        for module, names in IMPORTS.items()
+        if any(name.startswith("sku_velocity.cli") for name in names)
+    }
+    below = {each for each in importers if not each.startswith(("sku_velocity.cli", "flows"))}
+    assert below == {"sku_velocity.__main__"}
 
 
 def test_no_files_and_no_packages_import_each_other_in_a_circle() -> None:

@@ -23,7 +23,7 @@ from blocks.slotting import find_engine
 from blocks.store import find_store
 from blocks.wms import find_source
 from flows.artifacts.display import PrefectDisplay
-from flows.artifacts.prune import prune_artifacts
+from flows.runtime.old_artifacts import prune_artifacts
 from flows.runtime.ownership import our_runs
 from flows.runtime.task_runner import as_they_complete
 from sku_velocity.errors import RetriableError

@@ -102,7 +102,7 @@ def make_app(program: str) -> App:
 
 
 def _option_name(field: str) -> str:
-    return OPTION_NAMES.get(field, field).strip("_").replace("_", "-")
+    return OPTION_NAMES.get(field, field).strip("_").replace("_", "-").lower()
 
 
 def execute(app: App, arguments: list[str] | None = None) -> int:

@@ -1,8 +1,9 @@
-"""`python -m flows sync` as a separate process, as cron and users start it."""
+"""`sync` as a separate process, as cron and users start it: with Prefect, or without."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,9 +31,9 @@ class Ended:
 
 @dataclass(frozen=True)
 class Shell:
-    """A user's shell in the checkout, with a source's spec and a store."""
+    """A user's shell in the checkout, with a source's spec and a store. Without a server: no Prefect."""
 
-    server: PrefectServer
+    server: PrefectServer | None
     source: str
     store: str
 
@@ -45,9 +46,11 @@ class Shell:
         words += ["--warehouse", "WH-01", "--token-env", "WMS_TOKEN"]
         words += ["--task-retries", str(task_retries), *more]
         with subprocess.Popen(
-            [sys.executable, "-m", "flows", *words],
+            [sys.executable, "-m", "flows" if self.server else "sku_velocity", *words],
             cwd=CHECKOUT,
-            env=self.server.environment | {"WMS_TOKEN": TOKEN} | environment,
+            env=(self.server.environment if self.server else dict(os.environ))
+            | {"WMS_TOKEN": TOKEN}
+            | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -35,6 +35,11 @@ def report(warehouse: str) -> VelocityReport:
     )
 
 
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 def printed(capsys: pytest.CaptureFixture[str], warehouse: str) -> str:
     show_reports(Outcome("Completed", "Done.", VelocityReports([report(warehouse)])))
     return capsys.readouterr().out

@@ -144,7 +144,7 @@ def test_backfill_exits_with_1_while_a_window_is_missing_and_with_0_once_none_is
         assert backfill(source, sqlite_url, *DAYS) == 1
         lines = capsys.readouterr().out.splitlines()
         assert "1 of 2 chunks failed" in lines[0] and "movements published" in lines[1]
-        assert lines[2].startswith("1 of 2 windows published, 1 left")
+        assert lines[2].startswith("1 of 2 windows published, 124 movements, 1 left; Retry")
         assert backfill(source, sqlite_url, *DAYS, "--json") == 0
         assert len(json.loads(capsys.readouterr().out.splitlines()[-1])["runs"]) == 1
         assert published(sqlite_url)[0] == server.ground_truth("WH-01", hour(0), hour(48)).valid

@@ -14,7 +14,7 @@ from prefect import flow, runtime, tags
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import get_client
 
-from flows.artifacts.prune import prune_artifacts
+from flows.runtime.old_artifacts import prune_artifacts
 from flows.artifacts.runs import render_pruned
 from flows.prune import prune
 from flows.runtime.ownership import FLOWS, our_runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ def test_a_pace_that_is_shared_by_prefect_is_refused() -> None:
 def test_an_unverified_certificate_is_a_warning(
     caplog: pytest.LogCaptureFixture, verify: bool, warnings: int
 ) -> None:
+    caplog.set_level(logging.WARNING, logger="sku_velocity")
     parts: dict[str, Any] = {"tls": {"verify": verify}}
     source = parse_spec({"name": "acme", "base_url": URL, **parts}, "test")
     open_client(FileSource(source, SecretStr("s3cret")))
