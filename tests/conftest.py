@@ -59,8 +59,11 @@ class ByFile(LoadFileScheduling):
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test by what it needs, so that `-m "not prefect"` deselects those that start a server."""
+    repeated = [item for item in items if _is_repeated(item)]
+    config.hook.pytest_deselected(items=repeated)
+    items[:] = [item for item in items if item not in repeated]
     for item in items:
         needed = set(getattr(item, "fixturenames", ()))
         with_prefect = needed & {"executor", "command"} and "prefect" in item.callspec.params.values()
@@ -71,6 +74,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for directory in ("chaos", "ui"):
             if directory in item.path.parts:
                 item.add_marker(directory)
+
+
+def _is_repeated(item: pytest.Item) -> bool:
+    """Return True for Prefect with SQLite: Prefect with PostgreSQL and the process with both are enough."""
+    params = getattr(item, "callspec", None) and item.callspec.params
+    return bool(params) and (params.get("executor"), params.get("store_url")) == ("prefect", "sqlite")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sku_velocity.cli.next_steps import CommandContext, missing_windows, next_steps
 from sku_velocity.model.run import RunState, UnknownSku, Verdict
-from sku_velocity.model.status import Coverage, LastRun, OpenRun, PublishedRange, WarehouseStatus
+from sku_velocity.model.status import Coverage, LastRun, OpenRun, PublishedRange, SkuMapping, WarehouseStatus
 from sku_velocity.model.window import Window
 from tests.support.store_rows import hour, hours
 
@@ -70,11 +70,11 @@ def test_a_source_without_windows_has_no_missing_window() -> None:
 
 
 def test_commands_name_the_master_that_mapped_the_window() -> None:
-    mapped = replace(BROKEN, mapping=("erp", UnknownSku.PASS))
+    mapped = replace(BROKEN, mapping=SkuMapping("erp", UnknownSku.PASS))
     [step] = next_steps(status_of(hours(0, 2), open_runs=(mapped,)), hour(4), HERE)
     assert step == ACME.format("sync") + " --master erp --unknown-sku pass --resume b-7"
     gap = status_of(hours(0, 1), hours(2, 3))
-    gap = replace(gap, last_run=replace(gap.last_run, mapping=("erp", UnknownSku.REJECT)))
+    gap = replace(gap, last_run=replace(gap.last_run, mapping=SkuMapping("erp", UnknownSku.REJECT)))
     assert "--master erp --unknown-sku reject --start" in next_steps(gap, hour(4), HERE)[0]
 
 

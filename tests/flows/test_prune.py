@@ -14,9 +14,9 @@ from prefect import flow, runtime, tags
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.orchestration import get_client
 
-from flows.runtime.old_artifacts import prune_artifacts
 from flows.artifacts.runs import render_pruned
 from flows.prune import prune
+from flows.runtime.old_artifacts import prune_artifacts
 from flows.runtime.ownership import FLOWS, our_runs
 from sku_velocity.model.reports import PruneReport
 from sku_velocity.store import Store

@@ -50,7 +50,7 @@ def test_a_retry_runs_only_what_failed(operator: Operator, tmp_path: Path, sqlit
         first = operator.wait_for_end(run, attempt=1)
         begun = children(operator, run)
         assert (first["state_type"], first["state_name"]) == ("FAILED", "Incomplete")
-        assert "5 of 6 runs published" in first["state"]["message"]
+        assert "5 of 6 windows published" in first["state"]["message"]
         assert "WH-02 2026-03-0" in first["state"]["message"] and "WH-01" not in first["state"]["message"]
         assert sorted(begun.values()) == [(name, 1) for name in THREE for _ in range(2)]
         for child in begun:
@@ -66,7 +66,7 @@ def test_a_retry_runs_only_what_failed(operator: Operator, tmp_path: Path, sqlit
         assert {page.warehouse for page in server.stats().pages} - {"/warehouses"} == {"WH-02"}
         truth = server.ground_truth(None, *map(datetime.fromisoformat, SPAN.values()))
     assert published(sqlite_url) == (truth.valid, truth.units, 6)
-    of_key = {"artifacts": {"key": {"any_": ["acme--warehouses"]}}, "sort": "CREATED_DESC"}
+    of_key = {"artifacts": {"key": {"any_": ["acme--runs"]}}, "sort": "CREATED_DESC"}
     [table, *_] = operator.post("/artifacts/filter", of_key)
     assert all(each in table["data"] for each in begun) and table["data"].count('"complete"') == 6
 

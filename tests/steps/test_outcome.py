@@ -1,4 +1,4 @@
-"""The outcome of a run that could not be proven whole."""
+"""The outcome of a run that could not be proven whole, and of many runs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from sku_velocity.completeness import Limits, prove
 from sku_velocity.model.chunk import Chunk, ChunkProgress, ChunkState
+from sku_velocity.model.reports import RunOutcome, RunsReport
 from sku_velocity.model.run import FinalCheck, RunReport, SyncRun
 from sku_velocity.model.window import Window
-from sku_velocity.steps.outcome import outcome_of
+from sku_velocity.steps.outcome import Outcome, outcome_of, outcome_of_runs
 from sku_velocity.steps.report import build_report
 from sku_velocity.steps.window import Cost
+from tests.support.reports import LEFT, run_outcome
 
 RUN = SyncRun("r1", "acme", "WH-01", Window.everything(), total=10_000)
 CHUNK = Chunk(0, 0, 10_000, 10_000)
@@ -34,3 +36,25 @@ def test_a_required_proof_makes_it_incomplete_with_the_reason() -> None:
     assert outcome.is_failed and outcome.name == "Incomplete"
     assert "set paging.stable if it is a keyset (require_proof)" in outcome.message
     assert "without require_proof" in outcome.message
+
+
+def ended(*runs: RunOutcome) -> Outcome[RunsReport]:
+    report = RunsReport(source="acme", runs=list(runs))
+    return outcome_of_runs(report, retry="Retry resumes only those", deliver="Retry does only that")
+
+
+def test_the_outcome_of_many_runs_names_those_that_failed() -> None:
+    whole = ended(run_outcome("A"), run_outcome("B"))
+    assert (whole.name, whole.is_failed) == ("Complete", False)
+    assert whole.message == "2 of 2 windows published, 20 movements."
+    partly = ended(run_outcome("A"), run_outcome("B", **LEFT))
+    assert (partly.name, partly.is_failed) == ("Incomplete", True)
+    assert "1 of 2 windows published" in partly.message and "1 left; Retry resumes only" in partly.message
+    assert "B 2026-03-01T00:00:00Z/2026-03-02" in partly.message and "A 2026" not in partly.message
+
+
+def test_a_published_window_that_was_not_fully_delivered_fails_the_run_of_many() -> None:
+    not_pushed = run_outcome("A", failed=True, state="PushFailed")
+    only = ended(not_pushed, run_outcome("B"))
+    assert (only.name, only.is_failed) == ("NotHandedOn", True) and "Retry does only that" in only.message
+    assert ended(not_pushed, run_outcome("B", **LEFT)).name == "Incomplete"

@@ -1,9 +1,11 @@
-"""A sample run report."""
+"""Sample reports of a run, and of one of many runs."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
+from sku_velocity.model.reports import RunOutcome
 from sku_velocity.model.run import Check, RunReport, Verdict
 
 REPORT = RunReport(
@@ -33,3 +35,17 @@ REPORT = RunReport(
     extra_fields={"colour": 7},
     checks=[Check("the total is unchanged", False, "1000 before, 1001 after")],
 )
+
+LEFT: dict[str, Any] = {"verdict": None, "published": False, "failed": True, "state": "Crashed"}
+
+
+def run_outcome(warehouse: str, **parts: Any) -> RunOutcome:
+    """Return the outcome of a day that was published whole, with `parts` replaced."""
+    fixed: dict[str, Any] = {
+        "start": REPORT.start,
+        "end": REPORT.end,
+        "verdict": Verdict.COMPLETE,
+        "loaded": 10,
+    }
+    fixed |= {"published": True, "failed": False, "state": "Complete", "message": "10 movements published"}
+    return RunOutcome(warehouse=warehouse, **fixed | parts)

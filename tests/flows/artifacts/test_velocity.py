@@ -15,8 +15,8 @@ from sku_velocity.model.velocity_report import ClassChange, Mover, VelocityRepor
 def a_report(**fields: Any) -> VelocityReport:
     plain: Mapping[str, Any] = {
         "source": "acme", "warehouse": "WH-01", "as_of": "2026-04-05", "time_zone": "UTC", "days": 91,
-        "skus": 1, "units": 5, "lines": 1, "completeness": {7: 1, 28: 1, 91: 1}, "incomplete_days": {}, "classes": {},
-        "movers": [], "compared_with": None, "changed": 0, "changes": [], "files": {},
+        "skus": 1, "units": 5, "lines": 1, "completeness": {7: 1, 28: 1, 91: 1}, "incomplete_days": {},
+        "classes": {}, "movers": [], "compared_with": None, "changed": 0, "changes": [], "files": {},
     }  # fmt: skip
     return VelocityReport(**{**plain, **fields})
 
