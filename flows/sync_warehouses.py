@@ -55,6 +55,7 @@ async def sync_warehouses(
     window_hours: Annotated[int, Field(ge=1)] | None = None,
     settle_minutes: Annotated[int, Field(ge=0)] = SETTLE_MINUTES,
     max_reject_ratio: Annotated[float, Field(ge=0, le=1)] | None = None,
+    accept_shrunk: bool | None = None,
     require_proof: bool | None = None,
     master: str | None = None,
     unknown_sku: UnknownSku | None = None,
@@ -79,6 +80,8 @@ async def sync_warehouses(
         window_hours: Cut the window into parts of at most this many hours, a run each. Omit for one part.
         settle_minutes: Minutes to wait after an hour ends before reading it, so that late records are in.
         max_reject_ratio: Publish nothing if a larger share is rejected. Omit for the deployment's value.
+        accept_shrunk: Publish windows even if they lose more than half of the rows published there. Omit for
+            the deployment's value.
         require_proof: Publish nothing that cannot be proven whole. Omit for the deployment's value.
         master: The name of the source whose items map the SKUs. Omit for the deployment's value.
         unknown_sku: Reject or pass a movement whose SKU is unknown. Omit for the deployment's value.
@@ -95,6 +98,7 @@ async def sync_warehouses(
     window = choose_window(spec, start, end, timedelta(minutes=settle_minutes))
     extras = {
         "max_reject_ratio": max_reject_ratio,
+        "accept_shrunk": accept_shrunk,
         "require_proof": require_proof,
         "master": master,
         "unknown_sku": unknown_sku,

@@ -30,6 +30,7 @@ def sync_many(
     max_parallel: int = MAX_PARALLEL,
     window_hours: int | None = None,
     max_reject_ratio: float | None = None,
+    accept_shrunk: Annotated[bool | None, Parameter(negative="")] = None,
     require_proof: Annotated[bool | None, Parameter(negative="")] = None,
     master: str | None = None,
     unknown_sku: UnknownSku | None = None,
@@ -64,6 +65,9 @@ def sync_many(
         Split the window into parts of at most this many hours, each a run of its own. Omit for no split.
     max_reject_ratio
         Do not publish a warehouse if a larger share is rejected. Default: the deployment's value.
+    accept_shrunk
+        Publish windows even if they lose more than half of the rows published there. Default: the
+        deployment's value.
     require_proof
         Do not publish what cannot be proven whole. Default: the deployment's value.
     master
@@ -95,6 +99,7 @@ def sync_many(
         "max_parallel": max_parallel,
         "window_hours": window_hours,
         "max_reject_ratio": max_reject_ratio,
+        "accept_shrunk": accept_shrunk,
         "require_proof": require_proof,
         "master": master,
         "unknown_sku": unknown_sku,

@@ -36,24 +36,25 @@ def run_and_report(
 ) -> int:
     """Run a flow with a progress bar and print its report. Return the exit code."""
 
-    async def run() -> RunReport | BaseException:
+    async def run() -> tuple[RunReport | BaseException, str]:
         state: State[Any] = await flow(**request, return_state=True)
         ended = await state.aresult(raise_on_failure=False)
         if isinstance(ended, RunReport | BaseException):
-            return ended
-        return RuntimeError(f"the flow ended as {state.name}: {state.message}")
+            return ended, state.message or ""
+        return RuntimeError(f"the flow ended as {state.name}: {state.message}"), ""
 
     planned: list[str] = []
     plan_listener.set(planned.append)
     outcome: RunReport | BaseException
+    message = ""
     try:
         with progress_bar(label):
-            outcome = asyncio.run(run())
+            outcome, message = asyncio.run(run())
     except STOPS as stop:
         stop.add_note(f"resume with --resume {planned[0]}" if planned else "run it again")
         outcome = stop
     if isinstance(outcome, RunReport):
-        print(outcome.model_dump_json()) if as_json else print_report(outcome)
+        print(outcome.model_dump_json()) if as_json else print_report(outcome, message)
         return PUBLISHED if outcome.is_delivered else NOT_PUBLISHED
     if as_json:
         error = stop_message(outcome) if isinstance(outcome, STOPS) else str(outcome)
@@ -96,7 +97,8 @@ def progress_bar(warehouse: str) -> Iterator[None]:
         progress_listener.reset(token)
 
 
-def print_report(report: RunReport) -> None:
+def print_report(report: RunReport, message: str) -> None:
+    """Print a run's report; if it was not fully delivered, also the message that says what to do."""
     console = Console()
     title = printable(f"{report.label} from {report.source}: {report.verdict}")
     console.print(title, style="bold", markup=False)
@@ -121,4 +123,6 @@ def print_report(report: RunReport) -> None:
         console.print(f"pushed to {push.engine}: {sums}", markup=False)
         for error in push.errors:
             console.print(printable(f"chunk {error}"), markup=False)
+    if not report.is_delivered:
+        console.print(printable(message), markup=False, highlight=False, soft_wrap=True)
     console.print(f"run {report.flow_run_id}", markup=False, highlight=False)

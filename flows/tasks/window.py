@@ -150,7 +150,7 @@ async def publish_window(connections: RunResources, report: RunReport) -> None:
     """Publish a proven window; of any other, store only the report."""
     async with connections.store() as store:
         if report.published:
-            await store.publish(report.flow_run_id, report.model_dump_json(), report.verdict)
+            await store.publish(report.flow_run_id, report.model_dump_json(), report.verdict, report.repairs)
         else:
             await store.refuse(report.flow_run_id, report.model_dump_json(), held_rows(report))
 

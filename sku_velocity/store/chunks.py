@@ -30,6 +30,7 @@ from sku_velocity.store.tables import (
     UtcDateTime,
     chunks,
     dead_letters,
+    escaped,
     item_aliases,
     items,
     movements,
@@ -66,7 +67,7 @@ _MISSING = "use the store in which the run was planned, or start a new run if th
 
 # The statements of every page are built once: building one costs more than running it.
 _CHUNK = (
-    select(chunks, sync_runs.c.mapping_digest)
+    select(chunks, sync_runs.c.mapping_digest, sync_runs.c.repairs)
     .join(sync_runs)
     .where(sync_runs.c.flow_run_id == bindparam("run"), chunks.c.chunk_index == bindparam("index"))
 )
@@ -120,7 +121,8 @@ async def replace_plan(
     connection: AsyncConnection, row: RunRow, total: int | None, plan: Sequence[Chunk], digest: str | None
 ) -> None:
     """Delete what was read of a run's window, and insert a new plan for reading it again."""
-    for table in (movements, unloaded_ids, items, item_aliases, dead_letters, chunks):
+    # The chunks first: that waits for a page that is landing now, whose rows are then deleted, too.
+    for table in (chunks, movements, unloaded_ids, items, item_aliases, dead_letters):
         await connection.execute(delete(table).where(table.c.run_key == row.key))
     await append_chunks(connection, row.key, plan)
     await connection.execute(
@@ -201,12 +203,16 @@ async def read_chunk_progress(connection: AsyncConnection, flow_run_id: str, ind
 
 
 async def lock_chunk(
-    connection: AsyncConnection, flow_run_id: str, index: int, mapping_digest: str | None = None
+    connection: AsyncConnection,
+    flow_run_id: str,
+    index: int,
+    mapping_digest: str | None = None,
+    repairs: int | None = None,
 ) -> tuple[int, ChunkProgress]:
     """Lock a chunk until the transaction ends. Return the run's key and the chunk's row.
 
     Raises StoreConfigurationError if the store has no such chunk, and IncompleteWindowError if the run is no
-    longer read by the spec with this digest.
+    longer read by the spec with this digest, or by the plan after this number of repairs.
     """
     row = await _find_chunk(connection, _CHUNK_LOCKED, flow_run_id, index)
     if mapping_digest is not None and row.mapping_digest != mapping_digest:
@@ -214,14 +220,29 @@ async def lock_chunk(
             f"run {flow_run_id}: the store holds rows of it by another spec now: let the other process end, "
             "then retry the run, which reads its window again if necessary"
         )
+    check_plan(flow_run_id, row.repairs, repairs)
     return row.run_key, _to_chunk_progress(row)
+
+
+def check_plan(flow_run_id: str, stored: int, repairs: int | None) -> None:
+    """Check that a run is still read by the plan after this number of repairs.
+
+    Raises IncompleteWindowError if another process has planned it again: what this one has read is too old.
+    """
+    if repairs is not None and repairs != stored:
+        raise IncompleteWindowError(
+            f"run {flow_run_id}: another process has planned its window again meanwhile: let that process "
+            "end; if the window is then not published, retry the run"
+        )
 
 
 async def _find_chunk(
     connection: AsyncConnection, statement: Select[Any], flow_run_id: str, index: int
 ) -> Row[Any]:
-    found = await connection.execute(statement, {"run": flow_run_id, "index": index})
-    row: Row[Any] | None = found.one_or_none()
+    values = {"run": flow_run_id, "index": index}
+    row: Row[Any] | None = (await connection.execute(statement, values)).one_or_none()
+    if row is None:  # it may have waited until another plan replaced the chunk: the next statement finds that
+        row = (await connection.execute(statement, values)).one_or_none()
     if row is None:
         raise StoreConfigurationError(f"this store has no chunk {index} of run {flow_run_id}: {_MISSING}")
     return row
@@ -246,9 +267,15 @@ async def count_unlanded(connection: AsyncConnection, key: int) -> int:
 
 
 def is_next(progress: ChunkProgress, result: PageResult) -> bool:
-    """Return True if a page is the next of its chunk and fits in it; a cursor's page may be longer."""
-    fits = result.is_last is not None or result.page.end <= progress.chunk.end
-    return result.page.offset == progress.next_offset and fits
+    """Return True if a page is the next of its chunk and fits in it; a cursor's page may be longer.
+
+    By cursor the offset is not enough: an empty page does not advance it. A landed chunk has no next page.
+    """
+    if result.page.offset != progress.next_offset or progress.state is ChunkState.LANDED:
+        return False
+    if result.is_last is None:
+        return result.page.end <= progress.chunk.end
+    return escaped(result.cursor) == escaped(progress.cursor)  # as it may come from the store
 
 
 def after_page(progress: ChunkProgress, result: PageResult) -> ChunkProgress:
@@ -260,7 +287,8 @@ def after_page(progress: ChunkProgress, result: PageResult) -> ChunkProgress:
         "rejected": len(result.dead_letters),
         "attempts": int(landed),
     }
-    is_first = progress.next_offset == progress.chunk.offset
+    # By cursor the first page may be empty, and the second one then has the same offset.
+    is_first = progress.next_offset == progress.chunk.offset and not progress.page_edges
     joins = is_first or not result.page.before or result.first_fingerprint == progress.last_fingerprint
     return replace(
         progress,

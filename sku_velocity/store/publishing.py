@@ -13,7 +13,7 @@ from sku_velocity.errors import IncompleteWindowError
 from sku_velocity.model.dead_letter import DeadLetterState
 from sku_velocity.model.run import RunState, SyncRun
 from sku_velocity.model.window import PublishedSegment, Window
-from sku_velocity.store.chunks import RunRow, count_unlanded, get_run
+from sku_velocity.store.chunks import RunRow, check_plan, count_unlanded, get_run
 from sku_velocity.store.tables import ForeignText, dead_letters, movements, published_ranges, sync_runs
 
 # One statement, so that nothing is read before the lock is taken. In a transaction whose snapshot is older
@@ -34,16 +34,18 @@ def cut_out(whole: Window, hole: Window) -> list[Window]:
     return [Window(start, end) for start, end in dict.fromkeys((left, right)) if start < end]
 
 
-async def publish(connection: AsyncConnection, flow_run_id: str) -> int | None:
+async def publish(connection: AsyncConnection, flow_run_id: str, repairs: int | None = None) -> int | None:
     """Publish a run's window in place of what was published there. Return the run's key.
 
     What a run that was planned later has published stays. None if the run is published already. Raises
-    IncompleteWindowError if not all of its chunks have landed, or if later runs cover all of its window.
+    IncompleteWindowError if not all of its chunks have landed, if later runs cover all of its window, or if
+    it is no longer read by the plan after this number of repairs.
     """
     row = await lock_run(connection, flow_run_id)
     key, run = row.key, row.run
     if run.state is RunState.PUBLISHED:
         return None
+    check_plan(run.id, run.repairs, repairs)
     await _check_publishable(connection, key, run)
     newer = await find_newer(connection, run)
     overlapped = await _take_overlapped(connection, run)

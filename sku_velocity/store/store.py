@@ -99,17 +99,22 @@ class Store:
             return await chunks.read_chunk_progress(connection, flow_run_id, index)
 
     async def land_page(
-        self, flow_run_id: str, index: int, result: PageResult, mapping_digest: str | None = None
+        self,
+        flow_run_id: str,
+        index: int,
+        result: PageResult,
+        mapping_digest: str | None = None,
+        repairs: int | None = None,
     ) -> ChunkProgress:
         """Store a page's rows and dead letters, and advance its chunk. Return the chunk's row.
 
         A page that is not the chunk's next one changes nothing: another worker was faster, it is read for
         the second time, or the window was planned again meanwhile, with another page size. If pages come by
         cursor and one fills its chunk, the next chunk is inserted too. Raises IncompleteWindowError if the
-        run is no longer read by the spec with this digest.
+        run is no longer read by the spec with this digest, or by the plan after this number of repairs.
         """
         async with self._database.writing() as connection:
-            key, progress = await chunks.lock_chunk(connection, flow_run_id, index, mapping_digest)
+            key, progress = await chunks.lock_chunk(connection, flow_run_id, index, mapping_digest, repairs)
             if not chunks.is_next(progress, result):
                 return progress
             await pages.insert_page(connection, key, result)
@@ -205,15 +210,22 @@ class Store:
             async for rows in publishing.stream(connection, segment, size):
                 yield rows
 
-    async def publish(self, flow_run_id: str, report: str, verdict: Verdict = Verdict.COMPLETE) -> None:
+    async def publish(
+        self,
+        flow_run_id: str,
+        report: str,
+        verdict: Verdict = Verdict.COMPLETE,
+        repairs: int | None = None,
+    ) -> None:
         """Publish a proven window in one step, in place of what was published there.
 
         `report` is JSON text, stored with the run. A run that is published already stays as it is, and so
         does what a run that was planned later has published. Raises IncompleteWindowError if a chunk has not
-        landed, or if later runs cover the window.
+        landed, if later runs cover the window, or if the plan after this number of repairs, which was proven,
+        is no longer the run's.
         """
         async with self._database.writing() as connection:
-            key = await publishing.publish(connection, flow_run_id)
+            key = await publishing.publish(connection, flow_run_id, repairs)
             if key is not None:
                 await chunks.close_run(connection, key, RunState.PUBLISHED, verdict, report)
 
