@@ -47,6 +47,7 @@ IDS = "no record id twice"
 NAMES = "no name shared by two items"
 ITEMS = "the master contains items"
 SCOPE = "something of what was asked for is in scope"
+BOUNDS = "no record is outside the requested window"
 SHRUNK = "the window has not shrunk"
 SHOWN_NAMES = 5
 SHOWN_TOTALS = 3
@@ -54,7 +55,7 @@ MAX_OVERLAP = 100  # of paging.overlap
 LEAST_ROUND_TOTAL = 1_000
 ARITHMETIC = "fetched = loaded + rejected + trimmed + filtered"
 # How the places of dropped values begin, in `PageResult.dropped_values`.
-FILTER, WAREHOUSE = "filter ", "fields.warehouse_id"
+FILTER, WAREHOUSE, TIME = "filter ", "fields.warehouse_id", "fields.timestamp_utc"
 FIXED_BY_REREADING = frozenset({PAGES, SEAMS, ENDS, TOTAL, IDS, NAMES})
 
 
@@ -98,6 +99,7 @@ def prove(
         _every_record_is_accounted_for(chunks),
         _rejects_within(limits, chunks),
         *([_something_in_scope(limits, precedent, chunks)] if final else []),
+        *_nothing_out_of_bounds(chunks),
         *([_not_shrunk(limits, precedent, chunks)] if final else []),
     ]
     return [_refused(check) for check in checks] if limits.require_proof else checks
@@ -176,7 +178,7 @@ def _pages_join(chunks: Sequence[ChunkProgress], final: FinalCheck | None) -> Ch
         return Check(SEAMS, None, "the pages do not overlap")
     broken = sum(before.last_fingerprint != after.first_fingerprint for before, after in seams)
     broken += sum(progress.broken_seams for progress in chunks)
-    ambiguous = sum(progress.ambiguous_seams for progress in chunks)
+    ambiguous = min(sum(progress.ambiguous_seams for progress in chunks), len(seams) + inner)
     if ambiguous and not broken:
         longest = max(progress.equal_rows for progress in chunks)
         detail = f"equal records at {ambiguous} of {len(seams) + inner} seams: " + _longer_than(
@@ -202,9 +204,9 @@ def _ends_unchanged(final: FinalCheck | None) -> Check:
         return Check(ENDS, False, "not checked again")
     if final.ends_agree is None:
         return Check(ENDS, None, "the source does not allow reading them again")
-    return Check(
-        ENDS, final.ends_agree, "as they were" if final.ends_agree else "they hold other records now"
-    )
+    if final.ends_agree:
+        return Check(ENDS, True, "as they were")
+    return Check(ENDS, False, final.ends_detail or "they hold other records now")
 
 
 def _total_unchanged(total: int | None, chunks: Sequence[ChunkProgress], final: FinalCheck | None) -> Check:
@@ -269,9 +271,29 @@ def _something_in_scope(limits: Limits, precedent: Precedent, chunks: Sequence[C
     if kept or not fetched or limits.empty_is_normal:
         return Check(SCOPE, True, f"{kept} of {fetched} records")
     dropped = sum_values(progress.dropped_values for progress in chunks)
+    if not dropped:
+        return Check(SCOPE, True, f"none of {fetched} records: the others are near it, as the request allows")
     if not any(_is_new(place, value, precedent) for place, values in dropped.items() for value in values):
         return Check(SCOPE, True, f"none of {fetched} records, dropped as in earlier windows")
     return Check(SCOPE, False, f"none of {fetched} records; dropped for {_describe(dropped)}")
+
+
+def _nothing_out_of_bounds(chunks: Sequence[ChunkProgress]) -> list[Check]:
+    """Check a window with records that its request excludes: if times are misread, as many are missing.
+
+    Two windows side by side both lose them: each gets those that the source counts to it.
+    """
+    dropped = sum_values(progress.dropped_values for progress in chunks)
+    outside = {place: values for place, values in dropped.items() if place.startswith(TIME)}
+    if not outside:
+        return []
+    detail = (
+        f"the source returned records outside the requested window ({_describe(outside)}): if times or "
+        "bounds are in another time zone, others are missing: check fields.timestamp_utc.assume_timezone, "
+        "window.timezone and the field that the API filters by; if the API only returns more than requested, "
+        "set window.pad_seconds to cover it, or remove window.params"
+    )
+    return [Check(BOUNDS, None, detail, is_gap=True)]
 
 
 def _is_new(place: str, value: str, precedent: Precedent) -> bool:

@@ -70,7 +70,7 @@ class RestFrameworkCursor(RestFramework):
 
 
 class InvenTree(System):
-    """Its dates are compared with > and <, and are days only; it heeds no order but that of the date.
+    """Its dates are compared with > and <, and are days only; it supports no order but that of the date.
 
     An entry does not say where its item was. Every fifth pick used up an item, which was then deleted: its
     entry has none. Counts hold how much there is, not how much was moved.
@@ -102,24 +102,24 @@ class InvenTree(System):
             for name, comparison in (("min_date", ">"), ("max_date", "<"))
             if name in call.params
         ]
-        heeded = call.params.get("ordering") in ("date", "-date")
-        order = order_of(call) if heeded else [("date", True)]
+        is_supported = call.params.get("ordering") in ("date", "-date")
+        order = order_of(call) if is_supported else [("date", True)]
         limit = number(call, "limit", None)
         found = ledger.find(Query(where, order, number(call, "offset", 0) or 0, limit))
         shown = [name for name in ("part_detail", "item_detail") if call.params.get(name) == "true"]
-        told = Found([self._told(line, shown) for line in found.lines], found.total)
-        return as_json(told.lines) if limit is None else enveloped(told)
+        page = Found([self._rendered(line, shown) for line in found.lines], found.total)
+        return as_json(page.lines) if limit is None else enveloped(page)
 
     def _midnight(self, text: str) -> datetime:
         return moment(text, "%Y-%m-%d").replace(tzinfo=ZoneInfo(self.zone))
 
-    def _told(self, line: Columns, shown: Sequence[str]) -> Columns:
+    def _rendered(self, line: Columns, shown: Sequence[str]) -> Columns:
         kept = {name: value for name, value in line.items() if not name.endswith("_detail") or name in shown}
         return kept | {"date": f"{line['date']:%Y-%m-%d %H:%M}"}
 
 
 class GreaterWms(System):
-    """It answers everything with HTTP 200, gives at most 1,000 lines a page, and tells Shanghai's time.
+    """It answers everything with HTTP 200, at most 1,000 lines a page, and its times are those of Shanghai.
 
     A tenant has one warehouse, which no line names.
     """
@@ -175,6 +175,6 @@ def order_of(call: Call) -> list[tuple[str, bool]]:
 
 
 def enveloped(found: Found) -> Reply:
-    """A page as the framework tells it."""
+    """Return a page in the framework's envelope."""
     body: dict[str, Any] = {"count": found.total, "next": None, "previous": None, "results": found.lines}
     return as_json(body)

@@ -1,4 +1,4 @@
-"""How a simulated system is shown a secret. A system that was given none is open."""
+"""How a simulated system checks a secret. A system without a secret admits every call."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from simulator.dialect import Call
 
 @dataclass(frozen=True)
 class Door:
-    """The secret stands in a header, behind a prefix; without a header, nothing is asked for.
+    """The secret is in a header, after a prefix; without a header name, no secret is required.
 
-    `basic`: the secret is user and password, joined by a colon, and is shown encoded (RFC 7617).
+    `basic`: the secret is user and password, joined by a colon, and is sent encoded (RFC 7617).
     """
 
     header: str = "authorization"
@@ -21,9 +21,9 @@ class Door:
     basic: bool = False
 
     def lets_in(self, call: Call, secret: str) -> bool:
-        """Whether the call shows the secret."""
-        told = b64encode(secret.encode()).decode() if self.basic else secret
-        return not self.header or is_same(call.headers.get(self.header, ""), self.prefix + told)
+        """Return True if the call contains the secret."""
+        expected = b64encode(secret.encode()).decode() if self.basic else secret
+        return not self.header or is_same(call.headers.get(self.header, ""), self.prefix + expected)
 
 
 BEARER = Door()
@@ -32,5 +32,5 @@ OPEN = Door(header="")
 
 
 def is_same(shown: str, secret: str) -> bool:
-    """Whether two secrets are the same, in a time that tells nothing of where they differ."""
+    """Return True if two secrets are equal, in a time that does not depend on the first difference."""
     return hmac.compare_digest(shown.encode(), secret.encode())

@@ -49,7 +49,7 @@ class ErpNext(System):
             raise NoSuchPathError
         found = ledger.find(Query(where, _order(call.params.get("order_by", "name desc")), offset, limit))
         fields = _json(call, "fields") or ["name"]
-        return as_json({"data": [_told(line, fields) for line in found.lines]})
+        return as_json({"data": [_rendered(line, fields) for line in found.lines]})
 
 
 def _json(call: Call, name: str) -> Any:
@@ -64,8 +64,10 @@ def _order(text: str) -> list[tuple[str, bool]]:
     return [(column, direction == ["desc"]) for column, *direction in terms]
 
 
-def _told(line: Columns, fields: list[str]) -> Columns:
+def _rendered(line: Columns, fields: list[str]) -> Columns:
     if unknown := set(fields) - line.keys():
         raise BadQuestionError(f"there is no {', '.join(sorted(unknown))}")
-    told = {name: line[name] for name in fields}
-    return told | ({"posting_time": f"{told['posting_time']}.000000"} if "posting_time" in told else {})
+    rendered = {name: line[name] for name in fields}
+    if "posting_time" in rendered:
+        rendered["posting_time"] = f"{rendered['posting_time']}.000000"
+    return rendered

@@ -12,12 +12,12 @@ from simulator.dialect import BadQuestionError
 from simulator.row import Row
 
 Columns = dict[str, Any]
-EVERY = 3  # after so many movements comes a line that is none
+EVERY = 3  # a line of another kind follows every third movement
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a ledger, numbered in order of time. Its `kind` is pick, or what is no movement."""
+    """One line of a ledger, numbered in order of time. Its `kind` is pick for a movement, or another."""
 
     number: int
     kind: str
@@ -28,18 +28,18 @@ class Line:
 
     @property
     def signed(self) -> int:
-        """Units as their change of the stock: only a receipt adds to it."""
+        """Return the units as a change of the stock: only a receipt adds to it."""
         return self.units if self.kind == "receipt" else -self.units
 
     @property
     def entered(self) -> float:
-        """Units in the line's own unit of measure: every third line was entered in dozens."""
+        """Return the units in the line's own unit of measure: every third line was entered in dozens."""
         return self.units / 12 if self.number % 3 == 0 else float(self.units)
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a column must be: `comparison` is one of =, !=, <, <=, >, >=, in, child_of, not child_of.
+    """A condition on a column: `comparison` is one of =, !=, <, <=, >, >=, in, child_of, not child_of.
 
     The last two compare a place, given with all the places above it, with a list of places.
     """
@@ -49,7 +49,7 @@ class Condition:
     value: Any
 
     def holds(self, columns: Columns) -> bool:
-        """Whether it holds. Nothing holds of what is empty, as in SQL. Raises BadQuestionError."""
+        """Return True if a line meets it; an empty value meets none, as in SQL. Raises BadQuestionError."""
         if self.column not in columns:
             raise BadQuestionError(f"there is no {self.column}")
         found = columns[self.column]
@@ -74,7 +74,7 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 
 @dataclass(frozen=True)
 class Query:
-    """Which lines are asked for; `order` holds columns, each with whether it is descending."""
+    """A query for lines; `order` contains columns, each with True if it is descending."""
 
     where: Sequence[Condition] = ()
     order: Sequence[tuple[str, bool]] = ()
@@ -84,20 +84,20 @@ class Query:
 
 @dataclass(frozen=True)
 class Found:
-    """The lines of one page, and how many there are on all."""
+    """The lines of one page, and the total over all pages."""
 
     lines: list[Columns]
     total: int
 
 
 class Ledger:
-    """Lines as their columns, in the order in which they are told where none is asked for."""
+    """Lines as columns, in the order of an answer to a query without an order."""
 
     def __init__(self, columns: list[Columns]) -> None:
         self._columns = columns
 
     def find(self, query: Query) -> Found:
-        """What a query finds. Raises BadQuestionError."""
+        """Return the page that a query selects. Raises BadQuestionError."""
         found = [row for row in self._columns if all(condition.holds(row) for condition in query.where)]
         for column, is_descending in reversed(query.order):
             if found and column not in found[0]:
@@ -108,7 +108,7 @@ class Ledger:
 
 
 def mixed(rows: Iterable[Row], kinds: Sequence[str]) -> list[Line]:
-    """The movements in order of time, with lines of other kinds among them, at the same instants."""
+    """Return the movements in order of time, with lines of other kinds among them, at the same instants."""
     lines: list[Line] = []
     for place, row in enumerate(sorted(rows, key=lambda row: row.at)):
         drawn = [kinds[place // EVERY % len(kinds)]] if kinds and place % EVERY == 0 else []

@@ -1,4 +1,4 @@
-"""NetSuite's transaction lines, asked for by SuiteQL."""
+"""NetSuite's transaction lines, queried by SuiteQL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXT_OF_TIME = re.compile(rf"TO_CHAR\((.+), '{re.escape(ORACLE_TIME)}\"Z\"'\)")
 class NetSuite(System):
     """Times of creation are in the account's zone; an offset must be a multiple of the limit.
 
-    Values are told as texts, and what goes out of stock is below zero.
+    Values are strings, and what leaves the stock is negative.
     """
 
     others: ClassVar[tuple[str, ...]] = ("receipt",)
@@ -59,7 +59,7 @@ class NetSuite(System):
                 "hasMore": offset + len(found.lines) < found.total,
                 "offset": offset,
                 "totalResults": found.total,
-                "items": [_told(line, selected) for line in found.lines],
+                "items": [_rendered(line, selected) for line in found.lines],
             }
         )
 
@@ -68,23 +68,23 @@ def _condition(term: str) -> Condition:
     match = TERM.fullmatch(term.strip())
     if match is None:
         raise BadQuestionError(f"not understood: {term}")
-    column, comparison, told = match.groups()
-    return Condition(column, comparison, _literal(told))
+    column, comparison, literal = match.groups()
+    return Condition(column, comparison, _literal(literal))
 
 
-def _literal(told: str) -> Any:
-    if match := TIME.fullmatch(told):
+def _literal(text: str) -> Any:
+    if match := TIME.fullmatch(text):
         return moment(match[1], "%Y-%m-%dT%H:%M:%S")
-    if TEXT.fullmatch(told):
-        return told[1:-1].replace("''", "'")
-    if not told.isdecimal():
-        raise BadQuestionError(f"not understood: {told}")
-    return int(told)
+    if TEXT.fullmatch(text):
+        return text[1:-1].replace("''", "'")
+    if not text.isdecimal():
+        raise BadQuestionError(f"not understood: {text}")
+    return int(text)
 
 
-def _told(line: Columns, selected: str) -> Columns:
-    """The chosen columns as texts; names are told in lower case."""
-    told: Columns = {"links": []}
+def _rendered(line: Columns, selected: str) -> Columns:
+    """Return the selected columns as strings, with names in lower case."""
+    rendered: Columns = {"links": []}
     for expression in re.split(r",\s*(?![^()]*\))", selected):
         match = SELECTED.fullmatch(expression)
         assert match is not None
@@ -95,5 +95,5 @@ def _told(line: Columns, selected: str) -> Columns:
             raise BadQuestionError(f"there is no {column}")
         value = line[column]
         text = f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else str(value)
-        told[(alias or source.rpartition(".")[2]).lower()] = text
-    return told
+        rendered[(alias or source.rpartition(".")[2]).lower()] = text
+    return rendered

@@ -20,13 +20,13 @@ MOVEMENT_TYPES = {"pick": "601", "receipt": "101", "count": "702", "transfer": "
 
 
 class OData(System):
-    """What they share: filter, order and place of a page in the query."""
+    """The common part: filter, order and place of a page in the query."""
 
     default_size: ClassVar[int] = 10_000
     grain: ClassVar[timedelta] = DAY
 
     def find(self, call: Call, ledger: Ledger) -> Found:
-        """The lines that the query options ask for. Raises BadQuestionError."""
+        """Return the lines that the query options select. Raises BadQuestionError."""
         skip, top = number(call, "$skip", 0) or 0, number(call, "$top", self.default_size)
         terms = [term.split() for term in call.params.get("$orderby", "").split(",") if term]
         order = [(column, direction == ["desc"]) for column, *direction in terms]
@@ -38,7 +38,7 @@ class OData(System):
 
 
 class SapV2(OData):
-    """Numbers and the count are texts; the day of posting stands in the header, if that is asked for."""
+    """Numbers and the count are texts; the day of posting is in the header, if that is expanded."""
 
     others: ClassVar[tuple[str, ...]] = ("receipt", "count", "transfer")
     door: ClassVar[Door] = BASIC
@@ -71,7 +71,7 @@ class SapV2(OData):
 
 
 class SapV4(OData):
-    """The day of posting stands in the line, as a day."""
+    """The day of posting is in the line, as a day."""
 
     others: ClassVar[tuple[str, ...]] = SapV2.others
     door: ClassVar[Door] = BASIC
@@ -97,7 +97,7 @@ class SapV4(OData):
 class Dynamics(OData):
     """A token is fetched for client id and secret; without cross-company=true most companies are left out.
 
-    A day is told as its noon.
+    A day is returned as its noon.
     """
 
     others: ClassVar[tuple[str, ...]] = ("receipt",)
@@ -138,7 +138,7 @@ class Dynamics(OData):
 
 
 def _knows(call: Call, form: Mapping[str, list[str]], secret: str) -> bool:
-    """Whether a call for a token shows the client's secret, in its body or as a password."""
+    """Return True if a call for a token contains the client's secret, in its body or as a password."""
     client = form.get("client_id", ["me"])[0]
     return is_same(form.get("client_secret", [""])[0], secret) or BASIC.lets_in(
         call, f"{quote_plus(client)}:{quote_plus(secret)}"
@@ -146,7 +146,7 @@ def _knows(call: Call, form: Mapping[str, list[str]], secret: str) -> bool:
 
 
 def _access(secret: str) -> str:
-    """The token that a client's secret buys."""
+    """Return the token for a client's secret."""
     return secret[::-1]
 
 
@@ -161,24 +161,24 @@ def _conditions(call: Call) -> list[Condition]:
     return [Condition(match[1], COMPARISONS[match[2]], _literal(match[3])) for match in matches if match]
 
 
-def _literal(told: str) -> Any:
-    """A text, a number, a day, an instant, or version 2's wall time."""
-    if told.startswith("'"):
-        return told[1:-1].replace("''", "'")
-    if match := re.fullmatch(r"datetime'(.+)'", told):
+def _literal(text: str) -> Any:
+    """Return a string, a number, a day, an instant, or version 2's wall time."""
+    if text.startswith("'"):
+        return text[1:-1].replace("''", "'")
+    if match := re.fullmatch(r"datetime'(.+)'", text):
         return moment(match[1], "%Y-%m-%dT%H:%M:%S")
     try:
         return (
-            date.fromisoformat(told) if re.fullmatch(r"\d{4}-\d\d-\d\d", told) else _number_or_instant(told)
+            date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else _number_or_instant(text)
         )
     except ValueError as error:
-        raise BadQuestionError(f"not understood: {told}") from error
+        raise BadQuestionError(f"not understood: {text}") from error
 
 
-def _number_or_instant(told: str) -> float | datetime:
-    if "T" not in told:
-        return float(told)
-    instant = datetime.fromisoformat(told)
+def _number_or_instant(text: str) -> float | datetime:
+    if "T" not in text:
+        return float(text)
+    instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
         raise ValueError("an instant needs its zone")
     return instant

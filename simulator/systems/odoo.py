@@ -92,7 +92,7 @@ def _warehouse(line: Line) -> Columns:
 
 
 def call_method(method: str, given: dict[str, Any], ledger: Ledger) -> Any:
-    """What a method of the model returns. Raises BadQuestionError."""
+    """Return the result of a method of the model. Raises BadQuestionError."""
     where = [Condition(*term) for term in given.pop("domain", [])]
     if method == "search_count" and not given:
         return ledger.find(Query(where)).total
@@ -122,7 +122,7 @@ def _in_short(value: Any) -> Any:
 
 
 def _specified(record: Columns, specification: Mapping[str, Any]) -> Columns:
-    """A record's number and those of its fields that are asked for, by the same rule below each relation."""
+    """Return a record's number and its requested fields, by the same rule below each relation."""
     return {"id": record["id"]} | {
         name: _related(record[name], details) for name, details in specification.items()
     }

@@ -62,7 +62,7 @@ class OracleWms(System):
 
 
 class OracleFusion(System):
-    """The total is told only when it is asked for; conditions are joined by semicolons."""
+    """The total is returned only on request; conditions are joined by semicolons."""
 
     others: ClassVar[tuple[str, ...]] = ("receipt",)
     door: ClassVar[Door] = BASIC
@@ -113,11 +113,11 @@ def _condition(term: str) -> Condition:
     match = TERM.fullmatch(term.strip())
     if match is None:
         raise BadQuestionError(f"not understood: q={term}")
-    column, comparison, told = match.groups()
-    return Condition(column, comparison, _literal(told))
+    column, comparison, literal = match.groups()
+    return Condition(column, comparison, _literal(literal))
 
 
-def _literal(told: str) -> Any:
-    if told.startswith("'"):
-        return told.strip("'")
-    return datetime.fromisoformat(told) if "T" in told else float(told)
+def _literal(text: str) -> Any:
+    if text.startswith("'"):
+        return text.strip("'")
+    return datetime.fromisoformat(text) if "T" in text else float(text)

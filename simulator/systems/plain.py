@@ -43,13 +43,13 @@ class JsonServer(System):
     door: ClassVar[Door] = OPEN
 
     def columns(self, line: Line) -> Columns:
-        told = self.wall(line.at).replace(tzinfo=None).isoformat(timespec="milliseconds")
+        wall = self.wall(line.at).replace(tzinfo=None).isoformat(timespec="milliseconds")
         return {
             "id": line.number,
             "sku_id": line.sku,
             "warehouse_id": line.warehouse,
             "units_moved": line.units,
-            "timestamp_utc": f"{told}Z",
+            "timestamp_utc": f"{wall}Z",
         }
 
     def answer(self, call: Call, ledger: Ledger) -> Reply:

@@ -16,9 +16,9 @@ UNIT = re.compile(r"(\d+)-(\d+)")
 
 
 class PostgRest(System):
-    """Operators stand before values. The total is counted when `Prefer: count=exact` asks for it.
+    """Operators precede values. The total is counted if `Prefer: count=exact` requests it.
 
-    Its max-rows cuts pages in silence. A page is asked for in the query or in the header `Range`.
+    Its max-rows cuts pages in silence. A page is requested in the query or in the header `Range`.
     """
 
     grain: ClassVar[timedelta] = timedelta(microseconds=1)
@@ -75,8 +75,8 @@ def _conditions(name: str, value: str) -> list[Condition]:
     return [_condition(column, *_split(rest)) for column, _, rest in terms]
 
 
-def _split(told: str) -> tuple[str, str]:
-    word, _, value = told.partition(".")
+def _split(condition: str) -> tuple[str, str]:
+    word, _, value = condition.partition(".")
     return word, value
 
 

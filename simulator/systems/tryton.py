@@ -86,7 +86,7 @@ def _call_method(method: str, params: list[Any], ledger: Ledger) -> Any:
 
 
 def _condition(column: str, comparison: str, value: Any, *parent: str) -> Condition:
-    """A term of a domain. Below which place another is, is asked by the field that names its parent."""
+    """A term of a domain. A place below another is selected by the field that names its parent."""
     is_below = comparison.endswith("child_of")
     if is_below != (parent == ("parent",)):
         raise BadQuestionError(f"not understood: {column} {comparison} {value} {parent}")

@@ -121,6 +121,8 @@ def show_run(outcome: Outcome[RunReport]) -> None:
         console.print(table)
     for line in _lines(report):
         console.print(line, markup=False)
+    if not report.is_delivered:
+        console.print(printable(outcome.message), markup=False, highlight=False, soft_wrap=True)
     console.print(f"run {report.run_id}", markup=False, highlight=False)
     if hint := current().hint:
         console.print(hint, markup=False, highlight=False, soft_wrap=True)

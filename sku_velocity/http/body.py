@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import zlib
+from email.message import Message
 
 import httpx
 
@@ -12,10 +14,14 @@ _STEP = 64 * 1024  # bytes that are unpacked at once
 
 
 class RefusedBodyError(Exception):
-    """A body is refused, with the reason; `start` is the part that was read."""
+    """A body is refused, with the reason."""
 
-    def __init__(self, reason: str, start: bytes = b"") -> None:
-        super().__init__(reason)
+
+class OversizedBodyError(RefusedBodyError):
+    """A body is over the limit; `start` is the part that was read."""
+
+    def __init__(self, limit: int, start: bytes) -> None:
+        super().__init__(f"is over {limit} bytes")
         self.start = start
 
 
@@ -26,15 +32,15 @@ class DamagedBodyError(Exception):
 async def read_body(response: httpx.Response, limit: int) -> bytes:
     """Return the decompressed body.
 
-    Raises RefusedBodyError if it is over `limit` bytes or compressed twice, and DamagedBodyError if it cannot
-    be decompressed.
+    Raises OversizedBodyError if it is over `limit` bytes, RefusedBodyError if it is compressed twice or in
+    another way, and DamagedBodyError if it cannot be decompressed.
     """
     coding = _coding_of(response)
     packed = bytearray()
     async for part in response.aiter_raw():
         if len(packed) + len(part) > limit:
             start = bytes(packed or part)[:limit]
-            raise RefusedBodyError(f"is over {limit} bytes", b"" if coding else start)
+            raise OversizedBodyError(limit, b"" if coding else start)
         packed += part
     if not coding or not packed:
         return bytes(packed)
@@ -44,11 +50,31 @@ async def read_body(response: httpx.Response, limit: int) -> bytes:
         raise DamagedBodyError(f"the {coding} body is damaged: {error}") from error
 
 
+def as_unicode(body: bytes, content_type: str) -> bytes:
+    """Return a body as JSON is written (RFC 8259, 8.1), converted if it is in the charset that it names.
+
+    Many servers name a charset, but send UTF-8: so a body that is valid as it is remains as it is.
+    """
+    if "charset" not in content_type.lower():
+        return body
+    header = Message()
+    header["Content-Type"] = content_type
+    try:
+        body.decode(json.detect_encoding(body))
+        return body
+    except UnicodeDecodeError:
+        pass
+    try:
+        return body.decode(str(header.get_content_charset())).encode()
+    except (LookupError, UnicodeError):
+        return body
+
+
 def _unpack(packed: bytes, coding: str, limit: int) -> bytes:
     """Decompress all members of a body (gzip: RFC 1952, 2.2; deflate has one)."""
     body = bytearray()
     position, members = 0, 0
-    while position < len(packed):
+    while position < len(packed) and not _is_padding(packed, position, coding):
         members += 1
         if members > (MAX_MEMBERS if coding == "gzip" else 1):
             raise DamagedBodyError(f"the {coding} body has too many parts ({members})")
@@ -65,9 +91,15 @@ def _unpack_member(packed: bytes, position: int, coding: str, body: bytearray, l
         part = packed[position : position + _STEP]
         body += member.decompress(part, limit + 1 - len(body))
         if len(body) > limit:
-            raise RefusedBodyError(f"is over {limit} bytes", bytes(body[:limit]))
+            raise OversizedBodyError(limit, bytes(body[:limit]))
         position += len(part) - len(member.unused_data) - len(member.unconsumed_tail)
     return position
+
+
+def _is_padding(packed: bytes, position: int, coding: str) -> bool:
+    """Return True if only zeros follow the members of a gzip body, as after some files."""
+    is_zero = coding == "gzip" and position > 0 and packed[position] == 0
+    return is_zero and not packed[position:].strip(b"\0")
 
 
 def _window_bits(packed: bytes, coding: str) -> int:

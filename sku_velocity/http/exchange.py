@@ -13,10 +13,10 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import httpx
 
 from sku_velocity.errors import ConfigurationError, RetriableError, VelocityError
-from sku_velocity.http.body import CODINGS, DamagedBodyError, RefusedBodyError, read_body
+from sku_velocity.http.body import CODINGS, DamagedBodyError, OversizedBodyError, RefusedBodyError, read_body
 from sku_velocity.http.pacing import Pacer
 from sku_velocity.http.retries import MAX_WAIT, attempts, requested_wait
-from sku_velocity.http.signing import Answer, Signature
+from sku_velocity.http.signing import Answer, Signature, TokenWaitError
 from sku_velocity.http.spec import PaceSpec, TimeoutSpec, TlsSpec
 from sku_velocity.http.tls import explain_certificate_error, verification
 from sku_velocity.masking import hide_messages
@@ -58,11 +58,11 @@ class Server(Generic[A]):
     """One kind of server: the errors that report its failures, its name in them, and how it throttles.
 
     `interpret` returns an answer with the status that its body reports, `place` what a message says of a
-    request, and `size` is the key of the spec that limits how much one response contains.
+    request, and `if_too_large` the settings to change if a response is over the limit.
     """
 
     name: str
-    size: str
+    if_too_large: str
     unavailable: type[RetriableError]
     throttled: type[RetriableError]
     address: type[ConfigurationError]
@@ -177,17 +177,22 @@ class Exchange(Generic[A]):
         server, waited = self._server, 0.0
         while True:
             tally.requests += 1
-            answer = await self._send_in_slot(request)
-            wait = requested_wait(answer.headers, server.retry_after_headers)
-            if not wait or answer.status not in server.throttle_statuses:
-                return answer, wait
+            try:
+                answer = await self._send_in_slot(request)
+            except TokenWaitError as error:
+                wait, asks, advice = error.wait, str(error), "retry later"
+            else:
+                wait = requested_wait(answer.headers, server.retry_after_headers)
+                if not wait or answer.status not in server.throttle_statuses:
+                    return answer, wait
+                asks = f"{server.place(request)}: HTTP {answer.status} asks to wait"
+                advice = "retry later, or lower pace.requests_per_second"
             tally.throttled += 1
             waited += wait
             if waited > MAX_WAIT:
                 raise server.throttled(
-                    f"{server.place(request)}: HTTP {answer.status} asks to wait {waited:.0f} s in total, "
-                    f"more than the {MAX_WAIT:.0f} s limit per request: retry later, "
-                    "or lower pace.requests_per_second"
+                    f"{asks} {waited:.0f} s in total, more than the {MAX_WAIT:.0f} s limit per request: "
+                    f"{advice}"
                 )
             self.pacer.pause(wait)
 
@@ -212,10 +217,15 @@ class Exchange(Generic[A]):
         try:
             async with asyncio.timeout(total):
                 return await self._send_signed(request)
+        except OversizedBodyError as error:
+            raise server.contract(
+                f"{server.place(request)}: the response {error} (timeouts.max_page_bytes): "
+                f"{server.if_too_large}; the response starts with: {quote(error.start, is_cut=True)}"
+            ) from error
         except RefusedBodyError as error:
             raise server.contract(
-                f"{server.place(request)}: the response {error} (timeouts.max_page_bytes): lower "
-                f"{server.size}; the response starts with: {quote(error.start, is_cut=True)}"
+                f"{server.place(request)}: the response {error}: turn that off at the {server.name}, or at "
+                "the proxy before it"
             ) from error
         except TimeoutError as error:
             raise server.unavailable(

@@ -23,6 +23,14 @@ class Answer:
     body: bytes
 
 
+class TokenWaitError(Exception):
+    """The token URL asks to wait `wait` seconds before the next request for a token. The message names it."""
+
+    def __init__(self, message: str, wait: float) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
 Send = Callable[[httpx.Request], Awaitable[Answer]]
 
 
@@ -44,6 +52,7 @@ class Signature:
         """Return a signed copy of a request, in which the placeholders of secrets are filled in.
 
         `send` sends a request for a token. `rejected` is the last signed copy, if the server refused it.
+        Raises TokenWaitError if no token can be requested yet.
         """
         return self._signed(request, self._headers)
 

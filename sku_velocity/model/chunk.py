@@ -102,9 +102,10 @@ class PageResult:
     SKU that the run's master does not know. `extra_fields` counts the records with a field that the spec does
     not map. `first_fingerprint` and `last_fingerprint` are of the first and last records read; `equal_rows`
     is how many equal records the page begins with, if all that it rereads are equal; `edges` are those of a
-    page that does not overlap; `total` is what the page reports. `next_cursor` and `is_last` say where to
-    continue if the source pages by cursor. `retried` counts requests that were retried, `throttled` responses
-    that asked to wait, `seconds` is from the first request to the last byte.
+    page that does not overlap; `total` is what the page reports. If the source pages by cursor, `cursor` is
+    that of the page (None: the first), `next_cursor` and `is_last` say where to continue. `retried` counts
+    requests that were retried, `throttled` responses that asked to wait, `seconds` is from the first request
+    to the last byte.
     """
 
     page: Page
@@ -118,6 +119,7 @@ class PageResult:
     equal_rows: int = 0
     edges: PageEdges | None = None
     total: int | None = None
+    cursor: str | None = None
     next_cursor: str | None = None
     is_last: bool | None = None
     extra_fields: Mapping[str, int] = field(default_factory=dict)

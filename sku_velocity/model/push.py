@@ -62,13 +62,15 @@ class ChunkPush:
 class OpenBatch:
     """A batch that has begun: its number in its chunk, and its rows, one for each record.
 
-    `is_new` is True if it was cut just now, so it cannot have been sent before.
+    `is_new` is True if it was cut just now, so it cannot have been sent before; `attempt` is the number of
+    the attempt at its chunk that cut or read it.
     """
 
     number: int
     rows: tuple[MovementRow, ...]
     batch: Batch
     is_new: bool
+    attempt: int = 1
 
 
 @dataclass(frozen=True)

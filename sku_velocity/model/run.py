@@ -277,6 +277,7 @@ class FinalCheck:
     `without_id` how many records have none although their path is mapped; `contested_names` the ids and
     aliases that more than one item of a master claims; `proof` names the proof of the paging style,
     `why_unproven` says why there is none, and `joins` is its result, unless the ledger holds it.
+    `ends_detail` says how many records were found if they are not as many as at first.
     """
 
     total: int | None = None
@@ -287,6 +288,7 @@ class FinalCheck:
     proof: str = ""
     why_unproven: str | None = None
     joins: PageJoins | None = None
+    ends_detail: str | None = None
 
 
 @dataclass(frozen=True)

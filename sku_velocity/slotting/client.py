@@ -103,7 +103,7 @@ class SlottingClient:
         try:
             answer = (await self._exchange.send(request, read, tally)).content
         except EngineRefusalError as error:
-            error.took_nothing = not tally.retried
+            error.took_nothing = tally.requests == 1
             raise
         return replace(answer, requests=tally.requests)
 
@@ -111,7 +111,7 @@ class SlottingClient:
 def _server_of(spec: EngineSpec) -> Server[HttpAnswer]:
     return Server(
         "engine",
-        size="batch_size",
+        if_too_large="check base_url, or raise timeouts.max_page_bytes",
         unavailable=EngineUnavailableError,
         throttled=EngineThrottledError,
         address=EngineAddressError,

@@ -15,10 +15,12 @@ from pydantic import SecretStr
 
 from sku_velocity.errors import ConfigurationError, SourceAuthError, SourceUnavailableError
 from sku_velocity.http.body import RefusedBodyError
+from sku_velocity.http.retries import requested_wait
 from sku_velocity.http.signing import (
     Answer,
     Send,
     Signature,
+    TokenWaitError,
     bearer,
     check_header_holds,
     copy_of,
@@ -28,6 +30,7 @@ from sku_velocity.masking import in_base64
 from sku_velocity.source.requests import put
 from sku_velocity.source.spec import TOKEN, AuthSpec, SourceSpec
 
+RETRY_AFTER = ("Retry-After",)  # the token URL is not the API: throttle.retry_after_headers is not about it
 RENEW_EARLY = 30.0  # seconds before its expiry at which a token is renewed
 DEFAULT_LIFETIME = 300.0  # seconds, if the token response has no expires_in that can be right
 SHORTEST_USE, LONGEST_USE = 10.0, 86_400.0  # seconds; a token that expires earlier is rejected, then renewed
@@ -55,7 +58,8 @@ class ClientCredentials(Signature):
     """Signs with a bearer token fetched by client id and secret (RFC 6749, 4.4), shared by all requests.
 
     The token is renewed before it expires, and once more if the source rejects it. Raises SourceAuthError if
-    the token URL rejects the client, and SourceUnavailableError if it is temporarily unavailable.
+    the token URL rejects the client, SourceUnavailableError if it is temporarily unavailable, and
+    TokenWaitError until a wait that it asked for is over.
     """
 
     is_renewable = True
@@ -72,6 +76,7 @@ class ClientCredentials(Signature):
         self._clock = clock
         self._token = ""
         self._expires_at = -math.inf
+        self._not_before, self._busy_status = -math.inf, 0  # of the next token request, and why
         self._lock = asyncio.Lock()
 
     async def sign(
@@ -88,12 +93,23 @@ class ClientCredentials(Signature):
         return f"Bearer {self._token}"
 
     async def _fetch_token(self, send: Send) -> None:
+        self._raise_if_waiting()
         try:
             answer = await send(self._token_request())
         except RefusedBodyError as error:
-            place = f"{self._name}: token: {self._spec.token_url}"
-            raise SourceAuthError(f"{place}: the response {error}") from error
+            raise SourceAuthError(f"{self._place}: the response {error}: check auth.token_url") from error
+        if _is_busy(answer) and (wait := requested_wait(answer.headers, RETRY_AFTER)):
+            self._not_before, self._busy_status = self._clock() + wait, answer.status
+            self._raise_if_waiting()
         self._store_token(answer)
+
+    @property
+    def _place(self) -> str:
+        return f"{self._name}: token: {self._spec.token_url}"
+
+    def _raise_if_waiting(self) -> None:
+        if (wait := self._not_before - self._clock()) > 0:
+            raise TokenWaitError(f"{self._place} returned HTTP {self._busy_status} and asks to wait", wait)
 
     def _token_request(self) -> httpx.Request:
         form = {"grant_type": "client_credentials"}
@@ -105,8 +121,8 @@ class ClientCredentials(Signature):
         return httpx.Request("POST", str(self._spec.token_url), data=form, headers=headers)
 
     def _store_token(self, answer: Answer) -> None:
-        place = f"{self._name}: token: {self._spec.token_url} returned HTTP {answer.status}"
-        if answer.status >= 500 or answer.status == 429:
+        place = f"{self._place} returned HTTP {answer.status}"
+        if _is_busy(answer):
             raise SourceUnavailableError(f"{place}: the token URL is temporarily unavailable; retry later")
         try:
             content: dict[str, Any] = json.loads(answer.body)
@@ -119,6 +135,10 @@ class ClientCredentials(Signature):
             ) from None
         self._token, self._expires_at = token, self._clock() + _use_of(content.get("expires_in"))
         self.secrets.renew("token", token)
+
+
+def _is_busy(answer: Answer) -> bool:
+    return answer.status >= 500 or answer.status == httpx.codes.TOO_MANY_REQUESTS
 
 
 def _use_of(expires_in: Any) -> float:

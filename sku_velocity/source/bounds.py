@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
+from sku_velocity.model.movement import EARLIEST, LATEST
 from sku_velocity.model.window import Window, iso
 from sku_velocity.source.spec import WindowSpec
 from sku_velocity.source.time_format import MICROSECOND, SECOND, TimeFormat, floor
@@ -25,14 +26,18 @@ def written_bounds(window: Window, spec: WindowSpec) -> tuple[str, str]:
     return _bound(window.start - pad, spec, is_end=False), _bound(window.end + pad, spec, is_end=True)
 
 
-def requested_window(window: Window, spec: WindowSpec) -> Window:
-    """Return the stretch of time that the answer to a request for the window may cover, at most."""
+def requested_window(window: Window, spec: WindowSpec, sent_bounds: tuple[bool, bool]) -> Window:
+    """Return the stretch of time that the answer to a request for the window may cover, at most.
+
+    It has no end on a side whose bound is not sent.
+    """
     slack = timedelta(seconds=spec.pad_seconds) + 2 * max(_grain(spec.format), SECOND)
     zone = ZoneInfo(spec.timezone)
     nearby = (window.start - slack - DAY, window.end + slack + DAY)
     if len({instant.astimezone(zone).utcoffset() for instant in nearby}) > 1:
         slack += 4 * HALF_HOUR  # a bound that a clock change repeats or skips is moved outward
-    return Window(window.start - slack, window.end + slack)
+    has_start, has_end = sent_bounds
+    return Window(window.start - slack if has_start else EARLIEST, window.end + slack if has_end else LATEST)
 
 
 def _grain(form: str) -> timedelta:

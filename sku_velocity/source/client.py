@@ -21,6 +21,7 @@ from sku_velocity.errors import (
     SourceThrottledError,
     SourceUnavailableError,
 )
+from sku_velocity.http.body import as_unicode
 from sku_velocity.http.exchange import Exchange, Response, Server, Tally
 from sku_velocity.http.pacing import Pacer
 from sku_velocity.http.retries import MAX_WAIT, TRANSIENT_STATUSES
@@ -35,6 +36,8 @@ from sku_velocity.text import quote
 T = TypeVar("T")
 
 CHECK_TOKEN = "check the token, its permissions, and auth in the spec"
+WITH_CONTENT = {200, 203, 204, 206}  # statuses of a result; another 2xx, such as 202, has none yet, or a part
+NOT_READY = {202}
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ class SourceClient:
         """
 
         def read(answer: SourceAnswer, wait: float) -> T:
+            if _is_empty_range(answer):
+                return decode(b"null")
             self._raise_for_status(request, answer, wait)
             return decode(answer.body)
 
@@ -100,7 +105,8 @@ class SourceClient:
     def _raise_for_status(self, request: httpx.Request, answer: SourceAnswer, wait: float) -> None:
         status, envelope, place = answer.status, answer.envelope, _place(self.spec, request)
         error = envelope.error if status < 300 else None
-        if status < 300 and error is None:
+        # A search by POST is answered with 201 by some frameworks.
+        if error is None and (status in WITH_CONTENT or (status, request.method) == (201, "POST")):
             return
 
         def message(problem: str, advice: str) -> str:
@@ -111,7 +117,7 @@ class SourceClient:
         if error is not None:
             shown = quote(error.encode("utf-8", "replace"))
             raise SourceMappingError(f"{place}: the response contains an error (records.error_path): {shown}")
-        if status in TRANSIENT_STATUSES | self.spec.throttle.statuses:
+        if status in NOT_READY | TRANSIENT_STATUSES | self.spec.throttle.statuses:
             if wait > MAX_WAIT:
                 advice = f"the source asks to wait {wait:.0f} s: retry later"
                 raise SourceThrottledError(message("response", advice))
@@ -119,13 +125,24 @@ class SourceClient:
             raise SourceUnavailableError(message("response", advice), wait)
         if status in (401, 403):
             raise SourceAuthError(message("token", CHECK_TOKEN))
+        if status < 300:
+            advice = "this status has no list of records: check request.method and request.path"
+            raise SourceMappingError(message("mapping", advice))
+        if status == 304:
+            advice = (
+                "a cache answers instead of the source: turn it off, and remove If-None-Match and "
+                "If-Modified-Since from request.headers"
+            )
+            raise SourceAddressError(message("address", advice))
         if status < 400:
             target = httpx.URL(answer.headers.get("location", "")).host or "another path"
             raise SourceAddressError(
                 message("address", f"redirected to {target}, which is not followed: set base_url to it")
             )
-        if status in (404, 405, 410, 416):
+        if status in (404, 416):
             raise NoSuchPageError(message("address", "check base_url and request.path"))
+        if status in (405, 410):
+            raise SourceAddressError(message("address", "check base_url, request.path and request.method"))
         raise SourceMappingError(message("mapping", "check request, paging and window in the spec"))
 
     def build_request(self, parts: RequestParts) -> httpx.Request:
@@ -147,12 +164,13 @@ def _server_of(spec: SourceSpec) -> Server[SourceAnswer]:
     envelopes = Envelope(spec)
 
     def interpret(answer: Answer) -> SourceAnswer:
-        envelope = envelopes.read(answer.body)
-        return SourceAnswer(envelope.status(answer.status), answer.headers, answer.body, envelope)
+        body = as_unicode(answer.body, answer.headers.get("Content-Type", ""))
+        envelope = envelopes.read(body)
+        return SourceAnswer(envelope.status(answer.status), answer.headers, body, envelope)
 
     return Server(
         "source",
-        size="paging.page_size",
+        if_too_large="lower paging.page_size, or raise timeouts.max_page_bytes",
         unavailable=SourceUnavailableError,
         throttled=SourceThrottledError,
         address=SourceAddressError,
@@ -162,6 +180,12 @@ def _server_of(spec: SourceSpec) -> Server[SourceAnswer]:
         throttle_statuses=spec.throttle.statuses,
         retry_after_headers=spec.throttle.retry_after_headers,
     )
+
+
+def _is_empty_range(answer: Answer) -> bool:
+    """Return True if the source has no record at all (RFC 9110, 15.5.17): an empty window, not an error."""
+    total = answer.headers.get("Content-Range", "").rpartition("*/")[2].strip()
+    return answer.status == 416 and total == "0"
 
 
 def _place(spec: SourceSpec, request: httpx.Request) -> str:

@@ -13,7 +13,7 @@ from sku_velocity.errors import SourceMappingError, UnreadableBodyError
 from sku_velocity.model.chunk import MAX_TOTAL
 from sku_velocity.source.comparison import comparison_keys
 from sku_velocity.source.mapping import look_up, path_keys
-from sku_velocity.source.page_json import dump, read_document, value_text
+from sku_velocity.source.page_json import dump, read_document, repeated_key, value_text
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.text import is_unicode, quote
 
@@ -156,6 +156,14 @@ class Envelope:
         paging = self._spec.paging
         keys = ("cursor_path", "next_path", "more_path") if paging.is_sequential else ()
         return next((f"paging.{key} {path}" for key in keys if (path := getattr(paging, key))), None)
+
+    def check_keys(self, body: bytes, records_path: str) -> None:
+        """Raise SourceMappingError if a body has a key of its envelope twice: one value would be lost."""
+        if path := repeated_key(body, [records_path, *self._paths.values()]):
+            raise SourceMappingError(
+                f"{self._spec.name}: mapping: the body has a key of {path} twice in one object, so records "
+                f"may be missing: the source must return each key once; it starts with: {quote(body)}"
+            )
 
     def of(self, values: Mapping[str, Any], body: bytes = b"") -> EnvelopeFields:
         """Interpret the values that the schema of a page found in a body."""

@@ -89,9 +89,10 @@ class TimestampSpec(FieldSpec):
         return form
 
     @model_validator(mode="after")
-    def _utc_is_not_read_in_another_zone(self) -> Self:
-        if "%" in self.format and self.assume_timezone:
-            TimeFormat.of(self.format).check_utc_sign(ZoneInfo(self.assume_timezone))
+    def _literals_are_true(self) -> Self:
+        if "%" in self.format:
+            zone = ZoneInfo(self.assume_timezone) if self.assume_timezone else None
+            TimeFormat.of(self.format).check_literals(zone, "assume_timezone")
         return self
 
 

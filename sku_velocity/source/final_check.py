@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count, pairwise
+from itertools import count, pairwise, takewhile
 from typing import Any, TypeVar
 
 from sku_velocity.errors import SourceMappingError
 from sku_velocity.model.chunk import ChunkProgress, Page, PageEdges
 from sku_velocity.model.run import FinalCheck, PageJoins, SyncRun
 from sku_velocity.source.pages import FetchedPage, Pages
-from sku_velocity.source.paginators import Offset, PageNumber, Sequential
+from sku_velocity.source.paginators import Offset, PageNumber, Positional, Sequential
 from sku_velocity.source.paging import SeenPage
 from sku_velocity.source.validation import PageReader, RawPage
 
@@ -24,6 +24,7 @@ PROOFS = {
     "reread": "all pages are read twice; needs that no row leaves and returns, or comes and leaves",
     "stable": "the cursor is declared stable (paging.stable)",
 }
+LONGEST_RECURRENCE = 101  # records that are compared; no overlap is longer
 IN_PARALLEL = 50  # seam pages; the client's own limits are lower
 
 T = TypeVar("T")
@@ -98,8 +99,10 @@ class FinalReader:
             chunks[-1].last_fingerprint if chunks else None
         )
         counted = await self.count(response)
+        detail = _why_ends_differ(total, total - ends + received)
         total = total - ends + received if counted is None else counted
-        return FinalCheck(total, ends_match, why_unproven=self._why_open(chunks, response.content, ends))
+        why = self._why_open(chunks, response.content, ends)
+        return FinalCheck(total, ends_match, why_unproven=why, ends_detail=detail)
 
     async def _check_both_ends(self, chunks: Sequence[ChunkProgress]) -> FinalCheck:
         """Reread the first page and the last one: numbered pages cannot overlap."""
@@ -117,10 +120,13 @@ class FinalReader:
         counted = await self.count(responses[-1])
         received = last.offset + len(responses[-1].content.records)
         size = last.size if first == last else last.page_size
-        if last.size == size:  # a total that is too low would hide the next page
-            ends_match = ends_match and await self._is_last(last, responses[-1].content)
+        detail = _why_ends_differ(last.end, received)
+        if last.size == size and ends_match:  # a total that is too low would hide the next page
+            ends_match = await self._is_last(last, responses[-1].content)
+            detail = detail if ends_match else _why_ends_differ(last.end, last.end + 1)
         why = self._why_open(chunks, responses[-1].content, 2)
-        return FinalCheck(received if counted is None else counted, ends_match, why_unproven=why)
+        total = received if counted is None else counted
+        return FinalCheck(total, ends_match, why_unproven=why, ends_detail=detail)
 
     def _why_open(self, chunks: Sequence[ChunkProgress], end: RawPage, size: int) -> str | None:
         """Return why the end of the window is not certain: equal records there hide a shift, too.
@@ -155,21 +161,11 @@ class FinalReader:
         response = await self.pages.after(None)
         first_fingerprint = self.reader.fingerprint(response.content, slice(None))
         total = await self.count(response)
-        why = self._why_no_sign_of_the_end(response.content) if total is None else None
-        return FinalCheck(total, first_fingerprint == chunks[0].first_fingerprint, why_unproven=why)
-
-    def _why_no_sign_of_the_end(self, first: RawPage) -> str | None:
-        """Return why a chain that ends with its first page may go on: no page had the key of the next one.
-
-        If the first page had it, its path is right: many APIs leave it out of the last page only.
-        """
-        if not first.lacks_following or self.pages.paginator.spec.paging.more_path:
-            return None
         assert isinstance(self.pages.paginator, Sequential)
-        return (
-            f"no page has the key {self.pages.paginator.sign}: correct it if it is wrong; if the API leaves "
-            "it out at the end, set paging.more_path or total"
-        )
+        received = len(response.content.records)
+        why = self.pages.paginator.why_no_sign(response.content, response.headers, received)
+        is_unchanged = first_fingerprint == chunks[0].first_fingerprint
+        return FinalCheck(total, is_unchanged, why_unproven=why if total is None else None)
 
     async def _read_seam_pages(self, total: int, chunks: Sequence[ChunkProgress]) -> PageJoins:
         """Read a small page for each border between pages, which shows the records on both sides."""
@@ -189,7 +185,8 @@ class FinalReader:
         self, border: int, total: int, page_size: int, before: PageEdges, after: PageEdges
     ) -> PageJoins:
         """Compare the records on both sides of a border, in one answer, with those read there before."""
-        offset, size = seam_page(border, 1 if self._has_ids else 2)
+        margin = self._margin
+        offset, size = seam_page(border, margin)
         refused = PageJoins(
             1, gap=f"the source does not return pages of {size} records: set paging.proof: reread"
         )
@@ -200,13 +197,14 @@ class FinalReader:
         expected, at = min(size, total - offset), border - offset
         if len(page.records) != expected:
             return refused
-        shown = [self.reader.fingerprint(page, slice(i, i + 1)) for i in range(max(0, at - 2), at + 2)]
-        left, right = shown[: min(2, at)], shown[min(2, at) :]
-        if (left[-1], right[0]) != (before.last, after.first):
+        width = min(margin, page_size)
+        left, right = slice(at - width, at), slice(at, min(at + width, expected))
+        if [self.reader.fingerprint(page, side) for side in (left, right)] != [before.last, after.first]:
             # A page that is the last one may be as short as expected although its size is clamped.
             return refused if expected < size and size > page_size else PageJoins(1, broken=1)
-        equal = left[-1] == right[0] or _repeats(left) or _repeats(right)
-        if not self._has_ids and (equal or before.last_repeats or after.first_repeats):
+        around = [self.reader.fingerprint(page, slice(i, i + 1)) for i in range(left.start, right.stop)]
+        has_equal = any(left == right for left, right in pairwise(around))
+        if not self._has_ids and (has_equal or before.last_repeats or after.first_repeats):
             return PageJoins(1, gap="equal records at a border between pages: map fields.movement_id")
         return PageJoins(1)
 
@@ -233,6 +231,21 @@ class FinalReader:
     def _has_ids(self) -> bool:
         return self.pages.paginator.spec.has_ids
 
+    @property
+    def _margin(self) -> int:
+        return edge_width(self.pages.paginator)
+
+
+def _why_ends_differ(total: int, found: int) -> str | None:
+    """Return what a number of records other than the total says; None if it is equal."""
+    if found == total:
+        return None
+    place = f"records follow at position {total}" if found > total else f"there is none at position {found}"
+    return (
+        f"of the {total} records counted at first, {place}: check total in the spec, or start a new run if "
+        "the source has changed since"
+    )
+
 
 def seam_page(border: int, margin: int) -> tuple[int, int]:
     """Return offset and size of the smallest page, of 3 or more, that shows `margin` records on both sides.
@@ -249,31 +262,66 @@ def seen_page(reader: PageReader, page: RawPage) -> SeenPage:
     return SeenPage(len(page.records), reader.fingerprint(page, slice(None)))
 
 
-def read_edges(reader: PageReader, page: RawPage, has_ids: bool, *, whole: bool) -> PageEdges:
-    """Return the edges of a page; `whole`: with the fingerprint of all its records."""
-    size = len(page.records)
+def edge_width(paginator: Positional | Sequential) -> int:
+    """Return how many records at each end of a page are its edge; without ids, one would not identify it."""
+    return 1 if paginator.spec.has_ids or paginator.proof != "seam_pages" else 2
+
+
+def read_edges(reader: PageReader, page: RawPage, paginator: Positional | Sequential) -> PageEdges:
+    """Return the edges of a page; with the fingerprint of all its records if the proof compares it."""
+    size, has_ids, width = len(page.records), paginator.spec.has_ids, edge_width(paginator)
     if not size:
         return PageEdges(None, None)
-    start, end = (
-        [reader.fingerprint(page, slice(i, i + 1)) for i in pair] for pair in ((0, 1), (size - 1, size - 2))
-    )
+    whole = paginator.proof == "reread" or (paginator.proof == "stable" and not has_ids)
+    keys = [] if has_ids else _keys(page)
     return PageEdges(
-        start[0],
-        end[0],
+        reader.fingerprint(page, slice(width)),
+        reader.fingerprint(page, slice(-width, None)),
         reader.fingerprint(page, slice(None)) if whole else None,
-        not has_ids and size > 1 and start[0] == start[1],
-        not has_ids and size > 1 and end[0] == end[1],
+        _edge_repeats(keys, width),
+        _edge_repeats(keys[::-1], width),
     )
 
 
-def count_equal_rows(reader: PageReader, page: RawPage, reread: int) -> int:
-    """Count the equal records that a page begins with; 0 if they are fewer than the `reread` ones."""
-    first = reader.fingerprint(page, slice(1))
-    length = next(
-        (i for i in range(1, len(page.records)) if reader.fingerprint(page, slice(i, i + 1)) != first),
-        len(page.records),
-    )
-    return length if length >= reread else 0
+def count_equal_rows(page: RawPage, before: int, after: int) -> int:
+    """Count the records at an edge of a page that are equal or that the page has at another place, too.
+
+    They are 0 if they are fewer than the first `before` and the last `after`, which two pages share: then a
+    shift between two pages shows.
+    """
+    keys = _keys(page)
+    counts = [
+        (max(_run(edge), _recurrence(edge)), shared)
+        for edge, shared in ((keys, before), (keys[::-1], after))
+        if shared
+    ]
+    return max((count for count, shared in counts if count >= shared), default=0)
+
+
+def _keys(page: RawPage) -> list[Any]:
+    """Return what the records of a page without ids are compared by: all their fields."""
+    return [page.texts[index] if record is None else record[:2] for index, record in enumerate(page.records)]
+
+
+def _edge_repeats(keys: Sequence[Any], width: int) -> bool:
+    """Return True if the first record equals the next, or if the first two are also at another place."""
+    return _run(keys) > 1 or (width > 1 and _recurrence(keys) >= width)
+
+
+def _run(keys: Sequence[Any]) -> int:
+    """Count the equal records at the start."""
+    return sum(1 for _ in takewhile(lambda key: key == keys[0], keys))
+
+
+def _recurrence(keys: Sequence[Any]) -> int:
+    """Return how many records from the start on are also, in the same order, at another place."""
+    starts = [start for start in range(1, len(keys)) if keys[start] == keys[0]]
+    return max((_common(keys, start) for start in starts), default=0)
+
+
+def _common(keys: Sequence[Any], start: int) -> int:
+    pairs = zip(keys[:LONGEST_RECURRENCE], keys[start : start + LONGEST_RECURRENCE], strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def edges_of(chunks: Iterable[ChunkProgress]) -> list[PageEdges]:
@@ -290,16 +338,21 @@ def _compare_neighbours(edges: Sequence[PageEdges], has_ids: bool) -> PageJoins 
     """Compare the last record of each page with the first of the next one; ids show a repeated one anyway."""
     pairs = list(pairwise(each for each in edges if each.first is not None))
     equal = sum(before.last == after.first for before, after in pairs)
-    if has_ids or not equal:
+    if has_ids:
+        return None
+    wholes = [each.whole for each in edges if each.whole is not None]
+    if repeated := len(wholes) - len(set(wholes)):
+        return PageJoins(
+            len(wholes),
+            gap=f"{repeated} pages have the same records as earlier ones: map fields.movement_id, which "
+            "shows if the source ignored a cursor",
+        )
+    if not equal:
         return None
     return PageJoins(
         len(pairs),
         gap=f"the same record on both sides of {equal} borders between pages: map fields.movement_id",
     )
-
-
-def _repeats(fingerprints: Sequence[str | None]) -> bool:
-    return len(fingerprints) > 1 and fingerprints[0] is not None and fingerprints[0] == fingerprints[1]
 
 
 def _fullest_page(chunks: Sequence[ChunkProgress]) -> int:

@@ -50,7 +50,7 @@ class Fingerprints:
         self, values: dict[str, Any], compared: dict[str, Any], extra_fields: dict[str, Any]
     ) -> list[Any]:
         values = {name: _as_text(value) for name, value in values.items()}
-        if values.get(self._id_field) is not None:
+        if values.get(self._id_field) not in (None, ""):
             return [values]
         return [values, compared, {k: v for k, v in extra_fields.items() if k not in self._known}]
 

@@ -15,7 +15,11 @@ _PARAMETER = re.compile(
 )
 _END = re.compile(r"\s*(?:,|\Z)")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_NEXT = re.compile(r"(?<![\w-])next(?![\w-])", re.IGNORECASE)  # not next-archive, which is another relation
+# Spellings that may mean the next page; not next-archive, which is another relation.
+_NEXT = re.compile(
+    r"(?<![\w-])(?:next(?:[-_]?(?:page|link|set|url|results?))?|page[-_]?next|following)(?![\w-])",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def next_link(header: str) -> str | None:
     """Return the target of the link to the next page, or None if there is none.
 
     Raises ValueError if none was found and it may be one that is not written as RFC 8288 says: in a part of
-    the header that could not be read, or with an unusual `rel` that contains the word next.
+    the header that could not be read, or with an unusual `rel` such as nextPage.
     """
     links, rest = read_links(header)
     for link in links:

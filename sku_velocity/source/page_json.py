@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from secrets import token_hex
 from typing import Any
 
@@ -67,6 +67,24 @@ def value_text(body: bytes, path: str) -> str:
     return text[start : _end_of_value(text, start)]
 
 
+def repeated_key(body: bytes, paths: Iterable[str]) -> str | None:
+    """Return a path with a key that its object has twice, or None: a parser ignores all but the last one."""
+    for path in paths:
+        keys = path_keys(path) if path else []
+        if all(body.count(json.dumps(key).encode()) < 2 for key in keys):
+            continue  # fast: most bodies have each key once
+        text = body.decode(json.detect_encoding(body), "surrogateescape")
+        start = _skip(text, 0)
+        for key in keys:
+            found = [begin for each, begin, _ in _members(text, start) if each == key]
+            if len(found) > 1:
+                return path
+            if not found:
+                break
+            start = found[0]
+    return None
+
+
 def _find(text: str, path: str) -> int:
     """Return where the value at a dotted path begins."""
     start = _skip(text, 0)
@@ -77,6 +95,8 @@ def _find(text: str, path: str) -> int:
 
 def _members(text: str, start: int) -> Iterator[tuple[str | int, int, int]]:
     """Yield the key (or index) and the span of each value of the object or array that begins at `start`."""
+    if text[start] not in "{[":
+        return
     is_object, place, index = text[start] == "{", start + 1, 0
     while text[place := _skip(text, place)] not in "]}":
         if text[place] == ",":

@@ -10,7 +10,7 @@ from sku_velocity.errors import NoSuchPageError, SourceMappingError, UnreadableB
 from sku_velocity.http.exchange import Response, Tally
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.paginators import PageEnvelope, Positional, Sequential, paginator_of
-from sku_velocity.source.paging import CursorTrail, EndlessPagingError
+from sku_velocity.source.paging import PAGES_BEYOND, CursorTrail, EndlessPagingError
 from sku_velocity.source.requests import RequestParts, Requests
 from sku_velocity.text import quote
 
@@ -99,7 +99,10 @@ class Pages(Generic[P]):
             ) from error
 
     async def all(self) -> AsyncIterator[P]:
-        """Fetch all pages one by one, up to the end. Raises SourceMappingError if there is none."""
+        """Fetch all pages one by one, up to the end.
+
+        Raises SourceMappingError if there is none, or if it is not certain that it is one.
+        """
         pages = self._in_sequence() if isinstance(self.paginator, Sequential) else self._by_position()
         number = 0
         async for page in pages:
@@ -113,10 +116,19 @@ class Pages(Generic[P]):
         while True:
             page = await self.after(cursor)
             self.check_progress(cursor, offset, page)
+            if cursor is None and page.following is None:
+                self._check_end(page)
             yield page.content
             if page.following is None:
                 return
             cursor, offset = page.following, offset + len(page.content.records)
+
+    def _check_end(self, page: FetchedPage[P]) -> None:
+        assert isinstance(self.paginator, Sequential)
+        received = len(page.content.records)
+        why = self.paginator.why_no_sign(page.content, page.headers, received)
+        if why and self.paginator.is_full(received):
+            raise SourceMappingError(f"{self._spec.name}: mapping: the first page is full, and {why}")
 
     async def _by_position(self) -> AsyncIterator[P]:
         assert isinstance(self.paginator, Positional)
@@ -124,10 +136,22 @@ class Pages(Generic[P]):
         before: Sequence[Any] | None = None
         while True:
             page = (await self.at(offset, size)).content
-            if not page.records or (page.records == before and await self._repeats(page, size)):
+            if not page.records:
+                await self._check_beyond(offset, size)
+                return
+            if page.records == before and await self._repeats(page, size):
                 return
             yield page
             before, offset = page.records, offset + self.paginator.step(len(page.records))
+
+    async def _check_beyond(self, offset: int, size: int) -> None:
+        """Check that no records follow an empty or missing page: those on it would be lost."""
+        for beyond in (offset + size * pages for pages in PAGES_BEYOND if offset):
+            if (await self.at(beyond, size)).content.records:
+                raise SourceMappingError(
+                    f"{self._spec.name}: mapping: no records at position {offset}, but at {beyond}: the "
+                    "source does not return all of them: check paging, and the permissions of the token"
+                )
 
     async def _repeats(self, page: P, size: int) -> bool:
         """Return True if the source returns this page for any later position, too.

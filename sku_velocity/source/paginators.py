@@ -28,13 +28,19 @@ class PageAddress:
 
 
 class PageEnvelope(Protocol):
-    """What a page's body says about the next page: a cursor or link, and whether there is more."""
+    """What a page's body says about the next page: a cursor or link, and whether there is more.
+
+    `lacks_following`: the body does not have the key of the cursor or link at all.
+    """
 
     @property
     def following(self) -> str | None: ...
 
     @property
     def more(self) -> bool | None: ...
+
+    @property
+    def lacks_following(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -164,6 +170,27 @@ class Sequential(Paginator):
             return "the cursor is not declared stable: set paging.stable if it is a keyset or a snapshot"
         return None
 
+    def why_no_sign(self, page: PageEnvelope, headers: Mapping[str, str], received: int) -> str | None:
+        """Return why a list that ends with its first page may go on: the page has no sign of the next one.
+
+        If the first page had it, its place is right: many APIs leave it out of the last page only.
+        """
+        if self.spec.paging.more_path or not self._lacks_sign(page, headers, received):
+            return None
+        place = f"the key {self.sign}" if self.spec.paging.following_path else self.sign
+        return (
+            f"no page has {place}: correct it if it is wrong; if the API leaves it out at the end, set "
+            "paging.more_path or total"
+        )
+
+    def _lacks_sign(self, page: PageEnvelope, headers: Mapping[str, str], received: int) -> bool:
+        return page.lacks_following
+
+    def is_full(self, received: int) -> bool:
+        """Return True if a page may be full: more records may follow."""
+        paging = self.spec.paging
+        return received >= (paging.effective_page_size if paging.limit_param else 1)
+
     def following(self, page: PageEnvelope, headers: Mapping[str, str]) -> str | None:
         """Return the cursor or link of the next page as received, or None at the end.
 
@@ -206,6 +233,12 @@ class NextLink(Sequential):
     def sign(self) -> str:
         path = self.spec.paging.following_path
         return f"paging.next_path {path}" if path else "the header Link (paging.next_path is not set)"
+
+    def _lacks_sign(self, page: PageEnvelope, headers: Mapping[str, str], received: int) -> bool:
+        """A short page without the header is the end: few APIs send it if there is only one page."""
+        if self.spec.paging.following_path:
+            return page.lacks_following
+        return "Link" not in headers and self.is_full(received)
 
     def _following(self, page: PageEnvelope, headers: Mapping[str, str]) -> str | None:
         if self.spec.paging.following_path:

@@ -13,6 +13,8 @@ MAX_EMPTY_PAGES = 100  # in a row, each with a cursor
 MIN_OVERLAP_WITHOUT_IDS = 5  # records: longer runs of equal ones are rare
 KEPT_CURSORS = 100_000  # digests, about 10 MB
 MAX_REPEATED_PAGES = 3  # in a row; one may repeat because records were inserted before it
+MAX_REPEATS = 100  # pages of a window
+PAGES_BEYOND = (1, 2, 4)  # after an empty page, to see whether its records are only hidden
 
 
 def plan_chunks(total: int, page_size: int, overlap: int = 0, max_chunks: int = MAX_CHUNKS) -> list[Chunk]:
@@ -84,14 +86,16 @@ class _EndSearch:
                 beyond = middle
         final = beyond if self.repeated else last
         if not self.repeated:
-            await self._check_beyond(final + 2)
+            for pages in PAGES_BEYOND:
+                await self._check_beyond(final + 1, pages)
         return final * self.size + self.pages[final].received
 
-    async def _check_beyond(self, number: int) -> None:
-        """Check that no page follows the empty one: its records may all be hidden."""
+    async def _check_beyond(self, empty: int, pages: int) -> None:
+        """Check that no page with records follows the empty one, whose records may all be hidden."""
+        number = empty + pages
         if number not in self.pages and (await self.look(number * self.size)).received:
             raise EndlessPagingError(
-                f"it returns no record at {(number - 1) * self.size}, but records at {number * self.size}"
+                f"it returns no record at {empty * self.size}, but records at {number * self.size}"
             )
 
     async def _double(self) -> tuple[int, int]:
@@ -133,6 +137,8 @@ class CursorTrail:
     _empty: list[bytes] = field(default_factory=list)
     _pages: dict[str, int] = field(default_factory=dict)  # the offset of each page, by fingerprint
     _repeated: int = 0  # pages in a row
+    _first_records: dict[str, int] = field(default_factory=dict)  # likewise, by that of its first record
+    _repeats: int = 0  # pages that begin with the first record of an earlier one
 
     @property
     def is_new(self) -> bool:
@@ -146,7 +152,8 @@ class CursorTrail:
             self._offsets.clear()
             self._empty.clear()
             self._pages.clear()
-            self._repeated = 0
+            self._first_records.clear()
+            self._repeated = self._repeats = 0
         elif key in self._empty:
             del self._empty[self._empty.index(key) :]
         self._offsets[key] = offset
@@ -172,22 +179,36 @@ class CursorTrail:
                 f"{len(self._empty)} pages in a row are empty, but more are said to follow"
             )
 
-    def check_page(self, fingerprint: str | None, offset: int, has_ids: bool) -> None:
+    def check_page(self, fingerprint: str | None, first: str | None, offset: int, has_ids: bool) -> None:
         """Check that a page is not the same as one at another offset, of a source that ignores the cursor.
 
-        Without record ids, different pages may be equal. Raises EndlessPagingError if too many in a row are.
+        `first` identifies its first record: some records of a page that is read again may have changed.
+        Without record ids, different pages may be equal. Raises EndlessPagingError if too many are.
         """
-        if fingerprint is None:
+        if fingerprint is None or first is None:
             return
-        before = self._pages.setdefault(fingerprint, offset)
+        before = _first_offset(self._pages, fingerprint, offset)
         self._repeated = self._repeated + 1 if before != offset else 0
-        if len(self._pages) > KEPT_CURSORS:
-            del self._pages[next(iter(self._pages))]
-        if self._repeated >= (MAX_REPEATED_PAGES if has_ids else MAX_EMPTY_PAGES):
+        earlier = _first_offset(self._first_records, first, offset)
+        self._repeats += earlier != offset
+        if has_ids and self._repeated >= MAX_REPEATED_PAGES:
             raise EndlessPagingError(
                 f"{self._repeated} pages in a row hold the same records as earlier pages, this one as that "
                 f"at offset {before}"
             )
+        if self._repeats >= MAX_REPEATS:
+            raise EndlessPagingError(
+                f"{self._repeats} pages begin with the same record as earlier pages, this one as that at "
+                f"offset {earlier}"
+            )
+
+
+def _first_offset(offsets: dict[str, int], key: str, offset: int) -> int:
+    """Return the offset at which a key was added first: this one, if it is new."""
+    first = offsets.setdefault(key, offset)
+    if len(offsets) > KEPT_CURSORS:
+        del offsets[next(iter(offsets))]
+    return first
 
 
 def _digest(cursor: str | None) -> bytes:

@@ -104,7 +104,7 @@ class MovementRows:
         self._window = window
         self._master = master
         self._columns = Columns(spec.fields, self.model)
-        self._requested = requested_window(window, spec.window) if spec.has_window else None
+        self._requested = requested_window(window, spec.window, spec.sent_bounds)
 
     def rows(self, records: Sequence[dict[str, Any]], positions: Sequence[int]) -> Rows:
         reported = list(self._columns.of(records, "sku_id"))
@@ -112,7 +112,7 @@ class MovementRows:
         times = list(map(_to_utc, self._columns.of(records, "timestamp_utc")))
         columns = (
             positions,
-            self._columns.of(records, "movement_id"),
+            [id or None for id in self._columns.of(records, "movement_id")],  # an empty text is no id
             self._master.canonical(reported) if self._master else reported,
             warehouses,
             self._columns.of(records, "units_moved"),
@@ -140,7 +140,7 @@ class MovementRows:
         )
         if at is not None and at.astimezone(UTC) not in self._window:
             place = f"fields.timestamp_utc {self._spec.fields.timestamp_utc}"
-            is_expected = self._requested is None or at.astimezone(UTC) in self._requested
+            is_expected = at.astimezone(UTC) in self._requested
             return Trim(place, at.astimezone(UTC).strftime("%Y-%m-%dT%HZ"), is_expected)
         if self._spec.request.names_warehouse or warehouse in (None, self._warehouse):
             return None

@@ -309,7 +309,7 @@ class WindowSpec(Part):
         if "%" in self.format:
             time_format, zone = TimeFormat.of(self.format), ZoneInfo(self.timezone)
             time_format.check_round_trip(zone)
-            time_format.check_utc_sign(zone)
+            time_format.check_literals(zone, "window.timezone")
         return self
 
 
@@ -451,8 +451,13 @@ class SourceSpec(Part):
     @property
     def has_window(self) -> bool:
         """Whether the API can be asked for a window."""
-        params = self.window.params
-        return bool(params.start or params.end) or self.request.names("start") or self.request.names("end")
+        return any(self.sent_bounds)
+
+    @property
+    def sent_bounds(self) -> tuple[bool, bool]:
+        """Whether a request contains the window's start, and its end."""
+        params, request = self.window.params, self.request
+        return bool(params.start) or request.names("start"), bool(params.end) or request.names("end")
 
     @property
     def url(self) -> str:

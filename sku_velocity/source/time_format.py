@@ -19,7 +19,15 @@ DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 SHORTHANDS = {"%F": "%Y-%m-%d", "%T": "%H:%M:%S", "%R": "%H:%M"}
 TOKEN = re.compile(r"%(?P<directive>.?)|(?P<space>\s+)|(?P<text>[^%\s]+)", re.DOTALL)
 NUMBERS = frozenset("YymdjHIMSf")
-UTC_SIGN = re.compile(r"(\d|%[HMSf])Z$")  # a Z right after the time
+# What directives are replaced by to examine the text between them, and a time zone in that text. A minus and
+# two digits may also be minutes (%H-00): they are an offset only after the seconds, or with minutes.
+SECOND_MARK, TIME_MARK, DATE_MARK = "\x01", "\x02", "\x03"
+ZONE = re.compile(
+    r"(?<![A-Za-z])(?P<name>(?i:Z|UTC|GMT|UT)|WES?T|CES?T|MES?Z|EES?T|[BIJKM]ST|MSK|SAST|SGT|HKT|A[ECW][SD]T"
+    r"|NZ[SD]T|[AECMP][SD]T|AK[SD]T|HST)(?![A-Za-z])(?!\s?[+\u2212-]\d)|"
+    r"(?:(?:UTC|GMT)\s?)?(?P<offset>[+\u2212-](?:0\d|1[0-4]):?[0-5]\d|\+(?:0\d|1[0-4])"
+    r"|(?<=\x01)[\u2212-](?:0\d|1[0-4])|(?<=UTC|GMT)[+\u2212-]\d)(?![:\d])"
+)
 REASONS = {
     "s": "it depends on the zone of this computer: use epoch_s",
     **dict.fromkeys("cxX", "it depends on the language of this computer: write its parts, as in %Y-%m-%d"),
@@ -92,7 +100,6 @@ class TimeFormat:
             form = form.replace(shorthand, meaning)
         self._tokens = [(match.lastgroup, match[match.lastgroup or 0]) for match in TOKEN.finditer(form)]
         self._names = [text for kind, text in self._tokens if kind == "directive" and text != "%"]
-        self._says_utc = bool(UTC_SIGN.search(form))
         for name in self._names:
             if name not in DIRECTIVES:
                 known = ", ".join(f"%{each}" for each in DIRECTIVES)
@@ -136,12 +143,27 @@ class TimeFormat:
                     f"{at:%Y-%m-%d %H:%M:%S} is written as {text!r}, {fault}"
                 )
 
-    def check_utc_sign(self, zone: tzinfo) -> None:
-        """Raise ValueError if times of another zone than UTC would be written or read with a Z."""
-        if self._says_utc and any(sample.replace(tzinfo=zone).utcoffset() for sample in SAMPLES):
+    def check_literals(self, zone: tzinfo | None, key: str) -> None:
+        """Check that the text between the directives contradicts neither the time zone nor the time.
+
+        Raises ValueError for a zone such as Z or +01:00, unless `zone`, at `key` of the spec, is that one all
+        year, and for a part of the time other than 0, as in 23:59:59: a time is the start of its day or hour.
+        """
+        text = "".join(
+            _mark(directive) if kind == "directive" else directive for kind, directive in self._tokens
+        )
+        if (found := ZONE.search(text)) and not self.has_zone:
+            if zone and not _is_always(zone, found["name"], found["offset"]):
+                raise ValueError(
+                    f"the {found[0]} in the format {self.form!r} is a time zone, but {key} is {zone}: "
+                    f"set {key} to that one, or write %z instead"
+                )
+            text = text[: found.start()] + text[found.end() :]
+        parts = [*re.findall(r"[\x01\x02]([^\x01-\x03]*)", text), text.rpartition(DATE_MARK)[2]]
+        if fixed := next((part for part in parts if re.search(r"[1-9]", part)), None):
             raise ValueError(
-                f"the Z at the end of the format {self.form!r} means UTC, and the time zone is {zone}: "
-                "set it to UTC, or remove the Z"
+                f"the format {self.form!r} has a fixed time, {re.sub('[^ -~]', '', fixed).strip()}, which is "
+                "not the start of the day, hour or minute: use directives such as %H:%M:%S, or zeros"
             )
 
     def write(self, at: datetime) -> str:
@@ -205,6 +227,28 @@ class TimeFormat:
                 spellings = (r"\d+",) if text == "f" and is_alone else DIRECTIVES[text].spellings
                 parts.append(f"({'|'.join(ordered(spellings))})")
         return re.compile("".join(parts), re.ASCII | re.IGNORECASE)
+
+
+def _mark(directive: str) -> str:
+    """Return the mark of a directive: of seconds, of another part of the time, or of the date."""
+    if directive == "%":
+        return directive
+    if directive in "Sf":
+        return SECOND_MARK
+    return TIME_MARK if directive in "HIMpzZ" else DATE_MARK
+
+
+def _is_always(zone: tzinfo, name: str | None, offset: str | None) -> bool:
+    """Return True if a zone has this name or offset in every month."""
+    months = [datetime(2026, month, 1, tzinfo=zone) for month in range(1, 13)]
+    offsets = {at.utcoffset() for at in months}
+    if offset:
+        digits = offset[1:].rjust(2, "0")
+        written = _zone({"z": ("+" if offset[0] == "+" else "-") + digits})
+        return offsets == {written.utcoffset(None) if written else None}
+    if name and name.upper() in ("Z", "UTC", "GMT", "UT"):
+        return offsets == {timedelta(0)}
+    return {at.tzname() for at in months} == {name}
 
 
 def floor(wall: datetime, grain: timedelta) -> datetime:

@@ -22,7 +22,8 @@ ROUND_DOWN = Context(prec=60, rounding=ROUND_FLOOR)
 # Milliseconds since 1970 in UTC; the offset after them, in minutes, is only for display (OData v2, JSON).
 ODATA_V2 = re.compile(r"/Date\((-?\d+)(?:[+-]\d{1,4})?\)/", re.ASCII)
 ISO = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d{1,2})(:\d\d(?::\d\d)?)([.,]\d+)?([Zz]|[+\u2212-]\d\d(?::?[0-5]\d)?)?",
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d{1,2})(:\d\d(?::\d\d)?)((?<=:\d\d:\d\d)[.,]\d+)?"
+    r"([Zz]|[+\u2212-]\d\d(?::?[0-5]\d)?)?",
     re.ASCII,
 )
 

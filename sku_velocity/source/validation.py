@@ -116,6 +116,7 @@ class PageReader:
         return self._page_of(body, parsed[0]["records"] or [], self._envelope.of(parsed[0], body))
 
     def _page_of(self, body: bytes, records: list[MappedRecord | None], envelope: EnvelopeFields) -> RawPage:
+        self._envelope.check_keys(body, self._spec.records.path)
         return RawPage(
             body,
             records,
@@ -167,7 +168,7 @@ class PageReader:
             filtered=len(filtered),
             extra_fields=self._count_extra_fields(good),
             unknown_skus=rows.unknown_skus,
-            unloaded_ids={position: id for position, id in ids.items() if id is not None},
+            unloaded_ids={position: id for position, id in ids.items() if id},
             dropped_values=count_values(dropped),
         )
 
@@ -220,6 +221,12 @@ class PageReader:
         if not chosen:
             return None
         return self._fingerprints.of(raw.records[index] or self._raw_record(raw, index) for index in chosen)
+
+    def first_key(self, raw: RawPage) -> str | None:
+        """Return the id of a page's first record or, without one, the page's fingerprint; None if empty."""
+        record = raw.records[0] if raw.records else None
+        id = record[0].get(self._maker.id_field) if record else None
+        return f"id {id}" if id else self.fingerprint(raw, slice(None))
 
     def records_as_received(self, raw: RawPage) -> list[Any]:
         """Return a page's records as received."""

@@ -28,6 +28,7 @@ class _Page:
     names: list[str]
     following: str | None
     more: bool | None
+    lacks_following: bool
     is_null: bool
 
 
@@ -85,10 +86,12 @@ def _read_page(spec: SourceSpec, listing: WarehousesSpec, envelope: Envelope, bo
             f"{spec.name}: mapping: no list at warehouses.path {listing.path or '(the whole body)'}; "
             f"the response starts with: {quote(body)}"
         ) from error
+    envelope.check_keys(body, listing.path)
     names = [_name_of(spec, listing, record) for record in records]
     is_unpaged = isinstance(document, list) and listing.paging is None  # although the movements are paged
     fields = envelope.of({}) if is_unpaged else envelope.of_document(document, body)
-    return _Page(records, names, fields.following, fields.more, document is None)
+    lacks_following = is_unpaged or fields.lacks_following
+    return _Page(records, names, fields.following, fields.more, lacks_following, document is None)
 
 
 def _name_of(spec: SourceSpec, listing: WarehousesSpec, record: Any) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from sku_velocity.errors import SourceMappingError
+from sku_velocity.errors import SourceMappingError, VelocityError
 from sku_velocity.http.exchange import Tally
-from sku_velocity.model.chunk import ChunkProgress, Page, PageEdges, PageResult
+from sku_velocity.model.chunk import ChunkProgress, Page, PageResult
 from sku_velocity.model.master import Master
 from sku_velocity.model.run import FinalCheck, MasterVersion, SyncRun
 from sku_velocity.model.window import Window
@@ -83,6 +83,7 @@ class WindowReader:
             self._check_page_size(0, requested, received)
         total = await self._count(response)
         if total is None and isinstance(self.pages.paginator, Positional):
+            await self._check_first_position(response.content, self.pages.paginator)
             total = await self._find_end(response.content, self.pages.paginator)
         self._first_page, self._first_seen = response, seen_page(self.reader, response.content)
         is_clamped = total is not None and 0 < received < min(requested, total)
@@ -117,15 +118,16 @@ class WindowReader:
                 f"offset {page.offset}, although the total promises records there: check total in the spec, "
                 "or start a new run if records have been deleted since"
             )
-        ends = max(1, page.overlap)
+        ends, paginator = max(1, page.overlap), self.pages.paginator
         whole = response.content.cut(0, page.before + page.size)  # later ones are a change of the total
-        may_repeat = 0 < page.before < page.offset and not self._spec.has_ids
+        before = page.before if page.before < page.offset else 0
+        after = page.overlap if page.size == page.page_size else 0  # as far as the next page rereads this one
         result = replace(
             self.reader.validate(whole.cut(page.before, page.size), page),
             first_fingerprint=self.reader.fingerprint(whole, slice(page.before or ends)),
             last_fingerprint=self.reader.fingerprint(whole, slice(-ends, None)),
-            equal_rows=count_equal_rows(self.reader, whole, page.before) if may_repeat else 0,
-            edges=None if isinstance(self.pages.paginator, Offset) else self._edges(whole),
+            equal_rows=0 if self._spec.has_ids else count_equal_rows(whole, before, after),
+            edges=None if isinstance(paginator, Offset) else read_edges(self.reader, whole, paginator),
             total=self._total_seen(page, response),
         )
         return _with_cost(result, response.tally, started)
@@ -145,8 +147,9 @@ class WindowReader:
         result = replace(
             self.reader.validate(response.content, page),
             first_fingerprint=self.reader.fingerprint(response.content, slice(None)),
-            edges=self._edges(response.content),
+            edges=read_edges(self.reader, response.content, self.pages.paginator),
             total=self._reported_total(response),
+            cursor=cursor,
             next_cursor=response.following,
             is_last=response.following is None,
         )
@@ -220,7 +223,8 @@ class WindowReader:
         seen = seen_page(self.reader, response.content)
         self._largest_total = max(self._largest_total, self._reported_total(response) or 0)
         try:
-            self.pages.trail.check_page(seen.fingerprint, offset, self._spec.has_ids)
+            first = self.reader.first_key(response.content)
+            self.pages.trail.check_page(seen.fingerprint, first, offset, self._spec.has_ids)
         except EndlessPagingError as error:
             raise SourceMappingError(
                 f"{self._spec.name}: mapping: the page at offset {offset}: {error}: the source ignores the "
@@ -249,6 +253,22 @@ class WindowReader:
             return await self.pages.at(page.offset, page.page_size or page.size)
         return await self.pages.at(page.offset - page.before, page.before + (page.page_size or page.size))
 
+    async def _check_first_position(self, first: RawPage, paginator: Positional) -> None:
+        """Check that an API that is said to count from 1 has nothing at 0: no total would show the loss."""
+        if self._spec.paging.first == 0:
+            return
+        size = self._spec.paging.effective_page_size
+        try:
+            content = (await self.pages.at(-paginator.step(1), size)).content
+        except VelocityError:  # an API that counts from 1 may refuse it in any way
+            return
+        found, expected = (self.reader.fingerprint(page, slice(1)) for page in (content, first))
+        if found is not None and found != expected:
+            raise SourceMappingError(
+                f"{self._spec.name}: mapping: the source has other records at 0 of {paginator.param} than at "
+                "1, so it counts from 0: set paging.first to 0"
+            )
+
     async def _find_end(self, first: RawPage, paginator: Positional) -> int:
         size = len(first.records)
 
@@ -265,10 +285,6 @@ class WindowReader:
                 f"{self._spec.name}: mapping: the source reports no total, and the end cannot be found: "
                 f"{error}: check {paginator.param}, or set total if the API reports one"
             ) from error
-
-    def _edges(self, page: RawPage) -> PageEdges:
-        is_reread = self.pages.paginator.proof == "reread"
-        return read_edges(self.reader, page, self._spec.has_ids, whole=is_reread)
 
     def _total_seen(self, page: Page, response: FetchedPage[RawPage]) -> int | None:
         """Return the total that a page reports or, if it is the last one and not full, shows."""

@@ -21,8 +21,8 @@ ADVICE = {
     "the name of the warehouse. If they are right, set limits.empty_is_normal in the spec.",
     REQUIRE_PROOF: "Change the named keys of the spec, or start a new run without require_proof, which "
     "publishes the window as unproven.",
-    SHRUNK: "Retry reads the window again, and publishes it if it finds as many rows; to publish it without, "
-    "start a new run with accept_shrunk.",
+    SHRUNK: "Retry reads the window again, and publishes it if it finds as many rows; to publish it without "
+    "a second reading, start a new run with accept_shrunk.",
 }
 NAMED_CHUNKS = 5  # whose errors a message quotes in full
 NAMED_RUNS = 5  # in a message; the table has all of them

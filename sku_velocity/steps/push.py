@@ -101,10 +101,10 @@ async def push_chunk(client: SlottingClient, store: Store, run_id: str, index: i
 
 
 def _way_out(opened: OpenBatch) -> str:
-    """Return what to do about a refused batch of which an earlier attempt got no answer."""
+    """Return what to do about a refused batch that an earlier attempt may have delivered."""
     records, ids = len(opened.batch.records), opened.batch.ids
     return (
-        f": an earlier attempt at this batch got no response: to send its {records} records in smaller "
+        f": an earlier attempt at this batch got no final response: to send its {records} records in smaller "
         f"batches, set batch_size below {records} and retry; if the engine accepted that attempt after all, "
         f"and does not replace records by id, it then holds up to {records} of them twice, from {ids[0]} to "
         f"{ids[-1]}"

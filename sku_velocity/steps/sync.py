@@ -216,7 +216,7 @@ async def publish_window(context: RunContext, run: SyncRun, report: RunReport) -
     """Publish a proven window; of any other, store only the report."""
     async with context.store() as store:
         if report.published:
-            await store.publications.publish(run.id, report.model_dump_json(), report.verdict)
+            await store.publications.publish(run.id, report.model_dump_json(), report.verdict, report.repairs)
         else:
             await store.runs.refuse(run.id, report.model_dump_json(), held_rows(report))
 

@@ -13,6 +13,7 @@ from sku_velocity.model.run import Check, FinalCheck, MasterVersion, Plan, RunSt
 from sku_velocity.model.status import SkuMappingPolicy
 from sku_velocity.process.loop_lag import LoopHealth
 from sku_velocity.source.digest import mapping_digest
+from sku_velocity.source.final_check import count_pages
 from sku_velocity.source.paging import overlap_of, plan_chunks
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.source.window import WindowProbe, WindowReader
@@ -95,7 +96,8 @@ async def read_chunk(
     await _resume_cursors(reader, store, run, progress)
     while progress.state is not ChunkState.LANDED:
         result = await _read_next(reader, progress)
-        progress = await store.chunks.land_page(run.id, progress.chunk.index, result, run.mapping_digest)
+        index = progress.chunk.index
+        progress = await store.chunks.land_page(run.id, index, result, run.mapping_digest, run.repairs)
         rejects += result.dead_letters[: MAX_KEPT_REJECTS - len(rejects)]
     return progress, rejects
 
@@ -120,10 +122,26 @@ async def why_read_again(store: Store, spec: SourceSpec, run: SyncRun) -> str | 
     """Return why a stored run must be read again rather than resumed, or None."""
     if run.mapping_digest != mapping_digest(spec):
         return "the spec reads or maps records in another way than when the run was planned"
+    if changed := _why_plan_again(spec, await store.chunks.of(run.id)):
+        return changed
     if newer := await store.runs.newer(run):
         return f"run {newer} was planned later and is published"
     is_held = run.state is RunState.INCOMPLETE and run.held_rows is not None
     return "it was held because it would shrink, and a second reading confirms that" if is_held else None
+
+
+def _why_plan_again(spec: SourceSpec, planned: Sequence[ChunkProgress]) -> str | None:
+    """Return which portions of a plan no longer suit the spec, or None."""
+    if not planned:
+        return None
+    paging, chunk = spec.paging, planned[0].chunk
+    size = chunk.page_size + chunk.overlap
+    is_sent = paging.limit_param is not None or paging.place == "range_header"
+    if is_sent and paging.effective_page_size < size:
+        return f"the pages of the plan have {size} records, more than paging.page_size or its maximum"
+    if overlap_of(paging.effective_overlap, size, spec.has_ids) > chunk.overlap:
+        return f"the pages of the plan overlap by {chunk.overlap} records, fewer than paging.overlap"
+    return None
 
 
 async def prove_window(
@@ -158,19 +176,35 @@ async def _final_check(
     reader: WindowReader, store: Store, run: SyncRun, chunks: Sequence[ChunkProgress]
 ) -> FinalCheck:
     final = await reader.final_check(run, chunks)
-    if reader.client.spec.items is not None:
-        repeated, contested = (
-            (await store.runs.count_ids(run.id)).repeated,
-            await store.masters.contested_names(run.id),
-        )
-        return replace(final, repeated_ids=repeated, contested_names=contested)
-    if reader.client.spec.fields.movement_id is None:
+    spec, fetched = reader.client.spec, sum(progress.fetched for progress in chunks)
+    if spec.items is not None:
+        ids = await store.runs.count_ids(run.id)
+        why = final.why_unproven or _why_items_may_be_missing(spec, chunks, fetched - ids.records)
+        contested = await store.masters.contested_names(run.id)
+        return replace(final, repeated_ids=ids.repeated, contested_names=contested, why_unproven=why)
+    if spec.fields.movement_id is None:
         return final
-    ids, fetched = await store.runs.count_ids(run.id), sum(progress.fetched for progress in chunks)
+    ids = await store.runs.count_ids(run.id)
     # A reject such as `null` has no id. In a fixed order the borders prove that it hides no other record.
-    is_ordered = reader.client.spec.order.is_declared
-    without = ids.loaded_without if is_ordered else fetched - ids.records
+    without = ids.loaded_without if spec.order.is_declared else fetched - ids.records
     return replace(final, repeated_ids=ids.repeated, without_id=without)
+
+
+def _why_items_may_be_missing(
+    spec: SourceSpec, chunks: Sequence[ChunkProgress], without_id: int
+) -> str | None:
+    """Return why a master is unproven: one of these items, read twice, would hide one that was not read.
+
+    An item that a filter drops has no id, because it may well have the SKU of another: a row per plant, say.
+    """
+    is_fixed = spec.order.is_declared or spec.paging.stable
+    if not without_id or is_fixed or count_pages(chunks) <= 1:
+        return None
+    return (
+        f"the order of the items is not fixed, and {without_id} of them were filtered or have no SKU: if one "
+        "was read twice, another may be missing: set order.params so that the API sorts by item, or "
+        "order.stable: true if it always does"
+    )
 
 
 async def replan_window(

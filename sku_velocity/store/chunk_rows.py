@@ -23,8 +23,8 @@ from sku_velocity.model.chunk import (
     sum_extra_fields,
     sum_values,
 )
-from sku_velocity.store.run_rows import MISSING
-from sku_velocity.store.tables import UtcDateTime, chunks, sync_runs
+from sku_velocity.store.run_rows import MISSING, check_plan
+from sku_velocity.store.tables import UtcDateTime, chunks, escaped, sync_runs
 
 COPIED = (
     "state",
@@ -52,7 +52,7 @@ SUMS = (
 
 # The statements of every page are built once: building one costs more than running it.
 CHUNK = (
-    select(chunks, sync_runs.c.mapping_digest)
+    select(chunks, sync_runs.c.mapping_digest, sync_runs.c.repairs)
     .join(sync_runs)
     .where(sync_runs.c.run_id == bindparam("run"), chunks.c.chunk_index == bindparam("index"))
 )
@@ -84,12 +84,16 @@ async def append_chunks(
 
 
 async def lock_chunk(
-    connection: AsyncConnection, run_id: str, index: int, mapping_digest: str | None = None
+    connection: AsyncConnection,
+    run_id: str,
+    index: int,
+    mapping_digest: str | None = None,
+    repairs: int | None = None,
 ) -> LockedChunk:
     """Lock a chunk until the transaction ends. Return it.
 
     Raises StoreConfigurationError if the store has no such chunk, and IncompleteWindowError if the run is no
-    longer read by the spec with this digest.
+    longer read by the spec with this digest, or by the plan after this number of repairs.
     """
     row = await find_chunk(connection, _CHUNK_LOCKED, run_id, index)
     if mapping_digest is not None and row.mapping_digest != mapping_digest:
@@ -97,6 +101,7 @@ async def lock_chunk(
             f"run {run_id}: the store holds rows of it by another spec now: let the other process end, "
             "then retry the run, which reads its window again if necessary"
         )
+    check_plan(run_id, row.repairs, repairs)
     return LockedChunk(row.run_key, to_progress(row))
 
 
@@ -104,8 +109,10 @@ async def find_chunk(
     connection: AsyncConnection, statement: Select[Any], run_id: str, index: int
 ) -> Row[Any]:
     """Return a chunk's row. Raises StoreConfigurationError if the store has no such chunk."""
-    found = await connection.execute(statement, {"run": run_id, "index": index})
-    row: Row[Any] | None = found.one_or_none()
+    values = {"run": run_id, "index": index}
+    row: Row[Any] | None = (await connection.execute(statement, values)).one_or_none()
+    if row is None:  # it may have waited until another plan replaced the chunk: the next statement finds that
+        row = (await connection.execute(statement, values)).one_or_none()
     if row is None:
         raise StoreConfigurationError(f"this store has no chunk {index} of run {run_id}: {MISSING}")
     return row
@@ -124,9 +131,15 @@ async def write_chunk(connection: AsyncConnection, key: int, progress: ChunkProg
 
 
 def is_next(progress: ChunkProgress, result: PageResult) -> bool:
-    """Return True if a page is the next of its chunk and fits in it; a cursor's page may be longer."""
-    fits = result.is_last is not None or result.page.end <= progress.chunk.end
-    return result.page.offset == progress.next_offset and fits
+    """Return True if a page is the next of its chunk and fits in it; a cursor's page may be longer.
+
+    By cursor the offset is not enough: an empty page does not advance it. A landed chunk has no next page.
+    """
+    if result.page.offset != progress.next_offset or progress.state is ChunkState.LANDED:
+        return False
+    if result.is_last is None:
+        return result.page.end <= progress.chunk.end
+    return escaped(result.cursor) == escaped(progress.cursor)  # as it may come from the store
 
 
 def after_page(progress: ChunkProgress, result: PageResult) -> ChunkProgress:
@@ -138,7 +151,8 @@ def after_page(progress: ChunkProgress, result: PageResult) -> ChunkProgress:
         "rejected": len(result.dead_letters),
         "attempts": int(landed),
     }
-    is_first = progress.next_offset == progress.chunk.offset
+    # By cursor the first page may be empty, and the second one then has the same offset.
+    is_first = progress.next_offset == progress.chunk.offset and not progress.page_edges
     joins = is_first or not result.page.before or result.first_fingerprint == progress.last_fingerprint
     return replace(
         progress,

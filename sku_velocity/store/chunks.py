@@ -38,17 +38,22 @@ class Chunks(Repository):
             return to_progress(await find_chunk(connection, CHUNK, run_id, index))
 
     async def land_page(
-        self, run_id: str, index: int, result: PageResult, mapping_digest: str | None = None
+        self,
+        run_id: str,
+        index: int,
+        result: PageResult,
+        mapping_digest: str | None = None,
+        repairs: int | None = None,
     ) -> ChunkProgress:
         """Store a page's rows and dead letters, and advance its chunk. Return the chunk's row.
 
         A page that is not the chunk's next one changes nothing: another worker was faster, it is read for
         the second time, or the window was planned again meanwhile, with another page size. If pages come by
         cursor and one fills its chunk, the next chunk is inserted too. Raises IncompleteWindowError if the
-        run is no longer read by the spec with this digest.
+        run is no longer read by the spec with this digest, or by the plan after this number of repairs.
         """
         async with self.database.writing() as connection:
-            key, progress = await lock_chunk(connection, run_id, index, mapping_digest)
+            key, progress = await lock_chunk(connection, run_id, index, mapping_digest, repairs)
             if not is_next(progress, result):
                 return progress
             await insert_page(connection, key, result)

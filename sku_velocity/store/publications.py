@@ -16,7 +16,14 @@ from sku_velocity.model.run import NO_WAREHOUSE, RunState, SyncRun, Verdict
 from sku_velocity.model.status import Place
 from sku_velocity.model.window import PublishedSegment, Window
 from sku_velocity.store.database import Repository
-from sku_velocity.store.run_rows import close_run, find_newer, is_overlapped_by, lock_run, overlapping
+from sku_velocity.store.run_rows import (
+    check_plan,
+    close_run,
+    find_newer,
+    is_overlapped_by,
+    lock_run,
+    overlapping,
+)
 from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, sync_runs
 
 
@@ -40,17 +47,25 @@ class _Range(NamedTuple):
 class Publications(Repository):
     """What is published of each source and warehouse."""
 
-    async def publish(self, run_id: str, report: str, verdict: Verdict = Verdict.COMPLETE) -> None:
+    async def publish(
+        self,
+        run_id: str,
+        report: str,
+        verdict: Verdict = Verdict.COMPLETE,
+        repairs: int | None = None,
+    ) -> None:
         """Publish a proven window in one step, in place of what was published there.
 
         `report` is JSON text, stored with the run. A run that is published already stays as it is, and so
         does what a run that was planned later has published. Raises IncompleteWindowError if a chunk has not
-        landed, or if later runs cover the window.
+        landed, if later runs cover the window, or if the plan after this number of repairs, which was proven,
+        is no longer the run's.
         """
         async with self.database.writing() as connection:
             row = await lock_run(connection, run_id)
             if row.run.state is RunState.PUBLISHED:
                 return
+            check_plan(run_id, row.run.repairs, repairs)
             await _check_publishable(connection, row.key, row.run)
             newer = await find_newer(connection, row.run)
             overlapped = await _take_overlapped(connection, row.run)

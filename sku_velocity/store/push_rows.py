@@ -147,7 +147,7 @@ def _is_unsent(row: Row[Any]) -> ColumnElement[bool]:
 def open_batch(row: Row[Any], rows: Sequence[MovementRow], is_new: bool) -> OpenBatch:
     place = f"{row.chunk_index}-{row.batches}"
     batch = movement_batch(row.source, row.run_id, place, rows)
-    return OpenBatch(row.batches, tuple(rows), batch, is_new)
+    return OpenBatch(row.batches, tuple(rows), batch, is_new, row.attempts)
 
 
 def is_pending(row: Row[Any], opened: OpenBatch) -> bool:

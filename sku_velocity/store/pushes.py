@@ -121,10 +121,13 @@ class Pushes(Repository):
             )
 
     async def withdraw(self, run_id: str, index: int, engine: str, opened: OpenBatch) -> None:
-        """Drop a batch that the engine certainly did not accept: the next is cut from published rows."""
+        """Drop a batch that the engine did not accept: the next is cut from published rows.
+
+        Does nothing if another attempt at the chunk has begun since: it may have sent the batch, too.
+        """
         async with self.database.writing() as connection:
             row = await push_rows.get_push(connection, run_id, index, engine)
-            if push_rows.is_pending(row, opened):
+            if push_rows.is_pending(row, opened) and row.attempts == opened.attempt:
                 await push_rows.write_push(connection, row, until_position=None, visible_ranges=None)
 
     async def mark_refused(self, run_id: str, index: int, engine: str, opened: OpenBatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.errors import StoreConfigurationError
+from sku_velocity.errors import IncompleteWindowError, StoreConfigurationError
 from sku_velocity.model.run import MasterVersion, RunState, SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.store.tables import ForeignText, published_ranges, sync_runs, unloaded_ids
@@ -126,3 +126,15 @@ def to_run(row: Row[Any]) -> RunRow:
         row.flow_run_id,
     )
     return RunRow(row.run_key, run)
+
+
+def check_plan(run_id: str, stored: int, repairs: int | None) -> None:
+    """Check that a run is still read by the plan after this number of repairs.
+
+    Raises IncompleteWindowError if another process has planned it again: what this one has read is too old.
+    """
+    if repairs is not None and repairs != stored:
+        raise IncompleteWindowError(
+            f"run {run_id}: another process has planned its window again meanwhile: let that process end; "
+            "if the window is then not published, retry the run"
+        )

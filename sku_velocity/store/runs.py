@@ -89,7 +89,8 @@ class Runs(Repository):
                     f"run {run_id} of {row.run.warehouse} has {discarded} dead letters that were "
                     "discarded, and cannot be read again: start a new run of this window"
                 )
-            for table in (movements, unloaded_ids, items, item_aliases, dead_letters, chunks):
+            # The chunks first: that waits for a page that is landing now, whose rows are then deleted, too.
+            for table in (chunks, movements, unloaded_ids, items, item_aliases, dead_letters):
                 await connection.execute(delete(table).where(table.c.run_key == row.key))
             await append_chunks(connection, row.key, plan)
             await connection.execute(

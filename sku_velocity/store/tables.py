@@ -69,9 +69,14 @@ class ForeignText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        return value.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+        return escaped(value)
+
+
+def escaped(text: str | None) -> str | None:
+    """Return text as `ForeignText` stores it."""
+    if text is None:
+        return None
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
 def _run_key(**options: Any) -> Column[int]:

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import html
 import json
-import re
 import sqlite3
-from collections.abc import Callable
+import subprocess
 from contextlib import closing
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote as percent_encode
 
 import pytest
-import yaml
 from pydantic import SecretStr
 from sqlalchemy import make_url, text
 
 from blocks import VelocityStore, WmsSource
 from demo.prefect_client import prefect_client
 from flows.__main__ import main
+from flows.refresh_velocity import refresh_velocity
 from simulator.faults import Fault
 from sku_velocity.model.run import RunReport
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.store.database import Database
 from tests.support.acme import TOKEN, WHOLE, spec_file, wms
 from tests.support.acme_flow import sync
+from tests.support.hidden_secrets import (
+    HIDDEN,
+    KINDS,
+    basic,
+    everything_in,
+    hostile_engine,
+    hostile_pages,
+    hostile_source,
+    leaks_in,
+    repeated,
+)
 from tests.support.ports import free_port
 from tests.support.prefect_api import Found, ask
 from tests.support.prefect_server import PrefectServer
@@ -132,94 +138,6 @@ def test_the_api_returns_a_block_without_its_secret(prefect_server: PrefectServe
     assert PASSWORD not in documents and TOKEN not in documents
 
 
-HIDDEN = {  # JSON, PHP, forms and URLs escape them differently
-    "the source's token": "Zq7x/Xw9k+Kp3m=Lm5p",
-    "the fetched token": "Ft4w/Gu8e+Hv6r=Jx2t",
-    "the store's password": "Pc5n/Qd9b+Re3v=Sf7c",
-    "the engine's token": "Ua6l/Vb2k+Wc8j=Yd4h",
-}
-SPELLINGS: tuple[Callable[[str], str], ...] = (
-    str,
-    lambda secret: secret.replace("/", "\\/"),
-    lambda secret: "".join(f"\\u{ord(each):04x}" for each in secret),
-    lambda secret: percent_encode(secret, ""),
-    lambda secret: "".join(f"%{ord(each):02x}" for each in secret),
-    lambda secret: "".join(f"&#{ord(each)};" for each in secret),
-    lambda secret: html.escape(secret).replace("/", "&#x2F;"),
-    lambda secret: f"https://me:{percent_encode(secret, '')}@wms.example.com",
-)
-KINDS: dict[str, dict[str, Any]] = {
-    "bearer": {"kind": "bearer"},
-    "header": {"kind": "header", "header": "X-Key", "prefix": "key "},
-    "basic": {"kind": "basic", "username": "me"},
-    "oauth2": {"kind": "oauth2_client_credentials", "client_id": "me", "token_url": "{url}/token"},
-    "json-body": {"kind": "json_body", "values": {"key": "{token}"}},
-}
-RECORD = {"warehouse_id": "WH-01", "units_moved": 1, "timestamp_utc": "2026-03-02T00:00:00Z"}
-
-
-def basic(password: str) -> str:
-    return base64.b64encode(f"me:{password}".encode()).decode()
-
-
-def repeated(*secrets: str) -> str:
-    """Return the text in which a hostile server repeats secrets, in all spellings."""
-    return " ".join(spell(secret) for secret in secrets for spell in SPELLINGS)
-
-
-def leaks_in(content: str) -> list[str]:
-    """Return where a content holds a part of a secret, in any spelling."""
-    found = []
-    for name, secret in HIDDEN.items():
-        parts = [*re.split("[/+=]", secret), *(spell(secret)[4:28] for spell in SPELLINGS[1:-1])]
-        parts.append(basic(secret)[4:])
-        for part in parts:
-            found += [
-                f"{name}: {content[at.start() - 60 : at.end() + 20]!r}"
-                for at in re.finditer(re.escape(part), content)
-            ]
-    return found
-
-
-def hostile_pages(*sent: str) -> tuple[Reply, Reply]:
-    """Return two pages; the link and the rejected record of the first repeat secrets."""
-    good = [{"sku_id": f"SKU-{number}", **RECORD} for number in range(3)]
-    bad = {"sku_id": "?", "url": repeated(*sent), "name": sent[0][:12], **RECORD}
-    link = f"/second?access_token={percent_encode(sent[0], '')}&page=2"
-    first = Reply(body=json.dumps({"data": [*good, bad], "next": link}).encode())
-    return first, Reply(body=json.dumps({"data": good}).encode())
-
-
-def hostile_source(url: str, directory: Path, kind: str) -> str:
-    path = directory / f"{kind}.yaml"
-    parts = {
-        "name": f"acme-{kind}",
-        "base_url": url,
-        "request": {"path": "/first", "method": "POST", "body": {"key": "the secret"}},
-        "records": {"path": "data"},
-        "paging": {"style": "next_link", "next_path": "next", "limit_param": None, "stable": True},
-        "auth": {
-            name: value.replace("{url}", url) if name == "token_url" else value
-            for name, value in KINDS[kind].items()
-        },
-        "pace": {"requests_per_second": 200},
-    }
-    path.write_text(yaml.safe_dump(parts))
-    return str(path)
-
-
-def hostile_engine(url: str, directory: Path, kind: str) -> str:
-    path = directory / "slots.yaml"
-    path.write_text(yaml.safe_dump({"name": f"slots-{kind}", "base_url": url}))
-    return str(path)
-
-
-def everything_in(directory: Path) -> str:
-    """Return the content of all files below a directory, also those of databases."""
-    files = [path for path in directory.rglob("*") if path.is_file()]
-    return "\n".join(path.read_bytes().decode("latin-1") for path in files)
-
-
 def all_rows(url: str) -> str:
     """Return every row of every table of a PostgreSQL store."""
 
@@ -240,6 +158,24 @@ def all_rows(url: str) -> str:
     return asyncio.run(look())
 
 
+def refresh(kind: str, reports: Path, engine: str) -> str:
+    """Refresh the velocity of a source's warehouses with reports in a directory. Return the run's id."""
+
+    async def run() -> str:
+        request = {"source": f"acme-{kind}", "store": "guarded", "as_of": "2026-03-07", "push": engine}
+        state = await refresh_velocity(**request, reports=str(reports), return_state=True)
+        return str(state.state_details.flow_run_id)
+
+    return asyncio.run(run())
+
+
+def environment_of_a_child() -> str:
+    """Return the environment of a process that is started now, without the variables that a test has set."""
+    content = subprocess.run(["env"], capture_output=True, text=True, check=True).stdout
+    ours = ("WMS_TOKEN=", "SKU_VELOCITY_ENGINE_TOKEN=")
+    return "\n".join(line for line in content.splitlines() if not line.startswith(ours))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_secret_appears_anywhere_though_source_and_engine_repeat_them(
     prefect_server: PrefectServer,
@@ -249,36 +185,46 @@ def test_no_secret_appears_anywhere_though_source_and_engine_repeat_them(
     capsys: pytest.CaptureFixture[str],
     kind: str,
 ) -> None:
-    """One window is published with a reject, exported and refused by the engine; the next one fails."""
+    """One window is published with a reject, exported, pushed in vain and refreshed; the next one fails."""
     token, fetched, password, engine_token = HIDDEN.values()
     monkeypatch.setenv("WMS_TOKEN", token)
     monkeypatch.setenv("SKU_VELOCITY_ENGINE_TOKEN", engine_token)
     store = save_store(make_url(postgresql_url).set(password=password).render_as_string(hide_password=False))
     sent = [fetched] if kind == "oauth2" else [token, basic(token)] if kind == "basic" else [token]
     first, second = hostile_pages(*sent)
+    refusal = Reply(422, repeated(engine_token).encode(), echo=True)
     routes = {
         "/token": Reply(body=json.dumps({"access_token": fetched}).encode()),
         "/first": first,
         "/second": second,
-        "/movements": Reply(422, repeated(engine_token).encode(), echo=True),
+        "/movements": refusal,
+        "/classes": refusal,
     }
-    with answering(lambda path: routes[path.partition("?")[0]]) as server:
+    environments: list[str] = []
+
+    def answer(path: str) -> Reply:
+        environments.append(environment_of_a_child())
+        return routes[path.partition("?")[0]]
+
+    with answering(answer) as server:
         source, engine = (
             hostile_source(server.url, tmp_path, kind),
             hostile_engine(server.url, tmp_path, kind),
         )
         report = sync(source, store, **WHOLE, export_to=str(tmp_path / "export"), push=engine)[1]
+        refreshed = refresh(kind, tmp_path / "reports", engine)
         routes["/second"] = Reply(401, b"no: " + repeated(*sent).encode(), echo=True)
         state, error = sync(source, store, start="2026-03-08T00:00:00Z", end="2026-03-09T00:00:00Z")
     monkeypatch.setenv("SKU_VELOCITY_STORE", postgresql_url)
     assert main(["dead-letters", "export", "--to", str(tmp_path / "letters.csv")]) == 0
     assert main(["dead-letters", "list"]) == 0
-    shown = reported(prefect_server, report.flow_run_id)
-    shown += reported(prefect_server, state.state_details.flow_run_id)
+    runs = (report.flow_run_id, refreshed, state.state_details.flow_run_id)
+    shown = "".join(reported(prefect_server, run) for run in runs) + "".join(environments)
     shown += "".join(capsys.readouterr()) + repr(report) + repr(error) + all_rows(postgresql_url)
     shown += everything_in(tmp_path)
-    assert "HTTP 401" in shown and "HTTP 422" in shown and "~secret." in shown
-    assert list((tmp_path / "export").rglob("*.parquet"))
+    assert "HTTP 401" in shown and "HTTP 422" in shown and "~secret." in shown and "PATH=" in shown
+    files = {path.suffix for name in ("export", "reports") for path in (tmp_path / name).rglob("*.*")}
+    assert files == {".parquet", ".csv", ".html"}
     assert leaks_in(shown + everything_in(prefect_server.home)) == []
 
 

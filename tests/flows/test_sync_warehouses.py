@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from flows.sync_warehouses import sync_warehouses
 from simulator.faults import Fault
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.http.spec import PaceSpec
-from tests.support.acme import published, spec_file, wms
+from tests.support.acme import WHOLE, published, spec_file, wms
+from tests.support.acme_flow import sync
 from tests.support.operator import Operator
 
 SYNC_WAREHOUSES = "/deployments/name/sku-velocity-sync-warehouses/sync-warehouses"
@@ -69,6 +71,21 @@ def test_a_retry_runs_only_what_failed(operator: Operator, tmp_path: Path, sqlit
     of_key = {"artifacts": {"key": {"any_": ["acme--runs"]}}, "sort": "CREATED_DESC"}
     [table, *_] = operator.post("/artifacts/filter", of_key)
     assert all(each in table["data"] for each in begun) and table["data"].count('"complete"') == 6
+
+
+@pytest.mark.usefixtures("worker", "token")
+def test_windows_that_shrank_are_published_if_the_operator_accepts_that(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    with wms(tmp_path) as (server, _):
+        source = spec_file(server, tmp_path, window=PARTS["window"])
+        sync(source, sqlite_url, **WHOLE)
+        server.play(replace(server.simulator.scenario, records=300))
+        words = ["--source", source, "--store", sqlite_url, "--token-env", "WMS_TOKEN", "--accept-shrunk"]
+        words += ["--warehouse", "WH-01", "--start", WHOLE["start"], "--end", WHOLE["end"]]
+        assert main(["sync-warehouses", *words, "--max-parallel", "1"]) == 0
+        truth = server.ground_truth("WH-01")
+    assert published(sqlite_url) == (truth.valid, truth.units, 1)
 
 
 def result_of(source: str, store: str, **parameters: Any) -> Any:

@@ -8,7 +8,7 @@ import zlib
 import httpx
 import pytest
 
-from sku_velocity.http.body import MAX_MEMBERS, DamagedBodyError, RefusedBodyError, read_body
+from sku_velocity.http.body import MAX_MEMBERS, DamagedBodyError, RefusedBodyError, as_unicode, read_body
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,7 @@ async def test_a_deflate_body_is_read_with_and_without_a_header(bits: int) -> No
         lambda body: body[: len(body) // 2],
         lambda body: body + gzip.compress(PAGE)[:-4],
         lambda body: body + b"garbage",
-        lambda body: body + b"\0",
+        lambda body: body + b"\0garbage",
         lambda body: body[:-8] + b"\0" * 8,
         lambda body: b"not gzip",
     ],
@@ -51,6 +51,20 @@ async def test_a_damaged_gzip_body_is_an_error_that_is_retried(damage: object) -
     assert callable(damage)
     with pytest.raises(DamagedBodyError, match="the gzip body is (truncated|damaged)"):
         await read(damage(gzip.compress(PAGE)), "gzip")
+
+
+async def test_zeros_after_a_gzip_body_are_padding() -> None:
+    assert await read(gzip.compress(PAGE) + b"\0" * 512, "gzip") == PAGE
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", '"ISO-8859-1"'])
+def test_a_body_is_read_in_the_charset_it_names_unless_it_is_unicode(charset: str) -> None:
+    content_type = f"application/json; charset={charset}"
+    assert as_unicode('["Größe"]'.encode("latin-1"), content_type) == '["Größe"]'.encode()
+    for body in ('["Größe"]'.encode(), '["Größe"]'.encode("utf-16")):
+        assert as_unicode(body, content_type) == body
+    latin = '["Größe"]'.encode("latin-1")
+    assert as_unicode(latin, "application/json") == as_unicode(latin, "x; charset=no-such") == latin
 
 
 async def test_data_after_a_deflate_body_is_an_error() -> None:

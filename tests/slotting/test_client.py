@@ -116,6 +116,21 @@ async def test_a_refusal_after_a_lost_answer_does_not_claim_that_nothing_was_tak
     assert isinstance(error, EngineAuthError) and not error.took_nothing
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        *(Reply(status, headers={"Retry-After": "1"}) for status in (429, 503)),
+        *(Reply(status) for status in (408, 409, 425, 429, 500, 502, 504)),
+        Reply(207, b"no JSON"),
+    ],
+    ids=lambda reply: f"{reply.status} {reply.headers}",
+)
+async def test_a_refusal_after_any_other_answer_does_not_claim_that_nothing_was_taken(first: Reply) -> None:
+    with scripted(first, Reply(413)) as server:
+        error = await refusal(server)
+    assert type(error) is EngineRefusalError and not error.took_nothing and len(server.requests) == 2
+
+
 async def test_a_redirect_is_not_followed() -> None:
     with scripted(TAKEN) as elsewhere, scripted(Reply(307, headers={"Location": elsewhere.url})) as server:
         assert "127.0.0.1, which is not followed" in str(await refusal(server))
@@ -163,6 +178,7 @@ async def test_an_answer_over_the_limit_is_refused() -> None:
     with scripted(Reply(207, b" " * 5000)) as server:
         error = await refusal(server, timeouts={"max_page_bytes": 2048})
     assert isinstance(error, EngineContractError) and "over 2048 bytes" in str(error)
+    assert "raise timeouts.max_page_bytes" in str(error) and "batch_size" not in str(error)
 
 
 async def test_an_answer_without_content_is_an_error() -> None:

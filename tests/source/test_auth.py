@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import json
@@ -14,6 +15,7 @@ from pydantic import SecretStr
 from sku_velocity.errors import (
     ConfigurationError,
     SourceAuthError,
+    SourceThrottledError,
     SourceUnavailableError,
     SpecError,
     VelocityError,
@@ -32,10 +34,12 @@ pytestmark = pytest.mark.anyio
 SECRET = "s3cret"
 
 
-async def ask(server: ScriptedServer, times: int = 1, secret: str = SECRET, **auth: Any) -> None:
+async def ask(
+    server: ScriptedServer, times: int = 1, secret: str = SECRET, clock: FakeClock | None = None, **auth: Any
+) -> None:
     """Fetch a page `times` times with one client."""
     spec = parse_spec({"name": "acme", "base_url": server.url, "auth": auth}, "test")
-    clock = FakeClock()
+    clock = clock or FakeClock()
     async with SourceClient.open(spec, SecretStr(secret), clock, clock.sleep) as client:
         for _ in range(times):
             page = Requests(spec, "WH-01", Window.everything()).page(0, 1)
@@ -159,6 +163,34 @@ async def test_a_token_url_that_returns_no_token_is_an_error(reply: Reply, kind:
     ):
         await ask(server, **oauth(server))
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_wait_that_the_token_url_asks_for_is_obeyed_in_full_and_uses_no_attempt(status: int) -> None:
+    clock, busy = FakeClock(), Reply(status, headers={"Retry-After": "7"})
+    with scripted(*[busy] * 9, token("t1"), Reply()) as server:
+        await ask(server, clock=clock, **oauth(server))
+    assert [path.partition("?")[0] for path, _ in server.requests] == ["/token"] * 10 + ["/movements"]
+    assert clock.now >= 63
+
+
+async def test_a_request_waits_at_most_ten_minutes_for_its_token() -> None:
+    with (
+        scripted(Reply(429, headers={"Retry-After": "250"})) as server,
+        pytest.raises(SourceThrottledError, match="token returned HTTP 429 and asks to wait 750 s in total"),
+    ):
+        await ask(server, **oauth(server))
+    assert len(server.requests) == 3
+
+
+async def test_requests_in_flight_send_one_token_request_after_the_wait() -> None:
+    clock = FakeClock()
+    with scripted(Reply(429, headers={"Retry-After": "7"}), token("t1"), Reply()) as server:
+        spec = parse_spec({"name": "acme", "base_url": server.url, "auth": oauth(server)}, "test")
+        async with SourceClient.open(spec, SecretStr(SECRET), clock, clock.sleep) as client:
+            request = client.build_request(RequestParts("GET", server.url, {}, {}))
+            await asyncio.gather(*(client.fetch(request, json.loads) for _ in range(5)))
+    assert [path for path, _ in server.requests] == ["/token"] * 2 + ["/"] * 5 and clock.now >= 7
 
 
 @pytest.mark.parametrize("expires_in", ["-5", "0", "0.001", "NaN", "1e999", "1" * 400, '"soon"', "[]"])

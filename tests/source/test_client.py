@@ -198,7 +198,15 @@ async def test_a_page_over_the_size_limit_is_an_error_that_quotes_its_start() ->
     with scripted(Reply(body=b'["' + b"x" * 5000 + b'"]')) as server:
         error = await error_of(server, timeouts={"max_page_bytes": 2048})
     assert isinstance(error, SourceMappingError) and "over 2048 bytes" in str(error)
+    assert "lower paging.page_size, or raise timeouts.max_page_bytes" in str(error)
     assert f'["{"x" * 198}' in str(error) and "x" * 199 not in str(error)
+
+
+async def test_a_compression_that_was_not_requested_is_no_matter_of_the_page_size() -> None:
+    with scripted(Reply(body=b"[1]", headers={"Content-Encoding": "br"})) as server:
+        error = await error_of(server)
+    assert isinstance(error, SourceMappingError) and "compressed as 'br'" in str(error)
+    assert "turn that off at the source" in str(error) and "page" not in str(error)
 
 
 async def test_an_error_response_is_quoted_verbatim_including_braces() -> None:

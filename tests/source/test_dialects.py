@@ -59,6 +59,7 @@ def test_a_window_is_read_whole(name: str, records: int, page_size: int, store: 
     with serve(scenario) as server:
         status, _, after = play(server, store, scenario, **spec_of(name, page_size))
         unproven = records > page_size and (name in CURSORS or (name == "page" and records > 200 * page_size))
+        unproven |= (name, records) == ("link-header", page_size)  # one full page, and no header Link at all
         assert status.verdict is (Verdict.UNPROVEN if unproven else Verdict.COMPLETE)
         assert after == content(server.simulator.dataset.rows("WH-01"))
 

@@ -71,14 +71,64 @@ def test_a_written_zone_name_must_be_readable_in_all_seasons(zone: str) -> None:
         spec_of(window={"format": "%Y-%m-%d %H:%M %Z", "timezone": zone})
 
 
-def test_a_z_at_the_end_means_utc() -> None:
-    form = "%Y-%m-%dT%H:%M:%SZ"
-    with pytest.raises(SpecError, match="window: .*the Z at the end of the format .* means UTC"):
+ZONES = [
+    "Z",
+    " Z",
+    " UTC",
+    " GMT",
+    " (UTC)",
+    "+00:00",
+    " +0000",
+    "-00",
+    " UTC+00:00",
+    " GMT+1",
+    " CET",
+    "+01:00",
+]
+
+
+@pytest.mark.parametrize("written", ZONES)
+def test_a_zone_in_a_format_must_be_that_of_the_times_all_year(written: str) -> None:
+    form = f"%Y-%m-%dT%H:%M:%S{written}"
+    with pytest.raises(SpecError, match="window: .*set window.timezone to that one"):
         spec_of(window={"format": form, "timezone": "Europe/Berlin"})
     field = {"path": "at", "format": form, "assume_timezone": "Europe/Berlin"}
-    with pytest.raises(SpecError, match=r"fields.timestamp_utc: .*the Z at the end"):
+    with pytest.raises(SpecError, match=r"fields.timestamp_utc: .*set assume_timezone to that one"):
         spec_of(fields={"timestamp_utc": field})
-    assert spec_of(window={"format": form}, fields={"timestamp_utc": {**field, "assume_timezone": "UTC"}})
+
+
+@pytest.mark.parametrize(
+    ("written", "zone"),
+    [
+        *((written, "UTC") for written in ZONES[:9]),
+        ("Z", "Africa/Abidjan"),
+        ("+03:00", "Europe/Moscow"),
+        (" GMT+0300", "Europe/Moscow"),
+        (" JST", "Asia/Tokyo"),
+        (" Uhr", "Europe/Berlin"),
+        (".000", "Europe/Berlin"),
+    ],
+)
+def test_a_zone_in_a_format_may_be_that_of_the_times(written: str, zone: str) -> None:
+    form = f"%Y-%m-%dT%H:%M:%S{written}"
+    field = {"path": "at", "format": form, "assume_timezone": zone}
+    assert spec_of(window={"format": form, "timezone": zone}, fields={"timestamp_utc": field})
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["%Y-%m-%dT23:59:59Z", "%Y-%m-%dT%H:59:59Z", "%H:30 %d.%m.%Y", "%Y%m%d 12", "%Y-%m-%d %H:%M:%S.999"],
+)
+def test_a_fixed_time_that_is_not_the_start_of_its_unit_is_refused(form: str) -> None:
+    with pytest.raises(SpecError, match="window: .*has a fixed time"):
+        spec_of(window={"format": form})
+    with pytest.raises(SpecError, match="fields.timestamp_utc: .*has a fixed time"):
+        spec_of(fields={"timestamp_utc": {"path": "at", "format": form}})
+
+
+@pytest.mark.parametrize("form", ["%d.%m.20%y", "%Y-%m-%d %H-00", "%Y-%m-%d-%H-00-00", "%Y-%m-%dT00:00:00"])
+def test_digits_in_a_format_that_are_no_other_time_are_accepted(form: str) -> None:
+    assert spec_of(window={"format": form, "timezone": "Europe/Berlin"})
 
 
 @pytest.mark.parametrize(

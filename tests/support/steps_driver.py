@@ -114,7 +114,9 @@ async def read_and_prove(
         plan = await steps.replan_window(reader, store, plan.run, proof.chunks)
     report = build_report(plan.run, proof.chunks, proof.checks, steps.Cost(), 0.0)
     if report.verdict is not Verdict.INCOMPLETE:
-        await store.publications.publish(plan.run.id, report.model_dump_json(), report.verdict)
+        await store.publications.publish(
+            plan.run.id, report.model_dump_json(), report.verdict, report.repairs
+        )
     else:
         await store.runs.refuse(plan.run.id, report.model_dump_json(), held_rows(report))
     return report

@@ -1,0 +1,75 @@
+"""Each key of a spec is known to matter for the rows of a window and their proof, or not to."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+
+from sku_velocity.source.digest import mapping_digest
+from sku_velocity.source.spec import SourceSpec, parse_spec
+from sku_velocity.spec_file import Part
+
+SPEC = parse_spec({"name": "acme", "base_url": "http://wms.test"}, "test")
+
+# What is read, what a row becomes of it, or what proves that none is missing.
+MATTERS = {
+    "": "base_url items filter",
+    "request": "method path params headers body literals",
+    "paging": "style place offset_param page_param page_counts limit_param cursor_param cursor_path "
+    "next_path more_path range_header range_unit first proof",
+    "total": "source path header request",
+    "records": "path error_path auth_error_path auth_errors",
+    "order": "params stable",
+    "window": "params format timezone start_inclusive end_inclusive pad_seconds",
+    "auth": "kind header prefix username token_url client_id scope client_auth values",  # whose view of it
+    "throttle": "body_status_path",
+    "fields": "movement_id sku_id warehouse_id units_moved timestamp_utc",
+}
+# How fast, how safely or in what portions it is read, or what is done with the window once it is read.
+DOES_NOT = {
+    "": "name warehouses",
+    "paging": "page_size max_page_size overlap stable",
+    "limits": "max_reject_ratio max_rejects empty_is_normal require_proof",
+    "tls": "ca_file verify",
+    "pace": "requests_per_second max_concurrency burst shared_limit",
+    "throttle": "statuses retry_after_headers",
+    "timeouts": "connect read total keepalive_expiry max_page_bytes",
+}
+
+
+def named(table: dict[str, str]) -> set[tuple[str, str]]:
+    return {(part, key) for part, keys in table.items() for key in keys.split()}
+
+
+def all_keys() -> set[tuple[str, str]]:
+    """Return the keys of a spec and of its parts."""
+    keys = set()
+    for name in SourceSpec.model_fields:
+        part = getattr(SPEC, name)
+        keys |= {(name, key) for key in type(part).model_fields} if isinstance(part, Part) else {("", name)}
+    return keys
+
+
+def digest_with_another(part: str, key: str) -> str:
+    """Return the digest of a spec with another value of a key; it need not be valid."""
+    other: dict[str, Any] = {key: "another"}
+    if part:
+        other = {part: getattr(SPEC, part).model_copy(update=other)}
+    with warnings.catch_warnings(action="ignore"):  # of a value of another type
+        return mapping_digest(SPEC.model_copy(update=other))
+
+
+def test_each_key_of_a_spec_is_classified() -> None:
+    assert named(MATTERS) | named(DOES_NOT) == all_keys()
+
+
+@pytest.mark.parametrize(("part", "key"), sorted(named(MATTERS)))
+def test_a_key_that_matters_changes_the_digest(part: str, key: str) -> None:
+    assert digest_with_another(part, key) != mapping_digest(SPEC)
+
+
+@pytest.mark.parametrize(("part", "key"), sorted(named(DOES_NOT)))
+def test_a_key_that_does_not_matter_leaves_the_digest(part: str, key: str) -> None:
+    assert digest_with_another(part, key) == mapping_digest(SPEC)
