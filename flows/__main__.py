@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import httpx
@@ -59,6 +60,7 @@ class PrefectExecutor(Executor):
     """Runs operations as flow runs, in this process. Sources, stores and engines may be blocks."""
 
     hint = None
+    retry_words: Mapping[str, str] = MappingProxyType({})
 
     def context(self, listener: Listener | None = None) -> PrefectContext:
         return _CommandContext()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Coroutine
 from pathlib import Path
@@ -107,6 +106,6 @@ def _save(block: Coroutine[Any, Any, WmsSource | VelocityStore | SlottingEngine]
             raise ConfigurationError(f"invalid block name {name}: {reason}") from error
 
     current().show_log(False)
-    asyncio.run(run())
+    current().run(run())
     print(f"saved {name}")
     return 0

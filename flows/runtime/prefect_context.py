@@ -49,6 +49,7 @@ class PrefectContext(RunContext):
     """The context of a flow run. `flows` are the flows that run an operation within it."""
 
     program = "python -m flows"
+    source_suffix = ""
 
     def __init__(self, flows: Mapping[Operation[Any, Any], FlowCall] | None = None) -> None:
         super().__init__(listener=listener.get(None), display=PrefectDisplay())

@@ -88,7 +88,7 @@ def list_letters(
     every_state
         List dead letters in every state.
     store
-        A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
+        A URL or, with Prefect, a velocity-store block's name. Omit for $SKU_VELOCITY_STORE.
     as_json
         Print the dead letters as JSON.
     """
@@ -139,7 +139,7 @@ def show(
     stage
         validation or push.
     store
-        A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
+        A URL or, with Prefect, a velocity-store block's name. Omit for $SKU_VELOCITY_STORE.
     as_json
         Print the dead letter as JSON, with its exact record.
     """
@@ -177,7 +177,7 @@ def export(
     to
         The file to write. Default: standard output.
     store
-        A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
+        A URL or, with Prefect, a velocity-store block's name. Omit for $SKU_VELOCITY_STORE.
     """
     criteria = which.to_filter(state=state)
 
@@ -217,7 +217,7 @@ def discard(
     by
         The user who discards them. Default: the login name.
     store
-        A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
+        A URL or, with Prefect, a velocity-store block's name. Omit for $SKU_VELOCITY_STORE.
     """
     if not note.strip():
         raise ConfigurationError("--note is empty: state why the dead letters are discarded")

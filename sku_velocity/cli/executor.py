@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from sku_velocity.steps.display import Listener
@@ -31,6 +32,10 @@ class Stopped(BaseException):
 class Executor:
     """Runs operations in this process. Sources and engines are files, a store is a URL."""
 
+    # How to retry without Prefect's button, in place of its words.
+    retry_words: Mapping[str, str] = MappingProxyType(
+        {"Retry, or the same backfill,": "the same backfill", "A Retry": "--resume", "Retry": "--resume"}
+    )
     hint: str | None = "To see runs in Prefect's UI, run the same command as `python -m flows` in a checkout."
 
     def context(self, listener: Listener | None = None) -> RunContext:

@@ -21,12 +21,13 @@ class CommandContext:
     source: str | None = None
     token_env: str | None = None
     store: str | None = None
+    source_suffix: str = ""
 
     def command(self, verb: str, status: WarehouseStatus, **options: str) -> str:
         """Return a command for a warehouse, quoted for a shell."""
         coverage = status.coverage
         named = {
-            "source": self.source or coverage.source,
+            "source": self.source or f"{coverage.source}{self.source_suffix}",
             "token-env": self.token_env,
             "warehouse": coverage.warehouse,  # empty for a master's items
             "store": self.store if verb != "check-source" else None,

@@ -185,19 +185,20 @@ def status(
     Parameters
     ----------
     source
-        Only this source: a wms-source block's name, or the path of a spec file (.yaml), which the commands to
-        run next also use. Default: all sources; the commands expect a block with the source's own name.
+        Only this source: the path of a spec file (.yaml) or, with Prefect, a wms-source block's name. The
+        commands to run next also use it. Omit for all sources; the commands then expect a file, or with
+        Prefect a block, with the source's own name.
     warehouse
         Only this warehouse. Default: all.
     token_env
         The environment variable that holds the source's token, for the commands to run next.
     store
-        A velocity-store block's name, or a URL. Default: $SKU_VELOCITY_STORE, or sqlite:///sku-velocity.db.
+        A URL or, with Prefect, a velocity-store block's name. Omit for $SKU_VELOCITY_STORE.
     report_as_json
         Print the status as JSON on one line.
     """
     found = current().context()
-    context = CommandContext(found.program, source, token_env, store)
+    context = CommandContext(found.program, source, token_env, store, found.source_suffix)
 
     async def read() -> list[WarehouseStatus]:
         name = (await found.find_source(source, None)).spec.name if source else None

@@ -99,7 +99,7 @@ class ManyWindows(SourceRequest):
     older_spec: bool = False
     """Also read windows again that another spec has read: other fields, filters or request."""
     max_parallel: Positive = 1
-    """Windows read at the same time. More than 1 needs a shared pace."""
+    """Windows read at the same time. With Prefect, more than 1 needs a source with a shared pace."""
 
 
 class Reading(Request):

@@ -80,6 +80,7 @@ class RunContext:
     """
 
     program = "sku-velocity"  # the command line that runs what this context does
+    source_suffix = ".yaml"  # of a source's name, in commands to paste: without Prefect it is a file
     source: SourceAccess
     store_access: StoreAccess
     engine: EngineAccess | None = None

@@ -28,7 +28,7 @@ def test_a_refresh_has_an_artifact_with_pictures_under_a_stable_key(
         [shown] = ask(prefect_server, "artifacts", str(state.state_details.flow_run_id))
         keys.add(shown["key"])
         assert shown["data"].count("](data:image/png;base64,") == 2 and "SKU\\-1" in shown["data"]
-    assert len(keys) == 1 and next(iter(keys)).startswith("acme-wh-01")
+    assert len(keys) == 1 and next(iter(keys)).startswith("acme--wh-01")
 
 
 def test_the_default_day_is_the_one_before_the_scheduled_start_in_the_warehouses_time_zone(
