@@ -58,7 +58,7 @@ def test_status_reports_gaps_open_runs_and_next_steps(
     assert entry["last_run"]["verdict"] == "incomplete" and entry["complete_until"] == "2026-03-01T06:00:00Z"
     assert entry["late"] and entry["lag_seconds"] > 2 * 3600
     [step] = entry["next_steps"]
-    assert "backfill --source acme --warehouse WH-01" in step and "--start 2026-03-01T02:00:00Z" in step
+    assert "backfill --source acme.yaml --warehouse WH-01" in step and "--start 2026-03-01T02:00:00Z" in step
 
 
 def test_status_is_readable_on_80_columns_and_each_command_is_on_one_line(
@@ -144,7 +144,7 @@ def test_backfill_exits_with_1_while_a_window_is_missing_and_with_0_once_none_is
         assert backfill(source, sqlite_url, *DAYS) == 1
         lines = capsys.readouterr().out.splitlines()
         assert "1 of 2 chunks failed" in lines[0] and "movements published" in lines[1]
-        assert lines[2].startswith("1 of 2 windows published, 124 movements, 1 left; Retry")
+        assert lines[2].startswith("1 of 2 windows published, 124 movements, 1 left; the same backfill")
         assert backfill(source, sqlite_url, *DAYS, "--json") == 0
         assert len(json.loads(capsys.readouterr().out.splitlines()[-1])["runs"]) == 1
         assert published(sqlite_url)[0] == server.ground_truth("WH-01", hour(0), hour(48)).valid

@@ -78,7 +78,7 @@ def items(*named: tuple[str, list[str]]) -> tuple[Mapping[str, Any], ...]:
 
 
 def test_a_master_is_published_and_its_bad_items_become_dead_letters(server: Server, store_url: str) -> None:
-    status = sync_items(server, store_url, CATALOGUE)
+    status = sync_items(server, store_url, CATALOGUE, order={"stable": True})
     truth = server.ground_truth(ITEMS)
     assert status.verdict is Verdict.COMPLETE
     assert {sku for sku, _, _ in published(store_url)} == {movement[1] for movement in truth.movements}
@@ -140,7 +140,7 @@ def test_a_master_that_changes_while_it_is_read_is_not_published(
 
 def test_a_master_that_shrinks_once_is_read_again(server: Server, store_url: str) -> None:
     once = (Change(4, position=0, delete=3, warehouse=ITEMS),)
-    status = sync_items(server, store_url, replace(CATALOGUE, changes=once))
+    status = sync_items(server, store_url, replace(CATALOGUE, changes=once), order={"stable": True})
     assert status.verdict is Verdict.REPAIRED
     assert len(published(store_url)) == server.ground_truth(ITEMS).valid
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from sku_velocity.errors import IncompleteWindowError, StoreConfigurationError
 from sku_velocity.model.chunk import Chunk, Page
-from sku_velocity.store import Store, chunks, pages
+from sku_velocity.store import Store, chunk_rows, page_rows
 from sku_velocity.store.database import Database
 from sku_velocity.store.schema import prepare
 from tests.support.store_rows import REPORT, a_page, a_row, a_run, hours, land_hourly, publish_hourly, query
@@ -95,8 +95,8 @@ async def test_a_page_that_lands_while_its_window_is_planned_again_leaves_no_row
     async with Store.open(postgresql_url) as store:
         run = await store.runs.begin(a_run(total=2), [Chunk(0, 0, 2, 2)])
         async with database.writing() as landing:
-            key, _ = await chunks.lock_chunk(landing, run.id, 0)
-            await pages.insert_page(landing, key, page)
+            key, _ = await chunk_rows.lock_chunk(landing, run.id, 0)
+            await page_rows.insert_page(landing, key, page)
             replanning = asyncio.ensure_future(store.runs.replan(run.id, 2, [Chunk(0, 0, 2, 2)]))
             while not (await query(database, WAITING))[0][0]:
                 pass

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sku_velocity.errors import ConfigurationError, StoreConfigurationError
 from sku_velocity.model.dead_letter import DeadLetterFilter
 from sku_velocity.model.run import NO_WAREHOUSE, MasterVersion, SyncRun
-from sku_velocity.steps.prune import Retention, prune_store
+from sku_velocity.steps.prune import cutoffs_of, prune_store
+from sku_velocity.steps.requests import PruneRequest
 from sku_velocity.store import Store
 from sku_velocity.store.tables import sync_runs
 from tests.support.aged_store import (
@@ -32,7 +33,7 @@ from tests.support.aged_store import (
 )
 from tests.support.published_store import table
 
-CUTOFFS = Retention().cutoffs(NOW)
+CUTOFFS = cutoffs_of(PruneRequest(), NOW)
 MASTER: Any = {"warehouse": NO_WAREHOUSE}
 
 pytestmark = pytest.mark.anyio

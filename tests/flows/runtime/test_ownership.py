@@ -15,7 +15,7 @@ from flows.__main__ import main
 from flows.backfill import backfill
 from flows.runtime.ownership import HEARTBEAT, TAG, our_runs
 from flows.runtime.task_runner import EventLoopTaskRunner
-from tests.chaos.truth import runs_in
+from tests.chaos.truth import flow_runs_in
 from tests.support.acme import spec_file, wms
 from tests.support.prefect_api import ask
 from tests.support.prefect_server import PrefectServer
@@ -36,7 +36,7 @@ def test_the_command_line_tags_its_flow_runs_but_no_task_runs(
     words = ["--warehouse", "WH-01", "--token-env", "WMS_TOKEN", "--store", sqlite_url]
     with wms(tmp_path) as (_, source):
         assert main(["sync", "--source", source, *words]) == 0
-    [run] = runs_in(sqlite_url)
+    [run] = flow_runs_in(sqlite_url)
     assert tags_of(prefect_server, run) == ([TAG], set())
 
 
@@ -49,7 +49,7 @@ def test_a_backfill_tags_the_runs_of_its_windows(
         request: dict[str, Any] = {"source": source, "store": sqlite_url, "token_env": "WMS_TOKEN"}
         day = {"start": datetime(2026, 3, 1, tzinfo=UTC), "end": datetime(2026, 3, 2, tzinfo=UTC)}
         asyncio.run(backfill(warehouses=["WH-01"], window_hours=24, **request, **day))
-    [run] = runs_in(sqlite_url)
+    [run] = flow_runs_in(sqlite_url)
     assert tags_of(prefect_server, run) == ([TAG], set())
 
 
