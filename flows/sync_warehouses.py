@@ -59,8 +59,9 @@ async def fan_out(context: RunContext, request: SyncWarehousesRequest) -> Outcom
             context.listener.ended(outcome_of(shard, run, None))
 
         children = ChildRuns(api, deployment, UUID(context.flow_run_id), _parameters_of(request), report_end)
-        listed = [*await children.warehouses(), *await context.perform(list_all, spec.name)]
-        names = request.warehouses or listed
+        names = request.warehouses
+        if not names:  # those of an earlier attempt first, in its order
+            names = [*await children.warehouses(), *await context.perform(list_all, spec.name)]
         shards = plan_shards(names, window, request.window_hours)
         check_fan_out(spec, shards, request.max_parallel)
         _warn_about_limit(context, deployment, min(request.max_parallel, len(shards)))

@@ -118,4 +118,4 @@ async def test_a_newer_schema_error_says_to_update_the_program(store_url: str) -
 def test_an_older_schema_error_names_the_migrate_command() -> None:
     with pytest.raises(StoreConfigurationError) as caught:
         check_version("0001", ["0001", "0002"], "sqlite:///a.db")
-    assert "python -m flows migrate --store sqlite:///a.db" in str(caught.value)
+    assert "sku-velocity migrate --store sqlite:///a.db" in str(caught.value)
