@@ -73,10 +73,32 @@ class PrefectExecutor(Executor):
         return await run_flow(FLOWS[operation], request)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
+        lost: list[TerminationSignal] = []
+
+        async def main() -> T:
+            task, loop = asyncio.current_task(), asyncio.get_running_loop()
+            assert task is not None
+
+            def catch(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+                # Prefect raises it wherever this thread is. The loop only logs what a callback raises.
+                error = context.get("exception")
+                if isinstance(error, TerminationSignal):
+                    lost.append(error)
+                    task.cancel()
+                else:
+                    loop.default_exception_handler(context)
+
+            loop.set_exception_handler(catch)
+            return await work
+
         try:
-            return asyncio.run(work)
-        except TerminationSignal as stop:
-            raise Stopped(stop.signal) from stop
+            return asyncio.run(main())
+        except (TerminationSignal, asyncio.CancelledError) as stop:
+            if isinstance(stop, TerminationSignal):
+                lost.append(stop)
+            if not lost:
+                raise
+            raise Stopped(lost[0].signal) from stop
         except httpx.TransportError as error:  # only Prefect's: the source's are wrapped, the store has none
             raise VelocityError(f"the Prefect API at {PREFECT_API_URL.value()}: {error}") from error
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from flows.runtime.connections import RunResources
 from prefect.blocks.core import Block
 from pydantic import SecretStr, ValidationError
 
@@ -21,6 +20,8 @@ from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import load_spec, parse_spec
 from sku_velocity.source.window import WindowReader
+from sku_velocity.steps.access import FileSource, UrlStore
+from sku_velocity.steps.run_context import RunContext
 from sku_velocity.store.database import Database
 from tests.support.fake_clock import FakeClock
 from tests.support.scripted_server import Reply, ScriptedServer, scripted
@@ -58,9 +59,10 @@ def test_no_object_used_to_reach_a_source_contains_the_secret_in_its_repr(auth: 
             reader = WindowReader.of(client, "WH-01", Window.everything())
             exchange, signature = client._exchange, client._exchange.signature
             parts = [client, reader, *vars(client).values(), *vars(exchange).values(), signature.secrets]
-            return "".join(
-                f"{part!r}{part}" for part in [*parts, block, block.token, RunResources(block, store)]
-            )
+            context = RunContext()
+            context.source, context.store_access = block, store
+            parts += [block, block.token, context, FileSource(block.spec, block.token), UrlStore(store.url)]
+            return "".join(f"{part!r}{part}" for part in parts)
 
     shown = asyncio.run(look())
     database = Database(store.url.get_secret_value())

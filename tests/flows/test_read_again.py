@@ -41,9 +41,9 @@ def test_a_window_of_an_older_spec_is_named_until_a_backfill_reads_it_again(
         assert older_windows(store_url, capsys) == [{"start": WHOLE["start"], "end": SECOND_DAY}]
         days = ["--window-hours", "24", "--end", THIRD_DAY]
         assert main(["backfill", *words, *days]) == 0
-        assert "0 of 0 missing windows" in capsys.readouterr().out
+        assert "0 of 0 windows published" in capsys.readouterr().out
         assert main(["backfill", *words, *days, "--older-spec"]) == 0
-        assert "1 of 1 missing windows published" in capsys.readouterr().out
+        assert "1 of 1 windows published" in capsys.readouterr().out
         assert older_windows(store_url, capsys) == []
         truth = server.ground_truth("WH-01", hour(0), hour(48))
     assert published(store_url) == (truth.valid, truth.units, 2)
