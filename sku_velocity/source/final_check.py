@@ -91,14 +91,15 @@ class FinalReader:
         ends = min(max(1, chunks[-1].chunk.overlap), total) if chunks else 0
         chunk = chunks[-1].chunk if chunks else None
         size = chunk.page_size + chunk.overlap if chunk else self._page_size
-        response = await self.pages.at(total - ends, size)
+        response = latest = await self.pages.at(total - ends, size)
         received = len(response.content.records)
         if chunks and _fullest_page(chunks) <= ends:  # no page so far had room for more
-            received += len((await self.pages.at(total, size)).content.records)
+            latest = await self.pages.at(total, size)
+            received += len(latest.content.records)
         ends_match = received == ends and self._last_fingerprint(response.content, ends) == (
             chunks[-1].last_fingerprint if chunks else None
         )
-        counted = await self.count(response)
+        counted = await self.count(latest)
         detail = _why_ends_differ(total, total - ends + received)
         total = total - ends + received if counted is None else counted
         why = self._why_open(chunks, response.content, ends)

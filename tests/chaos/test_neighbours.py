@@ -80,9 +80,13 @@ def foreign_run(server: PrefectServer, api: Api) -> Iterator[str]:
 
 
 def test_a_dead_run_of_ours_becomes_crashed_and_a_foreign_one_without_heartbeats_stays(
-    prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str, fault_log: FaultLog
+    tmp_path: Path, sqlite_url: str, fault_log: FaultLog
 ) -> None:
+    prefect_server = PrefectServer.at(
+        tmp_path
+    )  # its own: the events of other tests' runs would be waited for
     with ExitStack() as stack:
+        stack.enter_context(prefect_server.running())
         server, source = stack.enter_context(wms(tmp_path, records=3000, latency=0.2))
         api = Api(prefect_server)
         stack.callback(api.close)

@@ -32,7 +32,8 @@ def test_of_two_runs_of_a_window_one_wins_whole(
         with serve(mine) as a, serve(Scenario(records=900, seed=-number - 1, bad_ratio=0.02)) as b:
             runs = [WindowRun(each.url, store_url, f"{each.url} {number}") for each in (a, b)]
             started = time.monotonic()
-            assert at_once(processes, *runs) == [0, 0]
+            # The run that was planned first is not needed any more if the other one is published before it.
+            assert sorted(map(bool, at_once(processes, *runs))) in ([False, False], [False, True])
             seconds, seen = time.monotonic() - started, seen_content(store_url)
             won = a if seen == true_content(a) else b
             fault_log.record("two runs of a window at once", true_content(won), seen, seconds)

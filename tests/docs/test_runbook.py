@@ -159,7 +159,10 @@ def test_the_runbook_quotes_the_message_of_a_failure(setting: Setting, fault: st
 
 
 def test_the_runbook_quotes_the_messages_of_rejects_and_of_a_failed_push(setting: Setting) -> None:
-    state, _ = setting.sync(max_reject_ratio=0.001)
+    few = setting.server.simulator.scenario
+    setting.server.play(replace(few, bad_ratio=0.2))
+    state, _ = setting.sync()
+    setting.server.play(few)
     for quote in ("Nothing published: rejects within the limit", "A Retry is refused again"):
         assert quote in state.message and quote in TEXT
     setting.engine.play(EngineScenario(token=ENGINE_TOKEN, faults=(Fault("401", 0),)))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from simulator.faults import Fault
@@ -67,7 +67,12 @@ thorough = settings(
 )
 
 
+LAST = Change(9, position=0, delete=1)  # before the last request, which looks behind the end
+SINGLE = {"paging": {"page_size": 1, "overlap": 0}, "fields": {"movement_id": "movement_id"}}
+
+
 @thorough
+@example(Scenario(records=7, seed=0), [LAST], SINGLE)
 @given(scenarios, st.one_of(st.lists(inserts, max_size=6), st.lists(deletes, max_size=6)), shapes)
 def test_what_is_published_is_what_the_source_holds(
     server: Server, store_url: str, scenario: Scenario, moves: list[Change], shape: dict[str, Any]
