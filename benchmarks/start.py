@@ -41,7 +41,7 @@ def measure(url: str, api: str) -> dict[str, list[float]]:
 def main() -> None:
     with (
         tempfile.TemporaryDirectory() as directory,
-        simulator("--records", str(RECORDS), "--shape", "envelope") as wms,
+        simulator("--records", str(RECORDS)) as wms,
         prefect_server(Path(directory)) as server,
     ):
         spent = measure(wms.url, server.url)
