@@ -6,6 +6,7 @@ The same commands as `sku-velocity`, run as flows of the Prefect server in use, 
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
 from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
@@ -67,10 +68,7 @@ class PrefectExecutor(Executor):
 
     async def execute(self, operation: Operation[Q, T], request: Q, listens: Listener) -> Outcome[T]:
         listener.set(listens)
-        if "store" in type(request).model_fields:  # Prefect stores parameters in plain text
-            store = _move_password_to_environment(request.parameters()["store"])
-            request = request.model_copy(update={"store": store})
-        return await run_flow(FLOWS[operation], request)
+        return await run_flow(FLOWS[operation], as_stored(request))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         lost: list[TerminationSignal] = []
@@ -112,6 +110,21 @@ class _CommandContext(PrefectContext):
 
     async def find_store(self, name: str | None) -> StoreAccess:
         return await super().find_store(_move_password_to_environment(name))
+
+
+def as_stored(request: Q) -> Q:
+    """Return a request of a user as flow parameters, without secrets: Prefect stores them in plain text.
+
+    Raises ConfigurationError for an export to a URL with credentials.
+    """
+    given = request.parameters()
+    changed: dict[str, Any] = {}
+    syncing.check_export(given.get("export_to"))
+    if "store" in given:
+        changed["store"] = _move_password_to_environment(given["store"])
+    if "by" in given:
+        changed["by"] = given["by"] or getpass.getuser()
+    return request.model_copy(update=changed)
 
 
 def _move_password_to_environment(store: str | None) -> str | None:

@@ -19,12 +19,11 @@ from flows.runtime.task_runner import EventLoopTaskRunner
 from sku_velocity.model.reports import RunOutcome, RunsReport
 from sku_velocity.model.run import RunStatus
 from sku_velocity.source.warehouses import list_warehouses
-from sku_velocity.steps.export import Destination
 from sku_velocity.steps.fan_out import Shard, check_fan_out, plan_shards
 from sku_velocity.steps.outcome import Outcome, outcome_of_runs
 from sku_velocity.steps.requests import SyncWarehousesRequest
 from sku_velocity.steps.run_context import RunContext, step
-from sku_velocity.steps.sync import choose_window, movements_of
+from sku_velocity.steps.sync import check_export, choose_window, movements_of
 
 DELETED = ("Deleted", "its flow run was deleted; Retry starts another")
 OF_THE_DEPLOYMENT = (
@@ -46,8 +45,7 @@ async def sync_warehouses(request: SyncWarehousesRequest) -> Any:
 
 async def fan_out(context: RunContext, request: SyncWarehousesRequest) -> Outcome[RunsReport]:
     """Start a run per warehouse and part of the window, wait for all, and add up what they published."""
-    if request.export_to:
-        Destination(request.export_to)  # reports a wrong one before anything is read
+    check_export(request.export_to)
     await context.find(source=request.source, token_env=request.token_env, store=request.store)
     spec = movements_of(context)
     settle = timedelta(minutes=request.settle_minutes)
@@ -56,7 +54,7 @@ async def fan_out(context: RunContext, request: SyncWarehousesRequest) -> Outcom
         deployment = await find_deployment(api, f"{SYNC}/{request.deployment}")
 
         def report_end(shard: Shard, run: FlowRun | None) -> None:
-            context.listener.ended(outcome_of(shard, run, None))
+            context.listener.ended(_as_ended(shard, run))
 
         children = ChildRuns(api, deployment, UUID(context.flow_run_id), _parameters_of(request), report_end)
         names = request.warehouses
@@ -113,23 +111,25 @@ def _warn_about_limit(context: RunContext, deployment: DeploymentResponse, paral
 
 def outcome_of(shard: Shard, run: FlowRun | None, status: RunStatus | None) -> RunOutcome:
     """Return a shard's outcome by its flow run, None if that was deleted, and by its status in the store."""
-    published = status is not None and status.is_published
-    state, message = (run.state.name or "", run.state.message or "") if run and run.state else DELETED
+    ended, published = _as_ended(shard, run), status is not None and status.is_published
     is_completed = bool(run and run.state and run.state.is_completed())
+    result: dict[str, Any] = {"published": published, "failed": not (published and is_completed)}
+    if status:
+        result |= {name: getattr(status, name) for name in ("verdict", "loaded", "rejected", "run_id")}
     if is_completed and not published:
-        message = "not published in this run's store: check that the deployment's runs use the same store"
+        result["message"] = "not in this run's store: check that the deployment's runs use the same store"
+    return ended.model_copy(update=result)
+
+
+def _as_ended(shard: Shard, run: FlowRun | None) -> RunOutcome:
+    """Return what a shard's flow run says of itself; what it has published is in the store."""
+    state, message = (run.state.name or "", run.state.message or "") if run and run.state else DELETED
     return RunOutcome(
         warehouse=shard.warehouse,
         start=shard.window.start,
         end=shard.window.end,
-        verdict=status.verdict if status else None,
-        published=published,
-        failed=not (published and is_completed),
         state=state,
         message=message,
-        loaded=status.loaded if status else 0,
-        rejected=status.rejected if status else 0,
         seconds=round(run.total_run_time.total_seconds(), 1) if run else 0.0,
-        run_id=status.run_id if status else None,
         flow_run_id=str(run.id) if run else None,
     )

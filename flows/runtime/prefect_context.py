@@ -27,8 +27,6 @@ from flows.runtime.old_artifacts import prune_artifacts
 from flows.runtime.ownership import our_runs
 from flows.runtime.task_runner import as_they_complete
 from sku_velocity.errors import RetriableError
-from sku_velocity.model.run import run_id_of
-from sku_velocity.model.window import Window
 from sku_velocity.steps.access import EngineAccess, Log, SourceAccess, StoreAccess
 from sku_velocity.steps.display import Listener
 from sku_velocity.steps.outcome import Outcome
@@ -66,10 +64,7 @@ class PrefectContext(RunContext):
 
     @property
     def flow_run_id(self) -> str | None:
-        return str(runtime.flow_run.id)
-
-    def run_id(self, source: str, warehouse: str, window: Window) -> str:
-        return run_id_of(str(runtime.flow_run.id), source, warehouse, window)
+        return runtime.flow_run.id and str(runtime.flow_run.id)
 
     @property
     def user(self) -> str:

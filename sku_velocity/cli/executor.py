@@ -93,6 +93,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 def on_store(name: str | None, ask: Callable[[Store], Awaitable[R]]) -> R:
     """Open the store of this name, and return what a function returns for it."""
 
+    current().show_log(False)
+
     async def ask_it() -> R:
         context = current().context()
         async with (await context.find_store(name)).get_store() as store:

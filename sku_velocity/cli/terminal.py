@@ -57,23 +57,37 @@ def perform(
     listener: Listener | None = None,
 ) -> int:
     """Run an operation and print its outcome. Return the exit code. Raises what the operation raises."""
+    return NOT_DONE if _perform(operation, request, show, output, listener or Listener()).is_failed else DONE
+
+
+def _perform(
+    operation: Operation[Q, T],
+    request: Q,
+    show: Callable[[Outcome[T]], object],
+    output: Output,
+    listener: Listener,
+) -> Outcome[T]:
     current().show_log(output.verbose)
-    outcome = run(current().execute(operation, request, listener or Listener()))
+    outcome = run(current().execute(operation, request, listener))
     if output.as_json:
         report: Any = outcome.report
         print(report.model_dump_json())
     else:
         show(outcome)
-    return NOT_DONE if outcome.is_failed else DONE
+    return outcome
 
 
 def perform_run(operation: Operation[Q, RunReport], request: Q, label: str, output: Output) -> int:
-    """Run a sync with a progress bar. If it is stopped, say how to resume it."""
+    """Run a sync with a progress bar. If it is stopped, say how to resume it. Return the exit code.
+
+    A run that a later one has superseded has not failed, but has published nothing either.
+    """
     planned: list[str] = []
     try:
         with progress_bar(label) as progress:
             listener = Listener(planned=planned.append, progress=progress)
-            return perform(operation, request, show_run, output, listener)
+            outcome = _perform(operation, request, show_run, output, listener)
+        return DONE if outcome.report.is_delivered else NOT_DONE
     except BaseException as error:
         if isinstance(error, STOPS):
             error.add_note(f"resume with --resume {planned[0]}" if planned else "run it again")

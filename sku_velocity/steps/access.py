@@ -130,6 +130,18 @@ class LentStore:
         return nullcontext(self.store)
 
 
+@dataclass(frozen=True)
+class LentEngine:
+    """A slotting engine whose client another run has opened."""
+
+    spec: EngineSpec
+    client: SlottingClient
+
+    def get_client(self) -> AbstractAsyncContextManager[SlottingClient]:
+        """Return the open client, which stays open."""
+        return nullcontext(self.client)
+
+
 def is_file(name: str) -> bool:
     """Return True if a source or an engine is named by the path of its file."""
     return name.endswith((".yaml", ".yml"))

@@ -60,7 +60,9 @@ async def backfill(context: RunContext, request: BackfillRequest) -> Outcome[Run
 
 async def plan_readings(context: RunContext, request: BackfillRequest) -> list[Reading]:
     """Return the missing windows and how to read each. Reads only the store."""
-    await context.find(source=request.source, token_env=request.token_env, store=request.store)
+    await context.find(
+        source=request.source, token_env=request.token_env, store=request.store, engine=request.push
+    )
     spec = movements_of(context)
     check_backfill(spec, request.max_parallel if context.shares_nothing else 1)
     settled = Window.last_hour(context.due, timedelta(minutes=request.settle_minutes)).end

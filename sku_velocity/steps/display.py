@@ -23,7 +23,7 @@ def _ignore(*what: object) -> None:
 
 @dataclass(frozen=True)
 class Listener:
-    """What the caller of a run is told meanwhile.
+    """What the caller of a run gets while it runs.
 
     `planned` gets the id of the run once it can be resumed, `progress` the number of landed chunks and of
     all chunks, `ended` each outcome of a run of many, as it ends.

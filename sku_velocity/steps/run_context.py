@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from uuid import uuid4
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from sku_velocity.errors import RetriableError
-from sku_velocity.model.run import MasterVersion, SyncRun
+from sku_velocity.model.run import MasterVersion, SyncRun, run_id_of
 from sku_velocity.model.window import Window
 from sku_velocity.process.garbage import relaxed_collection
 from sku_velocity.process.loop_lag import LoopLagSampler
@@ -29,6 +29,7 @@ from sku_velocity.source.client import SourceClient
 from sku_velocity.source.window import WindowReader
 from sku_velocity.steps.access import (
     EngineAccess,
+    LentEngine,
     LentSource,
     LentStore,
     Log,
@@ -91,8 +92,10 @@ class RunContext:
         retries: int = TASK_RETRIES,
         listener: Listener | None = None,
         display: Display | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.retries = retries
+        self._sleep = sleep
         self.listener = listener or Listener()
         self.display = display or Display()
         self.started = time.monotonic()
@@ -116,10 +119,10 @@ class RunContext:
 
     def run_id(self, source: str, warehouse: str, window: Window) -> str:
         """Return the id for a new sync run: the same one for every attempt at a window in this context."""
-        return self._run_id
+        return run_id_of(self.flow_run_id or self._id, source, warehouse, window)
 
     @cached_property
-    def _run_id(self) -> str:
+    def _id(self) -> str:
         return str(uuid4())
 
     @property
@@ -234,6 +237,7 @@ class RunContext:
             wait=_retry_delay,
             retry=retry_if_exception_type(RetriableError),
             before_sleep=self._log_retry,
+            sleep=self._sleep,
             reraise=True,
         )
         async for attempt in attempts:
@@ -272,17 +276,23 @@ class RunContext:
 
     async def run(self, operation: Operation[Q, T], request: Q) -> Outcome[T]:
         """Run an operation as a run of its own, with this run's connections. Raises what it raises."""
-        async with self.client() as client, self.store() as store:
-            child = _ChildContext(self, client, store)
-            async with child.opened():
-                return await operation(child, request)
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(self.client())
+            store = await stack.enter_async_context(self.store())
+            engine = await stack.enter_async_context(self.engine_client()) if self.engine else None
+            child = _ChildContext(self, client, store, engine)
+            await stack.enter_async_context(child.opened())
+            return await operation(child, request)
 
 
 class _ChildContext(RunContext):
-    """The context of a run within another one, whose source and store it uses."""
+    """The context of a run within another one, whose source, store and slotting engine it uses."""
 
-    def __init__(self, parent: RunContext, client: SourceClient, store: Store) -> None:
-        super().__init__(display=parent.display)
+    def __init__(
+        self, parent: RunContext, client: SourceClient, store: Store, engine: SlottingClient | None
+    ) -> None:
+        super().__init__(display=parent.display, sleep=parent._sleep)
+        self._engine = LentEngine(engine.spec, engine) if engine else None
         self._source = LentSource(parent.source.spec, client)
         self._store = LentStore(store, parent.store_access.url)
 
@@ -291,6 +301,10 @@ class _ChildContext(RunContext):
 
     async def find_store(self, name: str | None) -> StoreAccess:
         return self._store
+
+    async def find_engine(self, name: str) -> EngineAccess:
+        assert self._engine is not None
+        return self._engine
 
 
 def _retry_delay(state: RetryCallState) -> float:

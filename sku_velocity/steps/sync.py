@@ -65,12 +65,17 @@ async def sync_master(context: RunContext, request: SyncMasterRequest) -> Outcom
 
 def check_delivery(request: WindowReading) -> None:
     """Check where a window goes once it is published. Raises ConfigurationError before anything is read."""
-    if request.export_to:
-        from sku_velocity.steps.export import Destination
-
-        Destination(request.export_to)
+    check_export(request.export_to)
     if request.velocity_zone:
         zone_of(request.velocity_zone)
+
+
+def check_export(url: str | None) -> None:
+    """Check where an export goes, if there is one. Raises ConfigurationError, also for credentials in it."""
+    if url:
+        from sku_velocity.steps.export import Destination
+
+        Destination(url)
 
 
 def movements_of(context: RunContext) -> SourceSpec:
@@ -126,7 +131,7 @@ async def plan_window(
     """Count the window and write its chunks to the ledger; on a retry, return the stored plan.
 
     A plan names the master version that is published now, and a retry keeps it: otherwise one window could
-    hold rows mapped by two versions that cannot be told apart.
+    hold rows mapped by two versions, with no way to distinguish them.
     """
     async with context.watch(), context.store() as store:
         run = await store.runs.find(resume or run_id)

@@ -139,6 +139,7 @@ class Pace:
             )
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("worker")
 def test_a_killed_fan_out_finds_its_runs_again_and_starts_none_twice(
     operator: Operator, tmp_path: Path, sqlite_url: str, fault_log: FaultLog

@@ -166,6 +166,27 @@ def test_an_unknown_run_to_resume_exits_with_2(
     assert "no-such-run" in output.err and last_line(output.out)["verdict"] == "failed"
 
 
+def test_a_superseded_run_that_is_resumed_exits_with_1(
+    command: Command, tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with wms(tmp_path) as (_, source):
+        words = [
+            "--source",
+            source,
+            "--store",
+            sqlite_url,
+            "--warehouse",
+            "WH-01",
+            "--token-env",
+            "WMS_TOKEN",
+        ]
+        assert command("sync", *words, "--json") == 0
+        first = last_line(capsys.readouterr().out)["run_id"]
+        assert command("sync", *words) == 0
+        assert command("sync", *words, "--resume", first) == 1
+    assert "A later run has superseded this one" in capsys.readouterr().out
+
+
 def test_migrate_prints_the_schema_version(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("migrate", "--store", sqlite_url) == 0
     assert capsys.readouterr().out == f"schema version {known_versions()[-1]}\n"

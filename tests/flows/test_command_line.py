@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import subprocess
@@ -11,11 +12,14 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.__main__ import main
+from demo.prefect_client import prefect_client
+from flows.__main__ import as_stored, main
+from sku_velocity.steps.requests import ReplayRequest
 from tests.support.acme import WHOLE, published, spec_file, wms
 from tests.support.checkout import CHECKOUT
 from tests.support.days import WINDOWED
 from tests.support.ports import free_port
+from tests.support.prefect_server import PrefectServer
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "token")
 
@@ -27,21 +31,33 @@ def only_line(capsys: pytest.CaptureFixture[str]) -> str:
     return line
 
 
+def words_for(source: str, store: str) -> list[str]:
+    return ["--source", source, "--store", store, "--warehouse", "WH-01", "--token-env", "WMS_TOKEN"]
+
+
+def test_credentials_of_an_export_are_refused_before_prefect_stores_them(
+    prefect_server: PrefectServer, tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with wms(tmp_path) as (_, source):
+        words = [*words_for(source, sqlite_url), "--export-to", "s3://me:hunter2-of-export@bucket"]
+        for name in ("sync", "backfill", "sync-warehouses"):
+            assert main([name, *words]) == 2
+            assert "carries credentials" in only_line(capsys)
+    with prefect_client(prefect_server.api_url) as api:
+        runs = api.post("/flow_runs/filter", json={"limit": 50}).raise_for_status().text
+    assert "hunter2-of-export" not in runs
+
+
+def test_a_user_who_replays_is_named_by_login() -> None:
+    assert as_stored(ReplayRequest(source="acme.yaml")).by == getpass.getuser()
+
+
 def test_an_unavailable_prefect_api_exits_with_1_and_is_named(
     tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     address = f"http://127.0.0.1:{free_port()}/api"
     with wms(tmp_path) as (_, source), temporary_settings({PREFECT_API_URL: address}):
-        words = [
-            "--source",
-            source,
-            "--store",
-            sqlite_url,
-            "--warehouse",
-            "WH-01",
-            "--token-env",
-            "WMS_TOKEN",
-        ]
+        words = words_for(source, sqlite_url)
         assert main(["sync", *words]) == 1
         assert address in only_line(capsys)
         assert main(["save-source", "away", "--spec", source, "--token-env", "WMS_TOKEN"]) == 1
@@ -71,16 +87,7 @@ def test_parallel_windows_need_a_shared_pace_dry_run_or_not(
 ) -> None:
     with wms(tmp_path) as (server, _):
         source = spec_file(server, tmp_path, **WINDOWED)
-        words = [
-            "--source",
-            source,
-            "--store",
-            sqlite_url,
-            "--warehouse",
-            "WH-01",
-            "--token-env",
-            "WMS_TOKEN",
-        ]
+        words = words_for(source, sqlite_url)
         bounds = ["--start", WHOLE["start"], "--end", WHOLE["end"], "--max-parallel", "2"]
         assert main(["backfill", *words, *bounds, *dry_run]) == 2
         assert server.stats().requests == 0

@@ -75,7 +75,7 @@ def test_a_retry_runs_only_what_failed(operator: Operator, tmp_path: Path, sqlit
 
 @pytest.mark.usefixtures("worker", "token")
 def test_windows_that_shrank_are_published_if_the_operator_accepts_that(
-    tmp_path: Path, sqlite_url: str
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with wms(tmp_path) as (server, _):
         source = spec_file(server, tmp_path, window=PARTS["window"])
@@ -86,6 +86,9 @@ def test_windows_that_shrank_are_published_if_the_operator_accepts_that(
         assert main(["sync-warehouses", *words, "--max-parallel", "1"]) == 0
         truth = server.ground_truth("WH-01")
     assert published(sqlite_url) == (truth.valid, truth.units, 1)
+    run, summary = capsys.readouterr().out.splitlines()[-2:]
+    assert "Complete: " in run and f"{truth.valid} movements published" in run
+    assert summary.startswith(f"1 of 1 windows published, {truth.valid} movements")
 
 
 def result_of(source: str, store: str, **parameters: Any) -> Any:
