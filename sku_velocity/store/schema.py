@@ -6,18 +6,20 @@ import re
 from collections.abc import Sequence
 from importlib.resources import files
 
-from sqlalchemy import Column, Connection, MetaData, Table, Text, inspect, select
+from sqlalchemy import Column, Connection, MetaData, Table, Text, insert, inspect, select
 
 from sku_velocity.errors import StoreConfigurationError
 from sku_velocity.store.database import Database, lock
+from sku_velocity.store.tables import metadata
+from sku_velocity.store.views import VIEWS
 
 VERSION_TABLE = "sku_velocity_schema"  # not Alembic's default: the database may hold another program's tables
-_version = Table(VERSION_TABLE, MetaData(), Column("version_num", Text))  # as Alembic creates it
+_version = Table(VERSION_TABLE, MetaData(), Column("version_num", Text, primary_key=True))  # as Alembic's
 _MIGRATION = re.compile(r"v(\d{4})_\w+\.py")
 
 
 async def prepare(database: Database) -> None:
-    """Migrate an empty store, and check that any other has this program's schema.
+    """Create the schema of an empty store, and check that any other has this program's schema.
 
     Raises StoreConfigurationError, with what to do, if its schema is older or newer.
     """
@@ -30,7 +32,7 @@ async def prepare(database: Database) -> None:
 
 
 async def upgrade(database: Database) -> str:
-    """Migrate the store to the newest schema. Return its revision. Concurrent migrations run one by one.
+    """Bring the store to the newest schema. Return its revision. Concurrent migrations run one by one.
 
     Raises StoreConfigurationError if the store's schema is newer than this program.
     """
@@ -40,7 +42,7 @@ async def upgrade(database: Database) -> str:
         current = await connection.run_sync(read_version)
         if current is not None and current not in known:
             raise _newer(current, database.display_url)
-        await connection.run_sync(_run_migrations)
+        await connection.run_sync(_create if current is None else _run_migrations)
     return known[-1]
 
 
@@ -73,6 +75,15 @@ def _newer(current: str, url: str) -> StoreConfigurationError:
     return StoreConfigurationError(
         f"store {url}: its schema is {current}, newer than this program: update sku-velocity"
     )
+
+
+def _create(connection: Connection) -> None:
+    """Create the newest schema: the tables, the views, and the revision that later migrations start from."""
+    metadata.create_all(connection, checkfirst=False)
+    for view in VIEWS:
+        connection.exec_driver_sql(view)
+    _version.create(connection)
+    connection.execute(insert(_version).values(version_num=known_versions()[-1]))
 
 
 def _run_migrations(connection: Connection) -> None:

@@ -1,0 +1,40 @@
+"""The views, by the names that SQL clients use: what is published, and the newest velocity."""
+
+# The range's warehouse, not the row's: they are equal, and a filter on it selects the ranges first.
+MOVEMENTS_VIEW = """
+CREATE VIEW published_movements AS
+SELECT p.source, p.warehouse_id, m.sku_id, m.units_moved, m.timestamp_utc, m.movement_id,
+       r.run_id, m.position
+FROM published_ranges p
+JOIN sync_runs r ON r.run_key = p.run_key
+JOIN movements m ON m.run_key = p.run_key
+                AND m.timestamp_utc >= p.range_start AND m.timestamp_utc < p.range_end
+"""
+
+ITEMS_VIEW = """
+CREATE VIEW published_items AS
+SELECT p.source, i.sku_id, i.status, i.description, i.unit_volume, r.run_id, i.position
+FROM published_ranges p
+JOIN sync_runs r ON r.run_key = p.run_key
+JOIN items i ON i.run_key = p.run_key
+"""
+
+ALIASES_VIEW = """
+CREATE VIEW published_aliases AS
+SELECT p.source, a.alias, i.sku_id, i.status
+FROM published_ranges p
+JOIN item_aliases a ON a.run_key = p.run_key
+JOIN items i ON i.run_key = a.run_key AND i.position = a.position
+"""
+
+# A warehouse whose newest refresh found nothing has no rows, instead of those of the refresh before.
+VELOCITY_VIEW = """
+CREATE VIEW current_velocity AS
+SELECT v.*
+FROM sku_velocity v
+JOIN (
+    SELECT source, warehouse_id, max(as_of) AS as_of FROM velocity_refreshes GROUP BY source, warehouse_id
+) r ON r.source = v.source AND r.warehouse_id = v.warehouse_id AND r.as_of = v.as_of
+"""
+
+VIEWS = (MOVEMENTS_VIEW, ITEMS_VIEW, ALIASES_VIEW, VELOCITY_VIEW)
