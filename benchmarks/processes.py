@@ -62,8 +62,12 @@ def run(command: Sequence[str], home: Path, environment: Mapping[str, str], name
 
 
 def quiet_environment(home: Path, **more: str) -> dict[str, str]:
-    """Return an environment without telemetry, with the state of all tools below `home`."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    """Return an environment without telemetry, with the state of all tools below `home`.
+
+    Modules are compiled once, as in any installation: pip has done it for the other tools.
+    """
+    left_out = ("PREFECT_", "PYTHONDONTWRITEBYTECODE")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     homes = {"HOME": str(home), "DLT_DATA_DIR": str(home / "dlt"), "PREFECT_HOME": str(home / "prefect")}
     return inherited | QUIET | homes | more
 

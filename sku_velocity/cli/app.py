@@ -5,12 +5,15 @@ Each command is imported when it is used, so that none waits for what the others
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import version
 from typing import NamedTuple
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
+
+from sku_velocity.process.garbage import relaxed_collection
 
 OPTION_NAMES = {"warehouses": "warehouse"}  # repeated, with one value each
 
@@ -153,4 +156,6 @@ def _fail(reason: str, exit_code: int) -> int:
 
 def main() -> None:
     """Run the command that the process was started with, and exit."""
-    sys.exit(execute(make_app("sku-velocity")))
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it searches all installed packages for them
+    with relaxed_collection():  # what is imported stays
+        sys.exit(execute(make_app("sku-velocity")))

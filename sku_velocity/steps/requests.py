@@ -5,7 +5,12 @@ The text below a field is the help of its option and of its form field; their or
 
 from __future__ import annotations
 
+import ast
+import inspect
 from datetime import date
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -35,11 +40,31 @@ _THRESHOLDS = Thresholds()
 class Request(BaseModel):
     """The parameters of an operation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        # pydantic's own use_attribute_docstrings searches all modules for the source, for every class.
+        for name, text in _field_texts().get(cls.__name__, {}).items():
+            cls.model_fields[name].description = text
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters as a flow takes them."""
         return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+@cache
+def _field_texts() -> dict[str, dict[str, str]]:
+    """Return the text below each field of this module's classes."""
+    classes = [node for node in ast.parse(Path(__file__).read_text()).body if isinstance(node, ast.ClassDef)]
+    return {each.name: dict(filter(None, map(_field_text, pairwise(each.body)))) for each in classes}
+
+
+def _field_text(nodes: tuple[ast.stmt, ast.stmt]) -> tuple[str, str] | None:
+    match nodes:
+        case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+            return name, inspect.cleandoc(text)
+    return None
 
 
 class StoreRequest(Request):
