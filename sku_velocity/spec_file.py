@@ -156,7 +156,9 @@ class Part(BaseModel):
     No error repeats the input: an address may contain a password.
     """
 
-    model_config = ConfigDict(extra="forbid", defer_build=True, frozen=True, populate_by_name=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", defer_build=True, frozen=True, populate_by_name=True, hide_input_in_errors=True
+    )
 
 
 def format_errors(error: ValidationError) -> str:

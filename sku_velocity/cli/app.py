@@ -156,6 +156,8 @@ def _fail(reason: str, exit_code: int) -> int:
 
 def main() -> None:
     """Run the command that the process was started with, and exit."""
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it searches all installed packages for them
+    os.environ.setdefault(
+        "PYDANTIC_DISABLE_PLUGINS", "__all__"
+    )  # it searches all installed packages for them
     with relaxed_collection():  # what is imported stays
         sys.exit(execute(make_app("sku-velocity")))
