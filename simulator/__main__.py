@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from simulator.depot import Depot
 from simulator.dialect import DIALECTS
 from simulator.faults import Fault
 from simulator.items import make_items
 from simulator.scenario import Scenario
-from simulator.server import EngineServer, Server
+from simulator.server import EngineServer, LoopbackServer, Server
 from simulator.slotting import EngineScenario
 from simulator.systems import SYSTEMS
 
@@ -175,12 +176,33 @@ def engine(
     _serve(server, lambda: {"url": server.url})
 
 
+@app.command
+def depot(*, port: int = 0, seed: int = 1, moves: int = 2000, token: str | None = None) -> None:
+    """Serve one day of a realistic WMS: lower-case SKUs, packages, signed quantities, late postings.
+
+    `POST /_control/post-late` makes the late postings visible.
+
+    Parameters
+    ----------
+    port
+        Port on 127.0.0.1. Default: a free port.
+    seed
+        The same seed yields the same moves.
+    moves
+        Stock moves of the day.
+    token
+        Require this bearer token.
+    """
+    server = LoopbackServer(Depot(seed, moves, token), port)
+    _serve(server, lambda: {"url": server.url, "moves": len(server.simulator.moves)})
+
+
 def _run(scenario: Scenario, port: int) -> None:
     server = Server(scenario, port)
     _serve(server, lambda: _describe(server))
 
 
-def _serve(server: Server | EngineServer, describe: Callable[[], dict[str, Any]]) -> None:
+def _serve(server: LoopbackServer[Any], describe: Callable[[], dict[str, Any]]) -> None:
     # After closing, uvicorn raises the signal again: that is a clean exit, too.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from simulator.app import Simulator
+from simulator.depot import Depot
 from simulator.faults import FaultBook
 from simulator.records import GroundTruth, ground_truth
 from simulator.scenario import Scenario
@@ -138,6 +139,14 @@ class EngineServer(LoopbackServer[SlottingEngine]):
     def accepted(self) -> Counter[str]:
         """Return how often each movement was accepted, by id."""
         return self.simulator.movements.accepted.copy()
+
+
+@contextmanager
+def serve_depot(depot: Depot | None = None, port: int = 0) -> Iterator[LoopbackServer[Depot]]:
+    """Serve a simulated depot on a free loopback port while the block runs."""
+    server = LoopbackServer(depot or Depot(), port)
+    with server.running():
+        yield server
 
 
 @contextmanager
