@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -43,11 +44,16 @@ class EngineScenario:
 
 @dataclass
 class Shelf:
-    """The records of one kind: how often each id was accepted and rejected, and its latest content."""
+    """The records of one kind: how often each id was accepted, rejected and removed, and those held now.
+
+    `runs` names the run that each held record was last sent by, if it is a movement.
+    """
 
     accepted: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
+    removed: Counter[str] = field(default_factory=Counter)
     current: dict[str, Any] = field(default_factory=dict)
+    runs: dict[str, Any] = field(default_factory=dict)
 
     def count(self) -> dict[str, int]:
         """Count the records accepted, accepted more than once, and rejected."""
@@ -57,6 +63,28 @@ class Shelf:
             "more_than_once": sum(count > 1 for count in times.values()),
             "rejected": len(self.rejected),
         }
+
+    def remove(self, removed: Any) -> None:
+        """Remove a record, unless it has another place or time by now."""
+        record = self.current.get(removed["id"])
+        if record and all(record[name] == removed[name] for name in ("warehouse_id", "timestamp_utc")):
+            self._drop(removed["id"])
+
+    def replace(self, body: Any) -> None:
+        """Remove all records of the replaced runs in the warehouse and time ranges of a body."""
+        for id, record in list(self.current.items()):
+            if self.runs[id] in body["replaces"] and record["warehouse_id"] == body["warehouse_id"]:
+                at = _instant(record["timestamp_utc"])
+                if any(_instant(each["start"]) <= at < _instant(each["end"]) for each in body["ranges"]):
+                    self._drop(id)
+
+    def _drop(self, id: str) -> None:
+        self.removed[id] += 1
+        del self.current[id], self.runs[id]
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 @dataclass
@@ -108,14 +136,14 @@ class SlottingEngine:
         if refusal := self._refuse(call):
             return Delivery(refusal)
         try:
-            records = _read_records(call.body)
+            body = _read_body(call.body)
         except BadQuestionError as error:
             return Delivery(_refusal(400, str(error)))
         key = call.headers[self.scenario.idempotency_header.lower()]
         number = self._key_numbers.setdefault(key, len(self._key_numbers))
         if fault := self.faults.strike(Question(number, None)):
-            return await self._fail(key, call, records, fault)
-        return Delivery(await self._accept(key, call, records))
+            return await self._fail(key, call, body, fault)
+        return Delivery(await self._accept(key, call, body))
 
     def _refuse(self, call: Call) -> Reply | None:
         if call.path not in self._shelves:
@@ -130,16 +158,16 @@ class SlottingEngine:
             return _refusal(400, f"the header {self.scenario.idempotency_header} is required")
         return None
 
-    async def _fail(self, key: str, call: Call, records: list[Any], fault: Fault) -> Delivery:
+    async def _fail(self, key: str, call: Call, body: Any, fault: Fault) -> Delivery:
         self.recorder.struck(fault.kind)
         reply = Reply(500, b"")
         if fault.kind in AFTER_ACCEPTING:
-            reply = await self._accept(key, call, records)
+            reply = await self._accept(key, call, body)
         if fault.kind == "slow":
             await self.delays.wait(fault.seconds)
         return Delivery(spoil(fault, lambda: reply, "Retry-After"), fault)
 
-    async def _accept(self, key: str, call: Call, records: list[Any]) -> Reply:
+    async def _accept(self, key: str, call: Call, body: Any) -> Reply:
         """Answer a batch; for a known key, repeat the first answer."""
         content = (call.path, call.body)
         state = self._states.get(key)
@@ -151,20 +179,27 @@ class SlottingEngine:
             self.replayed += 1
             return state.reply
         self._states[key] = state = KeyState(content)
-        reply = self._sort(self._shelves[call.path], records)
+        reply = self._sort(self._shelves[call.path], body)
         await self.delays.wait(self.scenario.latency)
         state.reply = reply
         return reply
 
-    def _sort(self, shelf: Shelf, records: list[Any]) -> Reply:
+    def _sort(self, shelf: Shelf, body: Any) -> Reply:
         accepted, rejected = [], []
-        for record in records:
+        if replaced := body.get("replaces"):
+            shelf.replace(body)
+            accepted += replaced
+        for removed in body.get("removed", ()):
+            shelf.remove(removed)
+            accepted.append(removed["id"])
+        for record in body["records"]:
             if self._draw(record["id"]) < self.scenario.reject_ratio:
                 shelf.rejected[record["id"]] += 1
                 rejected.append({"id": record["id"], "reason": f"unknown SKU {record.get('sku_id')}"})
             else:
                 shelf.accepted[record["id"]] += 1
                 shelf.current[record["id"]] = record
+                shelf.runs[record["id"]] = body.get("run")
                 accepted.append(record["id"])
         return Reply(207, json.dumps({"accepted": accepted, "rejected": rejected}).encode())
 
@@ -172,11 +207,11 @@ class SlottingEngine:
         return random.Random(f"{self.scenario.seed}/{record_id}").random()
 
 
-def _read_records(body: bytes) -> list[Any]:
+def _read_body(body: bytes) -> Any:
     try:
-        records = json.loads(body)["records"]
-        if all(isinstance(record["id"], str) for record in records):
-            return list(records)
+        content = json.loads(body)
+        if all(isinstance(each["id"], str) for each in [*content["records"], *content.get("removed", ())]):
+            return content
     except (ValueError, LookupError, TypeError):
         pass
     raise BadQuestionError("the body must be a JSON object with a list `records`, each with an id")

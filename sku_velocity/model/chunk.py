@@ -63,8 +63,8 @@ class Chunk:
 
     @property
     def label(self) -> str:
-        """First and last position, as in `12000-12999`."""
-        return f"{self.offset}-{self.end - 1}"
+        """First and last position, as in `12000-12999`, or what the part of a push removes."""
+        return "removals" if self.index < 0 else f"{self.offset}-{self.end - 1}"
 
     def followed_by(self, size: int) -> Chunk:
         """Return the next chunk, of `size` positions."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from sku_velocity.model.movement import MovementRow
-from sku_velocity.model.window import iso
+from sku_velocity.model.window import Window, iso
+
+# The index of the part of a run, beside its chunks, in which an engine is sent what the run replaced.
+REMOVALS = -1
 
 Record = Mapping[str, Any]  # with an `id` that is unique in its batch
 
@@ -58,6 +62,25 @@ class ChunkPush:
     error: str | None = None
 
 
+class RemovedRow(NamedTuple):
+    """A row that a run replaced without a successor, as it was published; its position is below 0."""
+
+    position: int
+    movement_id: str
+    warehouse_id: str
+    timestamp_utc: datetime
+
+
+class ReplacedRun(NamedTuple):
+    """A run that was published before in the window of another; its position is below 0."""
+
+    position: int
+    run_id: str
+
+
+PushedRow = MovementRow | RemovedRow | ReplacedRun
+
+
 @dataclass(frozen=True)
 class OpenBatch:
     """A batch that has begun: its number in its chunk, and its rows, one for each record.
@@ -67,7 +90,7 @@ class OpenBatch:
     """
 
     number: int
-    rows: tuple[MovementRow, ...]
+    rows: tuple[PushedRow, ...]
     batch: Batch
     is_new: bool
     attempt: int = 1
@@ -92,10 +115,51 @@ class SkuClass:
         return f"{self.warehouse_id}/{self.sku_id}"
 
 
+def batch_of(
+    source: str, run: str, place: str, warehouse: str, ranges: Sequence[Window], rows: Sequence[PushedRow]
+) -> Batch:
+    """Return a batch of a run's rows, all of one kind. `place` identifies it in the run, as in `3-0`."""
+    if isinstance(rows[0], RemovedRow):
+        return removal_batch(source, run, place, cast(Sequence[RemovedRow], rows))
+    if isinstance(rows[0], ReplacedRun):
+        runs = [row.run_id for row in cast(Sequence[ReplacedRun], rows)]
+        return replacement_batch(source, run, place, warehouse, ranges, runs)
+    return movement_batch(source, run, place, cast(Sequence[MovementRow], rows))
+
+
 def movement_batch(source: str, run: str, place: str, rows: Sequence[MovementRow]) -> Batch:
-    """Return a batch of a run's rows. `place` identifies it in the run, as in `3-0`: chunk and number."""
+    """Return a batch of a run's movements; `place` is its chunk and its number there, as in `3-0`."""
     records = tuple(_movement_record(run, row) for row in rows)
-    return _seal(f"{run}-{place}", {"source": source, "run": run}, records)
+    return _seal(f"{run}-{place}", {"source": source, "run": run, "records": records}, records)
+
+
+def removal_batch(source: str, run: str, place: str, rows: Sequence[RemovedRow]) -> Batch:
+    """Return a batch of records to delete, each unless the engine holds it with another warehouse or time."""
+    removed = tuple(
+        {
+            "id": row.movement_id,
+            "warehouse_id": row.warehouse_id,
+            "timestamp_utc": iso(row.timestamp_utc),
+        }
+        for row in rows
+    )
+    content = {"source": source, "run": run, "records": [], "removed": removed}
+    return _seal(f"{run}-{place}", content, removed)
+
+
+def replacement_batch(
+    source: str, run: str, place: str, warehouse: str, ranges: Sequence[Window], replaced: Sequence[str]
+) -> Batch:
+    """Return a batch of runs of which to delete all records of a warehouse within time ranges."""
+    content = {
+        "source": source,
+        "run": run,
+        "warehouse_id": warehouse,
+        "ranges": [{"start": iso(each.start), "end": iso(each.end)} for each in ranges],
+        "replaces": replaced,
+        "records": [],
+    }
+    return _seal(f"{run}-{place}", content, tuple({"id": each} for each in replaced))
 
 
 def class_batch(source: str, revision: int, classes: Sequence[SkuClass]) -> Batch:
@@ -104,7 +168,7 @@ def class_batch(source: str, revision: int, classes: Sequence[SkuClass]) -> Batc
     So a class that returns to an earlier value is sent with another key than before.
     """
     records = tuple(vars(each) | {"id": each.id} for each in classes)
-    return _seal(f"classes-{source}-{revision}", {"source": source}, records)
+    return _seal(f"classes-{source}-{revision}", {"source": source, "records": records}, records)
 
 
 def _movement_record(run: str, row: MovementRow) -> Record:
@@ -117,6 +181,6 @@ def _movement_record(run: str, row: MovementRow) -> Record:
     }
 
 
-def _seal(place: str, head: Mapping[str, str], records: tuple[Record, ...]) -> Batch:
-    body = json.dumps({**head, "records": records}, separators=(",", ":")).encode()
+def _seal(place: str, content: Mapping[str, Any], records: tuple[Record, ...]) -> Batch:
+    body = json.dumps(content, separators=(",", ":")).encode()
     return Batch(f"{place}-{blake2b(body, digest_size=12).hexdigest()}", records, body)

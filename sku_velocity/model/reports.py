@@ -113,6 +113,9 @@ KINDS = {
     "item_aliases": "their item aliases",
     "dead_letters": "their dead letters, and expired closed ones",
     "pushes": "their pushed chunks",
+    "revised_engines": "the engines that they correct",
+    "revised_rows": "their corrected rows",
+    "removed_rows": "the rows that they remove",
     "velocity_refreshes": "velocity refreshes",
     "sku_velocity": "their SKU rows",
 }

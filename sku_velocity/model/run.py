@@ -14,6 +14,7 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel, ConfigDict
 
 from sku_velocity.model.chunk import ChunkProgress, ChunkState
+from sku_velocity.model.publication import Cause, Publication
 from sku_velocity.model.window import Window
 
 
@@ -95,10 +96,11 @@ def run_id_of(flow_run_id: str, source: str, warehouse: str, window: Window) -> 
 
 @dataclass(frozen=True)
 class Plan:
-    """A sync run in the ledger: what was promised, and a row for each chunk."""
+    """A sync run in the ledger: what was promised, a row for each chunk, and its publication, if any."""
 
     run: SyncRun
     chunks: list[ChunkProgress]
+    publication: Publication | None = None
 
     @property
     def pending(self) -> list[ChunkProgress]:
@@ -155,7 +157,9 @@ class RunReport(BaseModel):
     tasks; `most_tasks` the most asyncio tasks that it had at once. `master` is the version that SKUs were
     mapped with, `unknown_skus` the number of SKUs that it does not know. `exported` names the file that the
     window was exported to, `export_error` says why it was not, `refresh_error` why velocity was not
-    refreshed. `push` is None if nothing was to be pushed. `warnings` are what an operator should look at
+    refreshed. `publication` is the number and `cause` the reason of the publication; `added`, `changed` and
+    `removed` count the rows that differ from what it replaced, None if it replaced nothing (or a master).
+    `push` is None if nothing was to be pushed. `warnings` are what an operator should look at
     although no check failed.
     """
 
@@ -191,8 +195,22 @@ class RunReport(BaseModel):
     exported: str | None = None
     export_error: str | None = None
     refresh_error: str | None = None
+    publication: int | None = None
+    cause: Cause | None = None
+    added: int | None = None
+    changed: int | None = None
+    removed: int | None = None
     push: PushReport | None = None
     warnings: list[str] = []
+
+    def as_published(self, publication: Publication | None) -> RunReport:
+        """Return the report with its publication, if there is one."""
+        if publication is None:
+            return self
+        counts = publication.difference._asdict()
+        del counts["unchanged"]
+        values = {"publication": publication.publication, "cause": publication.cause}
+        return self.model_copy(update=values | counts)
 
     @property
     def why_unproven(self) -> str | None:

@@ -12,6 +12,7 @@ from sku_velocity.masking import hide
 from sku_velocity.model.calendar import zone_of
 from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.master import MasterChanges, compare
+from sku_velocity.model.publication import Publication
 from sku_velocity.model.run import NO_WAREHOUSE, Plan, RunReport, SyncRun
 from sku_velocity.model.status import SkuMapping, SkuMappingPolicy
 from sku_velocity.model.window import Window
@@ -146,7 +147,7 @@ async def plan_window(
         chunks = await store.chunks.of(run.id)
         reason = await steps.why_read_again(store, context.source.spec, run) if run.is_open else None
         if reason is None:
-            return Plan(run, chunks)
+            return Plan(run, chunks, None if run.is_open else await store.publications.of_run(run.id))
         context.log.warning("Reading the window again: %s.", reason)
         async with context.reader_of(run) as reader:
             return await steps.replan_window(reader, store, run, chunks)
@@ -217,13 +218,14 @@ async def replan_window(context: RunContext, run: SyncRun, chunks: Sequence[Chun
 
 
 @step("publish {report.label}")
-async def publish_window(context: RunContext, run: SyncRun, report: RunReport) -> None:
+async def publish_window(context: RunContext, run: SyncRun, report: RunReport) -> Publication | None:
     """Publish a proven window; of any other, store only the report."""
+    text = report.model_dump_json()
     async with context.store() as store:
         if report.published:
-            await store.publications.publish(run.id, report.model_dump_json(), report.verdict, report.repairs)
-        else:
-            await store.runs.refuse(run.id, report.model_dump_json(), held_rows(report))
+            return await store.publications.publish(run.id, text, report.verdict, report.repairs)
+        await store.runs.refuse(run.id, text, held_rows(report))
+        return None
 
 
 @step("show rejects {report.label}")
@@ -248,10 +250,11 @@ async def read_and_publish(
 ) -> tuple[RunReport, Sequence[ChunkProgress]]:
     """Read a planned window whole, publish it and show it. A closed run is returned unchanged."""
     if not plan.run.is_open:
-        return build_report(plan.run, plan.chunks, [], steps.Cost(), 0.0), plan.chunks
+        report = build_report(plan.run, plan.chunks, [], steps.Cost(), 0.0)
+        return report.as_published(plan.publication), plan.chunks
     run, proof, cost = await _read_whole(context, plan, reading)
     report = build_report(run, proof.chunks, proof.checks, cost, time.monotonic() - context.started)
-    await context.perform(publish_window, run, report)
+    report = report.as_published(await context.perform(publish_window, run, report))
     if cost.loop.is_starved:
         context.log.warning(STARVED_LOOP, cost.loop.lag_p99_ms)
     for warning in [*([report.why_unproven] if report.why_unproven else []), *report.warnings]:

@@ -22,13 +22,27 @@ from sku_velocity.store.tables import (
     movements,
     published_ranges,
     pushes,
+    removed_rows,
+    revised_engines,
+    revised_rows,
     sync_runs,
     unloaded_ids,
     velocity_figures,
     velocity_refreshes,
 )
 
-RUN_TABLES = (movements, unloaded_ids, item_aliases, items, dead_letters, pushes, chunks)
+RUN_TABLES = (
+    movements,
+    unloaded_ids,
+    item_aliases,
+    items,
+    dead_letters,
+    pushes,
+    revised_rows,
+    removed_rows,
+    revised_engines,
+    chunks,
+)
 PRUNED_PREFIX = "pruned:"  # of the id of a run that is being deleted, so that it is not resumed or pushed
 
 runs, ranges, refreshes, figures = sync_runs.c, published_ranges.c, velocity_refreshes.c, velocity_figures.c

@@ -12,10 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sku_velocity.errors import IncompleteWindowError
 from sku_velocity.model.chunk import ChunkState
 from sku_velocity.model.dead_letter import DeadLetterState
+from sku_velocity.model.publication import Cause, Difference, Publication
 from sku_velocity.model.run import NO_WAREHOUSE, RunState, SyncRun, Verdict
 from sku_velocity.model.status import Place
 from sku_velocity.model.window import PublishedSegment, Window
 from sku_velocity.store.database import Repository
+from sku_velocity.store.publication_rows import find_publication, get_publication, insert_publication
+from sku_velocity.store.revision_rows import cause_of, compare_with_published
 from sku_velocity.store.run_rows import (
     check_plan,
     close_run,
@@ -38,10 +41,12 @@ class SegmentRow(NamedTuple):
 
 
 class _Range(NamedTuple):
-    """A time range in which a run is published, by the run's key."""
+    """A time range in which a run is published, by the run's key, and the publication that filled it."""
 
     run_key: int
     window: Window
+    publication: int
+    published_at: datetime
 
 
 class Publications(Repository):
@@ -53,39 +58,53 @@ class Publications(Repository):
         report: str,
         verdict: Verdict = Verdict.COMPLETE,
         repairs: int | None = None,
-    ) -> None:
-        """Publish a proven window in one step, in place of what was published there.
+    ) -> Publication:
+        """Publish a proven window in one step, in place of what was published there. Return the publication.
 
         `report` is JSON text, stored with the run. A run that is published already stays as it is, and so
-        does what a run that was planned later has published. Raises IncompleteWindowError if a chunk has not
-        landed, if later runs cover the window, or if the plan after this number of repairs, which was proven,
-        is no longer the run's.
+        does what a run that was planned later has published. How the window's rows differ from what they
+        replace is stored with the publication. Raises IncompleteWindowError if a chunk has not landed, if
+        later runs cover the window, or if the plan after this number of repairs, which was proven, is no
+        longer the run's.
         """
         async with self.database.writing() as connection:
             row = await lock_run(connection, run_id)
             if row.run.state is RunState.PUBLISHED:
-                return
+                return await get_publication(connection, run_id)
             check_plan(run_id, row.run.repairs, repairs)
             await _check_publishable(connection, row.key, row.run)
             newer = await find_newer(connection, row.run)
-            overlapped = await _take_overlapped(connection, row.run)
+            overlapped = await _read_overlapped(connection, row.run)
             kept = [each for each in overlapped if each.run_key in newer]
             segments = [row.run.window]
             for taken in kept:
                 segments = [left for segment in segments for left in cut_out(segment, taken.window)]
             if not segments:
                 raise _not_needed(row.run, newer.values())
+            replaced = [each for each in overlapped if each.run_key not in newer]
             kept += [
-                _Range(taken.run_key, segment)
-                for taken in overlapped
-                if taken.run_key not in newer
+                taken._replace(window=segment)
+                for taken in replaced
                 for segment in cut_out(taken.window, row.run.window)
             ]
-            kept += [_Range(row.key, segment) for segment in segments]
-            values = [_range_values(row.run, each) for each in kept]
-            await connection.execute(insert(published_ranges), values)
-            await _retire(connection, {each.run_key for each in overlapped} - {row.key})
+            cause, difference = Cause.FIRST, Difference()
+            if replaced:
+                cause = await cause_of(connection, row.run, newer)
+                difference = await compare_with_published(connection, row.key, row.run, newer)
             await close_run(connection, row.key, RunState.PUBLISHED, verdict, report)
+            new = await insert_publication(connection, row.run, cause, difference)
+            kept += [_Range(row.key, segment, new.publication, new.published_at) for segment in segments]
+            await connection.execute(delete(published_ranges).where(is_overlapped_by(row.run)))
+            await connection.execute(
+                insert(published_ranges), [_range_values(row.run, each) for each in kept]
+            )
+            await _retire(connection, {each.run_key for each in replaced})
+            return new
+
+    async def of_run(self, run_id: str) -> Publication | None:
+        """Return the publication in which a run became visible, not a later replay; None if it never was."""
+        async with self.database.reading() as connection:
+            return await find_publication(connection, run_id)
 
     async def segments(self, source: str, warehouse: str, window: Window) -> list[PublishedSegment]:
         """Return the published segments of a window, by time; there may be none, or gaps."""
@@ -170,11 +189,12 @@ def _not_needed(run: SyncRun, newer: Iterable[str]) -> IncompleteWindowError:
     )
 
 
-async def _take_overlapped(connection: AsyncConnection, run: SyncRun) -> list[_Range]:
+async def _read_overlapped(connection: AsyncConnection, run: SyncRun) -> list[_Range]:
     rows = await connection.execute(select(published_ranges).where(is_overlapped_by(run)))
-    taken = [_Range(row.run_key, Window(row.range_start, row.range_end)) for row in rows]
-    await connection.execute(delete(published_ranges).where(is_overlapped_by(run)))
-    return taken
+    return [
+        _Range(row.run_key, Window(row.range_start, row.range_end), row.publication, row.published_at)
+        for row in rows
+    ]
 
 
 def _range_values(run: SyncRun, published: _Range) -> dict[str, Any]:
@@ -184,6 +204,8 @@ def _range_values(run: SyncRun, published: _Range) -> dict[str, Any]:
         "range_start": published.window.start,
         "range_end": published.window.end,
         "run_key": published.run_key,
+        "publication": published.publication,
+        "published_at": published.published_at,
     }
 
 

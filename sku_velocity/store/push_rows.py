@@ -6,21 +6,111 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, false, insert, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Row,
+    Table,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    true,
+    union_all,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import IncompleteWindowError, StoreConfigurationError
+from sku_velocity.model.chunk import MAX_TOTAL, Chunk
 from sku_velocity.model.dead_letter import PUSH
 from sku_velocity.model.movement import DeadLetter, MovementRow
-from sku_velocity.model.push import ChunkPush, OpenBatch, PushState, movement_batch
+from sku_velocity.model.publication import Cause
+from sku_velocity.model.push import (
+    REMOVALS,
+    ChunkPush,
+    OpenBatch,
+    PushedRow,
+    PushState,
+    RemovedRow,
+    ReplacedRun,
+    batch_of,
+)
 from sku_velocity.model.run import RunState
 from sku_velocity.model.window import Window, iso
 from sku_velocity.store.database import lock
 from sku_velocity.store.letter_rows import letter_values, to_letter
 from sku_velocity.store.run_rows import get_run
-from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, pushes, sync_runs
+from sku_velocity.store.tables import (
+    chunks,
+    dead_letters,
+    movements,
+    publications,
+    published_ranges,
+    pushes,
+    removed_rows,
+    revised_engines,
+    revised_rows,
+    sync_runs,
+)
+
+PLACE = ("start_offset", "size", "page_size", "overlap")  # of a chunk in its window
+R = TypeVar("R", MovementRow, RemovedRow)
+
+
+def pending_parts(engine: str, of_runs: ColumnElement[bool]) -> CompoundSelect[tuple[int, ...]]:
+    """Select the parts of runs that an engine has not answered whole, as chunks with their run.
+
+    Parts are the chunks with rows to send, and `REMOVALS` if the run replaced what the engine may have.
+    """
+    runs, part = sync_runs.c, chunks.c
+    corrected = exists().where(
+        revised_engines.c.run_key == runs.run_key,
+        revised_engines.c.engine == engine,
+        revised_engines.c.is_complete,
+    )
+    is_revised = exists().where(
+        revised_rows.c.run_key == part.run_key,
+        revised_rows.c.position >= part.start_offset,
+        revised_rows.c.position < part.start_offset + part.size,
+    )
+    of_chunks = (
+        select(part.run_key, part.chunk_index, *(part[name] for name in PLACE))
+        .join(sync_runs, runs.run_key == part.run_key)
+        .where(
+            of_runs,
+            part.loaded > 0,
+            or_(~corrected, is_revised),
+            ~_is_answered(engine, part.run_key, part.chunk_index),
+        )
+    )
+    has_removed = exists().where(removed_rows.c.run_key == runs.run_key)
+    has_replaced = exists().where(
+        publications.c.run_id == runs.run_id, publications.c.cause.in_((Cause.REVISION, Cause.SPEC))
+    )
+    place = (literal(REMOVALS).label("chunk_index"), *(literal(0).label(name) for name in PLACE))
+    removals = select(runs.run_key, *place).where(
+        of_runs,
+        or_(and_(corrected, has_removed), and_(~corrected, has_replaced)),
+        ~_is_answered(engine, runs.run_key, literal(REMOVALS)),
+    )
+    return union_all(of_chunks, removals)
+
+
+def _is_answered(engine: str, key: ColumnElement[int], index: ColumnElement[int]) -> ColumnElement[bool]:
+    return exists().where(
+        pushes.c.run_key == key,
+        pushes.c.chunk_index == index,
+        pushes.c.engine == engine,
+        pushes.c.state == PushState.PUSHED,
+    )
 
 
 async def get_published_run(connection: AsyncConnection, run_id: str) -> int:
@@ -32,22 +122,34 @@ async def get_published_run(connection: AsyncConnection, run_id: str) -> int:
 
 
 async def find_push(connection: AsyncConnection, run_id: str, index: int, engine: str) -> Row[Any] | None:
-    """Return a chunk's push with its run and its place in the window, locked, or None."""
-    rows = await connection.execute(
-        select(pushes, sync_runs.c.run_id, sync_runs.c.source, chunks.c.start_offset, chunks.c.size)
-        .join(sync_runs, sync_runs.c.run_key == pushes.c.run_key)
-        .join(
-            chunks,
-            and_(chunks.c.run_key == pushes.c.run_key, chunks.c.chunk_index == pushes.c.chunk_index),
-        )
-        .where(
-            sync_runs.c.run_id == run_id,
-            pushes.c.chunk_index == index,
-            pushes.c.engine == engine,
-        )
-        .with_for_update(of=[pushes, chunks])  # a replay locks the chunk: it adds no row to a begun batch
+    """Return the push of a part of a run with its run and its positions in the window, locked, or None."""
+    is_corrected = exists().where(
+        revised_engines.c.run_key == pushes.c.run_key,
+        revised_engines.c.engine == pushes.c.engine,
+        revised_engines.c.is_complete,
     )
-    return rows.one_or_none()
+    columns = (
+        pushes,
+        sync_runs.c.run_id,
+        sync_runs.c.source,
+        sync_runs.c.warehouse_id,
+        is_corrected.label("is_corrected"),
+    )
+    with_run = pushes.join(sync_runs, sync_runs.c.run_key == pushes.c.run_key)
+    if index == REMOVALS:  # its positions are below 0
+        found = select(*columns, literal(0).label("end")).select_from(with_run).with_for_update(of=pushes)
+    else:
+        found = (
+            select(*columns, (chunks.c.start_offset + chunks.c.size).label("end"))
+            .select_from(with_run)
+            .join(
+                chunks,
+                and_(chunks.c.run_key == pushes.c.run_key, chunks.c.chunk_index == pushes.c.chunk_index),
+            )
+            .with_for_update(of=[pushes, chunks])  # a replay locks the chunk: it adds no row to a begun batch
+        )
+    of_part = (sync_runs.c.run_id == run_id, pushes.c.chunk_index == index, pushes.c.engine == engine)
+    return (await connection.execute(found.where(*of_part))).one_or_none()
 
 
 async def get_push(connection: AsyncConnection, run_id: str, index: int, engine: str) -> Row[Any]:
@@ -59,7 +161,7 @@ async def get_push(connection: AsyncConnection, run_id: str, index: int, engine:
 
 
 async def insert_push(connection: AsyncConnection, key: int, index: int, engine: str) -> None:
-    """Insert the push of a chunk that is begun for the first time, from the chunk's start."""
+    """Insert the push of a part that is begun for the first time, from its start."""
     start = select(chunks.c.start_offset).where(chunks.c.run_key == key, chunks.c.chunk_index == index)
     await connection.execute(
         insert(pushes).values(
@@ -67,7 +169,7 @@ async def insert_push(connection: AsyncConnection, key: int, index: int, engine:
             chunk_index=index,
             engine=engine,
             state=PushState.BEGUN,
-            next_position=start.scalar_subquery(),
+            next_position=-MAX_TOTAL if index == REMOVALS else start.scalar_subquery(),
             attempts=1,
         )
     )
@@ -117,36 +219,91 @@ async def read_rows(
     end: int,
     ranges: Sequence[Window],
     limit: int | None = None,
-) -> list[MovementRow]:
-    """Return a chunk's unsent rows before a position, within time ranges."""
-    found = await connection.execute(
-        select(*(movements.c[name] for name in MovementRow._fields))
-        .where(
-            movements.c.run_key == row.run_key,
-            movements.c.position >= row.next_position,
-            movements.c.position < end,
-            or_(false(), *map(_is_within, ranges)),
-            _is_unsent(row),
+) -> Sequence[PushedRow]:
+    """Return a part's unsent rows before a position, within time ranges."""
+    if row.chunk_index != REMOVALS:
+        return await _read(
+            connection, movements, MovementRow, row, end, limit, _within(ranges), _is_unsent(row)
         )
-        .order_by(movements.c.position)
+    if row.is_corrected:
+        return await _read(
+            connection, removed_rows, RemovedRow, row, end, limit, _within(ranges, removed_rows)
+        )
+    return await _read_replaced_runs(connection, row, end, limit) if ranges else []
+
+
+async def _read(
+    connection: AsyncConnection,
+    table: Table,
+    kind: type[R],
+    row: Row[Any],
+    end: int,
+    limit: int | None,
+    *conditions: ColumnElement[bool],
+) -> list[R]:
+    found = await connection.execute(
+        select(*(table.c[name] for name in kind._fields))
+        .where(
+            table.c.run_key == row.run_key,
+            table.c.position >= row.next_position,
+            table.c.position < end,
+            *conditions,
+        )
+        .order_by(table.c.position)
         .limit(limit)
     )
-    return [MovementRow._make(each) for each in found]
+    return [kind._make(each) for each in found]
 
 
-def _is_within(window: Window) -> ColumnElement[bool]:
-    at = movements.c.timestamp_utc
-    return and_(at >= window.start, at < window.end)
+async def _read_replaced_runs(
+    connection: AsyncConnection, row: Row[Any], end: int, limit: int | None
+) -> list[ReplacedRun]:
+    """Return the runs that were published before in a run's window, the latest at position -1."""
+    own, others = publications.alias(), publications.c
+    number = -func.row_number().over(order_by=func.min(others.publication).desc())
+    runs = (
+        select(number.label("position"), others.run_id)
+        .join(own, and_(own.c.run_id == row.run_id, own.c.cause != Cause.REPLAY))
+        .where(
+            others.source == own.c.source,
+            others.warehouse_id == own.c.warehouse_id,
+            others.range_start < own.c.range_end,
+            others.range_end > own.c.range_start,
+            others.publication < own.c.publication,
+        )
+        .group_by(others.run_id)
+        .subquery()
+    )
+    found = await connection.execute(
+        select(runs.c.position, runs.c.run_id)
+        .where(runs.c.position >= row.next_position, runs.c.position < end)
+        .order_by(runs.c.position)
+        .limit(limit)
+    )
+    return [ReplacedRun._make(each) for each in found]
+
+
+def _within(ranges: Sequence[Window], table: Table = movements) -> ColumnElement[bool]:
+    at = table.c.timestamp_utc
+    return or_(false(), *(and_(at >= each.start, at < each.end) for each in ranges))
 
 
 def _is_unsent(row: Row[Any]) -> ColumnElement[bool]:
-    """Return the condition for rows to send: of a chunk sent before, only those replayed since; else all."""
-    return true() if row.replayed is None else movements.c.position.in_(json.loads(row.replayed))
+    """Return the condition for rows to send: of a chunk sent before, only those replayed since; of a run that
+    an engine is sent as corrections, only its revised rows; else all."""
+    if row.replayed is not None:
+        return movements.c.position.in_(json.loads(row.replayed))
+    if row.is_corrected:
+        return movements.c.position.in_(
+            select(revised_rows.c.position).where(revised_rows.c.run_key == row.run_key)
+        )
+    return true()
 
 
-def open_batch(row: Row[Any], rows: Sequence[MovementRow], is_new: bool) -> OpenBatch:
-    place = f"{row.chunk_index}-{row.batches}"
-    batch = movement_batch(row.source, row.run_id, place, rows)
+def open_batch(row: Row[Any], rows: Sequence[PushedRow], ranges: Sequence[Window], is_new: bool) -> OpenBatch:
+    """Build the batch of a part's next rows, or of those that were cut before."""
+    part = "removals" if row.chunk_index == REMOVALS else row.chunk_index
+    batch = batch_of(row.source, row.run_id, f"{part}-{row.batches}", row.warehouse_id, ranges, rows)
     return OpenBatch(row.batches, tuple(rows), batch, is_new, row.attempts)
 
 
@@ -209,3 +366,8 @@ def to_push(row: Row[Any]) -> ChunkPush:
         idempotency_key=row.idempotency_key,
         error=row.error,
     )
+
+
+def to_chunk(row: Row[Any]) -> Chunk:
+    """Convert a pending part to a chunk."""
+    return Chunk(row.chunk_index, row.start_offset, row.size, row.page_size, row.overlap)

@@ -12,7 +12,7 @@ from sku_velocity.model.push import ChunkPush, OpenBatch, PushState
 from sku_velocity.store import push_rows
 from sku_velocity.store.database import Repository, lock
 from sku_velocity.store.run_rows import get_run
-from sku_velocity.store.tables import chunks, pushes, sync_runs
+from sku_velocity.store.tables import pushes, sync_runs
 
 
 class Pushes(Repository):
@@ -25,24 +25,15 @@ class Pushes(Repository):
     """
 
     async def unpushed(self, run_id: str, engine: str) -> list[Chunk]:
-        """Return the chunks of a run whose rows have not all been answered, by index."""
+        """Return the parts of a run whose rows have not all been answered, as chunks by index.
+
+        The first has the index `REMOVALS` if the run replaced what the engine may have. Of a run that the
+        engine is sent as corrections, only chunks with revised rows are returned.
+        """
+        parts = push_rows.pending_parts(engine, sync_runs.c.run_id == run_id)
         async with self.database.reading() as connection:
-            pushed = select(pushes.c.chunk_index).where(
-                pushes.c.run_key == sync_runs.c.run_key,
-                pushes.c.engine == engine,
-                pushes.c.state == PushState.PUSHED,
-            )
-            rows = await connection.execute(
-                select(chunks)
-                .join(sync_runs)
-                .where(
-                    sync_runs.c.run_id == run_id,
-                    chunks.c.loaded > 0,
-                    chunks.c.chunk_index.not_in(pushed),
-                )
-                .order_by(chunks.c.chunk_index)
-            )
-            return [Chunk(r.chunk_index, r.start_offset, r.size, r.page_size, r.overlap) for r in rows]
+            rows = await connection.execute(parts)
+            return sorted((push_rows.to_chunk(row) for row in rows), key=lambda chunk: chunk.index)
 
     async def begin(self, run_id: str, index: int, engine: str) -> None:
         """Count an attempt at a chunk. Raises IncompleteWindowError if its run was never published."""
@@ -69,16 +60,15 @@ class Pushes(Repository):
                 ranges = push_rows.parse_ranges(row.visible_ranges)
                 rows = await push_rows.read_rows(connection, row, row.until_position, ranges)
                 if not row.is_refused or len(rows) <= size:
-                    return push_rows.open_batch(row, rows, is_new=False)
+                    return push_rows.open_batch(row, rows, ranges, is_new=False)
                 rows = rows[:size]
             else:
                 ranges = await push_rows.read_visible_ranges(connection, row.run_key)
-                end = row.start_offset + row.size
-                rows = await push_rows.read_rows(connection, row, end, ranges, size)
+                rows = await push_rows.read_rows(connection, row, row.end, ranges, size)
             if not rows:
-                await push_rows.write_push(connection, row, state=PushState.PUSHED, next_position=end)
+                await push_rows.write_push(connection, row, state=PushState.PUSHED, next_position=row.end)
                 return None
-            opened = push_rows.open_batch(row, rows, is_new=True)
+            opened = push_rows.open_batch(row, rows, ranges, is_new=True)
             await push_rows.write_push(
                 connection,
                 row,

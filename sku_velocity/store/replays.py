@@ -19,14 +19,25 @@ from sku_velocity.model.dead_letter import (
     RevalidatedRecord,
 )
 from sku_velocity.model.movement import DeadLetter, MovementRow
+from sku_velocity.model.publication import Cause, Difference
 from sku_velocity.model.push import PushState
 from sku_velocity.model.run import RunState, SyncRun
 from sku_velocity.store.database import Repository
 from sku_velocity.store.letter_rows import matches, to_letter
 from sku_velocity.store.page_rows import insert_movements
+from sku_velocity.store.publication_rows import insert_publication
 from sku_velocity.store.push_rows import read_visible_ranges, reopened_values, write_push
-from sku_velocity.store.run_rows import lock_run, to_run
-from sku_velocity.store.tables import chunks, dead_letters, movements, pushes, sync_runs, unloaded_ids
+from sku_velocity.store.revision_rows import insert_revised
+from sku_velocity.store.run_rows import RunRow, lock_run, to_run
+from sku_velocity.store.tables import (
+    chunks,
+    dead_letters,
+    movements,
+    published_ranges,
+    pushes,
+    sync_runs,
+    unloaded_ids,
+)
 
 # A later run has read the window of a superseded one again; a run in progress may still change.
 REPLAYABLE = (RunState.PUBLISHED, RunState.INCOMPLETE)
@@ -98,13 +109,14 @@ class Replays(Repository):
                     update(sync_runs).where(sync_runs.c.run_key == run.key).values(mapping_digest=None)
                 )
             rows = [each.row for each in accepted if each.row]
+            await insert_revised(connection, run.key, rows)
             unsent = await _mark_unsent(connection, pushed, chunk_of, rows)
             visible = await read_visible_ranges(connection, run.key)
+            published = sum(any(row.timestamp_utc in window for window in visible) for row in rows)
+            if published:
+                await _publish(connection, run, published)
             return Counter(each.outcome.value for each in accepted) + Counter(
-                repeated=len(repeated),
-                waiting=len(waiting),
-                unsent=unsent,
-                published=sum(any(row.timestamp_utc in window for window in visible) for row in rows),
+                repeated=len(repeated), waiting=len(waiting), unsent=unsent, published=published
             )
 
 
@@ -208,6 +220,16 @@ async def _move(
             .where(chunks.c.run_key == key, chunks.c.chunk_index == index)
             .values({outcome.value: chunks.c[outcome.value] + number, "rejected": chunks.c.rejected - number})
         )
+
+
+async def _publish(connection: AsyncConnection, run: RunRow, added: int) -> None:
+    """Number the change of what is visible, and mark the run's ranges as changed by it."""
+    new = await insert_publication(connection, run.run, Cause.REPLAY, Difference(added, 0, 0))
+    await connection.execute(
+        update(published_ranges)
+        .where(published_ranges.c.run_key == run.key)
+        .values(publication=new.publication, published_at=new.published_at)
+    )
 
 
 async def _mark_unsent(

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Dialect,
     Float,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     PrimaryKeyConstraint,
@@ -224,8 +225,28 @@ published_ranges = Table(
     Column("range_start", UtcDateTime, nullable=False),
     Column("range_end", UtcDateTime, nullable=False),
     _run_key(index=True),
+    # The publication that last changed the rows of the range.
+    Column("publication", BigInteger, nullable=False),
+    Column("published_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("source", "warehouse_id", "range_start"),
     CheckConstraint("range_start < range_end", name="range"),
+)
+
+# Every change of what is visible, numbered in the order in which they became visible. Rows are never changed
+# or deleted: those of a run outlive it.
+publications = Table(
+    "publications",
+    metadata,
+    Column("publication", BigInteger, primary_key=True, autoincrement=False),
+    Column("source", ForeignText, nullable=False),
+    Column("warehouse_id", ForeignText, nullable=False),
+    Column("range_start", UtcDateTime, nullable=False),
+    Column("range_end", UtcDateTime, nullable=False),
+    Column("run_id", ForeignText, nullable=False, index=True),
+    Column("published_at", UtcDateTime, nullable=False),
+    Column("cause", Text, nullable=False),
+    *(Column(name, BigInteger) for name in ("added", "changed", "removed", "unchanged")),
+    Index(None, "source", "warehouse_id", "range_start"),
 )
 
 # A row per source and warehouse, which a transaction locks before it reads what is published there.
@@ -264,6 +285,40 @@ pushes = Table(
     Column("error", ForeignText),
     Column("pushed_at", UtcDateTime),
     PrimaryKeyConstraint("run_key", "chunk_index", "engine"),
+)
+
+# The engines that had been sent rows of what a run replaced. Those that had answered all of them are
+# complete: they are sent only the run's corrections.
+revised_engines = Table(
+    "revised_engines",
+    metadata,
+    _run_key(),
+    Column("engine", Text, nullable=False),
+    Column("is_complete", Boolean, nullable=False),
+    PrimaryKeyConstraint("run_key", "engine"),
+)
+
+# The rows of a run that differ from what it replaced, or that an engine had rejected there.
+revised_rows = Table(
+    "revised_rows",
+    metadata,
+    _run_key(),
+    Column("position", BigInteger, nullable=False),
+    PrimaryKeyConstraint("run_key", "position"),
+    sqlite_with_rowid=False,
+)
+
+# The rows that a run replaced without a successor of the same id, at positions -1, -2, ...
+removed_rows = Table(
+    "removed_rows",
+    metadata,
+    _run_key(),
+    Column("position", BigInteger, nullable=False),
+    Column("movement_id", Text, nullable=False),
+    Column("warehouse_id", Text, nullable=False),
+    Column("timestamp_utc", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("run_key", "position"),
+    sqlite_with_rowid=False,
 )
 
 # The classes last sent to each slotting engine per SKU, and the reason if it rejected them.

@@ -4,11 +4,22 @@
 MOVEMENTS_VIEW = """
 CREATE VIEW published_movements AS
 SELECT p.source, p.warehouse_id, m.sku_id, m.units_moved, m.timestamp_utc, m.movement_id,
-       r.run_id, m.position
+       r.run_id, m.position, p.publication, p.published_at
 FROM published_ranges p
 JOIN sync_runs r ON r.run_key = p.run_key
 JOIN movements m ON m.run_key = p.run_key
                 AND m.timestamp_utc >= p.range_start AND m.timestamp_utc < p.range_end
+"""
+
+# Every window of movements that was ever published, also if its run has been superseded or deleted since.
+WINDOWS_VIEW = """
+CREATE VIEW published_windows AS
+SELECT b.publication, b.source, b.warehouse_id, b.range_start, b.range_end, b.run_id, b.published_at, b.cause,
+       b.added, b.changed, b.removed, b.unchanged,
+       CASE WHEN b.publication IN (SELECT publication FROM published_ranges) THEN 'published'
+            ELSE 'superseded' END AS state
+FROM publications b
+WHERE b.warehouse_id <> ''
 """
 
 ITEMS_VIEW = """
@@ -37,4 +48,4 @@ JOIN (
 ) r ON r.source = v.source AND r.warehouse_id = v.warehouse_id AND r.as_of = v.as_of
 """
 
-VIEWS = (MOVEMENTS_VIEW, ITEMS_VIEW, ALIASES_VIEW, VELOCITY_VIEW)
+VIEWS = (MOVEMENTS_VIEW, WINDOWS_VIEW, ITEMS_VIEW, ALIASES_VIEW, VELOCITY_VIEW)

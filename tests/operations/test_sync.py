@@ -24,12 +24,16 @@ def test_a_window_is_published_whole_and_a_second_run_publishes_the_same_rows(
 ) -> None:
     with wms(tmp_path) as (server, source):
         truth = server.ground_truth("WH-01")
-        for _ in range(2):
+        for number, cause, differing in ((1, "first", None), (2, "revision", 0)):
             outcome, report = sync(executor, source, store_url, **WHOLE)
             assert outcome.name == "Complete" and isinstance(report, RunReport) and report.published
             assert (report.loaded, report.rejected) == (truth.valid, truth.bad)
             assert published(store_url) == (truth.valid, truth.units, 1)
             assert dead_letters(store_url, report.run_id) == truth.bad
+            assert (report.publication, report.cause) == (number, cause)
+            assert (report.added, report.changed, report.removed) == (differing, differing, differing)
+        _, again = sync(executor, source, store_url, **WHOLE, resume=report.run_id)
+        assert (again.publication, again.cause) == (2, "revision")
 
 
 def test_failed_chunks_leave_nothing_published_and_a_resume_reads_only_those(
