@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.output.csv_text import csv_line
 from sku_velocity.output.part_files import part_file
+from sku_velocity.output.schemas import VELOCITY
 from sku_velocity.velocity.figures import Figures, to_rows
 
 Write = Callable[[Path], object]
@@ -16,11 +20,11 @@ Write = Callable[[Path], object]
 def write_files(directory: Path, stem: str, figures: Figures, page: str) -> dict[str, str]:
     """Write or replace `stem`.parquet, .csv and .html. Return their paths by suffix.
 
-    The columns are those of table `sku_velocity`; Parquet holds them exactly, CSV is escaped for
-    spreadsheets. Raises ConfigurationError if the directory is not writable.
+    The columns are those of table `sku_velocity`; Parquet holds them exactly, by the schema `VELOCITY`, CSV
+    is escaped for spreadsheets. Raises ConfigurationError if the directory is not writable.
     """
     writers: dict[str, Write] = {
-        "parquet": lambda path: figures.to_parquet(path, engine="pyarrow", index=False),
+        "parquet": lambda path: _write_parquet(path, figures),
         "csv": lambda path: _write_csv(path, figures),
         "html": lambda path: path.write_text(page, encoding="utf-8"),
     }
@@ -42,6 +46,11 @@ def write_whole(path: Path, write: Write) -> None:
         write(part)
         part.chmod(0o644)  # whatever the process's umask: others read the reports
         part.replace(path)
+
+
+def _write_parquet(path: Path, figures: Figures) -> None:
+    table = pa.Table.from_pandas(figures, VELOCITY, preserve_index=False)
+    pq.write_table(table.replace_schema_metadata(), path)  # without pandas' own types, which vary
 
 
 def _write_csv(path: Path, figures: Figures) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import random
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -11,12 +12,14 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.velocity import Thresholds
 from sku_velocity.model.velocity_report import VelocityReport
 from sku_velocity.model.window import Window
+from sku_velocity.output.schemas import VELOCITY
 from sku_velocity.steps.refresh_velocity import RefreshRequest, RefreshResult, refresh
 from sku_velocity.store import Store
 from tests.support.published_store import Moved, publish, table
@@ -231,6 +234,21 @@ async def test_the_files_hold_the_table_and_no_temporary_file_remains(
             list(frame.astype(object).where(frame.notna(), None).itertuples(index=False, name=None)) == stored
         )
     assert names_in(reports) == [f"velocity.acme.WH-01.{each}" for each in ("csv", "html", "parquet")]
+
+
+async def test_the_parquet_files_have_one_schema_from_the_first_refresh_on(
+    store: Store, tmp_path: Path
+) -> None:
+    await publish(store, [], Window.everything())
+    for day in (AS_OF - timedelta(days=2), AS_OF - timedelta(days=1), AS_OF):  # empty, no earlier classes
+        path = (await refresh(store, a_request(tmp_path, day))).report.files["parquet"]
+        schema = pq.read_schema(path)
+        assert schema.equals(VELOCITY) and schema.field("lines_7").metadata[b"unit"] == b"lines"
+        await publish(store, random_rows(1, 50), Window.everything())
+    table = pq.read_table(path)
+    assert table["previous_xyz"].null_count == 0 and table["trend"].to_pylist() == [
+        None if math.isnan(each) else each for each in pd.read_parquet(path)["trend"]
+    ]
 
 
 async def test_a_hostile_name_cannot_escape_the_directory_and_is_escaped_in_the_page(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""The columns of the Parquet files, the same from the first file on, whatever rows it holds.
+
+Nullable as in the store. A number's unit is in its field's metadata, as `unit`: `units` are units of the
+SKU, `lines` are movements, `share` is from 0 to 1.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+TEXT, WHOLE, NUMBER, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+INSTANT = pa.timestamp("us", tz="UTC")
+
+
+def _column(name: str, kind: pa.DataType, unit: str | None = None, *, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable, {"unit": unit} if unit else None)
+
+
+# Their source and their UTC date are in the path. Those of the table `movements` are read by these names.
+MOVEMENTS = pa.schema(
+    [
+        _column("warehouse_id", TEXT),
+        _column("sku_id", TEXT),
+        _column("units_moved", WHOLE, "units"),
+        _column("timestamp_utc", INSTANT),
+        _column("movement_id", TEXT, nullable=True),
+        _column("run_id", TEXT),
+        _column("position", WHOLE),
+    ]
+)
+
+# The columns of the table `sku_velocity`.
+VELOCITY = pa.schema(
+    [
+        _column("source", TEXT),
+        _column("warehouse_id", TEXT),
+        _column("as_of", pa.date32()),
+        _column("sku_id", TEXT),
+        *(_column(f"{what}_{days}", WHOLE, what) for what in ("units", "lines") for days in (7, 28, 91)),
+        _column("active_days", WHOLE, "days"),
+        _column("units_per_active_day", NUMBER, "units/day"),
+        _column("units_per_calendar_day", NUMBER, "units/day"),
+        _column("last_movement", INSTANT),
+        _column("days_since_last_movement", WHOLE, "days"),
+        _column("trend", NUMBER, nullable=True),
+        _column("coefficient_of_variation", NUMBER, nullable=True),
+        _column("rank_lines", WHOLE),
+        _column("rank_units", WHOLE),
+        _column("abc_lines", TEXT),
+        _column("abc_units", TEXT),
+        _column("xyz", TEXT),
+        _column("previous_abc_lines", TEXT, nullable=True),
+        _column("previous_abc_units", TEXT, nullable=True),
+        _column("previous_xyz", TEXT, nullable=True),
+        _column("class_changed", FLAG),
+        *(_column(f"completeness_{days}", NUMBER, "share") for days in (7, 28, 91)),
+    ]
+)
