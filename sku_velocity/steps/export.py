@@ -1,119 +1,52 @@
-"""The export of a published window as one Parquet file, to a directory or an object store."""
+"""The export of what is published as Parquet files, in directories `source=/warehouse=/date=` (UTC).
+
+A file holds what is published in a range of time within its date, and its name is the range. The files of a
+date overlap only while one replaces several.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, aclosing, contextmanager
-from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 
-from sku_velocity.errors import ConfigurationError, ExportError
 from sku_velocity.model.window import PublishedSegment, Window, iso
-from sku_velocity.output.names import file_stem
-from sku_velocity.output.part_files import is_outdated, part_file
+from sku_velocity.output.names import partition
+from sku_velocity.output.schemas import MOVEMENTS
+from sku_velocity.steps.destination import Destination, translate_errors
 from sku_velocity.store import Store
-from sku_velocity.store.publications import SegmentRow
 
 ROW_GROUP = 20_000  # movements in memory
-SCHEMA = pa.schema(
-    [
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("warehouse_id", pa.string(), nullable=False),
-        pa.field("sku_id", pa.string(), nullable=False),
-        pa.field("units_moved", pa.int64(), nullable=False),
-        pa.field("timestamp_utc", pa.timestamp("us", tz="UTC"), nullable=False),
-        pa.field("movement_id", pa.string()),
-        pa.field("run_id", pa.string(), nullable=False),
-        pa.field("position", pa.int64(), nullable=False),
-    ]
-)
-SEGMENTS = b"sku_velocity.segments"  # in the file's metadata: published ranges, each with its run and replays
-# A put here is atomic: the whole object or nothing. A move would copy it.
-OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "oci", "obs", "cos", "r2"})
-EXAMPLES = "write a directory, such as /srv/export, or a URL without credentials, such as s3://bucket/export"
-CREDENTIALS = re.compile(r"://[^@]*:[^@]*@")
+SEGMENTS = b"sku_velocity.segments"  # in a file's metadata: published ranges, each with its run and replays
+OF_SEGMENT = ("run_id",)  # the columns that are the same in all rows of a segment
+STORED = tuple(name for name in MOVEMENTS.names if name not in OF_SEGMENT)
+_INSTANT = r"\d{8}T\d{6}(?:_\d{6})?Z"
+_NAME = re.compile(rf"({_INSTANT})-({_INSTANT})\.parquet")
 
 
-class Destination:
-    """A directory, or a prefix in an object store, that exports are written to.
+class Exported(NamedTuple):
+    """The directory that a window was exported to, and the number of dates whose files changed."""
 
-    Credentials come from the environment, in the way of each store's own tools. Raises ConfigurationError
-    if the URL carries any, or if this installation cannot write to it.
-    """
+    directory: str
+    changed: int
 
-    def __init__(self, url: str) -> None:
-        if CREDENTIALS.search(url) or ("://" in url and "?" in url):
-            raise ConfigurationError(
-                "export_to carries credentials or options, and Prefect stores parameters in plain text: "
-                f"set them in the worker's environment; {EXAMPLES}"
-            )
-        self.url = url
-        try:
-            fs, self._root = url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            raise ConfigurationError(f"export_to {url}: {error}; {EXAMPLES}") from error
-        except Exception as error:  # some connect here, and each has its own errors
-            raise ExportError(f"export_to {url}: {type(error).__name__}: {error}") from error
-        self._fs: AbstractFileSystem = fs
 
-    def holds(self, name: str, segments: Sequence[PublishedSegment]) -> bool:
-        """Return True if the file exists, is complete, and holds these segments of its window."""
-        with translate_errors(self.url):
-            self._fs.invalidate_cache()  # another process may have written since
-            if not self._fs.exists(self._path(name)):
-                return False
-            with self._fs.open(self._path(name), "rb") as file:
-                try:
-                    metadata = pq.read_schema(file).metadata or {}
-                except pa.ArrowInvalid:  # left behind by a power cut
-                    return False
-        return bool(metadata.get(SEGMENTS) == _encode(segments))
+class DayBatch(NamedTuple):
+    """Some movements of one UTC date."""
 
-    @contextmanager
-    def scratch(self) -> Iterator[Path]:
-        """Yield a local file to write to, deleted on exit; in the destination itself if that is local."""
-        directory = Path(tempfile.gettempdir())
-        with ExitStack() as stack:
-            with translate_errors(self.url):
-                if isinstance(self._fs, LocalFileSystem):
-                    self._fs.makedirs(self._root, exist_ok=True)
-                    directory = Path(self._root)
-                file = stack.enter_context(part_file(directory))
-            yield file
-
-    def put(self, file: Path, name: str) -> None:
-        """Replace the file of this name by one from `scratch`, atomically."""
-        protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
-        with translate_errors(self.url):
-            if isinstance(self._fs, LocalFileSystem):
-                file.replace(self._path(name))
-            elif protocols & OBJECT_STORES:
-                self._fs.put_file(str(file), self._path(name))
-            else:
-                self._fs.makedirs(self._root, exist_ok=True)
-                self._delete_outdated()
-                self._fs.put_file(str(file), self._path(file.name))
-                self._fs.mv(self._path(file.name), self._path(name))
-
-    def _delete_outdated(self) -> None:
-        """Delete the hidden files that killed processes left long ago."""
-        for path in self._fs.ls(self._root, detail=False):
-            if is_outdated(PurePosixPath(path).name, datetime.now(UTC)):
-                self._fs.rm_file(path)
-
-    def _path(self, name: str) -> str:
-        return f"{self._root.rstrip('/')}/{name}"
+    day: date
+    rows: pa.RecordBatch
 
 
 async def export_window(
@@ -123,88 +56,214 @@ async def export_window(
     warehouse: str,
     window: Window,
     row_group: int = ROW_GROUP,
-) -> str:
-    """Write the published movements of a window, as `SCHEMA`, ordered by the view's ranges and positions.
+) -> Exported:
+    """Make the files of a window hold what is published in it: one per date, ordered by time.
 
-    Returns the file's name, made of source, warehouse and window. A file that already holds the same runs is
-    kept, so a second call costs one look. Memory grows with the row group. Raises ExportError if the
-    destination is temporarily unavailable or the window changed meanwhile, and ConfigurationError if the
-    setting is wrong.
+    A date without movements has no file. A file that extends beyond the window is written again with it, as
+    one; a file that is up to date is kept. Each file is replaced atomically; one that replaces several is
+    there before they are deleted. Exports of a warehouse wait for each other. Memory grows with the row
+    group. Raises ExportError if the destination is temporarily unavailable, ConfigurationError if the setting
+    is wrong, and the errors of the store.
     """
-    name = file_name(source, warehouse, window)
-    segments = await store.publications.segments(source, warehouse, window)
-    if await asyncio.to_thread(destination.holds, name, segments):
-        return name
-    with destination.scratch() as file:
-        await _write(file, store, source, warehouse, segments, destination.url, row_group)
-        if await store.publications.segments(source, warehouse, window) != segments:
-            raise ExportError(
-                f"export of {warehouse} from {source}, {window}: it was published again meanwhile: retry"
-            )
-        await asyncio.to_thread(destination.put, file, name)
-    return name
+    directory = directory_of(source, warehouse)
+    async with store.publications.exporting(source, warehouse):
+        found = await asyncio.to_thread(_find_files, destination, directory, window)
+        window = widen(window, found)
+        found = [file for file in found if file.overlaps(window)]
+        segments = await store.publications.segments(source, warehouse, window)
+        days = {file.start.date() for file in found}
+        if len(days) < number_of_days(window):
+            days |= await store.publications.days(source, warehouse, window)
+        files = [DayFile.of(day, window, found, segments) for day in sorted(days)]
+        export = _Export(store, destination, directory, warehouse, row_group)
+        current = await asyncio.to_thread(lambda: [export.is_current(file) for file in files])
+        for is_current, stretch in groupby(zip(current, files, strict=True), itemgetter(0)):
+            if not is_current:
+                await export.replace([file for _, file in stretch], segments)
+    return Exported(directory, current.count(False))
 
 
-def file_name(source: str, warehouse: str, window: Window) -> str:
-    """Return the name of a window's file: safe on every file system and unique to the window."""
-    bounds = "everything" if window.is_everything else f"{_compact(window.start)}-{_compact(window.end)}"
-    return f"{file_stem(source, warehouse)}.{bounds}.parquet"
+def directory_of(source: str, warehouse: str) -> str:
+    """Return the directory of a warehouse's files."""
+    return f"{partition('source', source)}/{partition('warehouse', warehouse)}"
+
+
+def find_days(destination: Destination, directory: str) -> list[date]:
+    """Return the dates that a warehouse's directory has, in order."""
+    found = map(_day_of, destination.names(directory))
+    return sorted(day for day in found if day)
+
+
+def day_window(day: date) -> Window:
+    """Return a UTC date as a window."""
+    start = datetime.combine(day, time(), UTC)
+    return Window(start, start + timedelta(days=1))
+
+
+def number_of_days(window: Window) -> int:
+    """Return the number of UTC dates that a window touches."""
+    return (window.end - datetime.resolution).toordinal() - window.start.toordinal() + 1
+
+
+def widen(window: Window, files: Sequence[Window]) -> Window:
+    """Return the window with all files that it overlaps, those that these overlap, and so on."""
+    touched = [window, *(file for file in files if file.overlaps(window))]
+    wider = Window(min(each.start for each in touched), max(each.end for each in touched))
+    return window if wider == window else widen(wider, files)
+
+
+def clip(segments: Iterable[PublishedSegment], window: Window) -> Iterator[PublishedSegment]:
+    """Yield the parts of segments that are in a window."""
+    for each in segments:
+        if each.window.overlaps(window):
+            yield replace(each, window=_common(each.window, window))
+
+
+def file_name(content: Window) -> str:
+    """Return the name of the file of a range, without its directory."""
+    return f"{_compact(content.start)}-{_compact(content.end)}.parquet"
+
+
+def content_of(name: str) -> Window | None:
+    """Return the range of a file, or None if it is none of ours. The inverse of `file_name`."""
+    if found := _NAME.fullmatch(name):
+        with suppress(ValueError):
+            start, end = (datetime.fromisoformat(each.replace("_", ".")) for each in found.groups())
+            return Window(start, end)
+    return None
 
 
 def _compact(instant: datetime) -> str:
-    return re.sub(r"[-:]", "", iso(instant.astimezone(UTC))).replace(".", "_")
+    return re.sub(r"[-:]", "", iso(instant)).replace(".", "_")
 
 
-async def _write(
-    file: Path,
-    store: Store,
-    source: str,
-    warehouse: str,
-    segments: Sequence[PublishedSegment],
-    where: str,
-    row_group: int,
-) -> None:
-    with translate_errors(where):
-        writer = pq.ParquetWriter(file, SCHEMA.with_metadata({SEGMENTS: _encode(segments)}))
-    with writer:
-        for segment in segments:
-            async with aclosing(store.publications.stream(segment, row_group)) as batches:
-                async for rows in batches:
-                    batch = _batch(rows, source, warehouse, segment)
-                    with translate_errors(where):
+def _day_of(name: str) -> date | None:
+    key, _, day = name.partition("=")
+    with suppress(ValueError):
+        return date.fromisoformat(day) if key == "date" else None
+    return None
+
+
+def _common(one: Window, other: Window) -> Window:
+    return Window(max(one.start, other.start), min(one.end, other.end))
+
+
+def _find_files(destination: Destination, directory: str, window: Window) -> list[Window]:
+    """Return the ranges of the files of all dates that a window touches."""
+    days = [day for day in find_days(destination, directory) if day_window(day).overlaps(window)]
+    names = [name for day in days for name in destination.names(f"{directory}/date={day}")]
+    return [content for name in names if (content := content_of(name))]
+
+
+@dataclass(frozen=True)
+class DayFile:
+    """The file of a date that is to hold a range, the files that it replaces, and what is published in it."""
+
+    day: date
+    content: Window
+    replaced: tuple[Window, ...]
+    segments: tuple[PublishedSegment, ...]
+
+    @classmethod
+    def of(
+        cls, day: date, window: Window, files: Iterable[Window], segments: Iterable[PublishedSegment]
+    ) -> DayFile:
+        content = _common(window, day_window(day))
+        replaced = tuple(file for file in files if file.overlaps(content))
+        return cls(day, content, replaced, tuple(clip(segments, content)))
+
+    @property
+    def metadata(self) -> bytes:
+        """What the file is made of: it is up to date as long as this is the same."""
+        parts = [[each.run_id, str(each.window), each.replayed] for each in self.segments]
+        return json.dumps(parts).encode()
+
+
+@dataclass(frozen=True)
+class _Export:
+    """The export of a warehouse to its directory."""
+
+    store: Store
+    destination: Destination
+    directory: str
+    warehouse: str
+    row_group: int
+
+    def is_current(self, file: DayFile) -> bool:
+        """Return True if a file holds what it is to hold, and no other file holds any of it."""
+        if file.replaced != (file.content,):
+            return False
+        schema = self.destination.schema(self._path(file.content))
+        return (
+            schema is not None
+            and schema.equals(MOVEMENTS)
+            and (schema.metadata or {}).get(SEGMENTS) == file.metadata
+        )
+
+    async def replace(self, files: Sequence[DayFile], segments: Iterable[PublishedSegment]) -> None:
+        """Write the files of successive dates in one pass, each in place of those that it replaces."""
+        span = Window(files[0].content.start, files[-1].content.end)
+        async with aclosing(self._read(clip(segments, span))) as batches:
+            rows = _LookAhead(batches)
+            for file in files:
+                with self.destination.scratch() as scratch:
+                    kept = set()
+                    if await self._write(scratch, file, rows):
+                        await asyncio.to_thread(self.destination.put, scratch, self._path(file.content))
+                        kept = {file.content}
+                outdated = [self._path(each) for each in file.replaced if each not in kept]
+                await asyncio.to_thread(self.destination.delete, outdated)
+
+    async def _write(self, scratch: Path, file: DayFile, rows: _LookAhead) -> bool:
+        """Write the next rows of a date. Return False if there are none."""
+        has_rows = False
+        with translate_errors(self.destination.url):
+            writer = pq.ParquetWriter(scratch, MOVEMENTS.with_metadata({SEGMENTS: file.metadata}))
+        with writer:
+            async with aclosing(rows.of(file.day)) as batches:
+                async for batch in batches:
+                    with translate_errors(self.destination.url):
                         await asyncio.to_thread(writer.write_batch, batch)
+                    has_rows = True
+        return has_rows
+
+    async def _read(self, segments: Iterable[PublishedSegment]) -> AsyncGenerator[DayBatch, None]:
+        """Yield the movements of segments, which are in order of time, split by date."""
+        for segment in segments:
+            async with aclosing(self.store.publications.stream(segment, STORED, self.row_group)) as batches:
+                async for rows in batches:
+                    for day, part in groupby(rows, lambda row: row.timestamp_utc.date()):
+                        yield DayBatch(day, _record_batch(list(part), segment))
+
+    def _path(self, content: Window) -> str:
+        return f"{self.directory}/date={content.start.date()}/{file_name(content)}"
 
 
-def _batch(rows: Sequence[Any], source: str, warehouse: str, segment: PublishedSegment) -> pa.RecordBatch:
-    columns = dict(zip(SegmentRow._fields, zip(*rows, strict=True), strict=True))
-    same = {"source": source, "warehouse_id": warehouse, "run_id": segment.run_id}
+class _LookAhead:
+    """Batches in order of their dates, taken date by date."""
+
+    def __init__(self, batches: AsyncIterator[DayBatch]) -> None:
+        self._batches = batches
+        self._next: DayBatch | None = None
+
+    async def of(self, day: date) -> AsyncGenerator[pa.RecordBatch, None]:
+        """Yield the batches of a date. Those of earlier ones are skipped."""
+        following = self._next or await anext(self._batches, None)
+        while following and following.day <= day:
+            if following.day == day:
+                yield following.rows
+            following = await anext(self._batches, None)
+        self._next = following
+
+
+def _record_batch(rows: Sequence[Any], segment: PublishedSegment) -> pa.RecordBatch:
+    columns = dict(zip(STORED, zip(*rows, strict=True), strict=True))
     return pa.RecordBatch.from_arrays(
         [
-            pa.repeat(pa.scalar(same[field.name]), len(rows))
-            if field.name in same
-            else pa.array(columns[field.name], field.type)
-            for field in SCHEMA
+            pa.array(columns[field.name], field.type)
+            if field.name in columns
+            else pa.repeat(pa.scalar(getattr(segment, field.name), field.type), len(rows))
+            for field in MOVEMENTS
         ],
-        schema=SCHEMA,
+        schema=MOVEMENTS,
     )
-
-
-def _encode(segments: Sequence[PublishedSegment]) -> bytes:
-    rows = [
-        [segment.run_id, str(segment.window), *([segment.replayed] if segment.replayed else [])]
-        for segment in segments
-    ]
-    return json.dumps(rows).encode()
-
-
-@contextmanager
-def translate_errors(where: str) -> Iterator[None]:
-    """Translate the stores' own errors into a wrong setting or a temporary failure, with the destination."""
-    try:
-        yield
-    except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
-        raise ConfigurationError(
-            f"export to {where}: {error}: check export_to and its permissions"
-        ) from error
-    except Exception as error:
-        raise ExportError(f"export to {where}: {type(error).__name__}: {error}") from error

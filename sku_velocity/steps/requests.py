@@ -153,7 +153,8 @@ class WindowReading(Reading):
     unknown_sku: UnknownSku = UnknownSku.REJECT
     """Reject or pass a movement whose SKU is unknown to the master, or retired."""
     export_to: str | None = None
-    """A directory or a URL such as s3://bucket/path, for the window as Parquet. Omit for no export."""
+    """A directory or a URL such as s3://bucket/path, for the window as Parquet files, one per UTC date. Omit
+    for no export."""
     push: str | None = None
     """The path of a slotting engine's file (.yaml), whose token is in $SKU_VELOCITY_ENGINE_TOKEN, or, with
     Prefect, a slotting-engine block's name. Omit for no push."""

@@ -74,7 +74,7 @@ def check_delivery(request: WindowReading) -> None:
 def check_export(url: str | None) -> None:
     """Check where an export goes, if there is one. Raises ConfigurationError, also for credentials in it."""
     if url:
-        from sku_velocity.steps.export import Destination
+        from sku_velocity.steps.destination import Destination
 
         Destination(url)
 
@@ -324,11 +324,13 @@ async def _deliver(context: RunContext, run: SyncRun, report: RunReport, request
 
 @step("export {run.label}")
 async def export_published(context: RunContext, run: SyncRun, export_to: str) -> str:
-    """Write a published window to a destination, unless its file is there already. Return the file's name."""
-    from sku_velocity.steps.export import Destination, export_window
+    """Write a published window to a destination, unless its files are there. Return their directory."""
+    from sku_velocity.steps.destination import Destination
+    from sku_velocity.steps.export import export_window
 
+    destination = Destination(export_to)
     async with context.store() as store:
-        return await export_window(store, Destination(export_to), run.source, run.warehouse, run.window)
+        return (await export_window(store, destination, run.source, run.warehouse, run.window)).directory
 
 
 @step("refresh velocity of {run.label}")

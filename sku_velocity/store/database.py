@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -16,13 +19,17 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from sku_velocity.errors import StoreConfigurationError
+from sku_velocity.errors import StoreConfigurationError, StoreUnavailableError
 from sku_velocity.store.errors import release_cursors, translating_errors
 
 BUSY_TIMEOUT = 30  # seconds to wait for another writer of the same SQLite file
 CONNECT_TIMEOUT = 10  # seconds
 # Transactions that write at once; the rest of the pool is for readers.
 WRITERS = 8
+# Exclusive locks that this process holds at once, each with a connection.
+LOCKS = 2
+LOCK_TIMEOUT = 600.0  # seconds to wait for another process's exclusive lock
+LOCK_POLL = 0.2  # seconds
 POOL: dict[str, Any] = {"pool_size": 2 * WRITERS, "max_overflow": 0, "hide_parameters": True}
 
 EXAMPLES = "write sqlite:///file.db or postgresql://user:password@host/database"
@@ -53,6 +60,7 @@ class Database:
         # SQLite has one writer at a time. Writers queue here without a limit, instead of polling the file's
         # lock or waiting for a connection until the pool's timeout.
         self._write_slots = asyncio.Semaphore(1 if self._engine.dialect.name == "sqlite" else WRITERS)
+        self._lock_slots = asyncio.Semaphore(LOCKS)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -84,6 +92,44 @@ class Database:
                     yield connection
                     self._check_file()  # or a commit would go to a file that nobody can read any more
 
+    @asynccontextmanager
+    async def exclusive(self, *name: str) -> AsyncIterator[None]:
+        """Hold a lock of this name, in all processes that use the store. Readers and writers do not wait.
+
+        A process that is killed releases it. On SQLite, all names share one lock. Raises
+        StoreUnavailableError if another holder keeps it for longer than `LOCK_TIMEOUT`.
+        """
+        async with self._lock_slots:
+            deadline = time.monotonic() + LOCK_TIMEOUT
+            while True:
+                async with AsyncExitStack() as stack:
+                    with translating_errors(self.display_url):
+                        is_held = await self._try_lock(stack, name)
+                    if is_held:
+                        yield
+                        return
+                if time.monotonic() > deadline:
+                    raise StoreUnavailableError(
+                        f"store {self.display_url}: another process has held the lock {' '.join(name)} for "
+                        f"{LOCK_TIMEOUT:.0f} s: retry later"
+                    )
+                await asyncio.sleep(LOCK_POLL)
+
+    async def _try_lock(self, stack: AsyncExitStack, name: Sequence[str]) -> bool:
+        """Try to take a lock, which the stack releases."""
+        if self._file:
+            # The directory's, as no other file lasts as long; SQLite's own locks are of another kind.
+            descriptor = os.open(self._file.directory, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+        connection = await stack.enter_async_context(self._engine.connect())
+        locked = await connection.execute(select(func.pg_try_advisory_xact_lock(_lock_key(name))))
+        return bool(locked.scalar_one())
+
     def _check_file(self) -> None:
         if self._file and not self._file.is_in_place():
             raise StoreConfigurationError(
@@ -107,6 +153,7 @@ class StoreFile:
 
     def __init__(self, file: Path) -> None:
         self._file = file.absolute()
+        self.directory = self._file.parent
         self._identity = self._read_identity()
 
     def is_in_place(self) -> bool:
@@ -124,9 +171,12 @@ class StoreFile:
 async def lock(connection: AsyncConnection, *name: str) -> None:
     """Take an exclusive lock of this name until the transaction ends; other transactions wait for it."""
     if connection.dialect.name == "postgresql":  # on SQLite the transaction excludes all others
-        digest = blake2b(json.dumps(name).encode(), digest_size=8).digest()
-        key = int.from_bytes(digest, "big", signed=True)
-        await connection.execute(select(func.pg_advisory_xact_lock(key)))
+        await connection.execute(select(func.pg_advisory_xact_lock(_lock_key(name))))
+
+
+def _lock_key(name: Sequence[str]) -> int:
+    digest = blake2b(json.dumps(name).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def create_engine(url: URL) -> AsyncEngine:

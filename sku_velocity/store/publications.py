@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Any, NamedTuple, cast
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import IncompleteWindowError
@@ -28,16 +29,6 @@ from sku_velocity.store.run_rows import (
     overlapping,
 )
 from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, sync_runs
-
-
-class SegmentRow(NamedTuple):
-    """A movement as `Publications.stream` yields it."""
-
-    sku_id: str
-    units_moved: int
-    timestamp_utc: datetime
-    movement_id: str | None
-    position: int
 
 
 class _Range(NamedTuple):
@@ -129,23 +120,45 @@ class Publications(Repository):
                 for row in await connection.execute(found)
             ]
 
+    async def days(self, source: str, warehouse: str, window: Window) -> set[date]:
+        """Return the UTC dates on which a window has published movements."""
+        ranges, moved = published_ranges.c, movements.c
+        async with self.database.reading() as connection:
+            found = (
+                select(_utc_date(connection.dialect.name, moved.timestamp_utc))
+                .join(published_ranges, ranges.run_key == moved.run_key)
+                .where(
+                    overlapping(source, warehouse, window),
+                    moved.timestamp_utc >= ranges.range_start,
+                    moved.timestamp_utc < ranges.range_end,
+                    moved.timestamp_utc >= window.start,
+                    moved.timestamp_utc < window.end,
+                )
+                .distinct()
+            )
+            return {date.fromisoformat(day) for day in (await connection.execute(found)).scalars()}
+
     async def stream(
-        self, segment: PublishedSegment, size: int
-    ) -> AsyncGenerator[Sequence[SegmentRow], None]:
-        """Yield a segment's movements by position, at most `size` at a time."""
+        self, segment: PublishedSegment, columns: Sequence[str], size: int
+    ) -> AsyncGenerator[Sequence[Row[Any]], None]:
+        """Yield these columns of a segment's movements by time and position, at most `size` at a time."""
         found = (
-            select(*(movements.c[name] for name in SegmentRow._fields))
+            select(*(movements.c[name] for name in columns))
             .where(
                 movements.c.run_key == segment.run_key,
                 movements.c.timestamp_utc >= segment.window.start,
                 movements.c.timestamp_utc < segment.window.end,
             )
-            .order_by(movements.c.position)
+            .order_by(movements.c.timestamp_utc, movements.c.position)
             .execution_options(yield_per=size)
         )
         async with self.database.reading() as connection:
             async for rows in (await connection.stream(found)).partitions(size):
-                yield cast(Sequence[SegmentRow], rows)
+                yield rows
+
+    def exporting(self, source: str, warehouse: str) -> AbstractAsyncContextManager[None]:
+        """Hold the lock of a warehouse's exported files. Raises as `Database.exclusive` does."""
+        return self.database.exclusive("export", source, warehouse)
 
     async def warehouses(self) -> list[Place]:
         """Return each source and warehouse with published movements, in order."""
@@ -195,6 +208,12 @@ async def _read_overlapped(connection: AsyncConnection, run: SyncRun) -> list[_R
         _Range(row.run_key, Window(row.range_start, row.range_end), row.publication, row.published_at)
         for row in rows
     ]
+
+
+def _utc_date(dialect: str, instant: ColumnElement[datetime]) -> ColumnElement[str]:
+    if dialect == "sqlite":  # text
+        return func.substr(instant, 1, 10)
+    return func.to_char(func.timezone("UTC", instant), "YYYY-MM-DD")
 
 
 def _range_values(run: SyncRun, published: _Range) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def test_the_command_exports_and_prints_what_failed(
         words = ["sync", "--source", source, "--warehouse", "WH-01", "--token-env", "WMS_TOKEN"]
         words += ["--store", sqlite_url, "--task-retries", "0", "--export-to"]
         assert run(*words, str(tmp_path / "out")) == 0
-        assert "exported: acme.WH-01.everything.parquet" in capsys.readouterr().out
+        assert "exported: source=acme/warehouse=WH-01" in capsys.readouterr().out
         assert run(*words, source) == 1  # a file
         assert "NOT exported: " in capsys.readouterr().out
         assert run(*words, "s3://me:hunter2@bucket") == 2

@@ -19,11 +19,9 @@ def test_a_published_window_is_exported(executor: Executor, tmp_path: Path, stor
     with wms(tmp_path) as (server, source):
         outcome, report = sync(executor, source, store_url, **WHOLE, export_to=str(tmp_path / "out"))
         truth = server.ground_truth("WH-01")
-    assert (outcome.name, report.exported) == (
-        "Complete",
-        "acme.WH-01.20260301T000000Z-20260308T000000Z.parquet",
-    )
+    assert (outcome.name, report.exported) == ("Complete", "source=acme/warehouse=WH-01")
     table = pq.read_table(tmp_path / "out" / report.exported)
+    assert sorted(set(table["date"].to_pylist())) == [f"2026-03-0{n}" for n in range(1, 8)]
     assert (table.num_rows, sum(table["units_moved"].to_pylist())) == (truth.valid, truth.units)
 
 
