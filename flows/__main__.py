@@ -18,6 +18,7 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.backfill import backfill
 from flows.cli import add_commands
+from flows.compact import compact
 from flows.prune import prune
 from flows.refresh_velocity import refresh_velocity
 from flows.replay_dead_letters import replay_dead_letters
@@ -32,6 +33,7 @@ from sku_velocity.cli.app import execute, make_app
 from sku_velocity.cli.executor import Executor, Stopped, executor
 from sku_velocity.errors import VelocityError
 from sku_velocity.steps import backfill as backfilling
+from sku_velocity.steps import compact as compacting
 from sku_velocity.steps import prune as pruning
 from sku_velocity.steps import replay as replaying
 from sku_velocity.steps import sync as syncing
@@ -52,6 +54,7 @@ FLOWS: Mapping[Callable[..., Any], FlowCall] = {
     backfilling.backfill: backfill,
     replaying.replay: replay_dead_letters,
     velocity.refresh_velocity: refresh_velocity,
+    compacting.compact: compact,
     pruning.prune: prune,
     fan_out: sync_warehouses,
 }

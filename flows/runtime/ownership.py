@@ -20,8 +20,9 @@ SYNC_MASTER = "sku-velocity-sync-master"
 REFRESH = "sku-velocity-refresh"
 BACKFILL = "sku-velocity-backfill"
 REPLAY = "sku-velocity-replay"
+COMPACT = "sku-velocity-compact"
 PRUNE = "sku-velocity-prune"
-FLOWS = (SYNC, SYNC_WAREHOUSES, SYNC_MASTER, REFRESH, BACKFILL, REPLAY, PRUNE)
+FLOWS = (SYNC, SYNC_WAREHOUSES, SYNC_MASTER, REFRESH, BACKFILL, REPLAY, COMPACT, PRUNE)
 
 
 @contextmanager

@@ -71,6 +71,12 @@ COMMANDS = {
 
         Exit code: 0 if all warehouses were refreshed, 1 if one was not, 2 for bad usage or settings.""",
     ),
+    "compact": Command(
+        "sku_velocity.cli.compact:compact",
+        """Join the exported files of each UTC date that is over and published whole into one file.
+
+        Exit code: 0 if all warehouses were compacted, 1 if one was not, 2 for bad usage or settings.""",
+    ),
     "prune": Command(
         "sku_velocity.cli.prune:prune",
         """Delete superseded and abandoned runs, old velocity and, with Prefect, old artifacts.

@@ -1,4 +1,4 @@
-"""The reports of what works on more than one window: a backfill, a replay, a prune."""
+"""The reports of what works on more than one window: a backfill, a replay, a compaction, a prune."""
 
 from __future__ import annotations
 
@@ -103,6 +103,32 @@ class ReplayReport(BaseModel):
     def total(self, count: str) -> int:
         """Return the sum of one of the counts of `RunReplay` over all runs."""
         return sum(getattr(run, count) for run in self.runs)
+
+
+class WarehouseFiles(BaseModel):
+    """The result of the compaction of a warehouse's exported files, in UTC dates.
+
+    Of the `closed` dates, which are over and published whole, `changed` were not one file that is up to date.
+    The `incomplete` ones are over, but not published whole. `error` says why the compaction broke off.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    warehouse: str
+    closed: int = 0
+    changed: int = 0
+    incomplete: int = 0
+    error: str | None = None
+
+
+class CompactReport(BaseModel):
+    """The result of a compaction: each warehouse that has files."""
+
+    model_config = ConfigDict(frozen=True)
+
+    export_to: str
+    warehouses: list[WarehouseFiles]
 
 
 KINDS = {

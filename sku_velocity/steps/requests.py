@@ -281,6 +281,23 @@ class RefreshVelocityRequest(StoreRequest):
     Prefect, a slotting-engine block's name. Omit to push no classes."""
 
 
+class CompactRequest(StoreRequest):
+    """Join the exported files of each UTC date that is over and published whole into one file.
+
+    It holds what is published, also if the date was exported only in part, or was changed by a replay since.
+    Dates before the first exported one are left out. A warehouse that fails does not stop the others.
+    """
+
+    export_to: Text
+    """The directory or URL that the windows were exported to."""
+    warehouses: list[Text] | None = None
+    """The warehouses whose files are joined. Omit for all that have any."""
+    source: str | None = None
+    """The name of the source that they were read from. Omit for all sources."""
+    start: date | None = None
+    """The first date to look at, such as 2026-03-01. Omit for the first exported one."""
+
+
 class PruneRequest(StoreRequest):
     """Delete superseded and abandoned runs, old velocity and, with Prefect, old artifacts.
 

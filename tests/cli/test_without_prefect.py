@@ -52,6 +52,7 @@ RUNS = {
     "status": ["status", *SOURCE],
     "sync-master": ["sync-master", "--source", "erp.yaml", "--token-env", "WMS_TOKEN"],
     "refresh-velocity": ["refresh-velocity", "--as-of", "2026-03-07"],
+    "compact": ["compact", "--export-to", "exported"],
     "prune": ["prune"],
     "presets": ["presets"],
     "migrate": ["migrate"],
@@ -91,7 +92,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with wms_and_erp(directory, bad_ratio=0.02) as (server, _, _), pytest.MonkeyPatch.context() as patch:
         source = spec_file(server, directory, **WINDOWED)
         patch.setenv("WMS_TOKEN", TOKEN)
-        week = {**WHOLE, "max_reject_ratio": 1}
+        week = {**WHOLE, "max_reject_ratio": 1, "export_to": str(directory / "exported")}
         _, report = sync(Executor(), source, f"sqlite:///{directory}/store.db", **week)
         place = Place(directory, report.run_id, server.ground_truth("WH-01").bad_positions[0])
         (directory / "sitecustomize.py").write_text(SITECUSTOMIZE.format(log=str(place.log)))

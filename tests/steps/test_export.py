@@ -62,13 +62,15 @@ def name_of(start: float, end: float) -> str:
     return f"{DIRECTORY}/date={hour(start).date()}/{file_name(hours(start, end))}"
 
 
-async def publish(store: Store, *at: float, window: Window = DAY, units: int = 1) -> SyncRun:
+async def publish(
+    store: Store, *at: float, window: Window = DAY, units: int = 1, warehouse: str = "WH-01"
+) -> SyncRun:
     """Publish a window with a movement at each of these hours."""
-    run = SyncRun(next(_ids), "acme", "WH-01", window, len(at))
+    run = SyncRun(next(_ids), "acme", warehouse, window, len(at))
     await store.runs.begin(run, [Chunk(0, 0, len(at), len(at))] if at else [])
     if at:
         rows = [
-            MovementRow(n, f"m-{n}" if n else None, "SKU-1", "WH-01", units, hour(each))
+            MovementRow(n, f"m-{n}" if n else None, "SKU-1", warehouse, units, hour(each))
             for n, each in enumerate(at)
         ]
         await store.chunks.land_page(run.id, 0, PageResult(Page(0, len(rows)), len(rows), rows, []))
@@ -76,10 +78,12 @@ async def publish(store: Store, *at: float, window: Window = DAY, units: int = 1
     return run
 
 
-async def export(store: Store, place: Path | str, window: Window = DAY, **options: Any) -> int:
+async def export(
+    store: Store, place: Path | str, window: Window = DAY, warehouse: str = "WH-01", **options: Any
+) -> int:
     """Export a window. Return the number of dates whose files changed."""
-    done = await export_window(store, Destination(str(place)), "acme", "WH-01", window, **options)
-    assert done.directory == DIRECTORY
+    done = await export_window(store, Destination(str(place)), "acme", warehouse, window, **options)
+    assert done.directory == f"source=acme/warehouse={warehouse}"
     return done.changed
 
 

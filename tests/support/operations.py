@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sku_velocity.cli.executor import Executor
 from sku_velocity.steps import backfill as backfilling
+from sku_velocity.steps import compact as compacting
 from sku_velocity.steps import prune as pruning
 from sku_velocity.steps import replay as replaying
 from sku_velocity.steps import sync as syncing
@@ -14,6 +16,7 @@ from sku_velocity.steps.display import Listener
 from sku_velocity.steps.outcome import Outcome
 from sku_velocity.steps.requests import (
     BackfillRequest,
+    CompactRequest,
     PruneRequest,
     RefreshVelocityRequest,
     ReplayRequest,
@@ -61,3 +64,8 @@ def refresh_velocity(executor: Executor, store: str, **parameters: Any) -> Ended
 
 def prune(executor: Executor, store: str, **parameters: Any) -> Ended:
     return perform(executor, pruning.prune, PruneRequest(store=store, **parameters))
+
+
+def compact(executor: Executor, store: str, export_to: Path | str, **parameters: Any) -> Ended:
+    request = CompactRequest(store=store, export_to=str(export_to), **parameters)
+    return perform(executor, compacting.compact, request)
