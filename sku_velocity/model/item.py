@@ -7,7 +7,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sku_velocity.model.movement import Rule, SkuId
+from sku_velocity.model.movement import Rule, SkuId, UnitsMoved
+
+Amount = Annotated[
+    Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, Rule("must be a number, 0 or more, or absent")
+]
+PackSize = Annotated[
+    Annotated[UnitsMoved, Field(ge=1)] | None, Rule("must be a whole number, 1 or more, or absent")
+]
 
 
 class ItemStatus(StrEnum):
@@ -20,7 +27,8 @@ class ItemStatus(StrEnum):
 class Item(BaseModel):
     """One item of a master: its canonical id, its aliases in other systems, and its status.
 
-    `unit_volume` is the volume of one unit as the ERP reports it, in the ERP's own unit; never negative.
+    `unit_volume` and `weight` are those of one unit as the ERP reports them, in the ERP's own units; never
+    negative. `units_per_case` and `units_per_pallet` count the units in a full one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,7 +40,7 @@ class Item(BaseModel):
         Annotated[str, Field(pattern=r"^[^\x00]*$", coerce_numbers_to_str=True)] | None,
         Rule("must be a string, a number or absent"),
     ] = None
-    unit_volume: Annotated[
-        Annotated[float, Field(ge=0, allow_inf_nan=False)] | None,
-        Rule("must be a number, 0 or more, or absent"),
-    ] = None
+    unit_volume: Amount = None
+    weight: Amount = None
+    units_per_case: PackSize = None
+    units_per_pallet: PackSize = None

@@ -136,4 +136,7 @@ class ItemRow(NamedTuple):
     status: str
     description: str | None
     unit_volume: float | None
+    weight: float | None
+    units_per_case: int | None
+    units_per_pallet: int | None
     aliases: tuple[str, ...]

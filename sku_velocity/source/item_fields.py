@@ -56,6 +56,9 @@ class ItemsSpec(RecordFields):
     status: StatusSpec = StatusSpec(path=("status",), active=("active",), retired=("retired",))
     description: FieldSpec | None = None
     unit_volume: FieldSpec | None = None
+    weight: FieldSpec | None = None
+    units_per_case: FieldSpec | None = None
+    units_per_pallet: FieldSpec | None = None
 
 
 def status_reader(spec: StatusSpec) -> Callable[[Any], ItemStatus]:

@@ -180,7 +180,7 @@ class ItemRows:
     def rows(self, records: Sequence[dict[str, Any]], positions: Sequence[int]) -> Rows:
         skus = list(self._columns.of(records, "sku_id"))
         aliases = self._columns.of(records, "aliases")
-        columns = (self._columns.of(records, name) for name in ("status", "description", "unit_volume"))
+        columns = (self._columns.of(records, name) for name in ItemRow._fields[2:-1])
         others = [
             tuple(name for name in names if name != sku) for sku, names in zip(skus, aliases, strict=True)
         ]

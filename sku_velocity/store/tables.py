@@ -183,6 +183,9 @@ items = Table(
     Column("status", Text, nullable=False),
     Column("description", Text),
     Column("unit_volume", Float),
+    Column("weight", Float),
+    Column("units_per_case", BigInteger),
+    Column("units_per_pallet", BigInteger),
     PrimaryKeyConstraint("run_key", "position"),
     sqlite_with_rowid=False,
 )

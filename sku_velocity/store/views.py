@@ -24,7 +24,8 @@ WHERE b.warehouse_id <> ''
 
 ITEMS_VIEW = """
 CREATE VIEW published_items AS
-SELECT p.source, i.sku_id, i.status, i.description, i.unit_volume, r.run_id, i.position
+SELECT p.source, i.sku_id, i.status, i.description, i.unit_volume, i.weight, i.units_per_case,
+       i.units_per_pallet, r.run_id, i.position
 FROM published_ranges p
 JOIN sync_runs r ON r.run_key = p.run_key
 JOIN items i ON i.run_key = p.run_key

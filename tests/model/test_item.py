@@ -39,10 +39,12 @@ def reason(change: dict[str, Any], **items: Any) -> str:
 
 
 def test_an_item_has_an_id_a_status_and_optional_fields() -> None:
-    assert item({}) == (0, "A-1", "active", None, None, ())
-    record = {"text": "Lamp", "m3": "0.02", "code": {"now": "B-2"}}
-    fields = {"sku_id": "code.now", "description": "text", "unit_volume": "m3"}
-    assert item(record, **fields) == (0, "B-2", "active", "Lamp", 0.02, ())
+    assert item({}) == (0, "A-1", "active", None, None, None, None, None, ())
+    record = {"text": "Lamp", "m3": "0.02", "kg": 1, "case": "12", "pallet": 480.0, "code": {"now": "B-2"}}
+    fields = {"sku_id": "code.now", "description": "text", "unit_volume": "m3", "weight": "kg"}
+    packs = {"units_per_case": "case", "units_per_pallet": "pallet"}
+    assert item(record, **fields, **packs) == (0, "B-2", "active", "Lamp", 0.02, 1.0, 12, 480, ())
+    assert item({"case": None}, **packs).units_per_case is None
 
 
 @pytest.mark.parametrize(
@@ -114,10 +116,19 @@ def test_a_status_may_be_constant() -> None:
         ({"volume": -1}, "unit_volume (volume): must be a number, 0 or more"),
         ({"volume": "1,5"}, "unit_volume (volume): must be a number"),
         ({"text": ["no"]}, "description (text): must be a string"),
+        ({"kg": "heavy"}, "weight (kg): must be a number, 0 or more"),
+        ({"kg": -0.5}, "weight (kg): must be a number, 0 or more"),
+        ({"kg": "NaN"}, "weight (kg): must be a number, 0 or more"),
+        *(
+            ({"case": value}, "units_per_case (case): must be a whole number, 1 or more")
+            for value in (0, -12, 1.5, "12.5", "a dozen", True, 2**63)
+        ),
+        ({"pallet": 0}, "units_per_pallet (pallet): must be a whole number, 1 or more"),
     ],
 )
 def test_an_item_that_breaks_a_rule_is_a_dead_letter(change: dict[str, Any], message: str) -> None:
-    assert message in reason(change, unit_volume="volume", description="text")
+    packs = {"weight": "kg", "units_per_case": "case", "units_per_pallet": "pallet"}
+    assert message in reason(change, unit_volume="volume", description="text", **packs)
 
 
 @pytest.mark.parametrize(
@@ -149,3 +160,7 @@ def test_fingerprints_depend_only_on_mapped_fields() -> None:
         return reader.fingerprint(raw, slice(None))
 
     assert mark(seen=1) == mark(seen=2) != mark(status="retired")
+
+
+def test_a_field_that_is_not_mapped_is_ignored() -> None:
+    assert item({"weight": "heavy", "units_per_case": 0}).weight is None

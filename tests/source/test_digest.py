@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sku_velocity.source.digest import mapping_digest
+from sku_velocity.source.item_fields import ItemsSpec
 from sku_velocity.source.spec import SourceSpec, parse_spec
 from sku_velocity.spec_file import Part
 
@@ -59,6 +60,13 @@ def digest_with_another(part: str, key: str) -> str:
         other = {part: getattr(SPEC, part).model_copy(update=other)}
     with warnings.catch_warnings(action="ignore"):  # of a value of another type
         return mapping_digest(SPEC.model_copy(update=other))
+
+
+def test_a_mapped_field_of_an_item_changes_the_digest() -> None:
+    items = SPEC.model_copy(update={"items": ItemsSpec()})
+    fields = ("weight", "units_per_case", "units_per_pallet")
+    mapped = [SPEC.model_copy(update={"items": ItemsSpec(**{name: {"path": "x"}})}) for name in fields]
+    assert len({mapping_digest(spec) for spec in (items, *mapped)}) == 4
 
 
 def test_each_key_of_a_spec_is_classified() -> None:

@@ -45,7 +45,7 @@ def sync_items(server: Server, url: str, scenario: Scenario, **parts: Any) -> Ru
     server.play(scenario)
     parts = {"paging": {"page_size": 11}, **parts}
     erp = {"name": "erp", "request": {"path": "/items"}, "items": {"aliases": "aliases"}}
-    return sync(server, url, warehouse=NO_WAREHOUSE, **erp, **parts)
+    return sync(server, url, warehouse=NO_WAREHOUSE, **erp | parts)
 
 
 def select(url: str, sql: str) -> list[tuple[Any, ...]]:
@@ -84,6 +84,16 @@ def test_a_master_is_published_and_its_bad_items_become_dead_letters(server: Ser
     assert {sku for sku, _, _ in published(store_url)} == {movement[1] for movement in truth.movements}
     assert len(call_store(store_url, "dead_letters.of", status.run_id)) == truth.bad == 3
     assert select(store_url, "SELECT count(*) FROM published_aliases") == [(2 * truth.valid,)]
+
+
+def test_published_items_have_the_measures_that_the_spec_maps(server: Server, store_url: str) -> None:
+    measured = {"kg": "0.25", "pack": {"case": 12, "pallet": "480"}}
+    catalogue = tuple(item | measured for item in items(("A-1", [])))
+    mapped = {"weight": "kg", "units_per_case": "pack.case", "units_per_pallet": "pack.pallet"}
+    query = "SELECT weight, units_per_case, units_per_pallet FROM published_items"
+    for fields, row in (({}, (None, None, None)), (mapped, (0.25, 12, 480))):
+        sync_items(server, store_url, Scenario(records=0, items=catalogue), items=fields)
+        assert select(store_url, query) == [row]
 
 
 moments, places, few = st.integers(1, 12), st.integers(0, 40), st.integers(1, 3)

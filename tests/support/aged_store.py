@@ -90,7 +90,7 @@ def _page(made: Made) -> PageResult:
         at = made.window.start
         moved = [MovementRow(place, None, f"SKU-{place}", made.warehouse, place, at) for place in rows]
         return PageResult(page, made.rows + 1, moved, [LETTER])
-    items = [ItemRow(place, f"SKU-{place}", "active", None, None, (f"sku {place}",)) for place in rows]
+    items = [ItemRow(place, f"SKU-{place}", "active", *[None] * 5, (f"sku {place}",)) for place in rows]
     return PageResult(page, made.rows + 1, [], [LETTER], items=items)
 
 
