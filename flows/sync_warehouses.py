@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -23,10 +22,12 @@ from sku_velocity.steps.fan_out import Shard, check_fan_out, plan_shards
 from sku_velocity.steps.outcome import Outcome, outcome_of_runs
 from sku_velocity.steps.requests import SyncWarehousesRequest
 from sku_velocity.steps.run_context import RunContext, step
-from sku_velocity.steps.sync import check_export, choose_window, movements_of
+from sku_velocity.steps.sync import check_export, movements_of
+from sku_velocity.steps.window_choice import WindowChoice
 
 DELETED = ("Deleted", "its flow run was deleted; Retry starts another")
 OF_THE_DEPLOYMENT = (
+    *("window_minutes", "window_zone"),
     *("max_reject_ratio", "accept_shrunk", "require_proof"),
     *("master", "unknown_sku", "export_to", "push"),
 )
@@ -48,8 +49,9 @@ async def fan_out(context: RunContext, request: SyncWarehousesRequest) -> Outcom
     check_export(request.export_to)
     await context.find(source=request.source, token_env=request.token_env, store=request.store)
     spec = movements_of(context)
-    settle = timedelta(minutes=request.settle_minutes)
-    window = choose_window(spec, request.start, request.end, context.due, settle)
+    command = f"{context.program} sync-warehouses"
+    choice = WindowChoice(spec, request, context.due, command, request.options())
+    window = choice.window()
     async with get_client() as api, context.store():  # an unusable store is reported before too
         deployment = await find_deployment(api, f"{SYNC}/{request.deployment}")
 
@@ -60,7 +62,8 @@ async def fan_out(context: RunContext, request: SyncWarehousesRequest) -> Outcom
         names = request.warehouses
         if not names:  # those of an earlier attempt first, in its order
             names = [*await children.warehouses(), *await context.perform(list_all, spec.name)]
-        shards = plan_shards(names, window, request.window_hours)
+        shards = plan_shards(names, window, choice.grid if request.window_minutes else None)
+        choice.check(shard.window for shard in shards)
         check_fan_out(spec, shards, request.max_parallel)
         _warn_about_limit(context, deployment, min(request.max_parallel, len(shards)))
         context.log.info("%d runs for %d warehouses of %s", len(shards), len(set(names)), spec.name)

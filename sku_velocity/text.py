@@ -10,6 +10,13 @@ SHOWN_CHARACTERS = 300  # of a reject's raw record
 QUOTED_CHARACTERS = 200
 QUOTED_BYTES = 64 * 1024  # of a body, of which the first few characters are quoted
 
+OPTION_NAMES = {"warehouses": "warehouse"}  # repeated, with one value each
+
+
+def option_name(field: str) -> str:
+    """Return the name of the option for a field of a request, without its dashes."""
+    return OPTION_NAMES.get(field, field).strip("_").replace("_", "-").lower()
+
 
 def one_line(text: str) -> str:
     """Return untrusted text on one line, without control characters."""

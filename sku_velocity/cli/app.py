@@ -14,8 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from sku_velocity.process.garbage import relaxed_collection
-
-OPTION_NAMES = {"warehouses": "warehouse"}  # repeated, with one value each
+from sku_velocity.text import option_name
 
 
 class Command(NamedTuple):
@@ -101,17 +100,13 @@ def make_app(program: str) -> App:
         version=lambda: version("sku-velocity"),
         console=Console(),
         error_console=Console(stderr=True),
-        default_parameter=Parameter(negative="", name_transform=_option_name),
+        default_parameter=Parameter(negative="", name_transform=option_name),
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
     for name, command in COMMANDS.items():
         app.command(command.function, name=name, help=command.help)
     return app
-
-
-def _option_name(field: str) -> str:
-    return OPTION_NAMES.get(field, field).strip("_").replace("_", "-").lower()
 
 
 def execute(app: App, arguments: list[str] | None = None) -> int:
@@ -148,7 +143,7 @@ def _usage_error(error: CycloptsError) -> str:
     cause = error.__cause__
     if not isinstance(cause, ValidationError):
         return str(error)
-    faults = [(_option_name(str(each["loc"][0])) if each["loc"] else "", each) for each in cause.errors()]
+    faults = [(option_name(str(each["loc"][0])) if each["loc"] else "", each) for each in cause.errors()]
     return "; ".join(f"--{option}: {each['msg']}, not {each['input']!r}" for option, each in faults)
 
 

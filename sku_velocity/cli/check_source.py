@@ -19,14 +19,13 @@ from sku_velocity.masking import hide
 from sku_velocity.model.chunk import Page, PageResult
 from sku_velocity.model.movement import ItemRow, MovementRow
 from sku_velocity.model.run import NO_WAREHOUSE
-from sku_velocity.model.settle_lag import SETTLE_LAG
 from sku_velocity.model.window import Window
 from sku_velocity.source.mapping import label_of, look_up
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.source.warehouses import list_warehouses
 from sku_velocity.source.window import WindowProbe, WindowReader
 from sku_velocity.steps.access import SourceAccess
-from sku_velocity.steps.sync import choose_window
+from sku_velocity.steps.window_choice import Bounds, WindowChoice
 from sku_velocity.text import printable, shorten
 
 PACING_HEADER = re.compile(r"rate|limit|retry|throttl|remaining", re.IGNORECASE)
@@ -156,16 +155,27 @@ def check_source(
     token_env
         The environment variable that holds the source's token.
     start
-        The window's start, in ISO 8601 with a time zone. Omit for an hour before its end.
+        The window's start, in ISO 8601 with a time zone. Omit for the last border of windows before
+        its end: of an hour, or of a day if the source's window.grain is day.
     end
-        The window's end, exclusive. Omit for the end of the last full hour that has settled.
+        The window's end, exclusive. Omit for the end of the last complete one that has settled.
     """
 
     async def read() -> None:
-        found = await current().context().find_source(source, token_env)
+        context = current().context()
+        found = await context.find_source(source, token_env)
         if found.spec.items is None and not warehouse:
             raise ConfigurationError("--warehouse is missing: name the warehouse whose movements to read")
-        window = choose_window(found.spec, start, end, datetime.now(UTC), SETTLE_LAG)
+        options = {
+            "source": source,
+            "token_env": token_env,
+            "warehouse": warehouse,
+            "start": start,
+            "end": end,
+        }
+        command = f"{context.program} check-source"
+        asked, now = Bounds(start, end), datetime.now(UTC)
+        window = WindowChoice(found.spec, asked, now, command, options).window()
         await check(found, warehouse or NO_WAREHOUSE, window, Console())
 
     run(read())

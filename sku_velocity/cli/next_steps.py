@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,7 +9,9 @@ from sku_velocity.model.coverage import gaps
 from sku_velocity.model.settle_lag import SETTLE_LAG
 from sku_velocity.model.status import OpenRun, SkuMappingPolicy, WarehouseStatus
 from sku_velocity.model.window import Window, iso
+from sku_velocity.model.window_grid import DAY_MINUTES, HOURS, WindowGrid
 from sku_velocity.steps.backfill import MAX_WINDOWS
+from sku_velocity.steps.command_line import command_line
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,7 @@ class CommandContext:
             "store": self.store if verb != "check-source" else None,
             **options,
         }
-        words = [word for name, value in named.items() if value for word in (f"--{name}", value)]
-        return f"{self.program} {shlex.join([verb, *words])}"
+        return command_line(f"{self.program} {verb}", named)
 
 
 def next_steps(status: WarehouseStatus, now: datetime, context: CommandContext) -> list[str]:
@@ -52,7 +52,7 @@ def next_steps(status: WarehouseStatus, now: datetime, context: CommandContext) 
     if single or (open_runs and not missing):
         steps.append(_sync(status, (single or open_runs)[-1], context))
     elif missing:
-        options = _mapping_options(status.last_run.mapping) | _backfill_options(missing)
+        options = _mapping_options(status.last_run.mapping) | _backfill_options(missing, status.grid)
         steps.append(context.command("backfill", status, **options))
     return steps
 
@@ -65,8 +65,9 @@ def missing_windows(status: WarehouseStatus, now: datetime) -> list[Window]:
     coverage = status.coverage
     expected = [run.window for run in coverage.open_runs if not run.window.is_everything]
     expected += [status.span] if status.span else []
-    if status.span and status.is_late(now):
-        expected.append(Window(status.span.end, Window.last_hour(now, SETTLE_LAG).end))
+    due = status.grid.window_before(now - SETTLE_LAG)
+    if status.span and status.is_late(now) and due.end > status.span.end:
+        expected.append(Window(status.span.end, due.end))
     if not expected:
         return []
     span = Window(min(each.start for each in expected), max(each.end for each in expected))
@@ -80,11 +81,13 @@ def _sync(status: WarehouseStatus, run: OpenRun, context: CommandContext) -> str
     return context.command(verb, status, **_mapping_options(run.mapping), **how)
 
 
-def _backfill_options(missing: list[Window]) -> dict[str, str]:
-    """Return the backfill options for these windows: by days if they hold too many hours."""
-    hours = sum((each.end - each.start for each in missing), timedelta()) / timedelta(hours=1)
-    longer = {"window-hours": "24"} if hours > MAX_WINDOWS else {}
-    return _bounds(Window(missing[0].start, missing[-1].end)) | longer
+def _backfill_options(missing: list[Window], grid: WindowGrid) -> dict[str, str]:
+    """Return the backfill options for these windows: by days if they are too many."""
+    if sum((each.end - each.start for each in missing), timedelta()) > MAX_WINDOWS * grid.step:
+        grid = WindowGrid.of(DAY_MINUTES, grid.zone.key)
+    options = _bounds(Window(missing[0].start, missing[-1].end))
+    options |= {"window-minutes": str(grid.minutes)} if grid.minutes != HOURS.minutes else {}
+    return options | ({"window-zone": grid.zone.key} if grid.zone != HOURS.zone else {})
 
 
 def _mapping_options(mapping: SkuMappingPolicy) -> dict[str, str]:

@@ -24,7 +24,7 @@ SHOWN_RUNS = 3
 SHOWN_CHARACTERS = 200  # of a reason
 COLUMNS = ("source", "warehouse", "last run", "rows", "rejects", "behind", "gaps")
 EMPTY = (
-    "The store holds no runs yet. Check the source with `{program} check-source`, then read its last hour "
+    "The store holds no runs yet. Check the source with `{program} check-source`, then read its last window "
     "with `{program} sync`."
 )
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from sku_velocity.model.chunk import ChunkProgress, ChunkState
 from sku_velocity.model.publication import Cause, Publication
 from sku_velocity.model.window import Window
+from sku_velocity.model.window_grid import WindowGrid
 
 
 class RunState(StrEnum):
@@ -61,7 +62,8 @@ class SyncRun:
     of records that the source promised when the run was planned, None if it pages by cursor and promises
     none; `repairs` is how often the window has been reread since. `plan_number` is higher than that of every
     plan of the warehouse before, `mapping_digest` is that of the spec it was read by (None if it was not the
-    same for all rows), `held_rows` the number of rows if the window was held because it would shrink.
+    same for all rows), `held_rows` the number of rows if the window was held because it would shrink. `grid`
+    is that of the windows that the run was asked for; None for everything.
     """
 
     id: str
@@ -76,6 +78,7 @@ class SyncRun:
     mapping_digest: str | None = None
     held_rows: int | None = None
     flow_run_id: str | None = None
+    grid: WindowGrid | None = None
 
     @property
     def label(self) -> str:

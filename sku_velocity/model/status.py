@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sku_velocity.model.coverage import gaps
 from sku_velocity.model.run import REJECTS, RunState, UnknownSku, Verdict
 from sku_velocity.model.window import Window
+from sku_velocity.model.window_grid import HOURS, WindowGrid
 
 STALLED_AFTER = timedelta(hours=1)  # without a landed chunk
 LATE_AFTER = timedelta(hours=2)  # or twice the newest window, if that is longer
@@ -37,13 +38,14 @@ class PublishedRange:
     """A stretch of time in which a run is published. `run_key` increases from run to run.
 
     `mapping_digest` is that of the spec by which the run was read; `is_unproven` is True if it could not be
-    proven whole.
+    proven whole; `grid` is that of the windows that the run was asked for.
     """
 
     window: Window
     run_key: int
     mapping_digest: str | None = None
     is_unproven: bool = False
+    grid: WindowGrid | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,11 @@ class WarehouseStatus:
         return Window(ranges[0].window.start, ranges[-1].window.end) if ranges else None
 
     @property
+    def grid(self) -> WindowGrid:
+        """The grid of the newest published window, by which the next ones are due."""
+        return self.coverage.published[-1].grid or HOURS if self.coverage.published else HOURS
+
+    @property
     def gaps(self) -> list[Window]:
         """The stretches within the span that no published window covers: missed schedules."""
         return self.coverage.gaps(self.span) if self.span else []
@@ -182,4 +189,4 @@ class WarehouseStatus:
         if lag is None or ranges[-1].window.end >= now:  # it reaches beyond now
             return False
         newest = ranges[-1].window
-        return lag > max(LATE_AFTER, 2 * (newest.end - newest.start))
+        return lag > max(LATE_AFTER, 2 * (newest.end - newest.start), 2 * self.grid.step)

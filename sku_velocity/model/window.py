@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Self
 
 from sku_velocity.model.movement import EARLIEST, LATEST
@@ -36,12 +36,6 @@ class Window:
     def between(cls, start: datetime | None, end: datetime | None) -> Self:
         """Return the window between two instants; None stands for the first or the last possible one."""
         return cls(start or EARLIEST, end or LATEST)
-
-    @classmethod
-    def last_hour(cls, now: datetime, settle: timedelta) -> Self:
-        """Return the last whole hour that ended at least `settle` before `now`."""
-        end = (now.astimezone(UTC) - settle).replace(minute=0, second=0, microsecond=0)
-        return cls(end - timedelta(hours=1), end)
 
     @property
     def is_everything(self) -> bool:

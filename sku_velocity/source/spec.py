@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
@@ -21,6 +22,7 @@ from pydantic import (
 
 from sku_velocity.errors import SpecError
 from sku_velocity.http.spec import HeaderName, PaceSpec, TimeoutSpec, TlsSpec
+from sku_velocity.model.window_grid import WindowGrid
 from sku_velocity.source.fields import FieldsSpec, RecordFields, RowFilter, check_zone
 from sku_velocity.source.item_fields import ItemsSpec
 from sku_velocity.source.mapping import look_up
@@ -28,6 +30,7 @@ from sku_velocity.source.presets import with_preset
 from sku_velocity.source.time_format import TimeFormat
 from sku_velocity.spec_file import DottedPath, Part, Scalar, format_errors, read_keys
 
+GRAINS = {"second": timedelta(seconds=1), "minute": timedelta(minutes=1), "day": timedelta(days=1)}
 PLACEHOLDERS = {"warehouse", "warehouse:number", "start", "end"}
 TOKEN = "{token}"  # the placeholder of the secret in auth.values
 
@@ -290,6 +293,9 @@ class WindowSpec(Part):
     `timezone`. For an API that compares with > or < instead of >= or <=, set `start_inclusive: false` or
     `end_inclusive: false`; `pad_seconds` extends the request at both ends. A request is never smaller than
     the window; records outside the window are trimmed.
+
+    `grain` is that of the records' timestamps: `day` if they have only a date. A window that is finer would
+    miss rows that are dated before it, so it is refused.
     """
 
     params: WindowParams = WindowParams()
@@ -298,6 +304,7 @@ class WindowSpec(Part):
     start_inclusive: bool = True
     end_inclusive: bool = False
     pad_seconds: float = Field(default=0, ge=0, le=366 * 86_400)
+    grain: Literal["second", "minute", "day"] = "second"
 
     @field_validator("timezone")
     @classmethod
@@ -458,6 +465,13 @@ class SourceSpec(Part):
         """Whether a request contains the window's start, and its end."""
         params, request = self.window.params, self.request
         return bool(params.start) or request.names("start"), bool(params.end) or request.names("end")
+
+    @property
+    def grain(self) -> WindowGrid:
+        """The borders that a window may have. Days are those of the zone of the timestamps."""
+        zone = self.fields.timestamp_utc.assume_timezone or self.window.timezone
+        step = GRAINS[self.window.grain]
+        return WindowGrid(step, ZoneInfo(zone)) if self.window.grain == "day" else WindowGrid(step)
 
     @property
     def url(self) -> str:

@@ -6,21 +6,22 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.model.coverage import cut
 from sku_velocity.model.reports import RunOutcome, RunsReport
 from sku_velocity.model.run import RunReport
 from sku_velocity.model.status import Coverage, SkuMappingPolicy
 from sku_velocity.model.window import Window, iso
+from sku_velocity.model.window_grid import SECONDS, WindowGrid
 from sku_velocity.source.digest import mapping_digest
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.steps.outcome import Outcome, outcome_of_runs
 from sku_velocity.steps.requests import BackfillRequest, SyncRequest
 from sku_velocity.steps.run_context import RunContext, step
 from sku_velocity.steps.sync import check_delivery, mapping_of, movements_of, sync
+from sku_velocity.steps.window_choice import WindowChoice
 
 MAX_WINDOWS = 10_000  # each is a flow run: over a year of hours
 
@@ -65,14 +66,16 @@ async def plan_readings(context: RunContext, request: BackfillRequest) -> list[R
     )
     spec = movements_of(context)
     check_backfill(spec, request.max_parallel if context.shares_nothing else 1)
-    settled = Window.last_hour(context.due, timedelta(minutes=request.settle_minutes)).end
-    size, now, readings = timedelta(hours=request.window_hours), datetime.now(UTC), []
+    choice = WindowChoice(spec, request, context.due, f"{context.program} backfill", request.options())
+    choice.check_bounds()
+    now, readings = datetime.now(UTC), []
     async with context.store() as store:
         for warehouse in dict.fromkeys(request.warehouses):
             everything = await store.status.coverage(spec.name, warehouse, Window.everything())
             coverage = _as_requested(everything, spec, request)
             start = request.start or everything.start
-            windows = plan_backfill(coverage, start, request.end, settled, size)
+            windows = plan_backfill(coverage, start, request.end, choice.last.end, choice.grid, spec.grain)
+            choice.check(windows)
             readings += [plan_reading(coverage, window, now, mapping_of(request)) for window in windows]
     return sort_readings(readings, request.newest_first)
 
@@ -180,12 +183,18 @@ def check_backfill(spec: SourceSpec, max_parallel: int) -> None:
 
 
 def plan_backfill(
-    coverage: Coverage, start: datetime | None, end: datetime | None, settled: datetime, size: timedelta
+    coverage: Coverage,
+    start: datetime | None,
+    end: datetime | None,
+    settled: datetime,
+    grid: WindowGrid,
+    grain: WindowGrid = SECONDS,
 ) -> list[Window]:
     """Return the missing windows between two instants, oldest first; none ends after `settled`.
 
-    `start` defaults to the start of the warehouse's first run, `end` to `settled`. Raises ConfigurationError
-    if they are not a valid range, or if too many windows are missing.
+    Gaps are widened to the grain of the source's timestamps, then cut at the borders of the grid. `start`
+    defaults to the start of the warehouse's first run, `end` to `settled`. Raises ConfigurationError if they
+    are not a valid range, or if too many windows are missing.
     """
     place = f"backfill of {coverage.warehouse} from {coverage.source}"
     if start is None and coverage.start is None:
@@ -194,14 +203,14 @@ def plan_backfill(
     if end is not None and end <= start:
         raise ConfigurationError(f"{place}: end {iso(end)} must be after its start {iso(start)}")
     end = min(end or settled, settled)
-    stretches = coverage.gaps(Window(start, end)) if start < end else []
-    count = sum(-(-(stretch.end - stretch.start) // size) for stretch in stretches)
+    stretches = grain.widen(coverage.gaps(Window(start, end))) if start < end else []
+    count = sum(-(-(stretch.end - stretch.start) // grid.step) for stretch in stretches)
     if count > MAX_WINDOWS:
         raise ConfigurationError(
             f"{place}: {count} windows are missing since {iso(start)}, at most {MAX_WINDOWS} are allowed: "
-            "use a later start, an earlier end, or longer windows (window_hours)"
+            "use a later start, an earlier end, or longer windows (window_minutes)"
         )
-    return [window for stretch in stretches for window in cut(stretch, size)]
+    return [window for stretch in stretches for window in grid.cut(stretch)]
 
 
 def plan_reading(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID, uuid5
 
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.model.coverage import cut
 from sku_velocity.model.window import Window
+from sku_velocity.model.window_grid import WindowGrid
 from sku_velocity.source.spec import SourceSpec
 
 MAX_SHARDS = 10_000  # each is a flow run
@@ -32,21 +31,20 @@ class Shard:
         return str(uuid5(fan_out, json.dumps(place)))
 
 
-def plan_shards(warehouses: Sequence[str], window: Window, window_hours: int | None) -> list[Shard]:
-    """Cut one window of many warehouses into ranges of at most `window_hours`, aligned to UTC.
+def plan_shards(warehouses: Sequence[str], window: Window, grid: WindowGrid | None) -> list[Shard]:
+    """Cut one window of many warehouses at the borders of a grid, or not at all.
 
     The earliest range of all warehouses comes first; duplicate warehouses count once. Raises
     ConfigurationError if there are too many shards.
     """
     names = list(dict.fromkeys(warehouses))
-    size = timedelta(hours=window_hours) if window_hours else window.end - window.start
-    count = len(names) * -(-(window.end - window.start) // size)
+    count = len(names) * (-(-(window.end - window.start) // grid.step) if grid else 1)
     if count > MAX_SHARDS:
         raise ConfigurationError(
-            f"{len(names)} warehouses over {window} in windows of {window_hours} hours are {count} runs, "
-            f"at most {MAX_SHARDS} are allowed: use a shorter range or longer windows (window_hours)"
+            f"{len(names)} warehouses over {window} are {count} runs, at most {MAX_SHARDS} are allowed: use "
+            "a shorter range or longer windows (window_minutes)"
         )
-    stretches = cut(window, size) if window_hours else [window]
+    stretches = list(grid.cut(window)) if grid else [window]
     return [Shard(name, stretch) for stretch in stretches for name in names]
 
 
@@ -59,7 +57,7 @@ def check_fan_out(spec: SourceSpec, shards: Sequence[Shard], max_parallel: int) 
     if not spec.has_window and any(not shard.window.is_everything for shard in shards):
         raise ConfigurationError(
             f"source {spec.name} cannot be asked for a window, so each run would read everything: set "
-            "window.params in its spec if the API supports it, or omit start, end and window_hours"
+            "window.params in its spec if the API supports it, or omit start, end and window_minutes"
         )
     if spec.pace.shared_limit is None and min(max_parallel, len(shards)) > 1:
         raise ConfigurationError(

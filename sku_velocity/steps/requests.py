@@ -13,11 +13,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from sku_velocity.model.run import UnknownSku
 from sku_velocity.model.settle_lag import SETTLE_MINUTES
 from sku_velocity.model.velocity import Thresholds
+from sku_velocity.model.window_grid import check_minutes
+from sku_velocity.source.fields import check_zone
 
 TASK_RETRIES = 2
 REPAIRS = 2
@@ -32,6 +34,8 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Variation = Annotated[float, Field(ge=0)]
+WindowMinutes = Annotated[int, AfterValidator(check_minutes)]
+Zone = Annotated[str, AfterValidator(check_zone)]
 Days = Annotated[int, Field(ge=1, le=36_500)]
 
 _THRESHOLDS = Thresholds()
@@ -51,6 +55,10 @@ class Request(BaseModel):
     def parameters(self) -> dict[str, Any]:
         """Return the parameters as a flow takes them."""
         return {name: getattr(self, name) for name in type(self).model_fields}
+
+    def options(self) -> dict[str, Any]:
+        """Return the parameters that differ from their defaults."""
+        return self.model_dump(exclude_defaults=True)
 
 
 @cache
@@ -93,9 +101,9 @@ class OneWindow(SourceRequest):
     warehouse: Text
     """The warehouse, as the API names it."""
     start: AwareDatetime | None = None
-    """The window's start, in ISO 8601 with its time zone. Omit for an hour before its end."""
+    """The window's start, in ISO 8601 with its time zone. Omit for one window before its end."""
     end: AwareDatetime | None = None
-    """The window's end, exclusive. Omit for the end of the last hour settled at the scheduled start."""
+    """The window's end, exclusive. Omit for the end of the last window settled at the scheduled start."""
     resume: str | None = None
     """The id of an earlier run, to read only what it has not landed. Omit for a new run."""
 
@@ -115,10 +123,8 @@ class ManyWindows(SourceRequest):
     start: AwareDatetime | None = None
     """The start, in ISO 8601 with its time zone. Omit for the start of each warehouse's first run."""
     end: AwareDatetime | None = None
-    """The end, exclusive. Omit for the end of the last hour settled at the scheduled start, which is also the
-    latest possible end."""
-    window_hours: Positive = 1
-    """Hours per window. A shorter gap is read as one window."""
+    """The end, exclusive. Omit for the end of the last window settled at the scheduled start, which is also
+    the latest possible end."""
     newest_first: bool = False
     """Read the newest windows first, instead of the oldest."""
     older_spec: bool = False
@@ -146,8 +152,14 @@ class Reading(Request):
 class WindowReading(Reading):
     """How a window of movements is read, and what follows once it is published."""
 
+    window_minutes: WindowMinutes | None = None
+    """Minutes per window: a part of a day, or whole days (1440, or 10080 for a week from Monday). A shorter
+    gap is one window. Omit for 60, or for 1440 if the source's window.grain is day."""
+    window_zone: Zone | None = None
+    """The time zone to whose midnights windows are aligned, such as Europe/Berlin. Omit for UTC, or for the
+    source's own if its window.grain is day."""
     settle_minutes: Count = SETTLE_MINUTES
-    """Minutes to wait after an hour ends before reading it, so that late records are in."""
+    """Minutes to wait after a window ends before reading it, so that late records are in."""
     master: str | None = None
     """The name of the source whose published items map the SKUs. Omit for no mapping."""
     unknown_sku: UnknownSku = UnknownSku.REJECT
@@ -198,15 +210,20 @@ class SyncWarehousesRequest(SourceRequest):
     warehouses: list[Text] | None = None
     """The warehouses, as the API names them. Omit for all that the source lists."""
     start: AwareDatetime | None = None
-    """The window's start, in ISO 8601 with its time zone. Omit for an hour before its end."""
+    """The window's start, in ISO 8601 with its time zone. Omit for one window before its end."""
     end: AwareDatetime | None = None
-    """The window's end, exclusive. Omit for the end of the last hour settled at the scheduled start."""
-    window_hours: Positive | None = None
-    """Cut the window into parts of at most this many hours, a run each. Omit for one part."""
+    """The window's end, exclusive. Omit for the end of the last window settled at the scheduled start."""
+    window_minutes: WindowMinutes | None = None
+    """Minutes per window: a part of a day, or whole days (1440, or 10080 for a week from Monday). A longer
+    range is cut into such windows, a run each. Omit for 60, or for 1440 if the source's window.grain is day,
+    and to read a given range as one window."""
+    window_zone: Zone | None = None
+    """The time zone to whose midnights windows are aligned, such as Europe/Berlin. Omit for UTC, or for the
+    source's own if its window.grain is day."""
     max_parallel: Annotated[int, Field(ge=1, le=200)] = MAX_PARALLEL
     """Runs at the same time. More than 1 needs a source with a shared pace."""
     settle_minutes: Count = SETTLE_MINUTES
-    """Minutes to wait after an hour ends before reading it, so that late records are in."""
+    """Minutes to wait after a window ends before reading it, so that late records are in."""
     max_reject_ratio: Share | None = None
     """Publish nothing if a larger share is rejected. Omit for the deployment's value."""
     accept_shrunk: bool | None = None

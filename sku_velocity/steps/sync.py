@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from sku_velocity.errors import ConfigurationError, RetriableError, VelocityError
 from sku_velocity.masking import hide
@@ -23,6 +23,9 @@ from sku_velocity.steps.push import push_published
 from sku_velocity.steps.report import build_report, held_rows
 from sku_velocity.steps.requests import Reading, SyncMasterRequest, SyncRequest, WindowReading
 from sku_velocity.steps.run_context import RunContext, step
+from sku_velocity.steps.window_choice import Bounds, WindowChoice, grid_of
+
+Resumable = SyncRequest | SyncMasterRequest
 
 STARVED_LOOP = (
     "The event loop woke its tasks %d ms late (99th percentile): the process gets too little CPU, so its "
@@ -41,9 +44,8 @@ async def sync(context: RunContext, request: SyncRequest) -> Outcome[RunReport]:
     )
     context.retries = request.task_retries
     spec = movements_of(context)
-    settle = timedelta(minutes=request.settle_minutes)
-    window = choose_window(spec, request.start, request.end, context.due, settle)
-    plan = await _plan(context, request.warehouse, window, request.resume, mapping_of(request))
+    window = WindowChoice(spec, request, context.due, f"{context.program} sync", request.options()).window()
+    plan = await _plan(context, request.warehouse, window, request, mapping_of(request))
     report, chunks = await read_and_publish(context, plan, request)
     report = await _deliver(context, plan.run, report, request)
     return outcome_of(report, chunks)
@@ -56,7 +58,7 @@ async def sync_master(context: RunContext, request: SyncMasterRequest) -> Outcom
     spec = context.source.spec
     if spec.items is None:
         raise ConfigurationError(f"{spec.name} holds movements, not items: its spec needs `items`")
-    plan = await _plan(context, NO_WAREHOUSE, Window.everything(), request.resume, None)
+    plan = await _plan(context, NO_WAREHOUSE, Window.everything(), request, None)
     report, chunks = await read_and_publish(context, plan, request)
     if report.published:
         changes = await context.perform(compare_versions, plan.run.id)
@@ -92,29 +94,12 @@ def mapping_of(request: WindowReading) -> SkuMappingPolicy:
     return SkuMapping(request.master, request.unknown_sku) if request.master else None
 
 
-def choose_window(
-    spec: SourceSpec, start: datetime | None, end: datetime | None, due: datetime, settle: timedelta
-) -> Window:
-    """Return the given window, or the last hour that had settled when the run was due.
-
-    Return everything if neither bound is given and the source cannot be asked for a window. Raises
-    ConfigurationError if the end is not after the start.
-    """
-    if start is None and end is None and not spec.has_window:
-        return Window.everything()
-    end = end or Window.last_hour(due, settle).end
-    try:
-        return Window(start or end - timedelta(hours=1), end)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
-
-
 async def _plan(
-    context: RunContext, warehouse: str, window: Window, resume: str | None, mapping: SkuMappingPolicy
+    context: RunContext, warehouse: str, window: Window, request: Resumable, mapping: SkuMappingPolicy
 ) -> Plan:
     run_id = context.run_id(context.source.spec.name, warehouse, window)
     label = warehouse or "items"
-    plan = await context.perform(plan_window, label, warehouse, window, run_id, resume, mapping)
+    plan = await context.perform(plan_window, label, warehouse, window, run_id, request, mapping)
     context.listener.planned(plan.run.id)
     return plan
 
@@ -126,7 +111,7 @@ async def plan_window(
     warehouse: str,
     window: Window,
     run_id: str,
-    resume: str | None,
+    request: Resumable,
     mapping: SkuMappingPolicy,
 ) -> Plan:
     """Count the window and write its chunks to the ledger; on a retry, return the stored plan.
@@ -135,15 +120,18 @@ async def plan_window(
     hold rows mapped by two versions, with no way to distinguish them.
     """
     async with context.watch(), context.store() as store:
-        run = await store.runs.find(resume or run_id)
-        if run is None and resume:
-            raise ConfigurationError(f"resume: no run {resume} in this store: check the id and the store")
+        run = await store.runs.find(request.resume or run_id)
+        if run is None and request.resume:
+            raise ConfigurationError(
+                f"resume: no run {request.resume} in this store: check the id and the store"
+            )
         if run is None:
             version = await steps.version_of(store, mapping)
+            grid = grid_of(context.source.spec, request) if isinstance(request, SyncRequest) else None
             async with context.reader(warehouse, window, version) as reader:
-                run = await steps.plan(reader, store, run_id, context.flow_run_id)
+                run = await steps.plan(reader, store, run_id, context.flow_run_id, grid)
             return Plan(run, await store.chunks.of(run.id))
-        await _check_resumed(context, run, warehouse, mapping)
+        await _check_resumed(context, run, warehouse, request, mapping)
         chunks = await store.chunks.of(run.id)
         reason = await steps.why_read_again(store, context.source.spec, run) if run.is_open else None
         if reason is None:
@@ -154,9 +142,9 @@ async def plan_window(
 
 
 async def _check_resumed(
-    context: RunContext, run: SyncRun, warehouse: str, mapping: SkuMappingPolicy
+    context: RunContext, run: SyncRun, warehouse: str, request: Resumable, mapping: SkuMappingPolicy
 ) -> None:
-    """Check that a stored run matches the request and, if it is still being read, that its source answers."""
+    """Check that a stored run matches the request and, if it is being read, that its source answers."""
     source = context.source.spec.name
     if (run.source, run.warehouse) != (source, warehouse):
         raise ConfigurationError(
@@ -170,6 +158,9 @@ async def _check_resumed(
             "a new run of this window"
         )
     if run.is_open:
+        asked, verb = Bounds(*run.window.bounds), f"{context.program} sync"
+        choice = WindowChoice(context.source.spec, asked, context.due, verb, request.options())
+        choice.check([run.window], resume=None)
         async with context.reader_of(run) as reader:
             await reader.check()
 

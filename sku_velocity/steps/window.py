@@ -11,6 +11,7 @@ from sku_velocity.model.chunk import Chunk, ChunkProgress, ChunkState, PageResul
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.run import Check, FinalCheck, MasterVersion, Plan, RunState, SyncRun
 from sku_velocity.model.status import SkuMappingPolicy
+from sku_velocity.model.window_grid import WindowGrid
 from sku_velocity.process.loop_lag import LoopHealth
 from sku_velocity.source.digest import mapping_digest
 from sku_velocity.source.final_check import count_pages
@@ -51,7 +52,13 @@ async def version_of(store: Store, mapping: SkuMappingPolicy) -> MasterVersion |
     return MasterVersion(source=master, version=await store.masters.newest(master), unknown_sku=unknown_sku)
 
 
-async def plan(reader: WindowReader, store: Store, run_id: str, flow_run_id: str | None = None) -> SyncRun:
+async def plan(
+    reader: WindowReader,
+    store: Store,
+    run_id: str,
+    flow_run_id: str | None = None,
+    grid: WindowGrid | None = None,
+) -> SyncRun:
     """Probe how many records the window holds, cut it into chunks, and store both."""
     probe = await reader.probe()
     spec = reader.client.spec
@@ -64,6 +71,7 @@ async def plan(reader: WindowReader, store: Store, run_id: str, flow_run_id: str
         master=reader.master_version,
         mapping_digest=mapping_digest(spec),
         flow_run_id=flow_run_id,
+        grid=grid,
     )
     return await store.runs.begin(run, chunks_of(probe, spec))
 

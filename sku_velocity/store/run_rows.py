@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sku_velocity.errors import IncompleteWindowError, StoreConfigurationError
 from sku_velocity.model.run import MasterVersion, RunState, SyncRun
 from sku_velocity.model.window import Window
+from sku_velocity.model.window_grid import WindowGrid
 from sku_velocity.store.tables import ForeignText, published_ranges, sync_runs, unloaded_ids
 
 MISSING = "use the store in which the run was planned, or start a new run if this one was pruned"
@@ -124,8 +125,14 @@ def to_run(row: Row[Any]) -> RunRow:
         row.mapping_digest,
         row.held_rows,
         row.flow_run_id,
+        to_grid(row),
     )
     return RunRow(row.run_key, run)
+
+
+def to_grid(row: Row[Any]) -> WindowGrid | None:
+    """Return the grid of the windows that a run was asked for."""
+    return WindowGrid.of(row.window_minutes, row.window_zone) if row.window_minutes else None
 
 
 def check_plan(run_id: str, stored: int, repairs: int | None) -> None:

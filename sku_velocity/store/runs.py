@@ -167,6 +167,8 @@ def _values(run: SyncRun) -> dict[str, Any]:
         "warehouse_id": run.warehouse,
         "window_start": run.window.start,
         "window_end": run.window.end,
+        "window_minutes": run.grid and run.grid.minutes,
+        "window_zone": run.grid and run.grid.zone.key,
         "total": run.total,
         "master": run.master.model_dump_json() if run.master else None,
         "mapping_digest": run.mapping_digest,

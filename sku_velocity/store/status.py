@@ -25,7 +25,7 @@ from sku_velocity.model.status import (
 )
 from sku_velocity.model.window import Window
 from sku_velocity.store.database import Repository
-from sku_velocity.store.run_rows import overlapping
+from sku_velocity.store.run_rows import overlapping, to_grid
 from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, sync_runs
 
 IDS_PER_STATEMENT = 500  # SQLite binds at most 999 values
@@ -144,14 +144,20 @@ async def _read_published(
     ranges = published_ranges.c
     found: defaultdict[Place, list[PublishedRange]] = defaultdict(list)
     rows = await connection.execute(
-        select(published_ranges, sync_runs.c.mapping_digest, sync_runs.c.verdict)
+        select(
+            published_ranges,
+            sync_runs.c.mapping_digest,
+            sync_runs.c.verdict,
+            sync_runs.c.window_minutes,
+            sync_runs.c.window_zone,
+        )
         .join(sync_runs)
         .where(condition)
         .order_by(ranges.range_start)
     )
     for row in rows:
         window, is_unproven = Window(row.range_start, row.range_end), row.verdict == Verdict.UNPROVEN
-        published = PublishedRange(window, row.run_key, row.mapping_digest, is_unproven)
+        published = PublishedRange(window, row.run_key, row.mapping_digest, is_unproven, to_grid(row))
         found[_place_of(row)].append(published)
     return found
 

@@ -95,6 +95,9 @@ sync_runs = Table(
     Column("warehouse_id", ForeignText, nullable=False),
     Column("window_start", UtcDateTime, nullable=False),
     Column("window_end", UtcDateTime, nullable=False),
+    # The length of the windows that the run was asked for, and the zone that they are aligned to.
+    Column("window_minutes", Integer),
+    Column("window_zone", Text),
     Column("total", BigInteger),
     Column("state", Text, nullable=False),
     Column("repairs", Integer, nullable=False, default=0),

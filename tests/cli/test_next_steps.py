@@ -8,6 +8,7 @@ from sku_velocity.cli.next_steps import CommandContext, missing_windows, next_st
 from sku_velocity.model.run import RunState, UnknownSku, Verdict
 from sku_velocity.model.status import Coverage, LastRun, OpenRun, PublishedRange, SkuMapping, WarehouseStatus
 from sku_velocity.model.window import Window
+from sku_velocity.model.window_grid import WindowGrid
 from tests.support.store_rows import hour, hours
 
 ACME = "sku-velocity {} --source acme --warehouse WH-01"
@@ -17,9 +18,13 @@ RESUME = ACME.format("sync") + " --resume b-7"
 
 
 def status_of(
-    *windows: Window, open_runs: tuple[OpenRun, ...] = (), warehouse: str = "WH-01"
+    *windows: Window,
+    open_runs: tuple[OpenRun, ...] = (),
+    warehouse: str = "WH-01",
+    grid: WindowGrid | None = None,
 ) -> WarehouseStatus:
-    coverage = Coverage("acme", warehouse, [PublishedRange(each, 1) for each in windows], list(open_runs))
+    published = [PublishedRange(each, 1, grid=grid) for each in windows]
+    coverage = Coverage("acme", warehouse, published, list(open_runs))
     last = LastRun("x", hours(0, 1), RunState.PUBLISHED, Verdict.COMPLETE, hour(1))
     return WarehouseStatus(coverage, last, 0, 0, windows[-1].end if windows else None)
 
@@ -37,7 +42,19 @@ def test_one_backfill_fills_gaps_and_overdue_windows() -> None:
 
 def test_more_hours_than_a_backfill_takes_are_read_by_days() -> None:
     [step] = next_steps(status_of(hours(0, 1), hours(12_000, 12_001)), hour(12_002), HERE)
-    assert step.endswith("--start 2026-03-01T01:00:00Z --end 2027-07-14T00:00:00Z --window-hours 24")
+    assert step.endswith("--start 2026-03-01T01:00:00Z --end 2027-07-14T00:00:00Z --window-minutes 1440")
+
+
+def test_overdue_windows_are_read_at_the_borders_of_the_newest_window() -> None:
+    status = status_of(hours(-1, 23), grid=WindowGrid.of(1440, "Europe/Berlin"))
+    assert next_steps(status, hour(23 + 48), HERE) == []
+    options = " --window-minutes 1440 --window-zone Europe/Berlin"
+    bounds = " --start 2026-03-01T23:00:00Z --end 2026-03-03T23:00:00Z"
+    assert next_steps(status, hour(23 + 49), HERE) == [ACME.format("backfill") + bounds + options]
+
+
+def test_a_week_that_has_not_ended_twice_is_not_overdue() -> None:
+    assert next_steps(status_of(hours(0, 1), grid=WindowGrid.of(10_080)), hour(300), HERE) == []
 
 
 def test_a_single_interrupted_run_is_resumed() -> None:

@@ -19,7 +19,7 @@ from tests.support.commands import run
 from tests.support.store_rows import a_page, a_row, a_run, hour, hours, land_hourly, publish_hourly
 
 WINDOWED = {"window": {"params": {"start": "start", "end": "end"}}}
-DAYS = ["--start", "2026-03-01T00:00:00Z", "--end", "2026-03-03T00:00:00Z", "--window-hours", "24"]
+DAYS = ["--start", "2026-03-01T00:00:00Z", "--end", "2026-03-03T00:00:00Z", "--window-minutes", "1440"]
 
 
 def fill(url: str, build: Callable[[Store], Awaitable[Any]]) -> Any:

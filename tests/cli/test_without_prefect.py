@@ -42,7 +42,7 @@ RUNS = {
     "sync --export-to": ["sync", *READING, *DAY, "--max-reject-ratio", "1", "--export-to", "exported"],
     "sync --help": ["sync", "--help"],
     "check-source": ["check-source", *READING, *DAY],
-    "backfill": ["backfill", *READING, *DAY, "--window-hours", "24", "--max-reject-ratio", "1"],
+    "backfill": ["backfill", *READING, *DAY, "--window-minutes", "1440", "--max-reject-ratio", "1"],
     "backfill --dry-run": ["backfill", *READING, *DAY, "--dry-run"],
     "replay": ["replay", *SOURCE],
     "dead-letters list": ["dead-letters", "list"],

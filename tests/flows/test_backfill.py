@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server", "token")
 
 def fill(source: str, store: str, **parameters: Any) -> Any:
     """Backfill the first days of March, day by day. Return the state and its result."""
-    request = {"warehouses": ["WH-01"], "token_env": "WMS_TOKEN", "window_hours": 24}
+    request = {"warehouses": ["WH-01"], "token_env": "WMS_TOKEN", "window_minutes": 1440}
     request |= {"max_reject_ratio": 1, "task_retries": 0, "start": day(1), "end": day(5)} | parameters
 
     async def run() -> Any:

@@ -39,7 +39,7 @@ def test_a_window_of_an_older_spec_is_named_until_a_backfill_reads_it_again(
         spec_file(server, tmp_path, **WINDOWED, fields=CORRECTED)
         assert main(["sync", *words, "--start", SECOND_DAY, "--end", THIRD_DAY]) == 0
         assert older_windows(store_url, capsys) == [{"start": WHOLE["start"], "end": SECOND_DAY}]
-        days = ["--window-hours", "24", "--end", THIRD_DAY]
+        days = ["--window-minutes", "1440", "--end", THIRD_DAY]
         assert main(["backfill", *words, *days]) == 0
         assert "0 of 0 windows published" in capsys.readouterr().out
         assert main(["backfill", *words, *days, "--older-spec"]) == 0

@@ -47,7 +47,8 @@ def test_a_retry_runs_only_what_failed(operator: Operator, tmp_path: Path, sqlit
         asyncio.run(create_shared_limit(PaceSpec.model_validate(PACE)))
         request = {"source": source, "store": sqlite_url, "token_env": "WMS_TOKEN", "max_reject_ratio": 1}
         run = operator.start_run(
-            operator.get(SYNC_WAREHOUSES)["id"], {**request, **SPAN, "window_hours": 24, "max_parallel": 3}
+            operator.get(SYNC_WAREHOUSES)["id"],
+            {**request, **SPAN, "window_minutes": 1440, "max_parallel": 3},
         )
         first = operator.wait_for_end(run, attempt=1)
         begun = children(operator, run)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sku_velocity.model.coverage import cut, gaps
+from sku_velocity.model.coverage import gaps
 from sku_velocity.model.window import Window
 
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -44,22 +44,6 @@ def test_gaps_are_in_order_within_the_span_and_not_adjacent(covered: list[Window
 @given(st.lists(windows, max_size=8))
 def test_filling_the_gaps_leaves_none(covered: list[Window]) -> None:
     assert gaps(minutes(0, SPAN), [*covered, *gaps(minutes(0, SPAN), covered)]) == []
-
-
-@given(windows, st.integers(1, 45))
-def test_windows_join_to_the_stretch_and_none_exceeds_the_size(stretch: Window, size: int) -> None:
-    parts = cut(stretch, timedelta(minutes=size))
-    assert (parts[0].start, parts[-1].end) == (stretch.start, stretch.end)
-    assert all(left.end == right.start for left, right in pairwise(parts))
-    assert all(each.end - each.start <= timedelta(minutes=size) for each in parts)
-
-
-def test_hourly_windows_are_whole_hours_except_at_the_ends() -> None:
-    assert cut(minutes(20, 150), timedelta(hours=1)) == [minutes(20, 60), minutes(60, 120), minutes(120, 150)]
-
-
-def test_a_stretch_shorter_than_a_window_is_one_window() -> None:
-    assert cut(minutes(5, 17), timedelta(hours=24)) == [minutes(5, 17)]
 
 
 def test_no_coverage_is_one_gap_and_full_coverage_is_none() -> None:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from sku_velocity.model.chunk import Chunk
 from sku_velocity.model.movement import Movement
 from sku_velocity.model.window import Window, iso
+from sku_velocity.model.window_grid import HOURS
 
 
 def at(hour: int, minute: int = 0) -> datetime:
@@ -43,7 +44,7 @@ def test_a_window_needs_a_zone() -> None:
     ("now", "start"), [(at(5, 10), 4), (at(5, 9), 3), (at(5, 20), 4), (at(6, 0), 4), (at(5, 59), 4)]
 )
 def test_the_last_hour_has_settled(now: datetime, start: int) -> None:
-    assert Window.last_hour(now, timedelta(minutes=10)) == Window(at(start), at(start + 1))
+    assert HOURS.window_before(now - timedelta(minutes=10)) == Window(at(start), at(start + 1))
 
 
 def test_everything_contains_any_instant() -> None:

@@ -35,7 +35,7 @@ def fail_the_first_second_page(server: Server) -> None:
 
 def fill(executor: Executor, source: str, store: str, **parameters: Any) -> Ended:
     """Backfill the first days of March, day by day."""
-    days = {"window_hours": 24, "start": day(1), "end": day(5)}
+    days = {"window_minutes": 1440, "start": day(1), "end": day(5)}
     return backfill(executor, source, store, **days | parameters)
 
 

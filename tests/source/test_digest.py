@@ -23,7 +23,7 @@ MATTERS = {
     "total": "source path header request",
     "records": "path error_path auth_error_path auth_errors",
     "order": "params stable",
-    "window": "params format timezone start_inclusive end_inclusive pad_seconds",
+    "window": "params format timezone start_inclusive end_inclusive pad_seconds grain",
     "auth": "kind header prefix username token_url client_id scope client_auth values",  # whose view of it
     "throttle": "body_status_path",
     "fields": "movement_id sku_id warehouse_id units_moved timestamp_utc",

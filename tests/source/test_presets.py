@@ -234,6 +234,12 @@ def test_every_preset_is_tried_on_its_system() -> None:
 
 
 @every_case
+def test_a_preset_declares_the_grain_of_its_system(case: Case, server: Server) -> None:
+    declared = parse_spec(spec_of(case, server), "test").grain
+    assert declared.step == max(case.system.grain, timedelta(seconds=1))
+
+
+@every_case
 def test_adjacent_windows_hold_each_movement_once(case: Case, play: Any, store: str) -> None:
     server = play(case)
     for window in case.windows:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,11 +11,11 @@ from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.run import RunState, UnknownSku
 from sku_velocity.model.status import Coverage, OpenRun, PublishedRange
 from sku_velocity.model.window import Window
+from sku_velocity.model.window_grid import HOURS, WindowGrid
 from sku_velocity.source.spec import SourceSpec, parse_spec
 from sku_velocity.steps.backfill import check_backfill, plan_backfill, plan_reading, sort_readings
 from tests.support.store_rows import hour, hours
 
-HOUR = timedelta(hours=1)
 NEVER = Coverage("acme", "WH-01", [], [])
 BROKEN = OpenRun(7, "broken", hours(4, 5), RunState.INCOMPLETE, hour(5), chunks=3, landed=2)
 
@@ -31,7 +30,7 @@ def spec(**parts: Any) -> SourceSpec:
 
 def test_each_missing_hour_is_read_and_no_published_one() -> None:
     coverage = covered(hours(1, 2), hours(3, 3.5))
-    assert plan_backfill(coverage, hour(0), hour(5), hour(9), HOUR) == [
+    assert plan_backfill(coverage, hour(0), hour(5), hour(9), HOURS) == [
         hours(0, 1),
         hours(2, 3),
         hours(3.5, 4),
@@ -40,14 +39,31 @@ def test_each_missing_hour_is_read_and_no_published_one() -> None:
 
 
 def test_no_window_ends_after_the_last_settled_hour() -> None:
-    assert plan_backfill(NEVER, hour(7), hour(99), hour(9), HOUR) == [hours(7, 8), hours(8, 9)]
-    assert plan_backfill(NEVER, hour(7), None, hour(9), 2 * HOUR) == [hours(7, 8), hours(8, 9)]
-    assert plan_backfill(NEVER, hour(9), None, hour(9), HOUR) == []
+    assert plan_backfill(NEVER, hour(7), hour(99), hour(9), HOURS) == [hours(7, 8), hours(8, 9)]
+    assert plan_backfill(NEVER, hour(7), None, hour(9), WindowGrid.of(120)) == [hours(7, 8), hours(8, 9)]
+    assert plan_backfill(NEVER, hour(9), None, hour(9), HOURS) == []
+
+
+def test_gaps_of_any_length_are_cut_at_the_borders_of_days_of_a_zone() -> None:
+    berlin, coverage = WindowGrid.of(1440, "Europe/Berlin"), covered(hours(30, 31))
+    assert plan_backfill(coverage, hour(-1), hour(75), hour(71), berlin) == [
+        hours(-1, 23),
+        hours(23, 30),
+        hours(31, 47),
+        hours(47, 71),
+    ]
+
+
+def test_a_gap_finer_than_the_timestamps_is_read_as_whole_days() -> None:
+    days, coverage = WindowGrid.of(1440), covered(hours(0, 30), hours(31, 40), hours(41, 72))
+    assert plan_backfill(coverage, None, None, hour(96), days, days) == [hours(24, 48), hours(72, 96)]
+    assert plan_backfill(covered(hours(30, 31)), None, None, hour(48), days, days) == [hours(24, 48)]
+    assert plan_backfill(covered(hours(24, 48)), None, None, hour(48), days, days) == []
 
 
 def test_without_a_start_it_begins_at_the_start_of_the_first_run() -> None:
-    assert plan_backfill(covered(hours(2, 3)), None, None, hour(4), HOUR) == [hours(3, 4)]
-    assert plan_backfill(covered(hours(6, 7), open_runs=(BROKEN,)), None, hour(7), hour(9), HOUR) == [
+    assert plan_backfill(covered(hours(2, 3)), None, None, hour(4), HOURS) == [hours(3, 4)]
+    assert plan_backfill(covered(hours(6, 7), open_runs=(BROKEN,)), None, hour(7), hour(9), HOURS) == [
         hours(4, 5),
         hours(5, 6),
     ]
@@ -63,7 +79,7 @@ def test_without_a_start_it_begins_at_the_start_of_the_first_run() -> None:
 )
 def test_an_invalid_range_is_refused(start: Any, end: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        plan_backfill(NEVER, start, end, hour(9), HOUR)
+        plan_backfill(NEVER, start, end, hour(9), HOURS)
 
 
 def test_a_partly_landed_run_of_the_same_window_is_resumed() -> None:

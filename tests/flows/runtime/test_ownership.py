@@ -48,7 +48,7 @@ def test_a_backfill_tags_the_runs_of_its_windows(
         source = spec_file(server, tmp_path, window={"params": {"start": "start", "end": "end"}})
         request: dict[str, Any] = {"source": source, "store": sqlite_url, "token_env": "WMS_TOKEN"}
         day = {"start": datetime(2026, 3, 1, tzinfo=UTC), "end": datetime(2026, 3, 2, tzinfo=UTC)}
-        asyncio.run(backfill(warehouses=["WH-01"], window_hours=24, **request, **day))
+        asyncio.run(backfill(warehouses=["WH-01"], window_minutes=1440, **request, **day))
     [run] = flow_runs_in(sqlite_url)
     assert tags_of(prefect_server, run) == ([TAG], set())
 
