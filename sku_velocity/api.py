@@ -37,8 +37,8 @@ async def sync_window(
         spec: The source, or the path of its spec file.
         store: sqlite:///file.db or postgresql://user:password@host/database. An empty store gets its tables.
         warehouse: The warehouse, as the API names it.
-        window: The window, in UTC. Omit for the last settled hour, or for everything if the source cannot be
-            asked for a window.
+        window: The window, in UTC. Omit for the last settled one, an hour unless `window_minutes` is given,
+            or for everything if the source cannot be asked for a window.
         token: The secret that the API requires, if any.
         progress: Called with the number of landed chunks and of all chunks, as chunks land.
         options: Other fields of `sku_velocity.steps.requests.SyncRequest`, such as `resume="RUN_ID"`,

@@ -109,16 +109,21 @@ class WindowGrid:
 
     def _border(self, number: int) -> datetime:
         """Return the first instant at which the clock has reached a multiple of the step."""
-        wall = MONDAY + number * self.step
-        first, second = (wall.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1))
-        if first <= second:
-            return first
-        skipped = range((first - second) // SECOND + 1)  # the clock jumps over it within these seconds
-        reached = bisect_left(skipped, True, key=lambda n: _wall(second + n * SECOND, self.zone) >= wall)
-        return second + reached * SECOND
+        return first_instant(MONDAY + number * self.step, self.zone)
 
 
 SECONDS, HOURS = WindowGrid(SECOND), WindowGrid.of(60)
+
+
+def first_instant(wall: datetime, zone: ZoneInfo) -> datetime:
+    """Return the first instant at which a zone's clock has reached a wall time, which it may skip."""
+    first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first <= second:
+        return first
+    skipped = range((first - second) // SECOND + 1)  # the clock jumps over it within these seconds
+    return (
+        second + bisect_left(skipped, True, key=lambda n: _wall(second + n * SECOND, zone) >= wall) * SECOND
+    )
 
 
 def _wall(instant: datetime, zone: ZoneInfo) -> datetime:

@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic_core import PydanticCustomError
 
+from sku_velocity.model.window_grid import first_instant
 from sku_velocity.source.fields import TimestampSpec
-from sku_velocity.source.time_format import AmbiguousTimeError, TimeFormat
+from sku_velocity.source.time_format import DAY, AmbiguousTimeError, TimeFormat
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECONDS = {"seconds": 10**6, "milliseconds": 10**3}
@@ -42,7 +43,8 @@ def instant_reader(spec: TimestampSpec) -> Callable[[Any], datetime]:
             return lambda value: _in_zone(_iso(value), zone)
         case form:
             time_format = TimeFormat.of(form)
-            return lambda value: _in_zone(_by_format(value, time_format), zone)
+            is_date = time_format.grain == DAY
+            return lambda value: _in_zone(_by_format(value, time_format), zone, is_date)
 
 
 def _since_epoch(value: Any, unit: str) -> datetime:
@@ -93,8 +95,11 @@ def _by_format(value: Any, time_format: TimeFormat) -> datetime:
         raise _invalid(f"must be a time in the format {time_format.form}{names}") from error
 
 
-def _in_zone(moment: datetime, zone: ZoneInfo | None) -> datetime:
-    """Convert a wall time to an instant. One that a clock change repeats or skips is rejected."""
+def _in_zone(moment: datetime, zone: ZoneInfo | None, is_date: bool = False) -> datetime:
+    """Convert a wall time to an instant; a date to the start of its day.
+
+    A time that a clock change repeats or skips is rejected.
+    """
     if moment.tzinfo is not None:
         return moment
     if zone is None:
@@ -102,6 +107,8 @@ def _in_zone(moment: datetime, zone: ZoneInfo | None) -> datetime:
     first, second = (moment.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
     if first.utcoffset() == second.utcoffset():
         return first
+    if is_date:
+        return first_instant(moment, zone)
     exists = first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == moment
     raise _invalid(
         f"{'occurs twice' if exists else 'does not exist'} in {zone.key} because of a clock change"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -20,12 +20,27 @@ from tests.support.scheduled_runs import execute, schedule
 
 
 def at(hour: int, minute: int = 0) -> datetime:
-    return datetime(2026, 3, 1, hour, minute, tzinfo=UTC)
+    return datetime(2026, 3, 1, tzinfo=UTC) + timedelta(hours=hour, minutes=minute)
 
 
 async def press_retry(run: UUID) -> None:
     async with get_client() as client:
         await client.set_flow_run_state(run, AwaitingRetry(), force=True)
+
+
+@pytest.mark.usefixtures("prefect_server", "token")
+def test_a_scheduled_run_of_a_source_of_days_reads_the_last_complete_day_of_its_zone(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    window = {"params": {"start": "start", "end": "end"}, "grain": "day", "timezone": "Europe/Berlin"}
+    with wms(tmp_path) as (server, _):
+        source = spec_file(server, tmp_path, window=window)
+        request = {"source": source, "store": sqlite_url, "warehouse": "WH-01", "token_env": "WMS_TOKEN"}
+        run = asyncio.run(schedule(at(48 + 8, 20), request | {"max_reject_ratio": 1}))
+        report = asyncio.run(execute(run))
+        truth = server.ground_truth("WH-01", report.start, report.end)
+    assert (report.start, report.end) == (at(23), at(47)) and report.published
+    assert report.loaded == truth.valid > 100
 
 
 @pytest.mark.usefixtures("prefect_server", "token")

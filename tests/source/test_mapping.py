@@ -164,6 +164,20 @@ def test_a_time_just_before_a_border_is_rounded_down(value: Any, form: dict[str,
     assert AT - timedelta(microseconds=1) <= read < AT
 
 
+@pytest.mark.parametrize(
+    ("date", "zone", "instant"),
+    [
+        ("2026-03-29", "Europe/Berlin", "2026-03-28T23:00:00Z"),
+        ("2026-04-24", "Africa/Cairo", "2026-04-23T22:00:00Z"),  # its clock jumps over midnight
+        ("2026-11-01", "America/Havana", "2026-11-01T04:00:00Z"),  # its midnight comes twice
+    ],
+)
+def test_a_date_is_the_start_of_its_day(date: str, zone: str, instant: str) -> None:
+    form = {"path": "timestamp_utc", "format": "%Y-%m-%d", "assume_timezone": zone}
+    at = movement({"timestamp_utc": date}, timestamp_utc=form).timestamp_utc
+    assert at == datetime.fromisoformat(instant)
+
+
 @given(st.floats(-2e9, 4e9), st.integers(-2_000_000_000, 4_000_000_000))
 def test_an_epoch_is_on_the_side_of_a_border_on_which_its_number_is(value: float, border: int) -> None:
     read = instant_reader(TimestampSpec(path=("at",), format="epoch_s"))
