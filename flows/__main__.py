@@ -20,6 +20,7 @@ from flows.backfill import backfill
 from flows.cli import add_commands
 from flows.compact import compact
 from flows.prune import prune
+from flows.recheck import recheck
 from flows.refresh_velocity import refresh_velocity
 from flows.replay_dead_letters import replay_dead_letters
 from flows.runtime.ownership import our_runs
@@ -35,6 +36,7 @@ from sku_velocity.errors import VelocityError
 from sku_velocity.steps import backfill as backfilling
 from sku_velocity.steps import compact as compacting
 from sku_velocity.steps import prune as pruning
+from sku_velocity.steps import recheck as rechecking
 from sku_velocity.steps import replay as replaying
 from sku_velocity.steps import sync as syncing
 from sku_velocity.steps import velocity
@@ -53,6 +55,7 @@ FLOWS: Mapping[Callable[..., Any], FlowCall] = {
     syncing.sync_master: sync_sku_master,
     backfilling.backfill: backfill,
     replaying.replay: replay_dead_letters,
+    rechecking.recheck: recheck,
     velocity.refresh_velocity: refresh_velocity,
     compacting.compact: compact,
     pruning.prune: prune,

@@ -12,12 +12,14 @@ from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifa
 from flows.artifacts.events import emit_window_events
 from flows.artifacts.markdown import escape, ignoring_artifact_errors
 from flows.artifacts.master_drift import publish_master_drift, publish_window_drift
+from flows.artifacts.recheck import publish_recheck
 from flows.artifacts.rejects import publish_open_rejects, publish_window_rejects
 from flows.artifacts.runs import publish_pruned, publish_runs
 from flows.artifacts.sync_run import publish_chunk, publish_push, publish_run
 from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.master import MasterChanges
 from sku_velocity.model.movement import DeadLetter
+from sku_velocity.model.recheck import RecheckReport
 from sku_velocity.model.reports import PruneReport, RunsReport
 from sku_velocity.model.run import PushReport, RunReport, SyncRun
 from sku_velocity.output.names import artifact_key
@@ -81,6 +83,9 @@ class PrefectDisplay(Display):
 
     async def show_runs(self, report: RunsReport) -> None:
         await publish_runs(report)
+
+    async def show_recheck(self, report: RecheckReport) -> None:
+        await publish_recheck(report)
 
     async def show_pruned(self, report: PruneReport) -> None:
         await publish_pruned(report)

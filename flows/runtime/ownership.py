@@ -20,9 +20,10 @@ SYNC_MASTER = "sku-velocity-sync-master"
 REFRESH = "sku-velocity-refresh"
 BACKFILL = "sku-velocity-backfill"
 REPLAY = "sku-velocity-replay"
+RECHECK = "sku-velocity-recheck"
 COMPACT = "sku-velocity-compact"
 PRUNE = "sku-velocity-prune"
-FLOWS = (SYNC, SYNC_WAREHOUSES, SYNC_MASTER, REFRESH, BACKFILL, REPLAY, COMPACT, PRUNE)
+FLOWS = (SYNC, SYNC_WAREHOUSES, SYNC_MASTER, REFRESH, BACKFILL, REPLAY, RECHECK, COMPACT, PRUNE)
 
 
 @contextmanager

@@ -38,6 +38,12 @@ COMMANDS = {
 
         Exit code: 0 if no window is missing any more, 1 if one still is, 2 for bad usage or settings.""",
     ),
+    "recheck": Command(
+        "sku_velocity.cli.recheck:recheck",
+        """Compare published windows with their source again, and publish those that have changed since.
+
+        Exit code: 0, or 1 if a window could not be revised, 2 for bad usage or settings.""",
+    ),
     "sync-master": Command(
         "sku_velocity.cli.sync:sync_master",
         """Read an ERP's items, prove that none is missing, and publish them as the master that maps SKUs.

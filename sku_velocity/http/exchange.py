@@ -43,6 +43,9 @@ class Tally:
             self.requests + other.requests, self.retried + other.retried, self.throttled + other.throttled
         )
 
+    def __sub__(self, other: Tally) -> Tally:
+        return self + Tally(-other.requests, -other.retried, -other.throttled)
+
 
 @dataclass(frozen=True)
 class Response(Generic[T]):

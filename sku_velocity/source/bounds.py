@@ -26,6 +26,11 @@ def written_bounds(window: Window, spec: WindowSpec) -> tuple[str, str]:
     return _bound(window.start - pad, spec, is_end=False), _bound(window.end + pad, spec, is_end=True)
 
 
+def written_since(instant: datetime, spec: WindowSpec) -> str:
+    """Return an instant to ask for changes since, so that none after it is missed."""
+    return _bound(instant - timedelta(seconds=spec.pad_seconds), spec, is_end=False)
+
+
 def requested_window(window: Window, spec: WindowSpec, sent_bounds: tuple[bool, bool]) -> Window:
     """Return the stretch of time that the answer to a request for the window may cover, at most.
 

@@ -12,7 +12,7 @@ from sku_velocity.source.spec import SourceSpec
 # with a window once it is read. That a cursor is stable holds for the pages that are read already, too. A
 # page size or overlap that does not suit the plan is noticed in the ledger.
 LEFT_OUT: dict[str, Any] = {
-    **dict.fromkeys(("name", "tls", "pace", "timeouts", "limits", "warehouses"), True),
+    **dict.fromkeys(("name", "tls", "pace", "timeouts", "limits", "warehouses", "changes"), True),
     "paging": {"page_size", "max_page_size", "overlap", "stable"},
     "throttle": {"statuses", "retry_after_headers"},
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sku_velocity.text import printable, shorten
 
-NAME = r"\{(?P<name>warehouse|warehouse:number|start|end)\}"
+NAME = r"\{(?P<name>warehouse|warehouse:number|start|end|since)\}"
 QUOTE_OR_BACKSLASH = re.compile(r"['\"\\]")
 WORD = re.compile(r"[\w.]*")  # needs no quotes in any language
 

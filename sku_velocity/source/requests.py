@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
 from urllib.parse import quote as percent_encode
@@ -13,7 +14,7 @@ import httpx
 
 from sku_velocity.errors import SourceAddressError, SpecError
 from sku_velocity.model.window import Window
-from sku_velocity.source.bounds import written_bounds
+from sku_velocity.source.bounds import written_bounds, written_since
 from sku_velocity.source.paginators import PageAddress, Sequential, paginator_of
 from sku_velocity.source.placeholders import UnescapedTextError, fill
 from sku_velocity.source.spec import CountRequest, SourceSpec
@@ -34,11 +35,12 @@ class RequestParts:
 
 @dataclass(frozen=True)
 class Requests:
-    """The requests for one window of one warehouse."""
+    """The requests for one window of one warehouse: for all records or, if `since` is given, the changed."""
 
     spec: SourceSpec
     warehouse: str
     window: Window
+    since: datetime | None = None
 
     def page(self, offset: int, count: int) -> RequestParts:
         """Request `count` records from `offset` on; with page numbers, `offset` is a multiple of `count`."""
@@ -101,6 +103,8 @@ class Requests:
                 put(body, path, value)
         filled = {name: str(self._fill(value)) for name, value in request.headers.items()}
         params = self._fill_all(request.params) | self._fill_all(self.spec.order.params) | self._bounds
+        if self.since is not None and self.spec.changes is not None:
+            params |= self._fill_all(self.spec.changes.params)
         return RequestParts(
             method=request.method,
             url=self._url(request.path),
@@ -155,6 +159,8 @@ class Requests:
             return self._warehouse_number
         start, end = self._written_bounds
         values = {"warehouse": self.warehouse, "start": start, "end": end}
+        if self.since is not None:
+            values["since"] = written_since(self.since, self.spec.window)
         if "{warehouse:number}" in value:
             values["warehouse:number"] = str(self._warehouse_number)
         try:

@@ -320,6 +320,26 @@ class WindowSpec(Part):
         return self
 
 
+class ChangesSpec(Part):
+    """How the API is asked for the records that were added or changed since an instant.
+
+    `params` are query parameters that a request has besides those for a window. `{since}` in them is replaced
+    by the instant, in the format of `window`.
+    """
+
+    params: dict[str, Scalar] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_since(self) -> Self:
+        texts = json.dumps(list(self.params.values()))
+        if "{since}" not in texts:
+            raise ValueError("changes.params must contain {since}, the instant since which records changed")
+        for name in re.findall(r"\{(\w+(?::\w+)?)\}", texts):
+            if name not in PLACEHOLDERS | {"since"}:
+                raise ValueError(f"changes.params: unknown placeholder {{{name}}}: use {{since}}")
+        return self
+
+
 class AuthSpec(Part):
     """How requests authenticate. The secret itself is never in a spec.
 
@@ -380,6 +400,7 @@ class SourceSpec(Part):
     order: OrderSpec = OrderSpec()
     limits: LimitsSpec = LimitsSpec()
     window: WindowSpec = WindowSpec()
+    changes: ChangesSpec | None = Field(default=None, description="How the API reports changed records")
     auth: AuthSpec = AuthSpec()
     tls: TlsSpec = TlsSpec()
     pace: PaceSpec = PaceSpec()
@@ -426,7 +447,8 @@ class SourceSpec(Part):
         _check_params_differ(
             {f"request.params.{name}": name for name in self.request.params}
             | {f"order.params.{name}": name for name in self.order.params}
-            | {f"window.params.{key}": name for key, name in bounds if name},
+            | {f"window.params.{key}": name for key, name in bounds if name}
+            | {f"changes.params.{name}": name for name in (self.changes.params if self.changes else ())},
             "paging",
             self.paging,
         )

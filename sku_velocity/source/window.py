@@ -20,6 +20,7 @@ from sku_velocity.source.pages import FetchedPage, Pages
 from sku_velocity.source.paginators import Offset, PageNumber, Positional
 from sku_velocity.source.paging import MAX_EMPTY_PAGES, EndlessPagingError, SeenPage, find_end
 from sku_velocity.source.requests import Requests
+from sku_velocity.source.second_look import SecondLook, SecondReader
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.source.validation import PageReader, RawPage
 from sku_velocity.text import quote
@@ -99,6 +100,10 @@ class WindowReader:
     async def final_check(self, run: SyncRun, chunks: Sequence[ChunkProgress]) -> FinalCheck:
         """Recount the window, reread its ends, and read what the proof of its paging style needs."""
         return await FinalReader(self.pages, self.reader, self._count).check(run, chunks)
+
+    async def look_again(self, chunks: Sequence[ChunkProgress]) -> SecondLook:
+        """Count a window that was read by these chunks, and read its first and its last page again."""
+        return await SecondReader(self.pages, self.reader, self._count).look(chunks)
 
     async def read(self, page: Page) -> PageResult:
         """Read a page and validate its records. A page with too few is left for the proof to detect.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.master import MasterChanges
 from sku_velocity.model.movement import DeadLetter
+from sku_velocity.model.recheck import RecheckReport
 from sku_velocity.model.reports import PruneReport, RunOutcome, RunsReport
 from sku_velocity.model.run import PushReport, RunReport, SyncRun
 
@@ -63,6 +64,9 @@ class Display:
 
     async def show_runs(self, report: RunsReport) -> None:
         """Show a run of many runs: a backfill, or the sync of many warehouses."""
+
+    async def show_recheck(self, report: RecheckReport) -> None:
+        """Show what a recheck found."""
 
     async def show_pruned(self, report: PruneReport) -> None:
         """Show what was pruned."""

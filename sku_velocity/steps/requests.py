@@ -28,6 +28,8 @@ MAX_PARALLEL = 4
 CHILD_DEPLOYMENT = "sync-velocity-child"
 REPORTS = "reports"
 ARTIFACT_DAYS = 30
+LOOKBACK_HOURS = 72
+MAX_REQUESTS = 1_000
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -149,8 +151,8 @@ class Reading(Request):
     """Publish nothing that cannot be proven whole. Also if limits.require_proof of the spec."""
 
 
-class WindowReading(Reading):
-    """How a window of movements is read, and what follows once it is published."""
+class MappedReading(Reading):
+    """How a window of movements is read, and how its SKUs are mapped."""
 
     window_minutes: WindowMinutes | None = None
     """Minutes per window: a part of a day, or whole days (1440, or 10080 for a week from Monday). A shorter
@@ -164,12 +166,22 @@ class WindowReading(Reading):
     """The name of the source whose published items map the SKUs. Omit for no mapping."""
     unknown_sku: UnknownSku = UnknownSku.REJECT
     """Reject or pass a movement whose SKU is unknown to the master, or retired."""
+
+
+class Delivery(Request):
+    """What is sent on once a window is published."""
+
     export_to: str | None = None
     """A directory or a URL such as s3://bucket/path, for the window as Parquet files, one per UTC date. Omit
     for no export."""
     push: str | None = None
     """The path of a slotting engine's file (.yaml), whose token is in $SKU_VELOCITY_ENGINE_TOKEN, or, with
     Prefect, a slotting-engine block's name. Omit for no push."""
+
+
+class WindowReading(Delivery, MappedReading):
+    """How a window of movements is read, and what follows once it is published."""
+
     velocity_zone: str | None = None
     """The warehouse's time zone, such as Europe/Berlin. Once the window is published, its velocity is
     refreshed as of the last local day that ended by its end. Omit for no refresh."""
@@ -241,6 +253,28 @@ class SyncWarehousesRequest(SourceRequest):
     Prefect, a slotting-engine block's name. Omit for the deployment's value."""
     deployment: str = CHILD_DEPLOYMENT
     """The name of the sync-velocity deployment that runs each warehouse."""
+
+
+class PublishedWindows(SourceRequest):
+    """The windows of a source that were published not long ago."""
+
+    warehouses: list[Text] | None = None
+    """The warehouses, as the API names them. Omit for all that are published."""
+    lookback_hours: Positive = LOOKBACK_HOURS
+    """Compare the windows that were published in these hours before the scheduled start."""
+    full: bool = False
+    """Read each window again whole, instead of comparing only its count and its first and last page."""
+    max_requests: Positive = MAX_REQUESTS
+    """Begin no further window after this many requests; those that are left come first in the next run."""
+
+
+class RecheckRequest(Delivery, Reading, PublishedWindows):
+    """Compare published windows with their source again, and publish those that have changed since.
+
+    A window that differs is read again, proven and published in place of what was published before, like any
+    sync; if it would lose more than half of its rows, it is held until a second reading. A retry of the run
+    compares only what it has not compared yet.
+    """
 
 
 class ReplayRequest(StoreRequest):

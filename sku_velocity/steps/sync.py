@@ -21,7 +21,7 @@ from sku_velocity.steps import window as steps
 from sku_velocity.steps.outcome import Outcome, outcome_of
 from sku_velocity.steps.push import push_published
 from sku_velocity.steps.report import build_report, held_rows
-from sku_velocity.steps.requests import Reading, SyncMasterRequest, SyncRequest, WindowReading
+from sku_velocity.steps.requests import Delivery, Reading, SyncMasterRequest, SyncRequest, WindowReading
 from sku_velocity.steps.run_context import RunContext, step
 from sku_velocity.steps.window_choice import Bounds, WindowChoice, grid_of
 
@@ -47,7 +47,7 @@ async def sync(context: RunContext, request: SyncRequest) -> Outcome[RunReport]:
     window = WindowChoice(spec, request, context.due, f"{context.program} sync", request.options()).window()
     plan = await _plan(context, request.warehouse, window, request, mapping_of(request))
     report, chunks = await read_and_publish(context, plan, request)
-    report = await _deliver(context, plan.run, report, request)
+    report = await deliver(context, plan.run, report, request, request.velocity_zone)
     return outcome_of(report, chunks)
 
 
@@ -243,8 +243,15 @@ async def read_and_publish(
     if not plan.run.is_open:
         report = build_report(plan.run, plan.chunks, [], steps.Cost(), 0.0)
         return report.as_published(plan.publication), plan.chunks
-    run, proof, cost = await _read_whole(context, plan, reading)
-    report = build_report(run, proof.chunks, proof.checks, cost, time.monotonic() - context.started)
+    run, proof, cost = await read_whole(context, plan, reading)
+    return await publish_proven(context, run, proof, cost, time.monotonic() - context.started)
+
+
+async def publish_proven(
+    context: RunContext, run: SyncRun, proof: steps.Proof, cost: steps.Cost, seconds: float
+) -> tuple[RunReport, Sequence[ChunkProgress]]:
+    """Publish a window that was read, if it is proven, and show it."""
+    report = build_report(run, proof.chunks, proof.checks, cost, seconds)
     report = report.as_published(await context.perform(publish_window, run, report))
     if cost.loop.is_starved:
         context.log.warning(STARVED_LOOP, cost.loop.lag_p99_ms)
@@ -256,7 +263,7 @@ async def read_and_publish(
     return report, proof.chunks
 
 
-async def _read_whole(
+async def read_whole(
     context: RunContext, plan: Plan, reading: Reading
 ) -> tuple[SyncRun, steps.Proof, steps.Cost]:
     """Ingest a window and prove it. Reread it at most `repairs` times while that may complete the proof."""
@@ -289,7 +296,9 @@ async def _ingest(context: RunContext, plan: Plan) -> None:
     await context.display.show_progress(plan.run, done, total, is_last=True)
 
 
-async def _deliver(context: RunContext, run: SyncRun, report: RunReport, request: WindowReading) -> RunReport:
+async def deliver(
+    context: RunContext, run: SyncRun, report: RunReport, request: Delivery, velocity_zone: str | None = None
+) -> RunReport:
     """Export, push and refresh a published window, as requested. Return the updated report.
 
     A failed export or refresh is an error in the report: the window stays published.
@@ -305,9 +314,9 @@ async def _deliver(context: RunContext, run: SyncRun, report: RunReport, request
             results["export_error"] = str(error)
     if context.engine:
         results["push"] = await push_published(context, run)
-    if request.velocity_zone:
+    if velocity_zone:
         try:
-            await context.perform(refresh_published, run, request.velocity_zone)
+            await context.perform(refresh_published, run, velocity_zone)
         except VelocityError as error:
             results["refresh_error"] = str(error)
     return report.model_copy(update=results)

@@ -16,6 +16,7 @@ from sku_velocity.store.precedents import Precedents
 from sku_velocity.store.pruning import Pruning
 from sku_velocity.store.publications import Publications
 from sku_velocity.store.pushes import Pushes
+from sku_velocity.store.rechecks import Rechecks
 from sku_velocity.store.replays import Replays
 from sku_velocity.store.runs import Runs
 from sku_velocity.store.sent_classes import SentClasses
@@ -40,6 +41,7 @@ class Store:
         self.masters = Masters(database)
         self.dead_letters = DeadLetters(database)
         self.replays = Replays(database)
+        self.rechecks = Rechecks(database)
         self.pushes = Pushes(database)
         self.sent_classes = SentClasses(database)
         self.activity = Activities(database)

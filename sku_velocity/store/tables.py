@@ -112,6 +112,9 @@ sync_runs = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
     Column("superseded_at", UtcDateTime),
+    # When a recheck last found the window unchanged, and when the source last reported changed records in it.
+    Column("rechecked_at", UtcDateTime),
+    Column("changed_at", UtcDateTime),
 )
 
 chunks = Table(
@@ -253,6 +256,18 @@ publications = Table(
     Column("cause", Text, nullable=False),
     *(Column(name, BigInteger) for name in ("added", "changed", "removed", "unchanged")),
     Index(None, "source", "warehouse_id", "range_start"),
+)
+
+# The rechecks of each warehouse: when the last one looked at a window of it, and up to when the source was
+# asked for changed records.
+rechecks = Table(
+    "rechecks",
+    metadata,
+    Column("source", ForeignText, nullable=False),
+    Column("warehouse_id", ForeignText, nullable=False),
+    Column("rechecked_at", UtcDateTime),
+    Column("asked_at", UtcDateTime),
+    PrimaryKeyConstraint("source", "warehouse_id"),
 )
 
 # A row per source and warehouse, which a transaction locks before it reads what is published there.

@@ -30,7 +30,7 @@ MATTERS = {
 }
 # How fast, how safely or in what portions it is read, or what is done with the window once it is read.
 DOES_NOT = {
-    "": "name warehouses",
+    "": "name warehouses changes",
     "paging": "page_size max_page_size overlap stable",
     "limits": "max_reject_ratio max_rejects empty_is_normal require_proof",
     "tls": "ca_file verify",

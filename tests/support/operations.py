@@ -9,6 +9,7 @@ from sku_velocity.cli.executor import Executor
 from sku_velocity.steps import backfill as backfilling
 from sku_velocity.steps import compact as compacting
 from sku_velocity.steps import prune as pruning
+from sku_velocity.steps import recheck as rechecking
 from sku_velocity.steps import replay as replaying
 from sku_velocity.steps import sync as syncing
 from sku_velocity.steps import velocity
@@ -18,6 +19,7 @@ from sku_velocity.steps.requests import (
     BackfillRequest,
     CompactRequest,
     PruneRequest,
+    RecheckRequest,
     RefreshVelocityRequest,
     ReplayRequest,
     Request,
@@ -52,6 +54,11 @@ def sync_master(executor: Executor, source: str, store: str, **parameters: Any) 
 def backfill(executor: Executor, source: str, store: str, **parameters: Any) -> Ended:
     request: dict[str, Any] = {**READING, "warehouses": ["WH-01"], "max_reject_ratio": 1, **parameters}
     return perform(executor, backfilling.backfill, BackfillRequest(source=source, store=store, **request))
+
+
+def recheck(executor: Executor, source: str, store: str, **parameters: Any) -> Ended:
+    request: dict[str, Any] = {**READING, "max_reject_ratio": 1, **parameters}
+    return perform(executor, rechecking.recheck, RecheckRequest(source=source, store=store, **request))
 
 
 def replay(executor: Executor, source: str, store: str, **parameters: Any) -> Ended:

@@ -1,0 +1,45 @@
+"""Published windows are compared with their source again, and revised if it has changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sku_velocity.cli.executor import Executor
+from tests.support.late_source import published, serve_late
+from tests.support.operations import recheck, sync
+from tests.support.store_rows import hour
+
+pytestmark = pytest.mark.usefixtures("token")
+HOURS = 3
+
+
+def read_hours(executor: Executor, source: str, store: str) -> None:
+    for number in range(HOURS):
+        _, report = sync(executor, source, store, start=hour(number), end=hour(number + 1))
+        assert report.published
+
+
+def test_late_corrected_and_deleted_rows_are_published_and_unchanged_windows_stay(
+    executor: Executor, tmp_path: Path, store_url: str
+) -> None:
+    with serve_late() as served:
+        names = served.fill(0, HOURS, 36)
+        source = served.write_spec(tmp_path)
+        read_hours(executor, source, store_url)
+        outcome, report = recheck(executor, source, store_url)
+        assert (outcome.name, report.compared, report.windows) == ("Complete", HOURS, [])
+        served.add(hour(0.5), units_moved=7)
+        served.correct(names[12], units_moved=3)  # the first of the second hour
+        served.delete(names[20])
+        before = served.requests
+        outcome, report = recheck(executor, source, store_url)
+        assert outcome.name == "Complete" and served.requests - before == report.requests
+        assert published(store_url) == served.content
+    assert [(each.start, each.why) for each in report.windows] == [
+        (hour(1), "11 records, 12 before"),
+        (hour(0), "13 records, 12 before"),
+    ]
+    assert [(each.added, each.changed, each.removed) for each in report.windows] == [(0, 1, 1), (1, 0, 0)]
+    assert report.compared == HOURS and report.lateness.rows == 1
