@@ -9,16 +9,20 @@ from sku_velocity.text import one_line, shorten
 
 INCOMPLETE_EVENT = "sku-velocity.window.incomplete"
 REJECTS_EVENT = "sku-velocity.window.rejects"
+REVISED_EVENT = "sku-velocity.window.revised"
 SHOWN_NAME = 80  # characters of a warehouse's name
 
 
 def emit_window_events(report: RunReport) -> None:
-    """Emit an event for a window that was not proven whole, and one for a window with rejects."""
+    """Emit an event for a window that was not proven whole, that has rejects, or whose rows were replaced."""
     broken = [check.name for check in report.checks if check.passed is False]
     if broken:
         _emit(INCOMPLETE_EVENT, report, failed_chunks=len(report.failed_chunks), broken=broken)
     if report.rejected:
         _emit(REJECTS_EVENT, report, published=report.published)
+    replaced = {"added": report.added, "changed": report.changed, "removed": report.removed}
+    if any(replaced.values()):
+        _emit(REVISED_EVENT, report, publication=report.publication, cause=report.cause, **replaced)
 
 
 def run_ids(report: RunReport) -> dict[str, str]:

@@ -88,6 +88,12 @@ def _details(status: WarehouseStatus, now: datetime, context: CommandContext) ->
         lines.append(
             f"  published, but not proven whole: {_summary(status.unproven)}, last {status.unproven[-1]}"
         )
+    if status.rechecked_at:
+        revised = status.revisions
+        lines.append(
+            f"  last recheck {duration(now - status.rechecked_at)} ago; {revised.windows} revisions so far: "
+            f"rows {revised.added} added, {revised.changed} changed, {revised.removed} removed"
+        )
     if status.is_late(now) and status.complete_until:
         lines.append(f"  late: nothing is published after {iso(status.complete_until)}")
     if not lines and not steps:
@@ -147,6 +153,8 @@ def status_as_json(status: WarehouseStatus, now: datetime, context: CommandConte
         "gaps": [_window(gap) for gap in status.gaps],
         "unproven": [_window(each) for each in status.unproven],
         "older_spec": [_window(each) for each in status.older_spec],
+        "rechecked_at": status.rechecked_at and iso(status.rechecked_at),
+        "revisions": status.revisions._asdict(),
         "open_runs": [_open_run(each, now) for each in status.coverage.open_runs],
         "next_steps": next_steps(status, now, context),
     }

@@ -11,6 +11,7 @@ from itertools import accumulate
 
 from pydantic import BaseModel, ConfigDict
 
+from sku_velocity.model.publication import Cause
 from sku_velocity.model.run import SyncRun, Verdict
 from sku_velocity.model.window import Window
 
@@ -91,7 +92,7 @@ class RecheckedWindow(BaseModel):
     failed: bool = False
     message: str = ""
     publication: int | None = None
-    cause: str | None = None
+    cause: Cause | None = None
     added: int = 0
     changed: int = 0
     removed: int = 0
@@ -101,7 +102,7 @@ class RecheckedWindow(BaseModel):
     @property
     def is_revised(self) -> bool:
         """True if rows were replaced because the source has changed."""
-        return self.published and self.cause != "spec" and self.added + self.changed + self.removed > 0
+        return self.cause is Cause.REVISION and self.added + self.changed + self.removed > 0
 
     def __str__(self) -> str:
         return f"{self.warehouse} {Window(self.start, self.end)}: {self.message}"
@@ -123,7 +124,8 @@ class Lateness(BaseModel):
     """How late the rows came that rechecks have added.
 
     A row came after the last look that did not find it and before the one that did, so each figure is a
-    range. A settle lag of `settle_minutes` would certainly have caught 99% of them.
+    range. A settle lag of `settle_minutes` would certainly have caught 99% of them. Without record ids, a
+    changed row counts as an added one.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -134,11 +134,21 @@ class LastRun:
     mapping_digest: str | None = None
 
 
+class Revisions(NamedTuple):
+    """How many windows of a warehouse were revised because the source had changed, and the rows in them."""
+
+    windows: int = 0
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+
+
 @dataclass(frozen=True)
 class WarehouseStatus:
     """The status of a warehouse of a source. `rows` and `rejects` count the published records.
 
-    `read_at` is when the newest window was planned, None if nothing is published.
+    `read_at` is when the newest window was planned, None if nothing is published; `rechecked_at` is when a
+    recheck last looked at a window.
     """
 
     coverage: Coverage
@@ -146,6 +156,8 @@ class WarehouseStatus:
     rows: int
     rejects: int
     read_at: datetime | None
+    rechecked_at: datetime | None = None
+    revisions: Revisions = Revisions()
 
     @property
     def span(self) -> Window | None:

@@ -196,23 +196,18 @@ class _Recheck:
                 "published": report.published,
                 "failed": ended.is_failed or not report.published,
                 "message": ended.message,
+                "publication": report.publication,
+                "cause": report.cause,
+                "added": report.added or 0,
+                "changed": report.changed or 0,
+                "removed": report.removed or 0,
             }
             if report.published:
-                outcome |= await self._note_publication(run, began)
+                async with context.store() as store:  # it is as the source now
+                    await store.rechecks.settle(run.id, began)
         except IncompleteWindowError as error:  # another process has replaced its plan or its window
             outcome["message"] = str(error)
         return self._rechecked(difference, span, **outcome)
-
-    async def _note_publication(self, run: SyncRun, began: datetime) -> dict[str, Any]:
-        async with self.context.store() as store:
-            await store.rechecks.settle(run.id, began)
-            of_run = getattr(store.publications, "of_run", None)
-            publication = await of_run(run.id) if of_run else None
-        if publication is None:
-            return {}
-        counts = {name: count for name, count in publication.difference._asdict().items() if count}
-        counts.pop("unchanged", None)
-        return counts | {"publication": publication.publication, "cause": publication.cause}
 
     def _rechecked(self, difference: Difference, span: Window, **outcome: Any) -> RecheckedWindow:
         return RecheckedWindow(

@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select, true
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.chunk import ChunkState
 from sku_velocity.model.dead_letter import DeadLetterState
+from sku_velocity.model.publication import Cause
 from sku_velocity.model.run import OPEN, MasterVersion, RunState, RunStatus, Verdict
 from sku_velocity.model.status import (
     Coverage,
@@ -19,6 +20,7 @@ from sku_velocity.model.status import (
     OpenRun,
     Place,
     PublishedRange,
+    Revisions,
     SkuMapping,
     SkuMappingPolicy,
     WarehouseStatus,
@@ -26,7 +28,15 @@ from sku_velocity.model.status import (
 from sku_velocity.model.window import Window
 from sku_velocity.store.database import Repository
 from sku_velocity.store.run_rows import overlapping, to_grid
-from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, sync_runs
+from sku_velocity.store.tables import (
+    chunks,
+    dead_letters,
+    movements,
+    publications,
+    published_ranges,
+    rechecks,
+    sync_runs,
+)
 
 IDS_PER_STATEMENT = 500  # SQLite binds at most 999 values
 
@@ -47,6 +57,8 @@ class Status(Repository):
             rejects = await _count(connection, _rejected(), source, warehouse)
             newest = [ranges[-1].run_key for ranges in published.values()]
             created_at = await _read_created_at(connection, newest)
+            rechecked_at = await _read_rechecked_at(connection, source, warehouse)
+            revisions = await _count_revisions(connection, source, warehouse)
         return [
             WarehouseStatus(
                 coverage=_coverage(place, published[place], open_runs[place]),
@@ -54,6 +66,8 @@ class Status(Repository):
                 rows=rows.get(place, 0) + cut.get(place, 0),
                 rejects=rejects.get(place, 0),
                 read_at=created_at[published[place][-1].run_key] if published[place] else None,
+                rechecked_at=rechecked_at.get(place),
+                revisions=revisions.get(place, Revisions()),
             )
             for place, run in sorted(last.items())
         ]
@@ -256,6 +270,38 @@ async def _read_created_at(connection: AsyncConnection, keys: Sequence[int]) -> 
     runs = sync_runs.c
     rows = await connection.execute(select(runs.run_key, runs.created_at).where(runs.run_key.in_(keys)))
     return {row.run_key: row.created_at for row in rows}
+
+
+async def _read_rechecked_at(
+    connection: AsyncConnection, source: str | None, warehouse: str | None
+) -> dict[Place, Any]:
+    rows = await connection.execute(select(rechecks).where(_at(rechecks, source, warehouse)))
+    return {_place_of(row): row.rechecked_at for row in rows}
+
+
+async def _count_revisions(
+    connection: AsyncConnection, source: str | None, warehouse: str | None
+) -> dict[Place, Revisions]:
+    columns = publications.c
+    replaced = (columns.added, columns.changed, columns.removed)
+    statement = (
+        select(
+            columns.source,
+            columns.warehouse_id,
+            func.count().label("windows"),
+            *(func.coalesce(func.sum(column), 0).label(column.name) for column in replaced),
+        )
+        .where(
+            _at(publications, source, warehouse),
+            columns.cause == Cause.REVISION,
+            or_(*(column > 0 for column in replaced)),
+        )
+        .group_by(columns.source, columns.warehouse_id)
+    )
+    return {
+        _place_of(row): Revisions(row.windows, int(row.added), int(row.changed), int(row.removed))
+        for row in await connection.execute(statement)
+    }
 
 
 def _statement(flow_run_ids: Sequence[str]) -> Select[Any]:
