@@ -26,6 +26,6 @@ def show_recheck(outcome: Outcome[RecheckReport]) -> None:
         line = f"{window} ({window.why})"
         console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
     if late := report.lateness:
-        figures = f"p50 {late.p50}, p95 {late.p95}, max {late.max}"
-        console.print(f"late rows, after the end of their window: {figures}", markup=False, highlight=False)
+        line = f"late rows, after the end of their window: p50 {late.p50}, p95 {late.p95}, max {late.max}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     show_message(outcome)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from sku_velocity.cli.executor import Executor
+from sku_velocity.model.run import Verdict
 from tests.support.late_source import published, serve_late
-from tests.support.operations import recheck, sync
+from tests.support.operations import recheck, refresh_velocity, sync
+from tests.support.published_store import table
 from tests.support.store_rows import hour
 
 pytestmark = pytest.mark.usefixtures("token")
@@ -43,3 +47,35 @@ def test_late_corrected_and_deleted_rows_are_published_and_unchanged_windows_sta
     ]
     assert [(each.added, each.changed, each.removed) for each in report.windows] == [(0, 1, 1), (1, 0, 0)]
     assert report.compared == HOURS and report.lateness.rows == 1
+
+
+def test_the_next_refresh_counts_the_revised_rows(executor: Executor, tmp_path: Path, store_url: str) -> None:
+    def lines() -> list[tuple[str, int]]:
+        refresh_velocity(executor, store_url, as_of=date(2026, 3, 1), reports=str(tmp_path / "reports"))
+        sql = "SELECT sku_id, lines_7 FROM current_velocity ORDER BY sku_id"
+        return [(row[0], row[1]) for row in asyncio.run(table(store_url, sql))]
+
+    with serve_late() as served:
+        names = served.fill(0, HOURS, 36)
+        source = served.write_spec(tmp_path)
+        read_hours(executor, source, store_url)
+        assert lines() == [("SKU-1", 36)]
+        served.add(hour(0.5), sku_id="SKU-2")
+        served.delete(names[-1])
+        recheck(executor, source, store_url)
+        assert lines() == [("SKU-1", 35), ("SKU-2", 1)]
+
+
+def test_a_window_that_cannot_be_proven_stays_unproven(
+    executor: Executor, tmp_path: Path, sqlite_url: str
+) -> None:
+    with serve_late(style="cursor") as served:
+        served.fill(0, HOURS, 36)
+        source = served.write_spec(tmp_path, paging=served.spec()["paging"] | {"stable": False})
+        read_hours(executor, source, sqlite_url)
+        served.add(hour(0.5))
+        _, report = recheck(executor, source, sqlite_url)
+        assert [(each.verdict, each.published) for each in report.windows] == [(Verdict.UNPROVEN, True)]
+        outcome, report = recheck(executor, source, sqlite_url, require_proof=True, full=True)
+        assert outcome.is_failed and len(report.failed) == HOURS
+        assert published(sqlite_url) == served.content
