@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from sku_velocity.errors import ConfigurationError, VelocityError
-from sku_velocity.model.coverage import cut, gaps
+from sku_velocity.model.coverage import gaps
 from sku_velocity.model.reports import CompactReport, WarehouseFiles
 from sku_velocity.model.window import Window
+from sku_velocity.model.window_grid import WindowGrid
 from sku_velocity.steps.outcome import Outcome
 from sku_velocity.steps.requests import CompactRequest
 from sku_velocity.steps.run_context import RunContext, step
@@ -65,7 +66,7 @@ async def compact_warehouse(
     async with context.store() as store:
         segments = await store.publications.segments(source, warehouse, span)
         closed = whole_days(span, [segment.window for segment in segments])
-        for part in [part for stretch in closed for part in cut(stretch, AT_ONCE)]:
+        for part in [part for stretch in closed for part in WindowGrid(AT_ONCE).cut(stretch)]:
             changed += (await export_window(store, destination, source, warehouse, part)).changed
     number = sum((each.end - each.start).days for each in closed)
     return WarehouseFiles(
