@@ -29,7 +29,7 @@ DELETED = ("Deleted", "its flow run was deleted; Retry starts another")
 OF_THE_DEPLOYMENT = (
     *("window_minutes", "window_zone"),
     *("max_reject_ratio", "accept_shrunk", "require_proof"),
-    *("master", "unknown_sku", "export_to", "push"),
+    *("master", "unknown_sku", "export_to", "push", "push_spec_changes"),
 )
 
 

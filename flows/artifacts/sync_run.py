@@ -13,8 +13,10 @@ from prefect.artifacts import (
 from flows.artifacts.markdown import escape, ignoring_artifact_errors
 from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.movement import DeadLetter
+from sku_velocity.model.push import PushKind
 from sku_velocity.model.run import Check, PushReport, RunReport, SyncRun
 from sku_velocity.output.names import artifact_key
+from sku_velocity.steps.outcome import WITHHELD
 from sku_velocity.text import shorten
 
 PASSED = {True: "yes", False: "**no**", None: "not checked"}
@@ -122,7 +124,10 @@ def render_push(run: SyncRun, report: PushReport) -> str:
         "| --- | ---: |",
         f"| Accepted | {report.accepted} |",
         f"| Rejected: dead letters of stage `push` | {report.rejected} |",
+        f"| Removed | {report.removed} |",
     ]
+    if report.kind is PushKind.WITHHELD:
+        lines += ["", f"Nothing was sent: {WITHHELD}."]
     if report.errors:
         lines += ["", "Failed chunks; Retry pushes only what is left:", ""]
         lines += [f"- {escape(shorten(error))}" for error in report.errors[:SHOWN_ERRORS]]

@@ -43,6 +43,16 @@ class PushState(StrEnum):
     FAILED = "failed"
 
 
+class PushKind(StrEnum):
+    """What of a run an engine is sent: a window that it has nothing of, what differs from the rows that it
+    has, the whole window in their place, or nothing, because they only differ by the spec."""
+
+    FIRST = "first"
+    CORRECTIONS = "corrections"
+    REPLACEMENT = "replacement"
+    WITHHELD = "withheld"
+
+
 @dataclass(frozen=True)
 class ChunkPush:
     """A chunk's row in the push ledger. Counts are records, except `batches`, `requests` and `attempts`.

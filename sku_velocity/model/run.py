@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sku_velocity.model.chunk import ChunkProgress, ChunkState
 from sku_velocity.model.publication import Cause, Publication
+from sku_velocity.model.push import PushKind
 from sku_velocity.model.window import Window
 from sku_velocity.model.window_grid import WindowGrid
 
@@ -136,17 +137,20 @@ class Check:
 class PushReport(BaseModel):
     """The result of a run's push to a slotting engine, over all attempts so far.
 
-    `accepted` and `rejected` count records, `chunks` those with rows, `requests` those of batches with a
-    response; `errors` says why chunks failed.
+    `accepted` and `rejected` count records, `removed` those that the engine has deleted because the source
+    has, `chunks` those with rows to send, and one (-1) for what the run replaced, `requests` those of batches
+    with a response; `errors` says why chunks failed.
     """
 
     model_config = ConfigDict(frozen=True)
 
     engine: str
+    kind: PushKind = PushKind.FIRST
     chunks: int
     failed_chunks: list[int]
     accepted: int
     rejected: int
+    removed: int = 0
     requests: int
     errors: list[str]
 

@@ -8,8 +8,9 @@ from typing import Generic, TypeVar
 
 from sku_velocity.completeness import REQUIRE_PROOF, SCOPE, SHRUNK, needs_rereading
 from sku_velocity.model.chunk import ChunkProgress
+from sku_velocity.model.push import PushKind
 from sku_velocity.model.reports import RunsReport
-from sku_velocity.model.run import REJECTS, RunReport, Verdict
+from sku_velocity.model.run import REJECTS, PushReport, RunReport, Verdict
 
 T = TypeVar("T")
 
@@ -24,6 +25,7 @@ ADVICE = {
     SHRUNK: "Retry reads the window again, and publishes it if it finds as many rows; to publish it without "
     "a second reading, start a new run with accept_shrunk.",
 }
+WITHHELD = "another spec has changed its rows since: set push_spec_changes to send the changes"
 NAMED_CHUNKS = 5  # whose errors a message quotes in full
 NAMED_RUNS = 5  # in a message; the table has all of them
 
@@ -81,10 +83,17 @@ def _of_published(report: RunReport) -> Outcome[RunReport]:
     if failures:
         message = " ".join(f"{what}, but {failure}" for failure in failures.values())
         return Outcome(next(iter(failures)), message, report, is_failed=True)
-    pushed = f" {push.engine} accepted {push.accepted}, rejected {push.rejected}." if push else ""
+    pushed = f" {_pushed(push)}" if push else ""
     unproven = f" Not proven whole: {report.why_unproven}." if report.why_unproven else ""
     message = f"{what}, {report.rejected} rejected.{unproven}{pushed}"
     return Outcome(report.verdict.capitalize(), message, report)
+
+
+def _pushed(push: PushReport) -> str:
+    if push.kind is PushKind.WITHHELD:
+        return f"Not pushed to {push.engine}: {WITHHELD}."
+    removed = f", removed {push.removed}" if push.removed else ""
+    return f"{push.engine} accepted {push.accepted}, rejected {push.rejected}{removed}."
 
 
 def outcome_of_runs(report: RunsReport, *, retry: str, deliver: str) -> Outcome[RunsReport]:

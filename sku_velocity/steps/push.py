@@ -11,10 +11,11 @@ from sku_velocity.errors import EngineAddressError, EngineAuthError, EngineRefus
 from sku_velocity.masking import hide
 from sku_velocity.model.chunk import Chunk
 from sku_velocity.model.movement import DeadLetter, Reason
-from sku_velocity.model.push import ChunkPush, OpenBatch, SkuClass, class_batch
+from sku_velocity.model.push import REMOVALS, ChunkPush, OpenBatch, PushKind, SkuClass, class_batch
 from sku_velocity.model.run import PushReport, SyncRun
 from sku_velocity.slotting.batches import Answer
 from sku_velocity.slotting.client import SlottingClient
+from sku_velocity.steps.outcome import WITHHELD
 from sku_velocity.steps.run_context import RunContext, step
 from sku_velocity.store import Store
 
@@ -28,19 +29,49 @@ class ClassPush:
     rejected: int
 
 
-async def push_published(context: RunContext, run: SyncRun) -> PushReport:
-    """Push what is left of a published run, one step per chunk. A failed chunk does not stop the others."""
-    pending = await context.perform(plan_push, run)
-    async for _ in context.perform_each(push_chunk_of, [(run, chunk) for chunk in pending]):
-        pass
-    return await context.perform(report_push, run)
+@dataclass(frozen=True)
+class PushPlan:
+    """What of a run is left to push: `parts` of the run, `first` the one for what it replaced.
+
+    Before them, `unanswered` batches of the runs that it replaced.
+    """
+
+    kind: PushKind
+    unanswered: list[tuple[SyncRun, Chunk]]
+    first: list[tuple[SyncRun, Chunk]]
+    parts: list[tuple[SyncRun, Chunk]]
+
+
+async def push_published(context: RunContext, run: SyncRun, spec_changes: bool = False) -> PushReport:
+    """Push what is left of a published run, one step per chunk. A failed chunk does not stop the others.
+
+    What the engine may not have answered of the runs that it replaced is sent before, then what it replaced:
+    if one of these fails, the rest is left. A run that differs from them by its spec is only pushed with
+    `spec_changes`, unless the engine has nothing of the window.
+    """
+    plan = await context.perform(plan_push, run, spec_changes)
+    error = await _push_parts(context, plan.unanswered)
+    if not (error or await _push_parts(context, plan.first)):
+        await _push_parts(context, plan.parts)
+    return await context.perform(report_push, run, plan.kind, error)
+
+
+async def _push_parts(context: RunContext, parts: Sequence[tuple[SyncRun, Chunk]]) -> str | None:
+    """Push parts concurrently. Return the error of one that failed, with its run, or None."""
+    errors = [
+        result async for result in context.perform_each(push_chunk_of, parts) if isinstance(result, Exception)
+    ]
+    return f"a batch of an earlier run of the window comes first: {errors[0]}" if errors else None
 
 
 @step("plan push {run.label}")
-async def plan_push(context: RunContext, run: SyncRun) -> list[Chunk]:
-    """Return the chunks of a run that the engine has not answered yet: all of them at first."""
+async def plan_push(context: RunContext, run: SyncRun, spec_changes: bool) -> PushPlan:
+    """Return the parts of a run that the engine has not answered yet, and what must be answered before."""
     async with context.store() as store:
-        return await store.pushes.unpushed(run.id, context.engine_name)
+        plan = await plan_parts(store, run, context.engine_name, spec_changes)
+    if plan.kind is PushKind.WITHHELD:
+        context.log.warning("%s: not pushed to %s: %s", run.label, context.engine_name, WITHHELD)
+    return plan
 
 
 @step("push {run.label} {chunk.label}")
@@ -56,13 +87,12 @@ async def push_chunk_of(context: RunContext, run: SyncRun, chunk: Chunk) -> None
 
 
 @step("report push {run.label}")
-async def report_push(context: RunContext, run: SyncRun) -> PushReport:
+async def report_push(context: RunContext, run: SyncRun, kind: PushKind, error: str | None) -> PushReport:
     """Add up the push ledger and show it."""
     engine = context.engine_name
     async with context.store() as store:
-        report = add_up(
-            engine, await store.pushes.read(run.id, engine), await store.pushes.unpushed(run.id, engine)
-        )
+        left = [] if kind is PushKind.WITHHELD else await store.pushes.unpushed(run.id, engine)
+        report = add_up(engine, kind, await store.pushes.read(run.id, engine), left, error)
     await context.display.show_push(run, report)
     return report
 
@@ -74,6 +104,17 @@ async def push_current_classes(context: RunContext, source: str, warehouse: str)
         return await push_classes(
             client, store, source, await store.velocity.current_classes(source, warehouse)
         )
+
+
+async def plan_parts(store: Store, run: SyncRun, engine: str, spec_changes: bool = False) -> PushPlan:
+    """Return what of a run is left to push; nothing if it is withheld."""
+    kind = await store.pushes.kind(run.id, engine, spec_changes)
+    if kind is PushKind.WITHHELD:
+        return PushPlan(kind, [], [], [])
+    unanswered = [] if kind is PushKind.FIRST else await store.pushes.unanswered(run.id, engine)
+    parts = [(run, chunk) for chunk in await store.pushes.unpushed(run.id, engine)]
+    first = [part for part in parts if part[1].index == REMOVALS]
+    return PushPlan(kind, unanswered, first, parts[len(first) :])
 
 
 async def push_chunk(client: SlottingClient, store: Store, run_id: str, index: int) -> None:
@@ -123,17 +164,28 @@ def rejects_of(engine: str, opened: OpenBatch, answer: Answer) -> list[DeadLette
     ]
 
 
-def add_up(engine: str, pushes: Sequence[ChunkPush], left: Sequence[Chunk]) -> PushReport:
-    """Build the report of a run's push; `left` are the chunks that are not pushed."""
+def add_up(
+    engine: str,
+    kind: PushKind,
+    pushes: Sequence[ChunkPush],
+    left: Sequence[Chunk],
+    error: str | None = None,
+) -> PushReport:
+    """Build the report of a run's push; `left` are the chunks that are not pushed, `error` why none was."""
     labels = {chunk.index: chunk.label for chunk in left}
+    of_chunks = [each for each in pushes if each.chunk != REMOVALS]
+    removed = sum(each.accepted for each in pushes if each.chunk == REMOVALS)
+    errors = [f"{each.chunk} ({labels[each.chunk]}): {each.error}" for each in pushes if each.error]
     return PushReport(
         engine=engine,
+        kind=kind,
         chunks=len({each.chunk for each in pushes} | labels.keys()),
         failed_chunks=sorted(labels),
-        accepted=sum(each.accepted for each in pushes),
+        accepted=sum(each.accepted for each in of_chunks),
         rejected=sum(each.rejected for each in pushes),
+        removed=removed if kind is PushKind.CORRECTIONS else 0,
         requests=sum(each.requests for each in pushes),
-        errors=[f"{each.chunk} ({labels[each.chunk]}): {each.error}" for each in pushes if each.error],
+        errors=[*([error] if error else []), *errors],
     )
 
 

@@ -177,6 +177,8 @@ class Delivery(Request):
     push: str | None = None
     """The path of a slotting engine's file (.yaml), whose token is in $SKU_VELOCITY_ENGINE_TOKEN, or, with
     Prefect, a slotting-engine block's name. Omit for no push."""
+    push_spec_changes: bool = False
+    """Also push a window that only another spec has changed, in place of what the engine has of it."""
 
 
 class WindowReading(Delivery, MappedReading):
@@ -251,6 +253,8 @@ class SyncWarehousesRequest(SourceRequest):
     push: str | None = None
     """The path of a slotting engine's file (.yaml), whose token is in $SKU_VELOCITY_ENGINE_TOKEN, or, with
     Prefect, a slotting-engine block's name. Omit for the deployment's value."""
+    push_spec_changes: bool | None = None
+    """Also push windows that only another spec has changed. Omit for the deployment's value."""
     deployment: str = CHILD_DEPLOYMENT
     """The name of the sync-velocity deployment that runs each warehouse."""
 

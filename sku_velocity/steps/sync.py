@@ -313,7 +313,7 @@ async def deliver(
         except VelocityError as error:
             results["export_error"] = str(error)
     if context.engine:
-        results["push"] = await push_published(context, run)
+        results["push"] = await push_published(context, run, request.push_spec_changes)
     if velocity_zone:
         try:
             await context.perform(refresh_published, run, velocity_zone)

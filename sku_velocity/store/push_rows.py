@@ -82,7 +82,7 @@ def pending_parts(engine: str, of_runs: ColumnElement[bool]) -> CompoundSelect[t
         revised_rows.c.position < part.start_offset + part.size,
     )
     of_chunks = (
-        select(part.run_key, part.chunk_index, *(part[name] for name in PLACE))
+        select(part.run_key, part.chunk_index, *place_columns())
         .join(sync_runs, runs.run_key == part.run_key)
         .where(
             of_runs,
@@ -366,6 +366,11 @@ def to_push(row: Row[Any]) -> ChunkPush:
         idempotency_key=row.idempotency_key,
         error=row.error,
     )
+
+
+def place_columns() -> list[ColumnElement[int]]:
+    """Return the columns of a chunk's place for `to_chunk`; 0 if there is no chunk."""
+    return [func.coalesce(chunks.c[name], 0).label(name) for name in PLACE]
 
 
 def to_chunk(row: Row[Any]) -> Chunk:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import and_, exists, select
 
 from sku_velocity.model.chunk import Chunk
 from sku_velocity.model.movement import DeadLetter
-from sku_velocity.model.push import ChunkPush, OpenBatch, PushState
+from sku_velocity.model.publication import Cause
+from sku_velocity.model.push import ChunkPush, OpenBatch, PushKind, PushState
+from sku_velocity.model.run import SyncRun
 from sku_velocity.store import push_rows
 from sku_velocity.store.database import Repository, lock
-from sku_velocity.store.run_rows import get_run
-from sku_velocity.store.tables import pushes, sync_runs
+from sku_velocity.store.publication_rows import find_publication
+from sku_velocity.store.run_rows import get_run, to_run
+from sku_velocity.store.tables import chunks, publications, pushes, revised_engines, sync_runs
 
 
 class Pushes(Repository):
@@ -34,6 +37,62 @@ class Pushes(Repository):
         async with self.database.reading() as connection:
             rows = await connection.execute(parts)
             return sorted((push_rows.to_chunk(row) for row in rows), key=lambda chunk: chunk.index)
+
+    async def kind(self, run_id: str, engine: str, spec_changes: bool) -> PushKind:
+        """Return what of a published run an engine is sent; with `spec_changes` also what the spec changed.
+
+        A push that was begun is not withheld.
+        """
+        async with self.database.reading() as connection:
+            publication = await find_publication(connection, run_id)
+            if publication is None or publication.cause is Cause.FIRST:
+                return PushKind.FIRST
+            key = (await get_run(connection, run_id)).key
+            found = select(revised_engines.c.is_complete).where(
+                revised_engines.c.run_key == key, revised_engines.c.engine == engine
+            )
+            is_complete = (await connection.execute(found)).scalar_one_or_none()
+            begun = select(exists().where(pushes.c.run_key == key, pushes.c.engine == engine))
+            is_begun = (await connection.execute(begun)).scalar_one()
+        is_withheld = publication.cause is Cause.SPEC and not spec_changes and not is_begun
+        if is_withheld and is_complete is not None:
+            return PushKind.WITHHELD
+        return PushKind.CORRECTIONS if is_complete else PushKind.REPLACEMENT
+
+    async def unanswered(self, run_id: str, engine: str) -> list[tuple[SyncRun, Chunk]]:
+        """Return the parts of earlier runs of a run's window whose open batch the engine may have accepted.
+
+        They must be answered before the run is pushed, or a late one would undo it. A batch that is cut after
+        this call contains nothing that the run replaced.
+        """
+        own, others = publications.alias(), publications.c
+        earlier = (
+            select(others.run_id)
+            .join(own, own.c.run_id == run_id)
+            .where(
+                own.c.cause != Cause.REPLAY,
+                others.source == own.c.source,
+                others.warehouse_id == own.c.warehouse_id,
+                others.range_start < own.c.range_end,
+                others.range_end > own.c.range_start,
+                others.publication < own.c.publication,
+            )
+        )
+        async with self.database.writing() as connection:
+            begun = await connection.execute(
+                select(sync_runs, pushes.c.chunk_index, pushes.c.until_position, *push_rows.place_columns())
+                .join(pushes, pushes.c.run_key == sync_runs.c.run_key)
+                .outerjoin(
+                    chunks,
+                    and_(chunks.c.run_key == pushes.c.run_key, chunks.c.chunk_index == pushes.c.chunk_index),
+                )
+                .where(pushes.c.engine == engine, sync_runs.c.run_id.in_(earlier))
+                .order_by(pushes.c.run_key, pushes.c.chunk_index)
+                .with_for_update(of=pushes)  # waits for batches that are being cut
+            )
+            return [
+                (to_run(row).run, push_rows.to_chunk(row)) for row in begun if row.until_position is not None
+            ]
 
     async def begin(self, run_id: str, index: int, engine: str) -> None:
         """Count an attempt at a chunk. Raises IncompleteWindowError if its run was never published."""

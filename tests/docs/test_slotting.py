@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import yaml
 
 from sku_velocity.model.movement import MovementRow
-from sku_velocity.model.push import SkuClass, class_batch, movement_batch
+from sku_velocity.model.push import (
+    RemovedRow,
+    SkuClass,
+    class_batch,
+    movement_batch,
+    removal_batch,
+    replacement_batch,
+)
+from sku_velocity.model.window import Window
 from sku_velocity.slotting.batches import Answer
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.slotting.spec import EngineSpec, parse_engine
@@ -37,7 +45,7 @@ def test_the_engine_that_is_described_is_the_default_one() -> None:
 
 def test_the_request_that_is_shown_is_sent_and_the_answer_that_is_shown_is_understood() -> None:
     head, body = shown("http")[0].split("\n\n")
-    answer_shown = shown("json")[1]
+    answer_shown = shown("json")[3]
 
     async def push(url: str) -> Answer:
         async with SlottingClient.open(engine_spec(f"{url}/api"), None) as client:
@@ -55,4 +63,15 @@ def test_the_request_that_is_shown_is_sent_and_the_answer_that_is_shown_is_under
 
 def test_the_classes_that_are_shown_are_sent() -> None:
     batch = class_batch("acme", 0, [SkuClass("WH-01", "SKU-1", "A", "B", None)])
-    assert json.loads(batch.body) == json.loads(shown("json")[0])
+    assert json.loads(batch.body) == json.loads(shown("json")[2])
+
+
+def test_what_is_shown_of_a_window_that_was_read_again_is_sent() -> None:
+    row, hour = RemovedRow(-1, "m-4711", "WH-01", ROWS[0].timestamp_utc), datetime(2026, 3, 1, 8, tzinfo=UTC)
+    ranges = [Window(hour, hour + timedelta(hours=1))]
+    earlier = "0199a09f-0000-7000-8000-000000000000"
+    batches = [
+        removal_batch("acme", RUN, "removals-0", [row]),
+        replacement_batch("acme", RUN, "removals-0", "WH-01", ranges, [earlier]),
+    ]
+    assert [json.loads(batch.body) for batch in batches] == list(map(json.loads, shown("json")[:2]))

@@ -23,7 +23,7 @@ from sku_velocity.model.window import Window
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.slotting.spec import EngineSpec, parse_engine
 from sku_velocity.source.paging import plan_chunks
-from sku_velocity.steps.push import push_chunk
+from sku_velocity.steps.push import plan_parts, push_chunk
 from sku_velocity.store import Store
 from tests.support.acme import WHOLE, wms
 
@@ -79,15 +79,25 @@ async def land(store: Store, run_id: str, chunk: Chunk, first: int) -> None:
 
 
 async def push_all(store: Store, spec: EngineSpec, run_id: str, token: str | None = None) -> None:
-    """Push a run's unpushed chunks all at once, as fast as the engine allows, with waits divided by 100."""
+    """Push what is left of a run as the operation does, with waits divided by 100."""
 
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(seconds / 100)
 
     secret = SecretStr(token) if token else None
-    async with SlottingClient.open(spec, secret, sleep=sleep) as client, asyncio.TaskGroup() as pushing:
-        for chunk in await store.pushes.unpushed(run_id, spec.name):
-            pushing.create_task(push_chunk(client, store, run_id, chunk.index))
+    async with SlottingClient.open(spec, secret, sleep=sleep) as client:
+        await push_parts(client, store, run_id)
+
+
+async def push_parts(client: SlottingClient, store: Store, run_id: str, spec_changes: bool = False) -> None:
+    """Push what is left of a run: what must be answered before, then its chunks all at once."""
+    found = await store.runs.find(run_id)
+    assert found
+    plan = await plan_parts(store, found, client.spec.name, spec_changes)
+    for parts in (plan.unanswered, plan.first, plan.parts):
+        async with asyncio.TaskGroup() as pushing:
+            for run, chunk in parts:
+                pushing.create_task(push_chunk(client, store, run.id, chunk.index))
 
 
 @contextmanager
