@@ -51,17 +51,18 @@ async def push_published(context: RunContext, run: SyncRun, spec_changes: bool =
     """
     plan = await context.perform(plan_push, run, spec_changes)
     error = await _push_parts(context, plan.unanswered)
-    if not (error or await _push_parts(context, plan.first)):
+    if error:
+        runs = ", ".join(sorted({earlier.id for earlier, _ in plan.unanswered}))
+        error = f"a batch of an earlier run of the window comes first: {runs}: {error}"
+    elif not await _push_parts(context, plan.first):
         await _push_parts(context, plan.parts)
     return await context.perform(report_push, run, plan.kind, error)
 
 
 async def _push_parts(context: RunContext, parts: Sequence[tuple[SyncRun, Chunk]]) -> str | None:
-    """Push parts concurrently. Return the error of one that failed, with its run, or None."""
-    errors = [
-        result async for result in context.perform_each(push_chunk_of, parts) if isinstance(result, Exception)
-    ]
-    return f"a batch of an earlier run of the window comes first: {errors[0]}" if errors else None
+    """Push parts concurrently. Return the error of one that failed, or None."""
+    results = [result async for result in context.perform_each(push_chunk_of, parts)]
+    return next((hide(str(result)) for result in results if isinstance(result, BaseException)), None)
 
 
 @step("plan push {run.label}")

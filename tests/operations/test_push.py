@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from simulator.faults import Fault
+from simulator.server import EngineServer, serve_engine
+from simulator.slotting import EngineScenario
 from sku_velocity.cli.executor import Executor
 from sku_velocity.errors import ConfigurationError
 from tests.support.acme import dead_letters, published
-from tests.support.engine import ENGINE_TOKEN, both
+from tests.support.engine import ENGINE_TOKEN, FAST, both
+from tests.support.late_source import published as late_published
+from tests.support.late_source import serve_late
 from tests.support.operations import sync
+from tests.support.steps_driver import Content
+from tests.support.store_rows import hour
 
 REFUSING = (Fault("401", 1), Fault("401", 3))
 
@@ -21,6 +29,20 @@ pytestmark = pytest.mark.usefixtures("token")
 @pytest.fixture(autouse=True)
 def engine_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKU_VELOCITY_ENGINE_TOKEN", ENGINE_TOKEN)
+
+
+def engine_file(directory: Path, engine: EngineServer) -> str:
+    path = directory / "slots.yaml"
+    path.write_text(yaml.safe_dump({"name": "slots", "base_url": engine.url, "pace": FAST}))
+    return str(path)
+
+
+def held(engine: EngineServer) -> Content:
+    """Return the records that the engine holds, as `published` returns those of a store."""
+    return Counter(
+        (each["id"], each["sku_id"], each["units_moved"], each["timestamp_utc"][:19])
+        for each in engine.simulator.movements.current.values()
+    )
 
 
 def test_each_record_of_a_published_window_is_pushed_once(
@@ -56,6 +78,65 @@ def test_a_failed_push_fails_the_run_keeps_it_published_and_is_retried_on_its_ow
         assert server.stats().requests == 0 and engine.stats().requests == 2
     assert len(before) < resumed.push.accepted == engine.accepted.total() == truth.valid
     assert published(store_url) == (truth.valid, truth.units, 1)
+
+
+def test_late_corrected_and_deleted_rows_are_pushed_as_corrections(
+    executor: Executor, tmp_path: Path, store_url: str
+) -> None:
+    with serve_late() as served, serve_engine(EngineScenario(token=ENGINE_TOKEN)) as engine:
+        names = served.fill(0, 1, 12)
+        parameters = {"start": hour(0), "end": hour(1), "push": engine_file(tmp_path, engine)}
+        source = served.write_spec(tmp_path)
+        _, first = sync(executor, source, store_url, **parameters)
+        assert (first.push.kind, first.push.accepted) == ("first", 12)
+        served.add(hour(0.5))
+        served.correct(names[3], units_moved=7)
+        served.delete(names[5])
+        outcome, report = sync(executor, source, store_url, **parameters)
+    assert (report.push.kind, report.push.accepted, report.push.removed) == ("corrections", 2, 1)
+    assert "slots accepted 2, rejected 0, removed 1." in outcome.message
+    assert held(engine) == late_published(store_url) == served.content
+
+
+def test_what_only_the_spec_changed_is_pushed_on_request(
+    executor: Executor, tmp_path: Path, sqlite_url: str
+) -> None:
+    with serve_late() as served, serve_engine(EngineScenario(token=ENGINE_TOKEN)) as engine:
+        served.fill(0, 1, 12)
+        parameters = {"start": hour(0), "end": hour(1), "push": engine_file(tmp_path, engine)}
+        sync(executor, served.write_spec(tmp_path), sqlite_url, **parameters)
+        other = served.write_spec(tmp_path, fields={"movement_id": "id", "sku_id": {"const": "SKU-2"}})
+        before = held(engine)
+        outcome, report = sync(executor, other, sqlite_url, **parameters)
+        assert (outcome.name, report.cause, report.push.kind) == ("Complete", "spec", "withheld")
+        assert "set push_spec_changes" in outcome.message and held(engine) == before
+        parameters |= {"push_spec_changes": True, "resume": report.run_id}
+        _, report = sync(executor, other, sqlite_url, **parameters)
+    assert (report.push.kind, report.push.accepted) == ("corrections", 12)
+    assert held(engine) == late_published(sqlite_url) != before
+
+
+def test_a_revision_waits_for_an_open_batch_of_the_run_that_it_replaced(
+    executor: Executor, tmp_path: Path, sqlite_url: str
+) -> None:
+    faults = (Fault("401", 0),)  # refuses the first batch
+    lost = (Fault("reset", 0, times=4),)  # accepts it, and answers nothing
+    with serve_late() as served, serve_engine(EngineScenario(token=ENGINE_TOKEN, faults=lost)) as engine:
+        names = served.fill(0, 1, 4)
+        parameters = {"start": hour(0), "end": hour(1), "push": engine_file(tmp_path, engine)}
+        source = served.write_spec(tmp_path)
+        outcome, first = sync(executor, source, sqlite_url, **parameters)
+        assert outcome.name == "PushFailed"
+        served.delete(names[0])
+        engine.play(EngineScenario(token=ENGINE_TOKEN, faults=faults))
+        outcome, second = sync(executor, source, sqlite_url, **parameters)
+        assert outcome.name == "PushFailed"
+        assert f"earlier run of the window comes first: {first.run_id}" in outcome.message
+        assert not engine.accepted
+        engine.clear()
+        outcome, report = sync(executor, source, sqlite_url, resume=second.run_id, **parameters)
+    assert (outcome.name, report.push.kind) == ("Complete", "replacement")
+    assert held(engine) == late_published(sqlite_url) == served.content
 
 
 def test_an_unpublished_window_is_not_pushed(executor: Executor, tmp_path: Path, sqlite_url: str) -> None:
