@@ -77,7 +77,7 @@ def missing_windows(status: WarehouseStatus, now: datetime) -> list[Window]:
 
 def _sync(status: WarehouseStatus, run: OpenRun, context: CommandContext) -> str:
     verb = "sync" if status.coverage.warehouse else "sync-master"
-    how = {"resume": run.id} if run.is_resumable else _bounds(run.window)
+    how = {"resume": run.id} if run.is_resumable else _bounds(run.window) | _grid_options(run.grid or HOURS)
     return context.command(verb, status, **_mapping_options(run.mapping), **how)
 
 
@@ -85,9 +85,13 @@ def _backfill_options(missing: list[Window], grid: WindowGrid) -> dict[str, str]
     """Return the backfill options for these windows: by days if they are too many."""
     if sum((each.end - each.start for each in missing), timedelta()) > MAX_WINDOWS * grid.step:
         grid = WindowGrid.of(DAY_MINUTES, grid.zone.key)
-    options = _bounds(Window(missing[0].start, missing[-1].end))
-    options |= {"window-minutes": str(grid.minutes)} if grid.minutes != HOURS.minutes else {}
-    return options | ({"window-zone": grid.zone.key} if grid.zone != HOURS.zone else {})
+    return _bounds(Window(missing[0].start, missing[-1].end)) | _grid_options(grid)
+
+
+def _grid_options(grid: WindowGrid) -> dict[str, str]:
+    """Return the options that choose the windows of a grid."""
+    minutes = {"window-minutes": str(grid.minutes)} if grid.minutes != HOURS.minutes else {}
+    return minutes | ({"window-zone": grid.zone.key} if grid.zone != HOURS.zone else {})
 
 
 def _mapping_options(mapping: SkuMappingPolicy) -> dict[str, str]:

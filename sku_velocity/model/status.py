@@ -53,7 +53,8 @@ class OpenRun:
     """A run that has not published its window: it is being read, was interrupted, or was refused.
 
     `active_at` is when it was planned or a chunk of it last landed; `error` is that of its first failed
-    chunk; `broken` holds the failed checks of the proof as (name, what was found).
+    chunk; `broken` holds the failed checks of the proof as (name, what was found); `grid` is that of the
+    windows that it was asked for.
     """
 
     key: int
@@ -66,6 +67,7 @@ class OpenRun:
     error: str | None = None
     broken: tuple[tuple[str, str], ...] = ()
     mapping: SkuMappingPolicy = None
+    grid: WindowGrid | None = None
 
     def is_being_read(self, now: datetime) -> bool:
         """Return True if the run seems active: it is running, and a chunk landed within the last hour."""

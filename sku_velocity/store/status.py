@@ -221,6 +221,7 @@ def _to_open_run(row: Row[Any]) -> OpenRun:
         error=row.error,
         broken=tuple((check["name"], check["detail"]) for check in checks if check["passed"] is False),
         mapping=_to_policy(row.master),
+        grid=to_grid(row),
     )
 
 

@@ -71,6 +71,9 @@ def test_an_unreadable_source_is_checked_first_and_then_read_again() -> None:
     bounds = " --start 2026-03-01T02:00:00Z --end 2026-03-01T03:00:00Z"
     steps = next_steps(status_of(hours(0, 2), open_runs=(nothing,)), hour(4), HERE)
     assert steps == [ACME.format("check-source") + bounds, ACME.format("sync") + bounds]
+    nothing = replace(nothing, grid=WindowGrid.of(60, "Asia/Kolkata"))
+    [_, step] = next_steps(status_of(hours(0, 2), open_runs=(nothing,)), hour(4), HERE)
+    assert step == ACME.format("sync") + bounds + " --window-zone Asia/Kolkata"
 
 
 def test_a_running_run_is_resumed_only_once_it_has_stalled() -> None:

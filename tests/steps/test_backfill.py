@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sku_velocity.errors import ConfigurationError
+from sku_velocity.model.coverage import gaps
 from sku_velocity.model.run import RunState, UnknownSku
 from sku_velocity.model.status import Coverage, OpenRun, PublishedRange
 from sku_velocity.model.window import Window
-from sku_velocity.model.window_grid import HOURS, WindowGrid
+from sku_velocity.model.window_grid import HOURS, SECONDS, WindowGrid
 from sku_velocity.source.spec import SourceSpec, parse_spec
 from sku_velocity.steps.backfill import check_backfill, plan_backfill, plan_reading, sort_readings
 from tests.support.store_rows import hour, hours
@@ -52,6 +56,28 @@ def test_gaps_of_any_length_are_cut_at_the_borders_of_days_of_a_zone() -> None:
         hours(31, 47),
         hours(47, 71),
     ]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.integers(1, 60)), max_size=8),
+    st.sampled_from([20, 60, 480, 1440, 10_080]),
+    st.sampled_from(["UTC", "Europe/Berlin", "Africa/Cairo", "Australia/Lord_Howe"]),
+    st.booleans(),
+)
+def test_planned_windows_fill_the_gaps_without_overlap_each_within_one_of_the_grid(
+    known: list[tuple[int, int]], minutes: int, zone: str, has_days: bool
+) -> None:
+    grid = WindowGrid.of(minutes if not has_days else max(minutes, 1440), zone)
+    grain = WindowGrid.of(1440, zone) if has_days else SECONDS
+    coverage = covered(*(hours(20 * 24 + at, 20 * 24 + at + length) for at, length in known))
+    start, settled = grain.floor(hour(20 * 24)), grid.window_before(hour(50 * 24)).end
+    planned = plan_backfill(coverage, start, None, settled, grid, grain)
+    assert gaps(Window(start, settled), [*planned, *(each.window for each in coverage.published)]) == []
+    assert all(left.end <= right.start for left, right in pairwise(planned))
+    assert all(each.end <= grid.window_at(each.start).end <= settled for each in planned)
+    assert all(grain.holds(each.start) and grain.holds(each.end) for each in planned)
+    if not has_days:
+        assert not any(each.overlaps(other.window) for each in planned for other in coverage.published)
 
 
 def test_a_gap_finer_than_the_timestamps_is_read_as_whole_days() -> None:
