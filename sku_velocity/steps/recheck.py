@@ -311,7 +311,7 @@ async def plan_again(
         await store.rechecks.note(name, warehouse, datetime.now(UTC))
         run = await store.runs.find(run_id)
         if run is None:
-            run = await steps.plan(reader, store, run_id, context.flow_run_id)
+            run = await steps.plan(reader, store, run_id, context.flow_run_id, window.run.grid)
             return Plan(run, await store.chunks.of(run.id)), False
         chunks = await store.chunks.of(run.id)
         if await steps.why_read_again(store, reader.client.spec, run):

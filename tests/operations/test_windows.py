@@ -15,7 +15,9 @@ from sku_velocity.model.window_grid import WindowGrid
 from sku_velocity.store import Store
 from tests.support.acme import published, spec_file, wms
 from tests.support.days import WINDOWED, day
-from tests.support.operations import backfill, sync
+from tests.support.late_source import serve_late
+from tests.support.operations import backfill, recheck, sync
+from tests.support.store_rows import hour
 
 pytestmark = pytest.mark.usefixtures("token")
 
@@ -90,3 +92,17 @@ def test_days_of_which_only_hours_were_read_are_read_whole_once_the_grain_is_kno
         truth = server.ground_truth("WH-01", day(1), day(4))
     assert [(each.start, each.end) for each in report.runs] == [(day(2), day(3)), (day(3), day(4))]
     assert outcome.name == "Complete" and published(sqlite_url)[:2] == (truth.valid, truth.units)
+
+
+def test_a_window_that_is_rechecked_keeps_its_length_and_zone(
+    executor: Executor, tmp_path: Path, sqlite_url: str
+) -> None:
+    with serve_late() as served:
+        served.fill(0, 6, 12)
+        source = served.write_spec(tmp_path)
+        windows: dict[str, Any] = {"window_minutes": 360, "window_zone": "Asia/Kolkata"}
+        sync(executor, source, sqlite_url, start=hour(0.5), end=hour(6.5), **windows)
+        served.add(hour(1))
+        _, report = recheck(executor, source, sqlite_url)
+    assert [each.added for each in report.windows] == [1]
+    assert status_of(sqlite_url).grid == WindowGrid.of(360, "Asia/Kolkata")
