@@ -162,8 +162,8 @@ class RunReport(BaseModel):
     `throttled` responses that asked to wait; `seconds` is wall time of this attempt.
     `loop_lag_p99_ms` is how late, in milliseconds at the 99th percentile, the tasks' event loop woke sleeping
     tasks; `most_tasks` the most asyncio tasks that it had at once. `master` is the version that SKUs were
-    mapped with, `unknown_skus` the number of SKUs that it does not know. `exported` names the directory that
-    the window was exported to, `export_error` says why it was not, `refresh_error` why velocity was not
+    mapped with, `unknown_skus` the number of SKUs that it does not know. `exported` names the directory of
+    the exported files, `export_error` says why it was not, `refresh_error` why velocity was not
     refreshed. `publication` is the number and `cause` the reason of the publication; `added`, `changed` and
     `removed` count the rows that differ from what it replaced, None if it replaced nothing (or a master).
     `push` is None if nothing was to be pushed. `warnings` are what an operator should look at

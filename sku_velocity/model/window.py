@@ -66,9 +66,10 @@ def iso(instant: datetime) -> str:
 
 @dataclass(frozen=True)
 class PublishedSegment:
-    """A stretch of time in which one run is published, and how many of its dead letters were replayed."""
+    """A stretch of time in which one run is published, and the publication that last changed its rows."""
 
     run_key: int
     run_id: str
     window: Window
-    replayed: int = 0
+    publication: int
+    published_at: datetime

@@ -26,6 +26,8 @@ MOVEMENTS = pa.schema(
         _column("movement_id", TEXT, nullable=True),
         _column("run_id", TEXT),
         _column("position", WHOLE),
+        _column("publication", WHOLE),
+        _column("published_at", INSTANT),
     ]
 )
 

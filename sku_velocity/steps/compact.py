@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 
 from sku_velocity.errors import ConfigurationError, VelocityError
 from sku_velocity.model.coverage import gaps
@@ -17,8 +17,8 @@ from sku_velocity.steps.run_context import RunContext, step
 from sku_velocity.steps.sync import check_export
 from sku_velocity.steps.velocity import choose_warehouses
 
-_LAST = timedelta(days=1) - timedelta.resolution
-AT_ONCE = timedelta(days=28)  # while other exports of the warehouse wait
+DATES = WindowGrid.of(1_440)
+AT_ONCE = WindowGrid.of(28 * 1_440)  # while other exports of the warehouse wait
 
 
 async def compact(context: RunContext, request: CompactRequest) -> Outcome[CompactReport]:
@@ -58,7 +58,7 @@ async def compact_warehouse(
     if not exported:
         return None
     first = day_window(max(exported[0], start or exported[0])).start
-    today = day_window(due.astimezone(UTC).date()).start
+    today = DATES.floor(due)
     if first >= today:
         return WarehouseFiles(source=source, warehouse=warehouse)
     span = Window(first, today)
@@ -66,7 +66,7 @@ async def compact_warehouse(
     async with context.store() as store:
         segments = await store.publications.segments(source, warehouse, span)
         closed = whole_days(span, [segment.window for segment in segments])
-        for part in [part for stretch in closed for part in WindowGrid(AT_ONCE).cut(stretch)]:
+        for part in [part for stretch in closed for part in AT_ONCE.cut(stretch)]:
             changed += (await export_window(store, destination, source, warehouse, part)).changed
     number = sum((each.end - each.start).days for each in closed)
     return WarehouseFiles(
@@ -80,13 +80,7 @@ async def compact_warehouse(
 
 def whole_days(span: Window, published: Sequence[Window]) -> list[Window]:
     """Return the stretches of a span of whole UTC dates in which every date is published whole."""
-    missing = gaps(span, published)
-    return gaps(span, [Window(_midnight(gap.start), _midnight(gap.end + _LAST)) for gap in missing])
-
-
-def _midnight(instant: datetime) -> datetime:
-    """Return the start of an instant's UTC date."""
-    return instant.replace(hour=0, minute=0, second=0, microsecond=0)
+    return gaps(span, DATES.widen(gaps(span, published)))
 
 
 def _outcome_of(report: CompactReport) -> Outcome[CompactReport]:

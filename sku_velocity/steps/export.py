@@ -28,8 +28,12 @@ from sku_velocity.steps.destination import Destination, translate_errors
 from sku_velocity.store import Store
 
 ROW_GROUP = 20_000  # movements in memory
-SEGMENTS = b"sku_velocity.segments"  # in a file's metadata: published ranges, each with its run and replays
-OF_SEGMENT = ("run_id",)  # the columns that are the same in all rows of a segment
+SEGMENTS = b"sku_velocity.segments"  # in a file's metadata: each range with its run and publication
+OF_SEGMENT = (
+    "run_id",
+    "publication",
+    "published_at",
+)  # the same in all rows of a segment
 STORED = tuple(name for name in MOVEMENTS.names if name not in OF_SEGMENT)
 _INSTANT = r"\d{8}T\d{6}(?:_\d{6})?Z"
 _NAME = re.compile(rf"({_INSTANT})-({_INSTANT})\.parquet")
@@ -175,7 +179,7 @@ class DayFile:
     @property
     def metadata(self) -> bytes:
         """What the file is made of: it is up to date as long as this is the same."""
-        parts = [[each.run_id, str(each.window), each.replayed] for each in self.segments]
+        parts = [[each.run_id, str(each.window), each.publication] for each in self.segments]
         return json.dumps(parts).encode()
 
 

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import IncompleteWindowError
 from sku_velocity.model.chunk import ChunkState
-from sku_velocity.model.dead_letter import DeadLetterState
 from sku_velocity.model.publication import Cause, Difference, Publication
 from sku_velocity.model.run import NO_WAREHOUSE, RunState, SyncRun, Verdict
 from sku_velocity.model.status import Place
@@ -28,7 +27,7 @@ from sku_velocity.store.run_rows import (
     lock_run,
     overlapping,
 )
-from sku_velocity.store.tables import chunks, dead_letters, movements, published_ranges, sync_runs
+from sku_velocity.store.tables import chunks, movements, published_ranges, sync_runs
 
 
 class _Range(NamedTuple):
@@ -100,11 +99,8 @@ class Publications(Repository):
     async def segments(self, source: str, warehouse: str, window: Window) -> list[PublishedSegment]:
         """Return the published segments of a window, by time; there may be none, or gaps."""
         ranges = published_ranges.c
-        replayed = select(func.count()).where(
-            dead_letters.c.run_key == ranges.run_key, dead_letters.c.state == DeadLetterState.REPLAYED
-        )
         found = (
-            select(published_ranges, sync_runs.c.run_id, replayed.scalar_subquery().label("replayed"))
+            select(published_ranges, sync_runs.c.run_id)
             .join(sync_runs)
             .where(overlapping(source, warehouse, window))
             .order_by(ranges.range_start)
@@ -115,7 +111,8 @@ class Publications(Repository):
                     row.run_key,
                     row.run_id,
                     Window(max(row.range_start, window.start), min(row.range_end, window.end)),
-                    row.replayed,
+                    row.publication,
+                    row.published_at,
                 )
                 for row in await connection.execute(found)
             ]

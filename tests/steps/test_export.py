@@ -93,7 +93,9 @@ async def test_published_movements_are_written_ordered_by_time(store: Store, out
     file = pq.ParquetFile(out / NAME)
     assert file.schema_arrow.equals(MOVEMENTS)
     assert file.schema_arrow.field("units_moved").metadata[b"unit"] == b"units"
+    [segment] = await store.publications.segments("acme", "WH-01", DAY)
     same = {"warehouse_id": "WH-01", "sku_id": "SKU-1", "run_id": run.id}
+    same |= {"publication": segment.publication, "published_at": segment.published_at}
     assert file.read().to_pylist() == [
         {**same, "units_moved": 1, "timestamp_utc": hour(1), "movement_id": "m-1", "position": 1},
         {**same, "units_moved": 1, "timestamp_utc": hour(3.5), "movement_id": None, "position": 0},

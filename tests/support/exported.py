@@ -17,7 +17,7 @@ from tests.support.published_store import table
 Rows = Counter[tuple[Any, ...]]
 
 PARTITIONS = pa.schema([("source", pa.string()), ("warehouse", pa.string()), ("date", pa.date32())])
-COLUMNS = ("date", "source", "warehouse_id", "sku_id", "units_moved", "run_id", "position")
+COLUMNS = ("date", "source", "warehouse_id", "sku_id", "units_moved", "run_id", "position", "publication")
 TYPES = "{'source': VARCHAR, 'warehouse': VARCHAR, 'date': DATE}"
 
 
