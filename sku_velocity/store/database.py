@@ -97,7 +97,8 @@ class Database:
         """Hold a lock of this name, in all processes that use the store. Readers and writers do not wait.
 
         A process that is killed releases it. On SQLite, all names share one lock. Raises
-        StoreUnavailableError if another holder keeps it for longer than `LOCK_TIMEOUT`.
+        StoreUnavailableError if another holder keeps it for longer than `LOCK_TIMEOUT`, or at the end if the
+        lock was lost with its connection.
         """
         async with self._lock_slots:
             deadline = time.monotonic() + LOCK_TIMEOUT
@@ -106,7 +107,11 @@ class Database:
                     with translating_errors(self.display_url):
                         is_held = await self._try_lock(stack, name)
                     if is_held:
-                        yield
+                        try:
+                            yield
+                        finally:
+                            with translating_errors(self.display_url):
+                                await stack.aclose()
                         return
                 if time.monotonic() > deadline:
                     raise StoreUnavailableError(
@@ -128,6 +133,7 @@ class Database:
             return True
         connection = await stack.enter_async_context(self._engine.connect())
         locked = await connection.execute(select(func.pg_try_advisory_xact_lock(_lock_key(name))))
+        stack.push_async_callback(connection.commit)  # fails if the lock is lost
         return bool(locked.scalar_one())
 
     def _check_file(self) -> None:

@@ -257,6 +257,16 @@ async def test_an_object_is_put_once_under_its_name(store: Store) -> None:
     assert Bucket.put == [PurePosixPath(NAME).name]
 
 
+async def test_objects_are_joined(store: Store) -> None:
+    place = f"r2://{next(_ids)}"
+    for first in range(3):
+        await publish(store, first, window=hours(first, first + 1))
+        await export(store, place, hours(first, first + 1))
+    assert (await export(store, place), await export(store, place)) == (1, 0)
+    fs, root = fsspec.core.url_to_fs(place)
+    assert [path.removeprefix(f"{root}/") for path in fs.find(root)] == [NAME]
+
+
 async def test_a_failing_store_raises_a_retriable_error_and_keeps_the_old_object(store: Store) -> None:
     await publish(store, 1)
     place = f"r2://{next(_ids)}"

