@@ -23,32 +23,21 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 class PublishedWindow:
     """A published run, and the ranges in which it is published.
 
-    `read_at` is when it was planned, `rechecked_at` when a recheck last found it to be as in the source,
-    `tried_at` when it was last read again without being published, and `changed_at` when the source last
-    reported changed records in it.
+    `read_at` is when it was planned, `looked_at` when a recheck last looked at it, `unchanged_at` when one
+    last found it to be as in the source, and `changed_at` when the source last reported changed records.
     """
 
     run: SyncRun
     ranges: tuple[Window, ...]
     read_at: datetime
-    rechecked_at: datetime | None = None
-    tried_at: datetime | None = None
+    looked_at: datetime | None = None
+    unchanged_at: datetime | None = None
     changed_at: datetime | None = None
 
     @property
-    def is_whole(self) -> bool:
-        """True if no later run has replaced a part of it."""
-        return self.ranges == (self.run.window,)
-
-    @property
     def known_at(self) -> datetime:
-        """The last time at which the source had what is published, as far as the recheck sees it."""
-        return self.rechecked_at or self.read_at
-
-    @property
-    def looked_at(self) -> datetime | None:
-        """When a recheck last looked at it; None if none has."""
-        return max(filter(None, (self.rechecked_at, self.tried_at)), default=None)
+        """The last time at which the source had what is published, as far as a recheck sees it."""
+        return self.unchanged_at or self.read_at
 
     def __str__(self) -> str:
         return f"{self.run.warehouse} {self.run.window}"

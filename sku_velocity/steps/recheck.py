@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from sku_velocity.completeness import verdict_of
-from sku_velocity.errors import ConfigurationError, IncompleteWindowError, RetriableError
+from sku_velocity.errors import ConfigurationError, IncompleteWindowError, RetriableError, SourceMappingError
 from sku_velocity.http.exchange import Tally
 from sku_velocity.model.master import Master
 from sku_velocity.model.movement import DeadLetter, MovementRow
@@ -41,18 +41,17 @@ NAMED_WINDOWS = 5  # in a message; the report has all of them
 AS_REQUESTED, REPORTED = "read again as requested", "the source reports changed records"
 
 
-class Difference(NamedTuple):
-    """A window to read again, and why. `is_comparable` is False if no look can show that it is unchanged."""
+class Rereading(NamedTuple):
+    """A window to read again, and why."""
 
     window: PublishedWindow
     why: str
-    is_comparable: bool = True
 
 
 class Comparison(NamedTuple):
     """The windows that differ, of the first `looked` ones, and the cost of the run so far."""
 
-    differences: list[Difference]
+    differences: list[Rereading]
     looked: int
     tally: Tally
 
@@ -109,7 +108,7 @@ class _Recheck:
         for window in left:
             if window not in to_look_at:
                 why = REPORTED if window.changed_at else AS_REQUESTED
-                await self._read_again(Difference(window, why, window.is_whole))
+                await self._read_again(Rereading(window, why))
         for first in range(0, len(to_look_at), LOOKS_PER_STEP):
             for difference in await self._compare(to_look_at[first : first + LOOKS_PER_STEP]):
                 await self._read_again(difference)
@@ -141,7 +140,7 @@ class _Recheck:
                 changes, self.tally = await self.context.perform(ask_for_changes, warehouse, span, since)
                 self.unplaced += changes.unplaced
 
-    async def _compare(self, portion: Sequence[PublishedWindow]) -> list[Difference]:
+    async def _compare(self, portion: Sequence[PublishedWindow]) -> list[Rereading]:
         """Look at windows, as far as the budget allows, and return those that differ."""
         if not self._has_budget:
             return []
@@ -155,7 +154,7 @@ class _Recheck:
         self.compared += windows
         self.not_reached -= windows
 
-    async def _read_again(self, difference: Difference) -> None:
+    async def _read_again(self, difference: Rereading) -> None:
         """Read the published ranges of a window again, unless the budget is spent."""
         if not self._has_budget:
             return
@@ -166,7 +165,7 @@ class _Recheck:
                 self.windows.append(read)
                 self.context.log.info("%s", read)
 
-    async def _read_range(self, difference: Difference, span: Window) -> RecheckedWindow | None:
+    async def _read_range(self, difference: Rereading, span: Window) -> RecheckedWindow | None:
         """Read a range again as a new run, and publish what differs.
 
         Return None if it was only read because that was requested, and is the same.
@@ -179,7 +178,7 @@ class _Recheck:
             plan, is_resumed = await context.perform(plan_again, f"{warehouse} {span}", window, span, run_id)
             run, proof, cost = await read_whole(context, plan, self.request)
             self.tally = cost.tally
-            if difference.is_comparable and verdict_of(proof.checks, run.repairs) is not Verdict.INCOMPLETE:
+            if verdict_of(proof.checks, run.repairs) is not Verdict.INCOMPLETE:
                 looked_at = self.due if is_resumed else began
                 if await context.perform(discard_unchanged, run, looked_at):
                     if difference.why == AS_REQUESTED:
@@ -204,12 +203,12 @@ class _Recheck:
             }
             if report.published:
                 async with context.store() as store:  # it is as the source now
-                    await store.rechecks.settle(run.id, began)
-        except IncompleteWindowError as error:  # another process has replaced its plan or its window
+                    await store.rechecks.note_look(run, began, is_unchanged=True)
+        except (IncompleteWindowError, SourceMappingError) as error:  # it concerns only this window
             outcome["message"] = str(error)
         return self._rechecked(difference, span, **outcome)
 
-    def _rechecked(self, difference: Difference, span: Window, **outcome: Any) -> RecheckedWindow:
+    def _rechecked(self, difference: Rereading, span: Window, **outcome: Any) -> RecheckedWindow:
         return RecheckedWindow(
             warehouse=difference.window.run.warehouse,
             start=span.start,
@@ -249,41 +248,42 @@ async def compare_windows(
     context: RunContext, label: str, windows: Sequence[PublishedWindow], max_requests: int
 ) -> Comparison:
     """Compare windows with their source, in order, until the run has sent this many requests."""
-    differences: list[Difference] = []
+    differences: list[Rereading] = []
     looked, masters = 0, dict[MasterVersion, Master]()
     async with context.client() as client, context.store() as store:
         for window in windows:
             if client.tally.requests >= max_requests:
                 break
             began = datetime.now(UTC)
-            if difference := await _find_difference(client, store, window, masters):
-                differences.append(difference)
-            else:
-                await store.rechecks.settle(window.run.id, began)
-            await store.rechecks.note(window.run.source, window.run.warehouse, began)
+            difference = await _find_difference(client, store, window, masters)
+            differences += [difference] if difference else []
+            await store.rechecks.note_look(window.run, began, is_unchanged=difference is None)
             looked += 1
         return Comparison(differences, looked, client.tally)
 
 
 async def _find_difference(
     client: SourceClient, store: Store, window: PublishedWindow, masters: dict[MasterVersion, Master]
-) -> Difference | None:
+) -> Rereading | None:
     """Look at a window in the source, and compare its count and its ends with what is stored."""
     run = window.run
     if why := await steps.why_read_again(store, client.spec, run):
-        return Difference(window, why, is_comparable=False)
+        return Rereading(window, why)
     if run.master and run.master not in masters:
         masters[run.master] = await store.masters.load(run.master)
     master = masters[run.master] if run.master else None
     reader = WindowReader.of(client, run.warehouse, run.window, master)
-    look = await reader.look_again(await store.chunks.of(run.id))
+    try:
+        look = await reader.look_again(await store.chunks.of(run.id))
+    except SourceMappingError as error:
+        return Rereading(window, str(error))
     if look.difference:
-        return Difference(window, look.difference)
+        return Rereading(window, look.difference)
     for result in look.pages:
         start, end = result.page.offset, result.page.end
         rows, rejects = await store.rechecks.stored(run.id, start, end)
         if _content(rows, rejects) != _content(result.movements, result.dead_letters):
-            return Difference(window, f"other records at positions {start}-{end - 1}")
+            return Rereading(window, f"other records at positions {start}-{end - 1}")
     return None
 
 
@@ -302,13 +302,12 @@ async def plan_again(
 
     A retry resumes it: then the second value is True.
     """
-    warehouse, name = window.run.warehouse, context.source.spec.name
     async with (
         context.watch(),
         context.store() as store,
-        context.reader(warehouse, span, window.run.master) as reader,
+        context.reader(window.run.warehouse, span, window.run.master) as reader,
     ):
-        await store.rechecks.note(name, warehouse, datetime.now(UTC))
+        await store.rechecks.note_look(window.run, datetime.now(UTC), is_unchanged=False)
         run = await store.runs.find(run_id)
         if run is None:
             run = await steps.plan(reader, store, run_id, context.flow_run_id, window.run.grid)

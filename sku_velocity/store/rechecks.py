@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sku_velocity.model.dead_letter import VALIDATION, DeadLetterState
 from sku_velocity.model.movement import DeadLetter, MovementRow
 from sku_velocity.model.recheck import PublishedWindow
-from sku_velocity.model.run import NO_WAREHOUSE, OPEN, RunState, SyncRun
+from sku_velocity.model.run import NO_WAREHOUSE, RunState, SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.store.database import Repository
 from sku_velocity.store.letter_rows import to_letter
@@ -42,21 +42,8 @@ class Rechecks(Repository):
         self, source: str, published_since: datetime, warehouses: Collection[str] | None = None
     ) -> list[PublishedWindow]:
         """Return a source's windows that were published since an instant, or have reported changes."""
-        others = sync_runs.alias()
-        tried_at = (
-            select(func.max(others.c.created_at))
-            .where(
-                others.c.source == runs.source,
-                others.c.warehouse_id == runs.warehouse_id,
-                others.c.window_start == runs.window_start,
-                others.c.window_end == runs.window_end,
-                others.c.state.in_(OPEN),
-                others.c.run_key > runs.run_key,
-            )
-            .scalar_subquery()
-        )
         found = (
-            select(sync_runs, ranges.range_start, ranges.range_end, tried_at.label("tried_at"))
+            select(sync_runs, ranges.range_start, ranges.range_end)
             .join(published_ranges, ranges.run_key == runs.run_key)
             .where(
                 runs.source == source,
@@ -111,21 +98,20 @@ class Rechecks(Repository):
                 [to_letter(row) for row in await connection.execute(rejects)],
             )
 
-    async def settle(self, run_id: str, looked_at: datetime) -> None:
-        """Mark a published run as unchanged since a look at the source that began at this instant."""
+    async def note_look(self, run: SyncRun, looked_at: datetime, *, is_unchanged: bool) -> None:
+        """Note a look at a published run that began at this instant, and whether it is as in the source."""
         async with self.database.writing() as connection:
-            await _settle(connection, runs.run_id == run_id, looked_at)
-
-    async def note(self, source: str, warehouse: str, looked_at: datetime) -> None:
-        """Note that a recheck has looked at a window of a warehouse."""
-        async with self.database.writing() as connection:
-            await _note(connection, source, warehouse, rechecked_at=looked_at)
+            which = runs.run_id == run.id
+            await connection.execute(update(sync_runs).where(which).values(looked_at=looked_at))
+            if is_unchanged:
+                await _settle(connection, which, looked_at)
+            await _note(connection, run.source, run.warehouse, rechecked_at=looked_at)
 
     async def discard_unchanged(self, run_id: str, looked_at: datetime) -> bool:
         """Delete a proven run if its window is published with the same rows and rejects already.
 
         Then mark what is published there as unchanged since `looked_at`. Return False, and delete nothing, if
-        anything differs or the run is published.
+        anything differs, or if what is published was read by another spec or as a part of another window.
         """
         async with self.database.writing() as connection:
             row = await lock_run(connection, run_id)
@@ -167,8 +153,8 @@ def _to_window(row: Row[Any], earlier: tuple[Window, ...]) -> PublishedWindow:
         run=to_run(row).run,
         ranges=(*earlier, Window(row.range_start, row.range_end)),
         read_at=row.created_at,
-        rechecked_at=row.rechecked_at,
-        tried_at=row.tried_at,
+        looked_at=row.looked_at,
+        unchanged_at=row.unchanged_at,
         changed_at=row.changed_at,
     )
 
@@ -181,7 +167,7 @@ def _is_reject() -> ColumnElement[bool]:
 
 async def _settle(connection: AsyncConnection, which: ColumnElement[bool], looked_at: datetime) -> None:
     """Mark runs as unchanged; changes that were reported since the look began are left to the next one."""
-    await connection.execute(update(sync_runs).where(which).values(rechecked_at=looked_at))
+    await connection.execute(update(sync_runs).where(which).values(unchanged_at=looked_at))
     is_outdated = runs.changed_at <= looked_at
     await connection.execute(update(sync_runs).where(which, is_outdated).values(changed_at=None))
 
@@ -212,7 +198,15 @@ async def _find_runs_with(
 
 
 async def _differs(connection: AsyncConnection, key: int, run: SyncRun) -> bool:
-    """Return True if a run's rows or rejects are not those that are published in its window."""
+    """Return True if a run's rows or rejects are not those that are published as its window."""
+    as_this = and_(
+        runs.window_start == run.window.start,
+        runs.window_end == run.window.end,
+        runs.mapping_digest == run.mapping_digest,
+    )
+    comparable = select(as_this).join(published_ranges, ranges.run_key == runs.run_key)
+    if (await connection.execute(comparable.where(is_overlapped_by(run)))).scalars().all() != [True]:
+        return True
     moved_at, letters = movements.c.timestamp_utc, dead_letters.c
     is_published = and_(
         movements.c.run_key == ranges.run_key,

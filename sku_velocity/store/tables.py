@@ -112,8 +112,10 @@ sync_runs = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
     Column("superseded_at", UtcDateTime),
-    # When a recheck last found the window unchanged, and when the source last reported changed records in it.
-    Column("rechecked_at", UtcDateTime),
+    # When a recheck last looked at the published window, when one last found it to be as in the source, and
+    # when the source last reported changed records in it.
+    Column("looked_at", UtcDateTime),
+    Column("unchanged_at", UtcDateTime),
     Column("changed_at", UtcDateTime),
 )
 

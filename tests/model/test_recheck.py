@@ -51,17 +51,16 @@ def test_only_rows_added_because_the_source_changed_count() -> None:
         assert lateness_of([other]) is None
 
 
-def published(start: int, rechecked_at: datetime | None = None, **parts: Any) -> PublishedWindow:
+def published(start: int, looked_at: datetime | None = None, **parts: Any) -> PublishedWindow:
     window = hours(start, start + 1)
-    return PublishedWindow(a_run(window), (window,), hour(start + 1), rechecked_at, **parts)
+    return PublishedWindow(a_run(window), (window,), hour(start + 1), looked_at, **parts)
 
 
 def test_reported_windows_come_first_then_those_that_were_not_looked_at_for_longest() -> None:
     oldest_look, never, newest_never = published(5, hour(30)), published(1), published(2)
-    failed, reported = published(7, tried_at=hour(31)), published(0, hour(32), changed_at=hour(31))
-    latest_look = published(6, hour(29), tried_at=hour(33))
-    windows = [latest_look, failed, oldest_look, never, reported, newest_never]
-    assert sort_windows(windows) == [reported, newest_never, never, oldest_look, failed, latest_look]
+    latest_look, reported = published(6, hour(31)), published(0, hour(32), changed_at=hour(31))
+    windows = [latest_look, oldest_look, never, reported, newest_never]
+    assert sort_windows(windows) == [reported, newest_never, never, oldest_look, latest_look]
 
 
 def test_windows_of_the_same_time_are_in_another_order_at_another_time() -> None:

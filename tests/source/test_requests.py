@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from sku_velocity.errors import SourceAddressError
+from sku_velocity.errors import SourceAddressError, SpecError
 from sku_velocity.model.window import Window
 from sku_velocity.source.requests import Requests
 from sku_velocity.source.spec import CountRequest, parse_spec
@@ -110,3 +111,29 @@ def test_a_count_is_requested_like_a_page_but_without_a_position() -> None:
     assert parts.url.endswith("/movements/count")
     assert parts.params == {"wh": "WH-01", "until": "2026-03-01T09:00:00Z"}
     assert maker.count(CountRequest(params={"q": "{start}"})).params == {"q": "2026-03-01T08:00:00Z"}
+
+
+def test_changed_records_are_asked_for_in_the_format_of_the_window() -> None:
+    window = {"params": {"start": "from"}, "format": "%d.%m.%Y %H:%M", "timezone": "Europe/Berlin"}
+    changes = {"params": {"filter": "site eq {warehouse} and modified ge '{since}'"}}
+    all_records = requests(window=window, changes=changes)
+    since = datetime(2026, 3, 1, 8, 30, 59, tzinfo=UTC)
+    changed = replace(all_records, since=since).page(0, 10).params
+    assert changed and changed["filter"] == "site eq WH-01 and modified ge '01.03.2026 09:30'"
+    assert changed["from"] == "01.03.2026 09:00"
+    assert "filter" not in (all_records.page(0, 10).params or {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"modified": "yesterday"}, "must contain {since}"),
+        ({"modified": "{since}", "to": "{end_of_time}"}, "unknown placeholder"),
+        ({"offset": "{since}"}, "are both offset"),
+        ({}, "at least 1"),
+    ],
+)
+def test_parameters_for_changes_that_make_no_sense_are_refused(changes: dict[str, str], message: str) -> None:
+    spec = {"name": "acme", "base_url": "http://wms.test", "changes": {"params": changes}}
+    with pytest.raises(SpecError, match=message):
+        parse_spec(spec, "test")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sku_velocity.cli.executor import Executor
 from sku_velocity.errors import ConfigurationError, SourceAuthError
 from sku_velocity.model.window import iso
 from sku_velocity.store import Store
 from tests.support.late_source import PAGE_SIZE, LateSource, published, serve_late
-from tests.support.operations import recheck, sync
+from tests.support.operations import recheck, sync, sync_master
+from tests.support.scripted_server import Reply, answering
 from tests.support.store_rows import hour
 
 PROCESS = Executor()
@@ -204,10 +207,77 @@ def test_a_window_of_another_spec_is_read_again_because_it_cannot_be_compared(
     source = served.write_spec(
         tmp_path, fields={"movement_id": "id", "units_moved": {"path": "units_moved", "sign": "abs"}}
     )
+    served.add(hour(0.5))
     _, report = recheck(PROCESS, source, store_url)
-    assert [each.why.partition(" records")[0] for each in report.windows] == ["the spec reads or maps"]
+    [read] = report.windows
+    assert read.why.startswith("the spec reads or maps records in another way")
+    assert (read.cause, read.added, report.revised, report.lateness) == ("spec", 1, [], None)
+    assert published(store_url) == served.between(0, 1)
     _, report = recheck(PROCESS, source, store_url)
     assert report.windows == []
+
+
+def test_a_full_recheck_by_another_spec_publishes_also_what_is_the_same(
+    late: tuple[LateSource, str], tmp_path: Path, sqlite_url: str
+) -> None:
+    served, source = late
+    read_hours(source, sqlite_url, 0)
+    source = served.write_spec(tmp_path, order={"params": {"sort": "id"}})
+    _, report = recheck(PROCESS, source, sqlite_url, full=True)
+    assert [(each.published, each.cause) for each in report.windows] == [(True, "spec")]
+    _, report = recheck(PROCESS, source, sqlite_url, full=True)
+    assert report.windows == []
+
+
+def test_rows_are_mapped_by_the_version_of_the_master_that_the_window_was_mapped_by(
+    tmp_path: Path, store_url: str
+) -> None:
+    """A newer version would make rows differ that the source has not changed."""
+    items = {"items": [{"sku": "SKU-1", "status": "active", "aliases": []}], "next": None}
+    erp = tmp_path / "erp.yaml"
+    with serve_late() as served, answering(lambda _: Reply(body=json.dumps(items).encode())) as server:
+        erp.write_text(
+            yaml.safe_dump(
+                {
+                    "name": "erp",
+                    "base_url": server.url,
+                    "records": {"path": "items"},
+                    "paging": {"style": "cursor", "cursor_path": "next"},
+                    "items": {"sku_id": "sku", "aliases": "aliases"},
+                    "auth": {"kind": "none"},
+                }
+            )
+        )
+        served.fill(0, 1, 10)
+        source = served.write_spec(tmp_path)
+        assert sync_master(PROCESS, str(erp), store_url)[1].published
+        read_hours(source, store_url, 0, master="erp")
+        items["items"] = [{"sku": "SKU-9", "status": "active", "aliases": ["SKU-1"]}]
+        assert sync_master(PROCESS, str(erp), store_url)[1].published
+        for full in (False, True):
+            assert recheck(PROCESS, source, store_url, full=full)[1].windows == []
+        served.add(hour(0.5))
+        _, report = recheck(PROCESS, source, store_url)
+        assert (report.total("added"), report.total("changed")) == (1, 0)
+        assert published(store_url) == served.content
+
+
+def test_a_window_that_cannot_be_read_does_not_stop_the_others(
+    late: tuple[LateSource, str], sqlite_url: str
+) -> None:
+    served, source = late
+    read_hours(source, sqlite_url, 0, 1)
+    served.add(hour(0.5))
+    served.garbled = "since=2026-03-01T01"
+    outcome, report = recheck(PROCESS, source, sqlite_url)
+    assert outcome.is_failed and [(each.start, each.failed) for each in report.windows] == [
+        (hour(1), True),
+        (hour(0), False),
+    ]
+    served.garbled, before = None, served.requests
+    outcome, _ = recheck(PROCESS, source, sqlite_url, max_requests=1)
+    assert not outcome.is_failed and "since=2026-03-01T01" in served.server.requests[before][0]
+    assert published(sqlite_url) == served.between(0, 2)
 
 
 def test_a_window_that_would_shrink_is_held_until_a_second_recheck(

@@ -27,7 +27,8 @@ class LateSource:
     """A source of movements by id, ordered by time and id.
 
     `style` is how it pages, `total` whether it reports the number of records, `changes` whether it can be
-    asked for what was modified since. From request `broken_from` on it refuses the token.
+    asked for what was modified since. From request `broken_from` on it refuses the token; what a request that
+    contains `garbled` gets has no list.
     """
 
     style: str = "offset"
@@ -36,6 +37,7 @@ class LateSource:
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     server: ScriptedServer = field(init=False)
     broken_from: int | None = None
+    garbled: str | None = None
     _next: int = 0
 
     def add(self, at: datetime, **parts: Any) -> str:
@@ -84,6 +86,8 @@ class LateSource:
     def answer(self, url: str) -> Reply:
         if self.broken_from is not None and self.requests >= self.broken_from:
             return Reply(status=403)
+        if self.garbled and self.garbled in url:
+            return Reply(body=b"{}")
         query = dict(parse_qsl(urlsplit(url).query))
         since, until = (datetime.fromisoformat(query[name]) for name in ("since", "until"))
         rows = [
