@@ -22,7 +22,7 @@ from sku_velocity.model.recheck import (
     lateness_of,
     sort_windows,
 )
-from sku_velocity.model.run import MasterVersion, Plan, SyncRun, Verdict
+from sku_velocity.model.run import MasterVersion, Plan, RunState, SyncRun, Verdict
 from sku_velocity.model.window import Window
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.second_look import ChangedRecords, read_changes
@@ -155,11 +155,18 @@ class _Recheck:
         self.not_reached -= windows
 
     async def _read_again(self, difference: Rereading) -> None:
-        """Read the published ranges of a window again, unless the budget is spent."""
+        """Read the published ranges of a window again, unless the budget is spent.
+
+        Those that are finer than the source's timestamps, published by an older spec, are read as what they
+        are a part of.
+        """
         if not self._has_budget:
             return
         self._count(1)
-        for span in difference.window.ranges:
+        spans = difference.window.ranges
+        if not spans[0].is_everything:
+            spans = tuple(self.context.source.spec.grain.widen(spans))
+        for span in spans:
             read = await self._read_range(difference, span)
             if read is not None:
                 self.windows.append(read)
@@ -168,22 +175,26 @@ class _Recheck:
     async def _read_range(self, difference: Rereading, span: Window) -> RecheckedWindow | None:
         """Read a range again as a new run, and publish what differs.
 
-        Return None if it was only read because that was requested, and is the same.
+        Return None if there is nothing to report: it was only read because that was requested, and is the
+        same, or another run has replaced it meanwhile.
         """
         context, window, before = self.context, difference.window, self.tally
         warehouse, started, began = window.run.warehouse, time.monotonic(), datetime.now(UTC)
         run_id = str(uuid5(UUID(context.run_id(self.source, warehouse, span)), window.run.id))
         outcome: dict[str, Any] = {"failed": True}
         try:
-            plan, is_resumed = await context.perform(plan_again, f"{warehouse} {span}", window, span, run_id)
+            planned = await context.perform(plan_again, f"{warehouse} {span}", window, span, run_id)
+            if planned is None:
+                return None
+            plan, is_resumed = planned
+            looked_at = self.due if is_resumed else began
             run, proof, cost = await read_whole(context, plan, self.request)
             self.tally = cost.tally
-            if verdict_of(proof.checks, run.repairs) is not Verdict.INCOMPLETE:
-                looked_at = self.due if is_resumed else began
-                if await context.perform(discard_unchanged, run, looked_at):
-                    if difference.why == AS_REQUESTED:
-                        return None
-                    return self._rechecked(difference, span, message="read again: its rows are the same")
+            is_proven = verdict_of(proof.checks, run.repairs) is not Verdict.INCOMPLETE
+            if is_proven and await context.perform(discard_unchanged, run, looked_at):
+                if difference.why == AS_REQUESTED:
+                    return None
+                return self._rechecked(difference, span, message="read again: its rows are the same")
             seconds = time.monotonic() - started
             cost = steps.Cost(cost.tally - before, cost.loop)
             report, chunks = await publish_proven(context, run, proof, cost, seconds)
@@ -203,7 +214,7 @@ class _Recheck:
             }
             if report.published:
                 async with context.store() as store:  # it is as the source now
-                    await store.rechecks.note_look(run, began, is_unchanged=True)
+                    await store.rechecks.note_look(run, looked_at, is_unchanged=True)
         except (IncompleteWindowError, SourceMappingError) as error:  # it concerns only this window
             outcome["message"] = str(error)
         return self._rechecked(difference, span, **outcome)
@@ -297,10 +308,10 @@ def _content(rows: Iterable[MovementRow], rejects: Iterable[DeadLetter]) -> Coun
 @step("plan {label}")
 async def plan_again(
     context: RunContext, label: str, window: PublishedWindow, span: Window, run_id: str
-) -> tuple[Plan, bool]:
+) -> tuple[Plan, bool] | None:
     """Plan to read a published range again, by the same version of the master. Return the plan.
 
-    A retry resumes it: then the second value is True.
+    A retry resumes it: then the second value is True. Return None if the window is not published any more.
     """
     async with (
         context.watch(),
@@ -308,6 +319,9 @@ async def plan_again(
         context.reader(window.run.warehouse, span, window.run.master) as reader,
     ):
         await store.rechecks.note_look(window.run, datetime.now(UTC), is_unchanged=False)
+        published = await store.runs.find(window.run.id)
+        if published is None or published.state is not RunState.PUBLISHED:
+            return None
         run = await store.runs.find(run_id)
         if run is None:
             run = await steps.plan(reader, store, run_id, context.flow_run_id, window.run.grid)

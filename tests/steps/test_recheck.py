@@ -397,3 +397,15 @@ def test_the_number_of_changed_records_that_are_invalid_is_reported(
     served.correct(list(served.records)[4], units_moved="many")
     _, report = recheck(PROCESS, source, sqlite_url)
     assert report.unplaced == 1
+
+
+def test_hours_of_a_source_that_turns_out_to_have_only_days_are_read_as_days(
+    late: tuple[LateSource, str], tmp_path: Path, store_url: str
+) -> None:
+    served, source = late
+    read_hours(source, store_url, 0, 1)
+    window = {"params": {"start": "since", "end": "until"}, "grain": "day"}
+    source = served.write_spec(tmp_path, window=window)
+    _, report = recheck(PROCESS, source, store_url, full=True)
+    assert [(each.start, each.end, each.failed) for each in report.windows] == [(hour(0), hour(24), False)]
+    assert published(store_url) == served.content
