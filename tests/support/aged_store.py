@@ -28,6 +28,7 @@ MIDNIGHT = datetime(2026, 2, 1, tzinfo=UTC)
 LETTER = DeadLetter(0, "{}", (Reason("sku_id", "must contain only A-Z"),))
 SEEN = (
     "SELECT * FROM published_movements ORDER BY run_id, position",
+    "SELECT * FROM published_windows ORDER BY publication",
     "SELECT * FROM published_items ORDER BY run_id, position",
     "SELECT * FROM published_aliases ORDER BY source, alias",
     "SELECT * FROM current_velocity ORDER BY source, warehouse_id, sku_id",
