@@ -16,7 +16,7 @@ from flows.recheck import recheck
 from flows.runtime.prefect_internals import run_flow
 from tests.support.late_source import LateSource, published, serve_late
 from tests.support.operations import sync
-from tests.support.prefect_api import ask
+from tests.support.prefect_api import ask, events
 from tests.support.prefect_server import PrefectServer
 from tests.support.store_rows import hour
 
@@ -86,8 +86,6 @@ def test_a_revision_is_shown_in_an_artifact_and_an_event(
     assert "| Windows compared | 2 |" in shown and "| Rows added | 1 |" in shown
     assert "would have caught 99% of them" in shown
     assert report.total("removed") == 1 and len(report.revised) == 2
-    from tests.flows.test_replay_dead_letters import events
-
     for window in report.windows:
         (event,) = events(prefect_server, "sku-velocity.window.revised", window.run_id)
         payload = event["payload"]

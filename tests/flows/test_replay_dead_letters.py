@@ -9,16 +9,14 @@ from typing import Any
 
 import pytest
 
-from demo.prefect_client import prefect_client
 from flows.replay_dead_letters import replay_dead_letters
 from simulator.scenario import Scenario
 from simulator.server import serve
 from tests.support.acme import WHOLE, spec_file, wms
 from tests.support.acme_flow import sync
 from tests.support.fixed_spec import fix_spec
-from tests.support.prefect_api import ask
+from tests.support.prefect_api import ask, events
 from tests.support.prefect_server import PrefectServer
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "token")
 
@@ -33,19 +31,6 @@ def replay(source: str, store: str, **parameters: Any) -> Any:
         return state, await state.aresult(raise_on_failure=False)
 
     return asyncio.run(run())
-
-
-def events(server: PrefectServer, name: str, run: str) -> list[dict[str, Any]]:
-    """Return the events of a name about a sync run. They arrive a few seconds late."""
-
-    def look() -> list[dict[str, Any]] | None:
-        query = {"filter": {"event": {"name": [name]}}}
-        answer = api.post("/events/filter", json=query)
-        found = answer.raise_for_status().json()["events"]
-        return [each for each in found if each["payload"]["run_id"] == run] or None
-
-    with prefect_client(server.api_url) as api:
-        return until(look)
 
 
 def shown(server: PrefectServer, run: str, key: str, enough: Callable[[Any], object] = bool) -> str:

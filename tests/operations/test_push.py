@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
-import yaml
 
 from simulator.faults import Fault
-from simulator.server import EngineServer, serve_engine
+from simulator.server import serve_engine
 from simulator.slotting import EngineScenario
 from sku_velocity.cli.executor import Executor
 from sku_velocity.errors import ConfigurationError
 from tests.support.acme import dead_letters, published
-from tests.support.engine import ENGINE_TOKEN, FAST, both
+from tests.support.engine import ENGINE_TOKEN, both, engine_file, held
 from tests.support.late_source import published as late_published
 from tests.support.late_source import serve_late
 from tests.support.operations import sync
-from tests.support.steps_driver import Content
 from tests.support.store_rows import hour
 
 REFUSING = (Fault("401", 1), Fault("401", 3))
@@ -29,20 +26,6 @@ pytestmark = pytest.mark.usefixtures("token")
 @pytest.fixture(autouse=True)
 def engine_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKU_VELOCITY_ENGINE_TOKEN", ENGINE_TOKEN)
-
-
-def engine_file(directory: Path, engine: EngineServer) -> str:
-    path = directory / "slots.yaml"
-    path.write_text(yaml.safe_dump({"name": "slots", "base_url": engine.url, "pace": FAST}))
-    return str(path)
-
-
-def held(engine: EngineServer) -> Content:
-    """Return the records that the engine holds, as `published` returns those of a store."""
-    return Counter(
-        (each["id"], each["sku_id"], each["units_moved"], each["timestamp_utc"][:19])
-        for each in engine.simulator.movements.current.values()
-    )
 
 
 def test_each_record_of_a_published_window_is_pushed_once(

@@ -409,3 +409,16 @@ def test_hours_of_a_source_that_turns_out_to_have_only_days_are_read_as_days(
     _, report = recheck(PROCESS, source, store_url, full=True)
     assert [(each.start, each.end, each.failed) for each in report.windows] == [(hour(0), hour(24), False)]
     assert published(store_url) == served.content
+
+
+def test_a_source_that_is_read_as_a_whole_has_one_window_without_an_end(
+    late: tuple[LateSource, str], tmp_path: Path, sqlite_url: str
+) -> None:
+    served, _ = late
+    source = served.write_spec(tmp_path, window={})
+    assert sync(PROCESS, source, sqlite_url)[1].published
+    served.add(hour(0.5))
+    for full in (False, True):
+        _, report = recheck(PROCESS, source, sqlite_url, full=full)
+        assert (report.compared, report.total("added"), report.lateness) == (1, int(not full), None)
+    assert published(sqlite_url) == served.content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from sku_velocity.source.paging import plan_chunks
 from sku_velocity.steps.push import plan_parts, push_chunk
 from sku_velocity.store import Store
 from tests.support.acme import WHOLE, wms
+from tests.support.steps_driver import Content
 
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
 ENGINE_TOKEN = "s3cret-engine-token"
@@ -109,3 +111,17 @@ def both(tmp_path: Path, **scenario: Any) -> Iterator[tuple[Server, EngineServer
         pace = {"requests_per_second": 200}
         path.write_text(yaml.safe_dump({"name": "slots", "base_url": engine.url, "pace": pace}))
         yield server, engine, {"source": source, "push": str(path), **WHOLE}
+
+
+def engine_file(directory: Path, engine: EngineServer) -> str:
+    path = directory / "slots.yaml"
+    path.write_text(yaml.safe_dump({"name": "slots", "base_url": engine.url, "pace": FAST}))
+    return str(path)
+
+
+def held(engine: EngineServer) -> Content:
+    """Return the records that the engine holds, as `published` returns those of a store."""
+    return Counter(
+        (each["id"], each["sku_id"], each["units_moved"], each["timestamp_utc"][:19])
+        for each in engine.simulator.movements.current.values()
+    )

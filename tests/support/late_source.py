@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import yaml
 
+from sku_velocity.model.movement import EARLIEST, LATEST
 from tests.support import steps_driver
 from tests.support.scripted_server import Reply, ScriptedServer, answering
 from tests.support.steps_driver import Content
@@ -89,7 +90,10 @@ class LateSource:
         if self.garbled and self.garbled in url:
             return Reply(body=b"{}")
         query = dict(parse_qsl(urlsplit(url).query))
-        since, until = (datetime.fromisoformat(query[name]) for name in ("since", "until"))
+        since, until = (
+            datetime.fromisoformat(query.get(name, bound.isoformat()))
+            for name, bound in (("since", EARLIEST), ("until", LATEST))
+        )
         rows = [
             each
             for each in self.records.values()

@@ -24,3 +24,16 @@ def ask(server: PrefectServer, kind: str, run: str, enough: Callable[[Found], ob
 
     with prefect_client(server.api_url) as api:
         return until(look)[0]
+
+
+def events(server: PrefectServer, name: str, run: str) -> list[dict[str, Any]]:
+    """Return the events of a name about a sync run. They arrive a few seconds late."""
+
+    def look() -> list[dict[str, Any]] | None:
+        query = {"filter": {"event": {"name": [name]}}}
+        answer = api.post("/events/filter", json=query)
+        found = answer.raise_for_status().json()["events"]
+        return [each for each in found if each["payload"]["run_id"] == run] or None
+
+    with prefect_client(server.api_url) as api:
+        return until(look)
