@@ -44,7 +44,7 @@ RUNS = {
     "check-source": ["check-source", *READING, *DAY],
     "backfill": ["backfill", *READING, *DAY, "--window-minutes", "1440", "--max-reject-ratio", "1"],
     "backfill --dry-run": ["backfill", *READING, *DAY, "--dry-run"],
-    "recheck": ["recheck", *SOURCE, "--token-env", "WMS_TOKEN", "--full"],
+    "recheck": ["recheck", *SOURCE, "--token-env", "WMS_TOKEN", "--full", "--max-reject-ratio", "1"],
     "replay": ["replay", *SOURCE],
     "dead-letters list": ["dead-letters", "list"],
     "dead-letters show": ["dead-letters", "show", "RUN", "POSITION"],
