@@ -91,7 +91,10 @@ class Setting:
 
     def sync(self, *faults: Fault, **parameters: Any) -> Any:
         """Read a day of the WMS with these faults; return the final state and the result."""
-        self.server.play(replace(self.server.simulator.scenario, faults=faults))
+        scenario = replace(self.server.simulator.scenario, faults=faults)
+        if "push" in parameters:  # other records, or nothing would be left to push
+            scenario = replace(scenario, seed=scenario.seed + 1)
+        self.server.play(scenario)
         return sync(WMS, VELOCITY, token_env=None, **DAY, **parameters)
 
 
