@@ -42,6 +42,7 @@ class Rung:
     name: str
     module: Literal["rungs", "task_rungs", "flows"] = "rungs"
     database: Literal["SQLite", "PostgreSQL"] = "SQLite"
+    more: Literal["", "unmapped", "mapped"] = ""  # four more fields in each record
 
     @property
     def is_under_prefect(self) -> bool:
@@ -51,15 +52,17 @@ class Rung:
         if self.module == "flows":
             return tools.flow().command(job)
         store = job.postgresql or f"sqlite:///{job.home}/velocity.db"
-        line = [sys.executable, "-m", f"benchmarks.{self.module}", self.name, tools.spec(job), store]
-        return [*line, str(chunks)]
+        spec = tools.spec(job, **(MORE if self.more == "mapped" else {}))
+        return [sys.executable, "-m", f"benchmarks.{self.module}", self.name, spec, store, str(chunks)]
 
 
+MORE = {"movement_type": "type", "order_id": "order", "location_id": "bin", "unit_of_measure": "uom"}
 FETCH, READ, WRITE = Rung("fetch"), Rung("read"), Rung("write")
 WRITE_POSTGRESQL = Rung("write", database="PostgreSQL")
+UNMAPPED, MAPPED = Rung("write", more="unmapped"), Rung("write", more="mapped")
 TASK, ARTIFACT = Rung("task", "task_rungs"), Rung("artifact", "task_rungs")
 FLOW = Rung("flow", "flows")
-RUNGS = (FETCH, READ, WRITE, WRITE_POSTGRESQL, TASK, ARTIFACT, FLOW)
+RUNGS = (FETCH, READ, WRITE, WRITE_POSTGRESQL, UNMAPPED, MAPPED, TASK, ARTIFACT, FLOW)
 
 
 @dataclass(frozen=True)
@@ -117,15 +120,19 @@ class Bench:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chunk-")))
         self._prefect = stack.enter_context(prefect_server(home))
         self._meter = Meter.of(self._prefect)
-        self._sources: Mapping[int, Service] = {
-            number: stack.enter_context(simulator("--records", str((WARM_UP + number) * PAGE)))
+        more = [option for name in MORE.values() for option in ("--extra-field", name)]
+        self._sources: Mapping[tuple[int, bool], Service] = {
+            (number, has_more): stack.enter_context(
+                simulator("--records", str((WARM_UP + number) * PAGE), *(more if has_more else ()))
+            )
             for number in (0, chunks)
+            for has_more in (False, True)
         }
         self._databases = (f"chunk_{number}" for number in count())
         self._climb(TASK, 0)  # a server's first flow run costs more
 
     def measure(self, rung: Rung, repeats: int) -> Finding:
-        climbs: dict[int, list[Climb]] = {number: [] for number in self._sources}
+        climbs: dict[int, list[Climb]] = {number: [] for number in (0, self._chunks)}
         for _ in range(repeats):
             for number, found in climbs.items():
                 found.append(self._climb(rung, number))
@@ -138,7 +145,8 @@ class Bench:
             if database:
                 self._postgresql.psql(f"CREATE DATABASE {database};")
             url = self._postgresql.get_uri(database=database) if database else ""
-            job = Job(self._sources[chunks].url, Path(directory), postgresql=url)
+            source = self._sources[chunks, bool(rung.more)]
+            job = Job(source.url, Path(directory), postgresql=url)
             climb = self._run(rung, job, chunks)
             if database:
                 self._postgresql.psql(f"DROP DATABASE {database} WITH (FORCE);")
@@ -177,6 +185,8 @@ def steps_of(found: Mapping[Rung, Finding]) -> list[list[Cell]]:
         "artifact": cost[ARTIFACT] - cost[TASK],
         "**the chunk, into SQLite**": chunk,
         "write, PostgreSQL, in place of SQLite": cost[WRITE_POSTGRESQL] - cost[READ],
+        "four more fields, not mapped": cost[UNMAPPED] - cost[WRITE],
+        "four more fields, mapped": cost[MAPPED] - cost[UNMAPPED],
         "the whole flow, 12 requests in flight": cost[FLOW],
     }
     return [
@@ -233,6 +243,8 @@ def notes(repeats: int) -> list[str]:
         f"until it has been quiet for {QUIET_LOOKS} s, less what it takes when idle. *The whole flow* is "
         "`python -m flows sync`, a long window less a short one: also plan, proof, publication and bar, "
         "with chunks side by side.",
+        "*Four more fields* are text in each record, up to the write into SQLite: what they cost if the spec "
+        "does not map them, and what it costs besides to map and store them.",
         "The WMS is a process of its own on loopback without latency and TLS.",
     ]
 

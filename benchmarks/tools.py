@@ -198,8 +198,8 @@ def bare(parse: bool) -> Tool:
     return Tool(name, "nothing", command, lambda job: Counter({"": int(_last_line(job.output))}))
 
 
-def spec(job: Job, paging: str = "offset") -> str:
-    """Write the spec of the source for ours, and return its path."""
+def spec(job: Job, paging: str = "offset", **fields: str) -> str:
+    """Write the spec of the source for ours, with more fields by path, and return its path."""
     described = {
         "name": "wms",
         "base_url": job.url,
@@ -210,7 +210,7 @@ def spec(job: Job, paging: str = "offset") -> str:
         "order": {"stable": True},
         "auth": {"kind": "none"},
         "pace": UNPACED,
-        "fields": {"movement_id": "movement_id"},
+        "fields": {"movement_id": "movement_id", **fields},
     }
     path = job.home / "wms.yaml"
     path.write_text(yaml.safe_dump(described))

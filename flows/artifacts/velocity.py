@@ -24,7 +24,8 @@ def render_velocity(report: VelocityReport, pictures: Mapping[str, bytes]) -> st
         f"# Velocity of {escape(report.warehouse)}, {report.as_of}",
         "",
         f"{report.skus:,} SKUs, {report.lines:,} lines, {report.units:,} units in {report.days} days "
-        f"({escape(report.time_zone)}), from {escape(report.source)}. {report.coverage}",
+        f"({escape(report.time_zone)}), from {escape(report.source)}: {escape(report.counted)}. "
+        f"{report.coverage}",
         "",
         *(f"- {line}" for line in ranges_of_days(report.incomplete_days)),
         "",

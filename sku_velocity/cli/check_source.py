@@ -17,7 +17,7 @@ from sku_velocity.cli.executor import current, run
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.masking import hide
 from sku_velocity.model.chunk import Page, PageResult
-from sku_velocity.model.movement import ItemRow, MovementRow
+from sku_velocity.model.movement import DETAILS, ItemRow, MovementRow
 from sku_velocity.model.run import NO_WAREHOUSE
 from sku_velocity.model.window import Window
 from sku_velocity.source.mapping import label_of, look_up
@@ -71,6 +71,9 @@ class SourceCheck:
                 errors = [each.message for each in letter.reasons if each.field == label_of(name, field)]
                 value = f"rejected: {'; '.join(errors)}"
             yield name, str(field), raw, value
+        stored = json.loads(getattr(row, "extra", None) or "{}")
+        for name, path in self.spec.extra.items():
+            yield f"extra.{name}", path, _short(look_up(record, path)), _short(stored.get(name))
 
     def pacing_headers(self) -> dict[str, str]:
         """Return the headers that may describe rate limits."""
@@ -107,6 +110,8 @@ class SourceCheck:
             yield "requests do not name the window: every run reads all records; set window.params"
         if spec.items is None and not spec.request.names_warehouse:
             yield "requests do not name the warehouse: records of other warehouses are read and trimmed"
+        for name, path in self._absent_fields():
+            yield f"no record has {name} at {path}: correct the path, or remove the field"
         if letter := next(iter(self.page.dead_letters), None):
             share = f"{len(self.page.dead_letters)} of {len(self.records)}"
             reasons = "; ".join(map(str, letter.reasons))
@@ -115,6 +120,15 @@ class SourceCheck:
             yield f"{self.page.filtered} of {len(self.records)} records are filtered: they are not movements"
         if self.page.extra_fields:
             yield f"fields that the spec does not map: {', '.join(sorted(self.page.extra_fields))}"
+
+    def _absent_fields(self) -> Iterator[tuple[str, str]]:
+        """Yield the fields that may be absent, and are so in every record: their names and paths."""
+        spec, nowhere = self.spec, object()
+        mapped = [(name, field.paths) for name, field in spec.record.mapped() if name in DETAILS]
+        for name, paths in [*mapped, *((name, (path,)) for name, path in spec.inputs.items())]:
+            found = (look_up(record, path, nowhere) for record in self.records for path in paths)
+            if paths and self.records and all(value is nowhere for value in found):
+                yield name, " or ".join(paths)
 
     def _why_empty(self) -> Iterator[str]:
         """Yield why no record may be in scope."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from sku_velocity.model.window import Window
+
+PICK, ALL_TYPES = "pick", "all"  # movement types to count
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,10 @@ class Activity:
     """What one warehouse moved in a period according to one source, in a consistent snapshot of the store.
 
     `hourly` is units by the period's local hour, from 0; `published` are the windows that overlap the
-    period, cut to their visible parts.
+    period, cut to their visible parts; `types` are the movement types that were counted, None if all were.
     """
 
     daily: DailyColumns
     hourly: dict[int, int]
     published: list[Window]
+    types: Sequence[str] | None = None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from sku_velocity.model.movement import NOT_IN_SKU_ALPHABET, SKU_ALPHABET, Movement, Name
+from sku_velocity.model.movement import Movement, Name
 from sku_velocity.model.run import MasterVersion, UnknownSku
+from sku_velocity.model.sku import SkuRule
 
 
 class NamedMovement(Movement):
@@ -80,10 +80,13 @@ class Master:
     def knows(self, name: str) -> bool:
         return name in self.names.active or name in self.names.retired
 
-    def refusal(self, name: str) -> str | None:
-        """Return why a movement with this name is rejected, or None if it is accepted."""
+    def refusal(self, name: str, rule: SkuRule) -> str | None:
+        """Return why a movement with this name is rejected, or None if it is accepted.
+
+        `rule` is that of the source's SKUs, for a name that is not the master's.
+        """
         if name in self._accepted:
             return None
         if self.of.unknown_sku is UnknownSku.PASS:
-            return None if re.fullmatch(SKU_ALPHABET, name) else NOT_IN_SKU_ALPHABET
+            return None if rule.accepts(name) else rule.message
         return f"is {'retired in' if self.knows(name) else 'not known to'} the master {self.of.source}"

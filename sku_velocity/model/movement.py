@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from sku_velocity.masking import hide_distinctive
+from sku_velocity.model.sku import SkuRule
 
 MAX_UNITS = 2**63 - 1  # what a BIGINT holds
 MAX_ID = 255  # characters
@@ -50,11 +51,26 @@ class _AsDateText:
         )
 
 
-SKU_ALPHABET = rf"[A-Z0-9-]{{1,{MAX_ID}}}"
-NOT_IN_SKU_ALPHABET = f"must contain only A-Z, 0-9 and '-', at most {MAX_ID} characters"
-SkuId = Annotated[
-    str, Field(pattern=f"^{SKU_ALPHABET}$", coerce_numbers_to_str=True), Rule(NOT_IN_SKU_ALPHABET)
-]
+class _AsSku:
+    """Accepts what a SKU may be unless the spec says otherwise."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return SkuRule().schema()
+
+
+class _AsLabel:
+    """Converts a number to text, a whole one without decimals: 261.0 is 261."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        whole = core_schema.float_schema(strict=True, multiple_of=1, gt=-(2**53), lt=2**53)
+        text = core_schema.str_schema(pattern=r"^[^\x00]*$", max_length=MAX_ID, coerce_numbers_to_str=True)
+        strict = core_schema.str_schema(pattern=r"^[^\x00]*$", max_length=MAX_ID, strict=True)
+        from_int = core_schema.chain_schema([core_schema.int_schema(strict=True), text])
+        from_float = core_schema.chain_schema([whole, core_schema.int_schema(), text])
+        return core_schema.union_schema([strict, from_int, from_float, text], mode="left_to_right")
+
+
+SkuId = Annotated[str, _AsSku(), Rule(SkuRule().message)]
 Name = Annotated[
     str,
     Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", max_length=MAX_ID, coerce_numbers_to_str=True),
@@ -75,11 +91,19 @@ MovementId = Annotated[
 ]
 
 
+Label = Annotated[
+    Annotated[str, _AsLabel()] | None,
+    Rule(f"must be a string of at most {MAX_ID} characters, a number or absent"),
+]
+Direction = Annotated[Literal["in", "out"] | None, Rule("must be in, out or absent")]
+
+
 class Movement(BaseModel):
     """One movement of one SKU in one warehouse: the contract of every published row.
 
     `units_moved` counts whole units and is never negative; `timestamp_utc` is an instant in UTC;
-    `movement_id` is the source's record id, if it has one.
+    `movement_id` is the source's record id, if it has one. The others are None unless the source's spec maps
+    them: `direction` only classifies, and `extra` is a JSON object of at most 4 KiB, as text.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,6 +113,12 @@ class Movement(BaseModel):
     units_moved: UnitsMoved
     timestamp_utc: UtcInstant
     movement_id: MovementId = None
+    movement_type: Label = None
+    order_id: Label = None
+    location_id: Label = None
+    unit_of_measure: Label = None
+    direction: Direction = None
+    extra: str | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +148,10 @@ class DeadLetter:
 
 
 class MovementRow(NamedTuple):
-    """A movement as the store takes it, with its position in the window."""
+    """A movement as the store takes it, with its position in the window.
+
+    The details, from `movement_type` on, are None unless the source's spec maps them.
+    """
 
     position: int
     movement_id: str | None
@@ -126,6 +159,17 @@ class MovementRow(NamedTuple):
     warehouse_id: str
     units_moved: int
     timestamp_utc: datetime
+    movement_type: str | None = None
+    order_id: str | None = None
+    location_id: str | None = None
+    unit_of_measure: str | None = None
+    direction: str | None = None
+    extra: str | None = None
+
+
+# The columns that a spec may map or not, in the order of every table, view and file.
+Detail = Literal["movement_type", "order_id", "location_id", "unit_of_measure", "direction", "extra"]
+DETAILS: tuple[Detail, ...] = get_args(Detail)
 
 
 class ItemRow(NamedTuple):

@@ -121,25 +121,40 @@ class SkuClass:
 
     @property
     def id(self) -> str:
-        """The engine's id for it. A SKU contains no slash, so ids are unique."""
-        return f"{self.warehouse_id}/{self.sku_id}"
+        """The engine's id for it: unique, as a slash in the SKU is escaped."""
+        sku = self.sku_id.replace("%", "%25").replace("/", "%2F")
+        return f"{self.warehouse_id}/{sku}"
 
 
 def batch_of(
-    source: str, run: str, place: str, warehouse: str, ranges: Sequence[Window], rows: Sequence[PushedRow]
+    source: str,
+    run: str,
+    place: str,
+    warehouse: str,
+    ranges: Sequence[Window],
+    rows: Sequence[PushedRow],
+    fields: Sequence[str] = (),
 ) -> Batch:
-    """Return a batch of a run's rows, all of one kind. `place` identifies it in the run, as in `3-0`."""
+    """Return a batch of a run's rows, all of one kind; movements have these of their details.
+
+    `place` identifies it in the run, as in `3-0`.
+    """
     if isinstance(rows[0], RemovedRow):
         return removal_batch(source, run, place, cast(Sequence[RemovedRow], rows))
     if isinstance(rows[0], ReplacedRun):
         runs = [row.run_id for row in cast(Sequence[ReplacedRun], rows)]
         return replacement_batch(source, run, place, warehouse, ranges, runs)
-    return movement_batch(source, run, place, cast(Sequence[MovementRow], rows))
+    return movement_batch(source, run, place, cast(Sequence[MovementRow], rows), fields)
 
 
-def movement_batch(source: str, run: str, place: str, rows: Sequence[MovementRow]) -> Batch:
-    """Return a batch of a run's movements; `place` is its chunk and its number there, as in `3-0`."""
-    records = tuple(_movement_record(run, row) for row in rows)
+def movement_batch(
+    source: str, run: str, place: str, rows: Sequence[MovementRow], fields: Sequence[str] = ()
+) -> Batch:
+    """Return a batch of a run's movements, with these of their details.
+
+    `place` is its chunk and its number there, as in `3-0`.
+    """
+    records = tuple(_movement_record(run, row, fields) for row in rows)
     return _seal(f"{run}-{place}", {"source": source, "run": run, "records": records}, records)
 
 
@@ -181,13 +196,17 @@ def class_batch(source: str, revision: int, classes: Sequence[SkuClass]) -> Batc
     return _seal(f"classes-{source}-{revision}", {"source": source, "records": records}, records)
 
 
-def _movement_record(run: str, row: MovementRow) -> Record:
+def _movement_record(run: str, row: MovementRow, fields: Sequence[str]) -> Record:
+    details = {name: getattr(row, name) for name in fields}
+    if details.get("extra"):
+        details["extra"] = json.loads(details["extra"])
     return {
         "id": f"{run}:{row.position}" if row.movement_id is None else row.movement_id,
         "sku_id": row.sku_id,
         "warehouse_id": row.warehouse_id,
         "units_moved": row.units_moved,
         "timestamp_utc": iso(row.timestamp_utc),
+        **details,
     }
 
 

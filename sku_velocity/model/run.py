@@ -65,6 +65,7 @@ class SyncRun:
     plan of the warehouse before, `mapping_digest` is that of the spec it was read by (None if it was not the
     same for all rows), `held_rows` the number of rows if the window was held because it would shrink. `grid`
     is that of the windows that the run was asked for; None for everything.
+    `has_types` is whether that spec names movement types.
     """
 
     id: str
@@ -80,6 +81,7 @@ class SyncRun:
     held_rows: int | None = None
     flow_run_id: str | None = None
     grid: WindowGrid | None = None
+    has_types: bool = False
 
     @property
     def label(self) -> str:

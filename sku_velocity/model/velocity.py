@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -25,7 +25,7 @@ class Refresh:
 
     `completeness` is the published share of the last 7, 28 and 91 days; `incomplete_days` is the share of
     each day that is not fully published; `compared_with` is the day of the refresh that classes were
-    compared with.
+    compared with; `count_types` are the movement types that were counted, None if all were.
     """
 
     source: str
@@ -39,6 +39,7 @@ class Refresh:
     completeness: Mapping[int, float]
     incomplete_days: Mapping[date, float]
     thresholds: Mapping[str, float]
+    count_types: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)

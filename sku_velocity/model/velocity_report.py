@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from pydantic import BaseModel, ConfigDict, RootModel
@@ -46,7 +46,7 @@ class VelocityReport(BaseModel):
     `completeness` is the published share of the last 7, 28 and 91 days, `incomplete_days` that of each day
     that is not fully published. `classes` counts SKUs by ABC class by lines and XYZ class, as in `AX`.
     `movers` are the first 20 by units, `changes` the first 50 of `changed` SKUs, by lines in descending
-    order. `files` are paths.
+    order. `files` are paths. `count_types` are the movement types that were counted, None if all were.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,6 +55,7 @@ class VelocityReport(BaseModel):
     warehouse: str
     as_of: date
     time_zone: str
+    count_types: Sequence[str] | None = None
     days: int
     skus: int
     units: int
@@ -72,6 +73,15 @@ class VelocityReport(BaseModel):
     def missing_days(self) -> list[date]:
         """The days without any published data."""
         return [day for day, share in self.incomplete_days.items() if share == 0]
+
+    @property
+    def counted(self) -> str:
+        """What was counted: all movements, or those of some types."""
+        return (
+            "all movements"
+            if self.count_types is None
+            else f"movements of type {', '.join(self.count_types)}"
+        )
 
     @property
     def coverage(self) -> str:

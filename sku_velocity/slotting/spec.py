@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import AnyHttpUrl, Field, ValidationError, model_validator
+from pydantic import AnyHttpUrl, Field, ValidationError, field_validator, model_validator
 
 from sku_velocity.errors import SpecError
 from sku_velocity.http.spec import HeaderName, PaceSpec, TimeoutSpec, TlsSpec
+from sku_velocity.model.movement import Detail
 from sku_velocity.spec_file import Part, format_errors, read_keys
 
 
@@ -24,10 +25,20 @@ class EngineSpec(Part):
     movements_path: str = Field(default="/movements", description="Path for movements, below base_url")
     classes_path: str = Field(default="/classes", description="Path for velocity classes, below base_url")
     batch_size: int = Field(default=500, ge=1, le=10_000, description="Maximum records per request")
+    movement_fields: tuple[Detail, ...] = Field(
+        default=(), description="Optional fields to send with each movement; null if it has none"
+    )
     idempotency_header: HeaderName = "Idempotency-Key"
     tls: TlsSpec = TlsSpec()
     pace: PaceSpec = PaceSpec(requests_per_second=10)
     timeouts: TimeoutSpec = TimeoutSpec()
+
+    @field_validator("movement_fields")
+    @classmethod
+    def _fields_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("a field is given twice: remove one of the two")
+        return names
 
     @model_validator(mode="after")
     def _url_holds_no_secret(self) -> Self:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, Strict, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Strict, Tag, field_validator, model_validator
+from pydantic_core import CoreSchema, core_schema
 
+from sku_velocity.model.sku import DEFAULT_PATTERN, SkuRule
 from sku_velocity.source.comparison import comparison_keys
 from sku_velocity.source.time_format import TimeFormat
 from sku_velocity.spec_file import DottedPath, Part, Scalar
+
+MAX_DIGITS = 20  # of a factor, before or after its decimal point
 
 
 class FieldSpec(Part):
@@ -48,16 +53,159 @@ class FieldSpec(Part):
         """All paths that are read."""
         return self.path or self.join
 
+    @property
+    def is_converted(self) -> bool:
+        """Whether the field's value may differ from the one received, apart from a number's text."""
+        return False
+
     def __str__(self) -> str:
         if self.const is not None:
             return f"const {self.const}"
         return " or ".join(self.path) or " + ".join(self.join)
 
 
+class TextFieldSpec(FieldSpec):
+    """Text whose letter case and surrounding spaces may be changed as it is read."""
+
+    case: Literal["as_is", "upper", "lower"] = "as_is"
+    strip: bool = Field(default=False, description="Remove spaces at both ends")
+
+    @property
+    def is_converted(self) -> bool:
+        return self.strip or self.case != "as_is"
+
+    def text_schema(self, rule: CoreSchema) -> CoreSchema:
+        """Return the schema of the text that is validated by a rule after its change of case and spaces."""
+        if not (self.strip or self.case != "as_is"):
+            return rule
+        text = core_schema.str_schema(
+            strip_whitespace=self.strip,
+            to_upper=self.case == "upper",
+            to_lower=self.case == "lower",
+            coerce_numbers_to_str=True,
+        )
+        return core_schema.chain_schema([text, rule])
+
+
+def check_pattern(pattern: str) -> str:
+    """Return a pattern of SKUs. Raises ValueError if it is not a regular expression."""
+    SkuRule(pattern).check()
+    return pattern
+
+
+class SkuSpec(TextFieldSpec):
+    """The SKU, and the regular expression that all of it matches after the change of case and spaces.
+
+    `pattern: any` accepts printable text of at most 255 characters; so does every other pattern at most.
+    """
+
+    pattern: Annotated[str, Field(min_length=1), AfterValidator(check_pattern)] = DEFAULT_PATTERN
+
+    @property
+    def rule(self) -> SkuRule:
+        """The rule of the source's SKUs."""
+        return SkuRule(self.pattern)
+
+
+def _plain(number: Decimal) -> Decimal:
+    """Return a factor in the shortest form, so that 12 and 12.0 are the same. Raises ValueError."""
+    if number.adjusted() > MAX_DIGITS or number.adjusted() < -MAX_DIGITS:
+        raise ValueError(f"a factor has at most {MAX_DIGITS} digits before or after its decimal point")
+    return Decimal(int(number)) if number == number.to_integral_value() else number.normalize()
+
+
+Factor = Annotated[
+    Decimal, Field(gt=0, allow_inf_nan=False, max_digits=2 * MAX_DIGITS), AfterValidator(_plain)
+]
+
+
+class UnitFactors(Part):
+    """The base units in each unit of measure, such as `{by: uom, values: {EA: 1, CS: 12}}`.
+
+    A unit of measure may be a number or text: 261 equals "261". A record with any other one is rejected.
+    """
+
+    by: DottedPath = Field(description="Path of the unit of measure")
+    values: Annotated[dict[str, Factor], Field(min_length=1)]
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _units_differ(cls, values: Any) -> Any:
+        """Return the values by text. A number and its text are the same unit."""
+        if not isinstance(values, Mapping):
+            return values
+        texts = [str(unit) for unit in values if isinstance(unit, str | int) and not isinstance(unit, bool)]
+        if len(texts) < len(values):
+            raise ValueError("a unit of measure is text or a whole number")
+        if twice := sorted({text for text in texts if texts.count(text) > 1}):
+            raise ValueError(f"{', '.join(twice)} is given twice: a number equals its text")
+        return dict(zip(texts, values.values(), strict=True))
+
+
 class UnitsSpec(FieldSpec):
-    """The units and their sign: use `negate` if the source reports outbound movements as negative numbers."""
+    """The units, their sign and their conversion to base units.
+
+    Use `negate` if the source reports outbound movements as negative numbers. The number is multiplied by
+    `factor`, exactly. If the result is not whole, the record is rejected, or the result rounded: to the
+    nearest whole number, a half up, or up to the next one.
+    """
 
     sign: Literal["as_is", "negate", "abs"] = "as_is"
+    factor: Annotated[
+        Annotated[Factor, Tag("number")] | Annotated[UnitFactors, Tag("by_unit")],
+        Discriminator(lambda value: "by_unit" if isinstance(value, Mapping | UnitFactors) else "number"),
+    ] = Field(default=Decimal(1), description="Base units in one of what is counted")
+    rounding: Literal["reject", "nearest", "up"] = "reject"
+
+    @model_validator(mode="after")
+    def _constant_is_in_base_units(self) -> Self:
+        if self.const is not None and self.is_converted:
+            raise ValueError("a constant is in base units: remove sign, factor and rounding")
+        return self
+
+    @property
+    def is_converted(self) -> bool:
+        return self.sign != "as_is" or self.factor != Decimal(1) or self.rounding != "reject"
+
+    @property
+    def unit_path(self) -> DottedPath | None:
+        """The path of the unit of measure, if the factor depends on it."""
+        return self.factor.by if isinstance(self.factor, UnitFactors) else None
+
+
+class DirectionSpec(FieldSpec):
+    """Whether units came in or went out, which only classifies a movement.
+
+    By lists of values, as in `{path: type, in: [GR], out: [PICK, "261"]}`, or by sign, as in
+    `{path: qty, negative: out}`: then positive numbers mean the other one. Any other value means neither.
+    `{const: out}` applies to all records.
+    """
+
+    in_: tuple[Scalar, ...] = Field(default=(), alias="in")
+    out: tuple[Scalar, ...] = ()
+    negative: Literal["in", "out"] | None = Field(default=None, description="What a negative number means")
+
+    @model_validator(mode="after")
+    def _has_one_form(self) -> Self:
+        forms = [self.const is not None, bool(self.in_ or self.out), self.negative is not None]
+        if sum(forms) != 1:
+            raise ValueError("give the values that mean in or out, or what negative means, or a const")
+        if both := [value for value in self.in_ if comparison_keys(value) & self._keys(self.out)]:
+            raise ValueError(f"{sorted(map(str, both))} cannot mean both in and out")
+        return self
+
+    @property
+    def is_converted(self) -> bool:
+        return True
+
+    @property
+    def meanings(self) -> dict[object, str]:
+        """The direction by each key of the values that mean one."""
+        return dict.fromkeys(self._keys(self.in_), "in") | dict.fromkeys(self._keys(self.out), "out")
+
+    @staticmethod
+    def _keys(values: tuple[Scalar, ...]) -> frozenset[object]:
+        return frozenset().union(*map(comparison_keys, values))
 
 
 class TimestampSpec(FieldSpec):
@@ -75,6 +223,10 @@ class TimestampSpec(FieldSpec):
         if self.const is not None:
             raise ValueError("a timestamp cannot be a constant: give path or join")
         return self
+
+    @property
+    def is_converted(self) -> bool:
+        return True
 
     @field_validator("assume_timezone")
     @classmethod
@@ -109,11 +261,16 @@ class RecordFields(Part):
 class FieldsSpec(RecordFields):
     """The fields of a movement and their paths in a record."""
 
-    sku_id: FieldSpec = FieldSpec(path=("sku_id",))
+    sku_id: SkuSpec = SkuSpec(path=("sku_id",))
     warehouse_id: FieldSpec = FieldSpec(path=("warehouse_id",))
     units_moved: UnitsSpec = UnitsSpec(path=("units_moved",))
     timestamp_utc: TimestampSpec = TimestampSpec(path=("timestamp_utc",))
     movement_id: FieldSpec | None = None
+    movement_type: FieldSpec | None = None
+    order_id: FieldSpec | None = None
+    location_id: FieldSpec | None = None
+    unit_of_measure: FieldSpec | None = None
+    direction: DirectionSpec | None = None
 
 
 class RowFilter(Part):

@@ -1,7 +1,7 @@
 """Fingerprints of records, to compare two reads of the same position in a window."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -18,11 +18,18 @@ class Fingerprints:
     records may well have the same mapped fields.
     """
 
-    def __init__(self, fields: RecordFields, filters: Iterable[RowFilter], id_field: str) -> None:
+    def __init__(
+        self,
+        fields: RecordFields,
+        filters: Iterable[RowFilter],
+        id_field: str,
+        inputs: Mapping[str, str],
+    ) -> None:
         self._fields = {name: field for name, field in fields.mapped() if field.const is None}
         self._keys = {name: as_received(name, field) for name, field in self._fields.items()}
         self._filters = dict(enumerate(filters))
-        self._known = known_names(fields, self._filters.values())
+        self._inputs = inputs
+        self._known = known_names(fields, self._filters.values(), inputs.values())
         self._id_field = id_field
 
     def of(self, records: Iterable[MappedRecord | Any]) -> str:
@@ -36,6 +43,7 @@ class Fingerprints:
     def _of_mapped(self, record: MappedRecord) -> Any:
         fields, extra_fields, _ = record
         values = {name: fields[key] for name, key in self._keys.items()}
+        values |= {name: fields[name] for name in self._inputs}
         compared = {rule.path: fields[str(number)] for number, rule in self._filters.items()}
         return self._essence(values, compared, extra_fields)
 
@@ -43,6 +51,7 @@ class Fingerprints:
         if not isinstance(record, dict):
             return record
         values = {name: value_of(record, field) for name, field in self._fields.items()}
+        values |= {name: look_up(record, path) for name, path in self._inputs.items()}
         compared = {rule.path: look_up(record, rule.path) for rule in self._filters.values()}
         return self._essence(values, compared, record)
 

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError, SchemaValidator, core_schema
 
 from sku_velocity.model.item import ItemStatus
+from sku_velocity.model.sku import ANY, SkuRule
 from sku_velocity.source.comparison import comparison_keys
-from sku_velocity.source.fields import FieldSpec, RecordFields
+from sku_velocity.source.fields import FieldSpec, RecordFields, SkuSpec, TextFieldSpec, check_pattern
 from sku_velocity.spec_file import DottedPath, Scalar
 
 
-class AliasesSpec(FieldSpec):
-    """The aliases of an item: a list of strings, a list of objects with one each, or one string to split."""
+class AliasesSpec(TextFieldSpec):
+    """The aliases of an item: a list of strings, a list of objects with one each, or one string to split.
+
+    Without `pattern`, an alias may be any text that is not blank.
+    """
 
     each: DottedPath | None = Field(default=None, description="Path of the name in each object of the list")
     split: str | None = Field(default=None, min_length=1, description="Separator of the names in one string")
+    pattern: Annotated[str, Field(min_length=1), AfterValidator(check_pattern)] | None = Field(
+        default=None, description="As in sku_id: an item with another alias is rejected"
+    )
 
     @model_validator(mode="after")
     def _has_one_form(self) -> Self:
@@ -27,6 +34,10 @@ class AliasesSpec(FieldSpec):
         if self.each and self.split:
             raise ValueError("give each for a list of objects, or split for one string, not both")
         return self
+
+    @property
+    def is_converted(self) -> bool:
+        return True
 
 
 class StatusSpec(FieldSpec):
@@ -47,11 +58,15 @@ class StatusSpec(FieldSpec):
             raise ValueError(f"{sorted(map(str, both))} cannot mean both active and retired")
         return self
 
+    @property
+    def is_converted(self) -> bool:
+        return True
+
 
 class ItemsSpec(RecordFields):
     """The fields of a master's item and their paths in a record."""
 
-    sku_id: FieldSpec = FieldSpec(path=("sku_id",))
+    sku_id: SkuSpec = SkuSpec(path=("sku_id",))
     aliases: AliasesSpec | None = None
     status: StatusSpec = StatusSpec(path=("status",), active=("active",), retired=("retired",))
     description: FieldSpec | None = None
@@ -84,6 +99,9 @@ def status_reader(spec: StatusSpec) -> Callable[[Any], ItemStatus]:
 def aliases_reader(spec: AliasesSpec, look_up: Callable[[Any, str], Any]) -> Callable[[Any], tuple[str, ...]]:
     """Return a function that parses distinct, non-blank names; its error becomes the reason of a reject."""
 
+    rule = core_schema.str_schema() if spec.pattern is None else SkuRule(spec.pattern).schema()
+    text = SchemaValidator(spec.text_schema(rule))
+
     def parts(value: Any) -> list[Any]:
         if spec.split and isinstance(value, str | int):
             return [part.strip() for part in str(value).split(spec.split)]
@@ -95,7 +113,14 @@ def aliases_reader(spec: AliasesSpec, look_up: Callable[[Any, str], Any]) -> Cal
     def read(value: Any) -> tuple[str, ...]:
         names = [] if value is None else parts(value)
         strings = (_name(name) for name in names if name is not None)
-        return tuple(dict.fromkeys(name for name in strings if name.strip()))
+        return tuple(dict.fromkeys(converted(name) for name in strings if name.strip()))
+
+    def converted(name: str) -> str:
+        try:
+            text_of: str = text.validate_python(name)
+        except ValidationError as error:
+            raise _invalid(f"each name {SkuRule(spec.pattern or ANY).message}") from error
+        return text_of
 
     return read
 
@@ -107,4 +132,4 @@ def _name(value: Any) -> str:
 
 
 def _invalid(message: str) -> PydanticCustomError:
-    return PydanticCustomError("item", message.replace("{", "(").replace("}", ")"))
+    return PydanticCustomError("item", "{message}", {"message": message})

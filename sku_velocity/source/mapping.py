@@ -3,47 +3,54 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import CoreSchema, core_schema
+from pydantic import BaseModel, TypeAdapter, ValidationError, ValidationInfo
+from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
 from sku_velocity.errors import SpecError
+from sku_velocity.model.master import NamedMovement
 from sku_velocity.model.movement import EARLIEST, LATEST
-from sku_velocity.source.fields import FieldSpec, RecordFields, RowFilter, TimestampSpec, UnitsSpec
+from sku_velocity.source.comparison import comparison_keys
+from sku_velocity.source.fields import (
+    DirectionSpec,
+    FieldSpec,
+    RecordFields,
+    RowFilter,
+    SkuSpec,
+    TimestampSpec,
+    UnitsSpec,
+)
 from sku_velocity.source.item_fields import AliasesSpec, StatusSpec, aliases_reader, status_reader
 from sku_velocity.source.timestamps import instant_reader
+from sku_velocity.source.units import to_number, units_reader
 
 # A parsed record: its fields by name, the fields that the spec does not map, and the names that were set.
 MappedRecord = tuple[dict[str, Any], dict[str, Any], set[str]]
 
-ORIGIN = set(FieldSpec.model_fields)  # the keys of a field's spec that say where it is, not what it means
 NATIVE_ISO = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
     r"([Zz]|[+-][0-9]{2}:[0-5][0-9])$"
 )
-MAX_DIGITS = 100  # before the decimal point; no real number of units comes near it
+UNIT = "units_moved.factor"  # the key in a `MappedRecord` of the unit of measure that decides the factor
 UNESCAPED_DOT = re.compile(r"(?<!\\)\.")
-SIGNED_RULES = {
-    "negate": "must be a whole number of units, 0 or less: sign is negate",
-    "abs": "must be a whole number of units",
-}
 
 
 def record_schema(
     fields: RecordFields,
     model: type[BaseModel],
     filters: Iterable[RowFilter] = (),
+    inputs: Mapping[str, str] | None = None,
     *,
     lenient: bool = False,
     fast: bool = False,
 ) -> CoreSchema:
     """Return the schema that parses a JSON record into a `MappedRecord`, with the model's rules per field.
 
-    The values that filters compare are among the fields, under the filter's number. If `lenient`, a field
-    that breaks its rule is None. If `fast`, it accepts the same records, but its errors give no reason.
+    The values that filters compare are among the fields, under the filter's number, and so are `inputs`, by
+    their paths. If `lenient`, a field that breaks its rule is None. If `fast`, it accepts the same records,
+    but its errors give no reason.
     """
     mapped = {name: field for name, field in fields.mapped() if field.const is None}
     found = {name: _field(model, name, field, fast) for name, field in mapped.items()}
@@ -51,13 +58,14 @@ def record_schema(
         found = {name: _or_none(field["schema"], field) for name, field in found.items()}
     anything = core_schema.any_schema()
     schema: CoreSchema = core_schema.model_fields_schema(
-        found
+        {key: _as_is(path) for key, path in (inputs or {}).items()}  # first: the units' reader needs its unit
+        | found
         | {
             as_received(name, field): _or_none(anything, found[name])
             for name, field in mapped.items()
             if as_received(name, field) != name
         }
-        | {str(number): _filter_field(rule.path) for number, rule in enumerate(filters)},
+        | {str(number): _as_is(rule.path) for number, rule in enumerate(filters)},
         extras_schema=core_schema.any_schema(),
         extra_behavior="allow",
     )
@@ -72,9 +80,7 @@ def label_of(name: str, field: FieldSpec) -> str:
 
 def as_received(name: str, field: FieldSpec) -> str:
     """Return the key in a `MappedRecord` of a field's value before its conversion."""
-    meaning = field.model_dump(exclude=ORIGIN, exclude_defaults=True)
-    is_converted = meaning or isinstance(field, TimestampSpec | AliasesSpec)
-    return f"={name}" if is_converted else name
+    return f"={name}" if field.is_converted else name
 
 
 def constants(fields: RecordFields, model: type[BaseModel]) -> dict[str, Any]:
@@ -82,16 +88,16 @@ def constants(fields: RecordFields, model: type[BaseModel]) -> dict[str, Any]:
     found = {name: field.const for name, field in fields.mapped() if field.const is not None}
     for name, value in found.items():
         try:
-            found[name] = TypeAdapter(_rule(model, name)).validate_python(value)
+            found[name] = SchemaValidator(_constant_schema(model, name, fields)).validate_python(value)
         except ValidationError as error:
             raise SpecError(f"fields.{name}.const: {value!r}: {error.errors()[0]['msg']}") from error
     return found
 
 
-def known_names(fields: RecordFields, filters: Iterable[RowFilter]) -> set[str]:
+def known_names(fields: RecordFields, filters: Iterable[RowFilter], inputs: Iterable[str]) -> set[str]:
     """Return the top-level keys of a record that the spec reads; all others are extra fields."""
     paths = [path for _, field in fields.mapped() for path in field.paths]
-    return {str(path_keys(path)[0]) for path in [*paths, *(rule.path for rule in filters)]}
+    return {str(path_keys(path)[0]) for path in [*paths, *(rule.path for rule in filters), *inputs]}
 
 
 def path_keys(path: str) -> list[str | int]:
@@ -136,7 +142,7 @@ def value_of(record: Any, field: FieldSpec) -> Any:
 
 def _field(model: type[BaseModel], name: str, field: FieldSpec, fast: bool) -> core_schema.ModelField:
     rule = model.model_fields[name]
-    schema = _value_schema(_rule(model, name), field)
+    schema = _value_schema(model, name, field)
     if fast and isinstance(field, TimestampSpec) and field.format == "iso":
         schema = core_schema.union_schema([_native_iso(), schema], mode="left_to_right")
     if not rule.is_required():
@@ -145,15 +151,13 @@ def _field(model: type[BaseModel], name: str, field: FieldSpec, fast: bool) -> c
     return core_schema.model_field(schema, validation_alias=[alias])
 
 
-def _value_schema(annotation: Any, field: FieldSpec) -> CoreSchema:
-    rule = TypeAdapter(annotation).core_schema
-    if isinstance(field, UnitsSpec) and field.sign != "as_is":
-        flip = _negated if field.sign == "negate" else _absolute
-        return core_schema.custom_error_schema(
-            core_schema.no_info_before_validator_function(flip, rule),
-            custom_error_type="rule",
-            custom_error_message=SIGNED_RULES[field.sign],
-        )
+def _value_schema(model: type[BaseModel], name: str, field: FieldSpec) -> CoreSchema:
+    if isinstance(field, SkuSpec):
+        return _sku_schema(model, name, field)
+    if isinstance(field, UnitsSpec) and field.is_converted:
+        return _units_schema(field)
+    if isinstance(field, DirectionSpec):
+        return core_schema.no_info_plain_validator_function(direction_reader(field))
     if isinstance(field, TimestampSpec):
         within = core_schema.datetime_schema(ge=EARLIEST, le=LATEST, tz_constraint="aware")
         return core_schema.no_info_before_validator_function(instant_reader(field), within)
@@ -161,7 +165,50 @@ def _value_schema(annotation: Any, field: FieldSpec) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(status_reader(field))
     if isinstance(field, AliasesSpec):
         return core_schema.no_info_plain_validator_function(aliases_reader(field, look_up))
-    return rule
+    return _rule_schema(model, name)
+
+
+def _constant_schema(model: type[BaseModel], name: str, fields: RecordFields) -> CoreSchema:
+    field = getattr(fields, name)
+    return _sku_schema(model, name, field) if isinstance(field, SkuSpec) else _rule_schema(model, name)
+
+
+def _rule_schema(model: type[BaseModel], name: str) -> CoreSchema:
+    return TypeAdapter(model.model_fields[name].rebuild_annotation()).core_schema
+
+
+def _sku_schema(model: type[BaseModel], name: str, field: SkuSpec) -> CoreSchema:
+    """Return the schema of a SKU, or of any name of one if a master is to map it."""
+    if issubclass(model, NamedMovement):
+        return field.text_schema(_rule_schema(model, name))
+    return core_schema.custom_error_schema(
+        field.text_schema(field.rule.schema()),
+        custom_error_type="rule",
+        custom_error_message=field.rule.message,
+    )
+
+
+def _units_schema(field: UnitsSpec) -> CoreSchema:
+    read = units_reader(field)
+
+    def convert(value: Any, info: ValidationInfo) -> int:
+        return read(value, info.data.get(UNIT))
+
+    return core_schema.with_info_plain_validator_function(convert)
+
+
+def direction_reader(spec: DirectionSpec) -> Callable[[Any], str | None]:
+    """Return a function that classifies a value as in or out; None if it is neither."""
+    if spec.negative is not None:
+        of_negative, of_positive = spec.negative, "out" if spec.negative == "in" else "in"
+
+        def by_sign(value: Any) -> str | None:
+            number = to_number(value)
+            return None if not number else of_negative if number < 0 else of_positive
+
+        return by_sign
+    meanings = spec.meanings
+    return lambda value: next((meanings[key] for key in comparison_keys(value) if key in meanings), None)
 
 
 def _native_iso() -> CoreSchema:
@@ -179,33 +226,6 @@ def _or_none(schema: CoreSchema, field: core_schema.ModelField) -> core_schema.M
     return core_schema.model_field(lenient, validation_alias=field["validation_alias"])
 
 
-def _filter_field(path: str) -> core_schema.ModelField:
+def _as_is(path: str) -> core_schema.ModelField:
     anything = core_schema.with_default_schema(core_schema.any_schema(), default=None)
     return core_schema.model_field(anything, validation_alias=path_keys(path))
-
-
-def _rule(model: type[BaseModel], name: str) -> Any:
-    return model.model_fields[name].rebuild_annotation()
-
-
-def _negated(value: Any) -> Any:
-    number = _number(value)
-    return value if number is None else str(-number + 0)
-
-
-def _absolute(value: Any) -> Any:
-    number = _number(value)
-    return value if number is None else str(abs(number))
-
-
-def _number(value: Any) -> Decimal | None:
-    """Parse a number into plain digits; None if it is not one, so that the field's rule rejects it."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = Decimal(str(value))
-        if number.adjusted() > MAX_DIGITS:  # 1e999999999 in plain digits would fill the memory
-            return None
-        return Decimal(int(number)) if number == number.to_integral_value() else number
-    except (InvalidOperation, ValueError, OverflowError):
-        return None

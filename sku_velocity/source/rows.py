@@ -14,9 +14,10 @@ from pydantic import BaseModel
 
 from sku_velocity.model.item import Item
 from sku_velocity.model.master import Master, NamedMovement
-from sku_velocity.model.movement import ItemRow, Movement, MovementRow, Reason
+from sku_velocity.model.movement import DETAILS, ItemRow, Movement, MovementRow, Reason
 from sku_velocity.model.window import Window
 from sku_velocity.source.bounds import requested_window
+from sku_velocity.source.extra import ExtraReader, refusal
 from sku_velocity.source.fields import RecordFields
 from sku_velocity.source.mapping import constants, label_of
 from sku_velocity.source.spec import SourceSpec
@@ -104,6 +105,8 @@ class MovementRows:
         self._window = window
         self._master = master
         self._columns = Columns(spec.fields, self.model)
+        self._types = spec.type_names
+        self._extra = ExtraReader(spec.extra) if spec.extra else None
         self._requested = requested_window(window, spec.window, spec.sent_bounds)
 
     def rows(self, records: Sequence[dict[str, Any]], positions: Sequence[int]) -> Rows:
@@ -117,15 +120,27 @@ class MovementRows:
             warehouses,
             self._columns.of(records, "units_moved"),
             times,
+            *(self._detail(records, name) for name in DETAILS),
         )
         rows = _to_rows(MovementRow, columns)
         rejected: Rejects = {}
         if not self._all_in_scope(warehouses, times):
             rows, rejected = self._sort_by_scope(rows)
+        if self._extra:
+            rows, rejected = _check_extra(rows, rejected)
         sorted_rows = Rows(rows, rejected=rejected)
         if self._master is None or not self._master.unmapped(reported):
             return sorted_rows
         return self._check_skus(self._master, sorted_rows, dict(zip(positions, reported, strict=True)))
+
+    def _detail(self, records: Sequence[dict[str, Any]], name: str) -> Iterable[str | None]:
+        """Return an optional field of all records: None if the spec does not map it, or it is empty."""
+        if name == "extra":
+            return self._extra.texts(records) if self._extra else repeat(None, len(records))
+        if getattr(self._spec.fields, name) is None:
+            return repeat(None, len(records))
+        values = [value or None for value in self._columns.of(records, name)]
+        return map(self._types.get, values, values) if name == "movement_type" else values
 
     def _all_in_scope(self, warehouses: list[str], times: list[datetime]) -> bool:
         return not times or (
@@ -156,7 +171,8 @@ class MovementRows:
 
     def _check_skus(self, master: Master, rows: Rows, reported: Mapping[int, str]) -> Rows:
         """Reject the rows whose SKU, as reported by the source, the master does not accept."""
-        refusals = {row.position: master.refusal(reported[row.position]) for row in rows.movements}
+        rule = self._spec.fields.sku_id.rule
+        refusals = {row.position: master.refusal(reported[row.position], rule) for row in rows.movements}
         rejected = {place: self._reason("sku_id", message) for place, message in refusals.items() if message}
         return Rows(
             [row for row in rows.movements if row.position not in rejected],
@@ -188,6 +204,13 @@ class ItemRows:
 
     def trim(self, record: dict[str, Any]) -> Trim | None:
         return None  # a master is read whole
+
+
+def _check_extra(rows: list[MovementRow], rejected: Rejects) -> tuple[list[MovementRow], Rejects]:
+    """Reject the rows whose extra fields cannot be stored."""
+    refusals = {row.position: refusal(row.extra) for row in rows}
+    bad = {position: (Reason("extra", message),) for position, message in refusals.items() if message}
+    return [row for row in rows if row.position not in bad] if bad else rows, rejected | bad
 
 
 def _to_rows(row: type[_Row], columns: Sequence[Iterable[Any]]) -> list[_Row]:

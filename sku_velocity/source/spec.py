@@ -15,6 +15,7 @@ from pydantic import (
     AnyHttpUrl,
     Field,
     JsonValue,
+    Strict,
     ValidationError,
     field_validator,
     model_validator,
@@ -22,16 +23,24 @@ from pydantic import (
 
 from sku_velocity.errors import SpecError
 from sku_velocity.http.spec import HeaderName, PaceSpec, TimeoutSpec, TlsSpec
+from sku_velocity.model.activity import ALL_TYPES
+from sku_velocity.model.movement import MAX_ID
+from sku_velocity.model.sku import PRINTABLE
 from sku_velocity.model.window_grid import WindowGrid
+from sku_velocity.source.comparison import comparison_keys
 from sku_velocity.source.fields import FieldsSpec, RecordFields, RowFilter, check_zone
 from sku_velocity.source.item_fields import ItemsSpec
-from sku_velocity.source.mapping import look_up
+from sku_velocity.source.mapping import UNIT, look_up
 from sku_velocity.source.presets import with_preset
 from sku_velocity.source.time_format import TimeFormat
 from sku_velocity.spec_file import DottedPath, Part, Scalar, format_errors, read_keys
 
 GRAINS = {"second": timedelta(seconds=1), "minute": timedelta(minutes=1), "day": timedelta(days=1)}
 PLACEHOLDERS = {"warehouse", "warehouse:number", "start", "end"}
+EXTRA = "extra."  # precedes the name of an extra field
+TypeName = Annotated[str, Field(pattern=PRINTABLE, max_length=MAX_ID)]
+TypeValue = Annotated[str, Field(min_length=1)] | Annotated[int, Strict()] | Annotated[float, Strict()]
+ExtraName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 TOKEN = "{token}"  # the placeholder of the secret in auth.values
 
 
@@ -407,6 +416,12 @@ class SourceSpec(Part):
     throttle: ThrottleSpec = ThrottleSpec()
     timeouts: TimeoutSpec = TimeoutSpec()
     fields: FieldsSpec = FieldsSpec()
+    types: dict[TypeName, tuple[TypeValue, ...]] = Field(
+        default={}, description="Movement types, each with the source's words for it; others are kept"
+    )
+    extra: dict[ExtraName, DottedPath] = Field(
+        default={}, description="Other fields to store, as one JSON object of at most 4 KiB"
+    )
     items: ItemsSpec | None = Field(default=None, description="The fields of an item, for an SKU master")
     filter: tuple[RowFilter, ...] = Field(default=(), description="Conditions on every movement or item")
 
@@ -463,14 +478,38 @@ class SourceSpec(Part):
 
     @model_validator(mode="after")
     def _records_are_of_one_kind(self) -> Self:
-        if self.items is not None and self.fields != FieldsSpec():
+        if self.items is not None and (self.fields != FieldsSpec() or self.types or self.extra):
             raise ValueError("give fields for a source of movements, or items for a master, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _types_differ(self) -> Self:
+        if self.types and self.fields.movement_type is None:
+            raise ValueError("types needs fields.movement_type: the path of the source's word for the type")
+        if ALL_TYPES in self.types:
+            raise ValueError(f"types: {ALL_TYPES} cannot be a type's name: it means every type")
+        named = [key for values in self.types.values() for value in values for key in comparison_keys(value)]
+        if twice := sorted({str(key) for key in named if named.count(key) > 1}):
+            raise ValueError(f"types: {', '.join(twice)} is listed twice: a number equals its text")
         return self
 
     @property
     def record(self) -> RecordFields:
         """The fields of the source's records: of movements or of items."""
         return self.items or self.fields
+
+    @property
+    def inputs(self) -> dict[str, DottedPath]:
+        """What is read beside the fields: paths by the key that they have in a mapped record."""
+        unit = self.fields.units_moved.unit_path
+        extra = {f"{EXTRA}{name}": path for name, path in sorted(self.extra.items())}
+        return ({UNIT: unit} if unit else {}) | extra
+
+    @property
+    def type_names(self) -> dict[object, str]:
+        """The movement type by each key of the source's words for it."""
+        listed = ((value, name) for name, values in self.types.items() for value in values)
+        return {key: name for value, name in listed for key in comparison_keys(value)}
 
     @property
     def has_ids(self) -> bool:

@@ -128,7 +128,8 @@ async def push_chunk(client: SlottingClient, store: Store, run_id: str, index: i
     """
     ledger, engine = store.pushes, client.spec.name
     await ledger.begin(run_id, index, engine)
-    while opened := await ledger.next_batch(run_id, index, engine, client.spec.batch_size):
+    size, fields = client.spec.batch_size, client.spec.movement_fields
+    while opened := await ledger.next_batch(run_id, index, engine, size, fields):
         try:
             answer = await client.push_movements(opened.batch)
         except EngineRefusalError as error:

@@ -40,7 +40,10 @@ from sku_velocity.velocity.html import render_page
 
 @dataclass(frozen=True)
 class RefreshRequest:
-    """One warehouse of one source to refresh, as of a local day of its time zone (an IANA name)."""
+    """One warehouse of one source to refresh, as of a local day of its time zone (an IANA name).
+
+    `count_types` are the movement types to count; None: pick if the spec names types, otherwise all.
+    """
 
     source: str
     warehouse: str
@@ -48,6 +51,7 @@ class RefreshRequest:
     time_zone: str = "UTC"
     thresholds: Thresholds = Thresholds()
     directory: Path = Path("reports")
+    count_types: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,11 @@ async def refresh(store: Store, request: RefreshRequest) -> RefreshResult:
     VelocityError if the sum of units exceeds 64 bits, and the errors of the store.
     """
     period = Period(zone_of(request.time_zone), request.as_of, LONGEST)
-    activity = await store.activity.of(request.source, request.warehouse, period)
+    activity = await store.activity.of(request.source, request.warehouse, period, request.count_types)
     earlier = await store.velocity.classes_before(request.source, request.warehouse, request.as_of)
     shares = covered_shares(period, activity.published)
     figures = await asyncio.to_thread(_measure, request, activity, period, shares, earlier)
-    report = _report(request, figures, period, shares, earlier)
+    report = _report(request, figures, period, shares, earlier, activity.types)
     await store.velocity.replace(_as_row(request, report), await asyncio.to_thread(to_rows, figures))
     return await asyncio.to_thread(_render, request, activity, period, figures, report)
 
@@ -92,6 +96,7 @@ def _report(
     period: Period,
     shares: Sequence[float],
     earlier: EarlierClasses | None,
+    types: Sequence[str] | None,
 ) -> VelocityReport:
     changes = class_changes(figures, earlier)
     return VelocityReport(
@@ -99,6 +104,7 @@ def _report(
         warehouse=request.warehouse,
         as_of=request.as_of,
         time_zone=request.time_zone,
+        count_types=types,
         days=period.days,
         skus=len(figures),
         units=int(figures[f"units_{LONGEST}"].sum()),
@@ -129,6 +135,7 @@ def _as_row(request: RefreshRequest, report: VelocityReport) -> Refresh:
         completeness=report.completeness,
         incomplete_days=report.incomplete_days,
         thresholds=asdict(request.thresholds),
+        count_types=report.count_types,
     )
 
 

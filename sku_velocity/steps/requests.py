@@ -39,6 +39,7 @@ Variation = Annotated[float, Field(ge=0)]
 WindowMinutes = Annotated[int, AfterValidator(check_minutes)]
 Zone = Annotated[str, AfterValidator(check_zone)]
 Days = Annotated[int, Field(ge=1, le=36_500)]
+CountTypes = Annotated[list[Text], Field(min_length=1)] | None
 
 _THRESHOLDS = Thresholds()
 
@@ -187,6 +188,9 @@ class WindowReading(Delivery, MappedReading):
     velocity_zone: str | None = None
     """The warehouse's time zone, such as Europe/Berlin. Once the window is published, its velocity is
     refreshed as of the last local day that ended by its end. Omit for no refresh."""
+    count_types: CountTypes = None
+    """The movement types that velocity counts, such as pick, or all. Omit for pick if the spec names types,
+    otherwise for all."""
 
 
 class SyncRequest(WindowReading, OneWindow):
@@ -321,6 +325,9 @@ class RefreshVelocityRequest(StoreRequest):
     """The time zone of the warehouses that time_zones does not name, such as Europe/Berlin."""
     time_zones: dict[str, str] | None = None
     """The time zone of each warehouse that differs from time_zone."""
+    count_types: CountTypes = None
+    """The movement types to count, such as pick, or all. Omit for pick in windows whose spec names types, and
+    for all in the others."""
     reports: Text = REPORTS
     """The directory for the Parquet, CSV and HTML files."""
     abc_a: Share = _THRESHOLDS.a

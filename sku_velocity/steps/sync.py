@@ -47,7 +47,7 @@ async def sync(context: RunContext, request: SyncRequest) -> Outcome[RunReport]:
     window = WindowChoice(spec, request, context.due, f"{context.program} sync", request.options()).window()
     plan = await _plan(context, request.warehouse, window, request, mapping_of(request))
     report, chunks = await read_and_publish(context, plan, request)
-    report = await deliver(context, plan.run, report, request, request.velocity_zone)
+    report = await deliver(context, plan.run, report, request)
     return outcome_of(report, chunks)
 
 
@@ -296,9 +296,7 @@ async def _ingest(context: RunContext, plan: Plan) -> None:
     await context.display.show_progress(plan.run, done, total, is_last=True)
 
 
-async def deliver(
-    context: RunContext, run: SyncRun, report: RunReport, request: Delivery, velocity_zone: str | None = None
-) -> RunReport:
+async def deliver(context: RunContext, run: SyncRun, report: RunReport, request: Delivery) -> RunReport:
     """Export, push and refresh a published window, as requested. Return the updated report.
 
     A failed export or refresh is an error in the report: the window stays published.
@@ -314,9 +312,9 @@ async def deliver(
             results["export_error"] = str(error)
     if context.engine:
         results["push"] = await push_published(context, run, request.push_spec_changes)
-    if velocity_zone:
+    if isinstance(request, WindowReading) and request.velocity_zone:
         try:
-            await context.perform(refresh_published, run, velocity_zone)
+            await context.perform(refresh_published, run, request.velocity_zone, request.count_types)
         except VelocityError as error:
             results["refresh_error"] = str(error)
     return report.model_copy(update=results)
@@ -334,9 +332,12 @@ async def export_published(context: RunContext, run: SyncRun, export_to: str) ->
 
 
 @step("refresh velocity of {run.label}")
-async def refresh_published(context: RunContext, run: SyncRun, time_zone: str) -> None:
+async def refresh_published(
+    context: RunContext, run: SyncRun, time_zone: str, count_types: Sequence[str] | None
+) -> None:
     """Compute a warehouse's velocity, and send the changed classes to the slotting engine."""
     from sku_velocity.steps.velocity import last_day, refresh_and_push
 
     end = datetime.now(UTC) if run.window.is_everything else run.window.end
-    await refresh_and_push(context, run.source, run.warehouse, last_day(end, time_zone), time_zone)
+    day = last_day(end, time_zone)
+    await refresh_and_push(context, run.source, run.warehouse, day, time_zone, count_types)

@@ -32,7 +32,14 @@ async def refresh_velocity(context: RunContext, request: RefreshVelocityRequest)
         day = request.as_of or last_day(context.due, zone)
         try:
             report = await context.perform(
-                refresh_warehouse, source, warehouse, day, zone, thresholds, request.reports
+                refresh_warehouse,
+                source,
+                warehouse,
+                day,
+                zone,
+                thresholds,
+                request.reports,
+                request.count_types,
             )
         except Exception as error:
             failed.append(f"{warehouse} from {source}: {error}")
@@ -52,22 +59,37 @@ async def refresh_warehouse(
     time_zone: str,
     thresholds: Thresholds = DEFAULTS,
     reports: str = REPORTS,
+    count_types: Sequence[str] | None = None,
 ) -> VelocityReport:
     """Refresh one warehouse's velocity, as of a local day of its time zone, and show it."""
     from sku_velocity.steps.refresh_velocity import RefreshRequest, refresh
 
-    request = RefreshRequest(source, warehouse, as_of, time_zone, thresholds, Path(reports))
+    request = RefreshRequest(source, warehouse, as_of, time_zone, thresholds, Path(reports), count_types)
     async with context.store() as store:
         result = await refresh(store, request)
+    if result.report.count_types is not None and not result.report.skus:
+        context.log.warning(
+            "%s from %s: no %s are published in these %d days: set count_types to the types to count, or "
+            "`types` in the source's spec",
+            warehouse,
+            source,
+            result.report.counted,
+            result.report.days,
+        )
     await context.display.show_velocity(result)
     return result.report
 
 
 async def refresh_and_push(
-    context: RunContext, source: str, warehouse: str, as_of: date, time_zone: str
+    context: RunContext,
+    source: str,
+    warehouse: str,
+    as_of: date,
+    time_zone: str,
+    count_types: Sequence[str] | None = None,
 ) -> None:
     """Refresh a warehouse's velocity within a step, and send its changed classes to the slotting engine."""
-    await refresh_warehouse.function(context, source, warehouse, as_of, time_zone)
+    await refresh_warehouse.function(context, source, warehouse, as_of, time_zone, count_types=count_types)
     if context.engine:
         await push_current_classes.function(context, source, warehouse)
 

@@ -72,6 +72,7 @@ async def plan(
         mapping_digest=mapping_digest(spec),
         flow_run_id=flow_run_id,
         grid=grid,
+        has_types=bool(spec.types),
     )
     return await store.runs.begin(run, chunks_of(probe, spec))
 
@@ -219,9 +220,9 @@ async def replan_window(
     reader: WindowReader, store: Store, run: SyncRun, chunks: Sequence[ChunkProgress]
 ) -> Plan:
     """Plan to read the window again, first the chunks for which the proof failed."""
-    probe = await reader.probe()
+    probe, spec = await reader.probe(), reader.client.spec
     run = await store.runs.replan(
-        run.id, probe.total, chunks_of(probe, reader.client.spec), mapping_digest(reader.client.spec)
+        run.id, probe.total, chunks_of(probe, spec), mapping_digest(spec), bool(spec.types)
     )
     suspect_offsets = suspects(chunks)
     planned = await store.chunks.of(run.id)

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import VelocityError
-from sku_velocity.model.activity import Activity, DailyColumns
+from sku_velocity.model.activity import ALL_TYPES, PICK, Activity, DailyColumns
 from sku_velocity.model.calendar import DAY, HOUR, Period
 from sku_velocity.model.window import Window
 from sku_velocity.store.database import Repository
@@ -42,6 +42,7 @@ published = table(
     column("sku_id", Text),
     column("units_moved", BigInteger),
     column("timestamp_utc", UtcDateTime),
+    column("movement_type", Text),
     column("run_id", Text),
 )
 
@@ -49,10 +50,14 @@ published = table(
 class Activities(Repository):
     """The movements of each warehouse, as published at this moment."""
 
-    async def of(self, source: str, warehouse: str, period: Period) -> Activity:
+    async def of(
+        self, source: str, warehouse: str, period: Period, count_types: Sequence[str] | None = None
+    ) -> Activity:
         """Return the movements of a warehouse in a period, by SKU and local day, and by local hour.
 
-        Reads no row of windows outside it. Raises VelocityError if the sum of units exceeds 64 bits.
+        Of all movements, or of `count_types`. If it is None, of type pick in the windows whose spec names
+        types, and of all in the others. Reads no row of windows outside the period. Raises VelocityError if
+        the sum of units exceeds 64 bits.
         """
         ranges, moved = published_ranges.c, published.c
         overlaps = overlapping(source, warehouse, period.window)
@@ -66,11 +71,18 @@ class Activities(Repository):
             moved.run_id.in_(runs),
         )
         async with self.database.snapshot() as connection:
-            rows = await connection.execute(select(ranges.range_start, ranges.range_end).where(overlaps))
+            found = select(ranges.range_start, ranges.range_end, sync_runs.c.has_types).join(sync_runs)
+            rows = (await connection.execute(found.where(overlaps))).all()
             windows = [Window(row.range_start, row.range_end) for row in rows]
+            types = count_types or ([PICK] if any(row.has_types for row in rows) else [ALL_TYPES])
+            if ALL_TYPES not in types:
+                of_types = moved.movement_type.in_(types)
+                untyped = moved.run_id.in_(runs.where(~sync_runs.c.has_types))
+                movements &= of_types if count_types else or_(of_types, untyped)
             with _translating_overflow(source, warehouse):
                 daily = await _read_daily(connection, period, movements)
-                return Activity(daily, await _read_hourly(connection, period, movements), windows)
+                hourly = await _read_hourly(connection, period, movements)
+        return Activity(daily, hourly, windows, None if ALL_TYPES in types else types)
 
 
 @contextmanager

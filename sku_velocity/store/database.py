@@ -224,6 +224,7 @@ def _postgresql_engine(url: URL) -> AsyncEngine:
         creator=adapted,
         pool_pre_ping=True,
         isolation_level="READ COMMITTED",  # whatever the database's default: see what others committed
+        json_deserializer=str,  # JSON is read as text, as from SQLite
         **POOL,
     )
     return engine

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 from sqlalchemy import insert
@@ -15,7 +15,6 @@ from sku_velocity.model.movement import ItemRow, MovementRow
 from sku_velocity.store.letter_rows import letter_values
 from sku_velocity.store.tables import dead_letters, instant_text
 
-COLUMNS = ("run_key", *MovementRow._fields)
 UNLOADED_COLUMNS = ("run_key", "position", "record_id")
 ITEM_COLUMNS = ("run_key", *ItemRow._fields[:-1])  # without its aliases
 ALIAS_COLUMNS = ("run_key", "position", "ordinal", "alias")
@@ -42,11 +41,15 @@ async def insert_page(connection: AsyncConnection, key: int, result: PageResult)
 
 async def insert_movements(connection: AsyncConnection, key: int, rows: Sequence[MovementRow]) -> None:
     """Insert movements of a run at free positions."""
-    if connection.dialect.name == "postgresql":
-        values: list[tuple[Any, ...]] = [(key, *row) for row in rows]
-    else:
-        values = [(key, *row[:-1], instant_text(row.timestamp_utc)) for row in rows]
-    await _insert(connection, "movements", COLUMNS, values)
+    columns: dict[str, Iterable[Any]] = {
+        name: values
+        for name, values in zip(MovementRow._fields, zip(*rows, strict=True), strict=True)
+        if values.count(None) < len(rows)  # what no row has costs nothing
+    }
+    if connection.dialect.name != "postgresql":
+        columns["timestamp_utc"] = map(instant_text, columns["timestamp_utc"])
+    values = list(zip(repeat(key, len(rows)), *columns.values(), strict=True))
+    await _insert(connection, "movements", ("run_key", *columns), values)
 
 
 async def _insert_items(connection: AsyncConnection, key: int, rows: Sequence[ItemRow]) -> None:

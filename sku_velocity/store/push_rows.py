@@ -300,10 +300,17 @@ def _is_unsent(row: Row[Any]) -> ColumnElement[bool]:
     return true()
 
 
-def open_batch(row: Row[Any], rows: Sequence[PushedRow], ranges: Sequence[Window], is_new: bool) -> OpenBatch:
+def open_batch(
+    row: Row[Any],
+    rows: Sequence[PushedRow],
+    ranges: Sequence[Window],
+    fields: Sequence[str],
+    is_new: bool,
+) -> OpenBatch:
     """Build the batch of a part's next rows, or of those that were cut before."""
     part = "removals" if row.chunk_index == REMOVALS else row.chunk_index
-    batch = batch_of(row.source, row.run_id, f"{part}-{row.batches}", row.warehouse_id, ranges, rows)
+    place = f"{part}-{row.batches}"
+    batch = batch_of(row.source, row.run_id, place, row.warehouse_id, ranges, rows, fields)
     return OpenBatch(row.batches, tuple(rows), batch, is_new, row.attempts)
 
 

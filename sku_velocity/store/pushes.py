@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from sqlalchemy import and_, exists, select
@@ -107,8 +108,10 @@ class Pushes(Repository):
                     connection, row, state=PushState.BEGUN, attempts=row.attempts + 1, error=None
                 )
 
-    async def next_batch(self, run_id: str, index: int, engine: str, size: int) -> OpenBatch | None:
-        """Return the unanswered batch, or a new one of the next `size` published rows.
+    async def next_batch(
+        self, run_id: str, index: int, engine: str, size: int, fields: Sequence[str] = ()
+    ) -> OpenBatch | None:
+        """Return the unanswered batch, or a new one of the next `size` published rows, with these details.
 
         If nothing is left, mark the chunk as pushed and return None. An unanswered batch that was refused is
         cut to its first `size` rows, under another key.
@@ -116,10 +119,10 @@ class Pushes(Repository):
         async with self.database.writing() as connection:
             row = await push_rows.get_push(connection, run_id, index, engine)
             if row.until_position is not None:
-                ranges = push_rows.parse_ranges(row.visible_ranges)
+                ranges, sent = push_rows.parse_ranges(row.visible_ranges), json.loads(row.movement_fields)
                 rows = await push_rows.read_rows(connection, row, row.until_position, ranges)
                 if not row.is_refused or len(rows) <= size:
-                    return push_rows.open_batch(row, rows, ranges, is_new=False)
+                    return push_rows.open_batch(row, rows, ranges, sent, is_new=False)
                 rows = rows[:size]
             else:
                 ranges = await push_rows.read_visible_ranges(connection, row.run_key)
@@ -127,12 +130,13 @@ class Pushes(Repository):
             if not rows:
                 await push_rows.write_push(connection, row, state=PushState.PUSHED, next_position=row.end)
                 return None
-            opened = push_rows.open_batch(row, rows, ranges, is_new=True)
+            opened = push_rows.open_batch(row, rows, ranges, fields, is_new=True)
             await push_rows.write_push(
                 connection,
                 row,
                 until_position=rows[-1].position + 1,
                 visible_ranges=push_rows.format_ranges(ranges),
+                movement_fields=json.dumps(fields),
                 idempotency_key=opened.batch.key,
                 is_refused=False,
             )

@@ -126,6 +126,7 @@ def to_run(row: Row[Any]) -> RunRow:
         row.held_rows,
         row.flow_run_id,
         to_grid(row),
+        row.has_types,
     )
     return RunRow(row.run_key, run)
 

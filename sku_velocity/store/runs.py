@@ -70,7 +70,12 @@ class Runs(Repository):
         return found[0] if found else None
 
     async def replan(
-        self, run_id: str, total: int | None, plan: Sequence[Chunk], mapping_digest: str | None = None
+        self,
+        run_id: str,
+        total: int | None,
+        plan: Sequence[Chunk],
+        mapping_digest: str | None = None,
+        has_types: bool = False,
     ) -> SyncRun:
         """Replace the plan of a run, and delete what was read of its window, so that it is read again.
 
@@ -102,6 +107,7 @@ class Runs(Repository):
                     repairs=sync_runs.c.repairs + 1,
                     plan_number=_next_plan_number(row.run),
                     mapping_digest=mapping_digest,
+                    has_types=has_types,
                 )
             )
             return (await get_run(connection, run_id)).run
@@ -172,6 +178,7 @@ def _values(run: SyncRun) -> dict[str, Any]:
         "total": run.total,
         "master": run.master.model_dump_json() if run.master else None,
         "mapping_digest": run.mapping_digest,
+        "has_types": run.has_types,
         "state": RunState.RUNNING,
         "created_at": datetime.now(UTC),
     }

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
 )
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 metadata = MetaData(
     naming_convention={
@@ -61,6 +61,25 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         return None if value is None else as_instant(value)
+
+
+class _JsonB(UserDefinedType[str]):
+    """JSONB whose values are JSON text, as the driver returns it."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **options: Any) -> str:
+        return "JSONB"
+
+
+class JsonText(TypeDecorator[str]):
+    """JSON text: JSONB on PostgreSQL, which reads it back in a form of its own."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(_JsonB() if dialect.name == "postgresql" else Text())
 
 
 class ForeignText(TypeDecorator[str]):
@@ -104,6 +123,8 @@ sync_runs = Table(
     # Increases with each plan of a source and warehouse; a run that is planned again gets a new one.
     Column("plan_number", Integer, nullable=False, default=1),
     Column("mapping_digest", Text),
+    # The spec names movement types, so that velocity counts picks unless it is told otherwise.
+    Column("has_types", Boolean, nullable=False, default=False),
     # If the window was held because it would shrink: the number of rows of that reading.
     Column("held_rows", BigInteger),
     Column("master", Text),
@@ -166,6 +187,13 @@ movements = Table(
     Column("warehouse_id", Text, nullable=False),
     Column("units_moved", BigInteger, nullable=False),
     Column("timestamp_utc", UtcDateTime, nullable=False),
+    # The details, which are null unless the source's spec maps them: `model.movement.DETAILS`.
+    Column("movement_type", Text),
+    Column("order_id", Text),
+    Column("location_id", Text),
+    Column("unit_of_measure", Text),
+    Column("direction", Text),
+    Column("extra", JsonText),
     PrimaryKeyConstraint("run_key", "position"),
     CheckConstraint("units_moved >= 0", name="units_moved"),
     sqlite_with_rowid=False,
@@ -296,6 +324,7 @@ pushes = Table(
     # the run was published when it was cut. It is sent again unchanged, no matter what is published by then.
     Column("until_position", BigInteger),
     Column("visible_ranges", Text),
+    Column("movement_fields", Text),  # the details that it has, as JSON
     Column("idempotency_key", Text),
     # The engine refused the open batch as a whole, after an attempt that got no answer.
     Column("is_refused", Boolean, nullable=False, default=False),
@@ -387,6 +416,7 @@ velocity_refreshes = Table(
     *_completeness(),
     Column("incomplete_days", Text, nullable=False),
     Column("thresholds", Text, nullable=False),
+    Column("count_types", Text),  # those of the movements that were counted, as JSON; null: all
     Column("refreshed_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("source", "warehouse_id", "as_of"),
 )

@@ -98,5 +98,6 @@ def _values(refresh: Refresh) -> dict[str, Any]:
         **{f"completeness_{days}": share for days, share in refresh.completeness.items()},
         "incomplete_days": json.dumps(incomplete),
         "thresholds": json.dumps(dict(refresh.thresholds)),
+        "count_types": None if refresh.count_types is None else json.dumps(refresh.count_types),
         "refreshed_at": datetime.now(UTC),
     }

@@ -4,6 +4,7 @@
 MOVEMENTS_VIEW = """
 CREATE VIEW published_movements AS
 SELECT p.source, p.warehouse_id, m.sku_id, m.units_moved, m.timestamp_utc, m.movement_id,
+       m.movement_type, m.order_id, m.location_id, m.unit_of_measure, m.direction, m.extra,
        r.run_id, m.position, p.publication, p.published_at
 FROM published_ranges p
 JOIN sync_runs r ON r.run_key = p.run_key

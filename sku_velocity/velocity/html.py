@@ -28,7 +28,8 @@ def render_page(report: VelocityReport, pictures: Sequence[str]) -> str:
     parts = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="sub">{report.days} days to {report.as_of}, {escape(report.time_zone)}: '
-        f"{report.skus:,} SKUs, {report.lines:,} lines, {report.units:,} units</p>",
+        f"{report.skus:,} SKUs, {report.lines:,} lines, {report.units:,} units; "
+        f"{escape(report.counted)}</p>",
         f'<p class="{"warn" if report.incomplete_days else "sub"}">{escape(report.coverage)}</p>',
         f'<div class="pictures">{"".join(pictures)}</div>',
         "<h2>Classes</h2>",

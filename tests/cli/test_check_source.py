@@ -36,6 +36,19 @@ def test_each_field_is_printed_with_the_raw_record(
     assert "fields that the spec does not map: colour" in shown and "set order.params" in shown
 
 
+def test_optional_and_extra_fields_are_printed_and_those_that_no_record_has_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with wms(tmp_path, extra_fields=("colour",)) as (server, _):
+        fields = {"movement_id": "movement_id", "location_id": "colour", "order_id": "order.number"}
+        source = spec_file(server, tmp_path, fields=fields, extra={"tint": "colour", "lot": "lot_no"})
+        assert check(source) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "location_id │ colour" in shown and "extra.tint │ colour" in shown
+    assert "no record has order_id at order.number" in shown and "no record has extra.lot at lot_no" in shown
+    assert "no record has location_id" not in shown and "does not map" not in shown
+
+
 def test_it_advises_on_a_capped_page_size_and_missing_ids(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

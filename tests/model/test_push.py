@@ -48,3 +48,25 @@ def test_a_class_that_returns_is_sent_with_another_key() -> None:
     once = [SkuClass("WH-01", "SKU-1", "A", "A", "X")]
     assert class_batch("acme", 0, once).key != class_batch("acme", 2, once).key
     assert class_batch("acme", 0, once).ids == ["WH-01/SKU-1"]
+
+
+def test_the_ids_of_classes_are_unique_even_if_names_contain_slashes() -> None:
+    pairs = [("A/B", "C"), ("A", "B/C"), ("A", "B%2FC"), ("A/B%2FC", "D"), ("A/B/C", "D")]
+    classes = [SkuClass(warehouse, sku, "A", "A", "X") for warehouse, sku in pairs]
+    assert len(set(class_batch("acme", 0, classes).ids)) == len(pairs)
+    assert class_batch("acme", 0, classes).ids[1] == "A/B%2FC"
+
+
+def test_a_record_has_the_listed_details_in_their_order_after_the_others() -> None:
+    (row,) = some_rows(1)
+    row = row._replace(movement_type="pick", extra='{"lot": 1.10}')
+    batch = movement_batch("acme", "run-1", "0-0", [row], ["extra", "order_id", "movement_type"])
+    (record,) = json.loads(batch.body)["records"]
+    assert list(record.items())[5:] == [
+        ("extra", {"lot": 1.1}),
+        ("order_id", None),
+        ("movement_type", "pick"),
+    ]
+    assert movement_batch("acme", "run-1", "0-0", [row]) == movement_batch(
+        "acme", "run-1", "0-0", some_rows(1)
+    )

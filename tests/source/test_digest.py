@@ -16,7 +16,7 @@ SPEC = parse_spec({"name": "acme", "base_url": "http://wms.test"}, "test")
 
 # What is read, what a row becomes of it, or what proves that none is missing.
 MATTERS = {
-    "": "base_url items filter",
+    "": "base_url items filter types extra",
     "request": "method path params headers body literals",
     "paging": "style place offset_param page_param page_counts limit_param cursor_param cursor_path "
     "next_path more_path range_header range_unit first proof",
@@ -26,7 +26,8 @@ MATTERS = {
     "window": "params format timezone start_inclusive end_inclusive pad_seconds grain",
     "auth": "kind header prefix username token_url client_id scope client_auth values",  # whose view of it
     "throttle": "body_status_path",
-    "fields": "movement_id sku_id warehouse_id units_moved timestamp_utc",
+    "fields": "movement_id sku_id warehouse_id units_moved timestamp_utc movement_type order_id location_id "
+    "unit_of_measure direction",
 }
 # How fast, how safely or in what portions it is read, or what is done with the window once it is read.
 DOES_NOT = {
@@ -81,3 +82,41 @@ def test_a_key_that_matters_changes_the_digest(part: str, key: str) -> None:
 @pytest.mark.parametrize(("part", "key"), sorted(named(DOES_NOT)))
 def test_a_key_that_does_not_matter_leaves_the_digest(part: str, key: str) -> None:
     assert digest_with_another(part, key) == mapping_digest(SPEC)
+
+
+def digest_of(**parts: Any) -> str:
+    return mapping_digest(parse_spec({"name": "acme", "base_url": "http://wms.test", **parts}, "test"))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"types": {"pick": ["PICK"]}, "fields": {"movement_type": "type"}},
+        {"types": {"pick": ["261"]}, "fields": {"movement_type": "type"}},
+        {"types": {"ship": ["PICK"]}, "fields": {"movement_type": "type"}},
+        {"fields": {"movement_type": "type"}},
+        {"extra": {"lot": "lot_no"}},
+        {"extra": {"batch": "lot_no"}},
+        {"fields": {"sku_id": {"path": "sku_id", "case": "upper"}}},
+        {"fields": {"sku_id": {"path": "sku_id", "pattern": "any"}}},
+        {"fields": {"units_moved": {"path": "units_moved", "factor": 12}}},
+        {"fields": {"units_moved": {"path": "units_moved", "factor": {"by": "uom", "values": {"EA": 12}}}}},
+        {"fields": {"units_moved": {"path": "units_moved", "factor": {"by": "uom", "values": {"EA": 13}}}}},
+        {"fields": {"units_moved": {"path": "units_moved", "rounding": "up"}}},
+        {"fields": {"direction": {"path": "qty", "negative": "out"}}},
+        {"fields": {"direction": {"path": "qty", "negative": "in"}}},
+    ],
+)
+def test_each_setting_of_a_field_has_a_digest_of_its_own(parts: dict[str, Any]) -> None:
+    digests[str(parts)] = digest_of(**parts)
+    assert list(digests.values()).count(digests[str(parts)]) == 1
+    assert digests[str(parts)] != mapping_digest(SPEC)
+
+
+digests: dict[str, str] = {}
+
+
+@pytest.mark.parametrize("factor", [12, 12.0, "12", "12.00", "1.2e1"])
+def test_equal_factors_have_one_digest(factor: Any) -> None:
+    plain = digest_of(fields={"units_moved": {"path": "units_moved", "factor": 12}})
+    assert digest_of(fields={"units_moved": {"path": "units_moved", "factor": factor}}) == plain

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
 from sku_velocity.model.chunk import Page, PageResult
+from sku_velocity.model.movement import MovementRow
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.validation import PageReader
@@ -47,7 +48,8 @@ def faults_of(**changes: Any) -> dict[str, str]:
 
 def test_a_good_record_becomes_a_movement_at_its_position() -> None:
     result = validate(GOOD, offset=700)
-    assert result.movements == [(700, "M-1", "85123A", "WH-01", 6, datetime(2026, 3, 1, 8, 30, tzinfo=UTC))]
+    at = datetime(2026, 3, 1, 8, 30, tzinfo=UTC)
+    assert result.movements == [MovementRow(700, "M-1", "85123A", "WH-01", 6, at)]
     assert result.dead_letters == []
 
 

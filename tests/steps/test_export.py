@@ -17,7 +17,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from sku_velocity.errors import ConfigurationError, ExportError
 from sku_velocity.model.chunk import Chunk, Page, PageResult
-from sku_velocity.model.movement import MovementRow
+from sku_velocity.model.movement import DETAILS, MovementRow
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.output.schemas import MOVEMENTS
@@ -95,6 +95,7 @@ async def test_published_movements_are_written_ordered_by_time(store: Store, out
     assert file.schema_arrow.field("units_moved").metadata[b"unit"] == b"units"
     [segment] = await store.publications.segments("acme", "WH-01", DAY)
     same = {"warehouse_id": "WH-01", "sku_id": "SKU-1", "run_id": run.id}
+    same |= dict.fromkeys(DETAILS)
     same |= {"publication": segment.publication, "published_at": segment.published_at}
     assert file.read().to_pylist() == [
         {**same, "units_moved": 1, "timestamp_utc": hour(1), "movement_id": "m-1", "position": 1},

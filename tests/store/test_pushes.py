@@ -59,7 +59,7 @@ def ids(*positions: int) -> Counter[str]:
 async def push_without_settling(engine: EngineServer, store: Store, spec: EngineSpec, index: int = 0) -> None:
     """Send a chunk's next batch, and do not store the answer."""
     await store.pushes.begin("run", index, spec.name)
-    opened = await store.pushes.next_batch("run", index, spec.name, spec.batch_size)
+    opened = await store.pushes.next_batch("run", index, spec.name, spec.batch_size, spec.movement_fields)
     assert opened
     async with SlottingClient.open(spec, None) as client:
         await client.push_movements(opened.batch)
@@ -100,6 +100,19 @@ async def test_a_batch_without_a_stored_answer_is_sent_again_under_the_same_key(
     assert engine.accepted == ids(*range(10)) and engine.simulator.replayed == 1
     (pushed,) = await store.pushes.read("run", "slots")
     assert (pushed.accepted, pushed.batches, pushed.attempts) == (10, 3, 2)
+
+
+@pytest.mark.parametrize("fields", [((), ("movement_type",)), (("movement_type", "extra"), ())])
+async def test_a_begun_batch_has_the_same_fields_if_the_engine_lists_others(
+    store: Store, engine: EngineServer, fields: tuple[tuple[str, ...], tuple[str, ...]]
+) -> None:
+    await publish(store, "run", seconds(0, 6))
+    before, after = (spec_of(engine, movement_fields=each) for each in fields)
+    await push_without_settling(engine, store, before)
+    await push_all(store, after, "run")
+    assert engine.accepted == ids(*range(6)) and engine.simulator.replayed == 1
+    sent = [list(engine.simulator.movements.current[f"m-{number}"])[5:] for number in (0, 5)]
+    assert sent == [list(fields[0]), list(fields[1])]
 
 
 async def test_a_begun_batch_stays_unchanged_if_the_batch_size_changes(

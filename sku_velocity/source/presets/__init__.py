@@ -7,12 +7,13 @@ from importlib.resources import files
 from typing import Any
 
 from sku_velocity.errors import SpecError
+from sku_velocity.source.fields import FieldsSpec
 from sku_velocity.spec_file import parse_yaml
 
 # What is replaced as a whole where it is given.
-FIELDS = ("sku_id", "warehouse_id", "units_moved", "timestamp_utc", "movement_id")
-OF_MOVEMENTS = ("fields", "filter")  # of a preset, no part of a master that starts from it
-WHOLE = frozenset({*FIELDS, "body"})
+FIELDS = tuple(FieldsSpec.model_fields)
+OF_MOVEMENTS = ("fields", "filter", "types", "extra")  # of a preset, no part of a master that starts from it
+WHOLE = frozenset({*FIELDS, "body", "types"})
 
 
 def preset_names() -> list[str]:
