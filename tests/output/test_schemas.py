@@ -7,11 +7,19 @@ import pytest
 from sqlalchemy import BigInteger, Boolean, Date, Float, Integer, Table, Text
 
 from sku_velocity.output.schemas import MOVEMENTS, VELOCITY
-from sku_velocity.store.tables import ForeignText, UtcDateTime, metadata, movements, velocity_figures
+from sku_velocity.store.tables import (
+    ForeignText,
+    JsonText,
+    UtcDateTime,
+    metadata,
+    movements,
+    velocity_figures,
+)
 
 TYPES = {
     Text: pa.string(),
     ForeignText: pa.string(),
+    JsonText: pa.string(),
     BigInteger: pa.int64(),
     Integer: pa.int64(),
     Float: pa.float64(),

@@ -109,6 +109,17 @@ async def test_the_schema_is_the_same_from_the_first_file_on(store: Store, out: 
     assert pq.read_schema(out / NAME).field("movement_id").type == pa.string()
 
 
+async def test_the_optional_fields_are_written(store: Store, out: Path) -> None:
+    details = ("PICK", "SO-1", "A-01-02", "CS", "out", '{"lot": "L-1"}')
+    row = MovementRow(0, None, "SKU-1", "WH-01", 1, hour(1), *details)
+    run = SyncRun(next(_ids), "acme", "WH-01", DAY, 1)
+    await store.runs.begin(run, [Chunk(0, 0, 1, 1)])
+    await store.chunks.land_page(run.id, 0, PageResult(Page(0, 1), 1, [row], []))
+    await store.publications.publish(run.id, "{}")
+    await export(store, out)
+    assert pd.read_parquet(out)[list(DETAILS)].to_records(index=False).tolist() == [details]
+
+
 async def test_readers_see_what_is_published(store: Store, store_url: str, out: Path) -> None:
     await publish(store, *(n / 3 for n in range(200)), window=hours(-5, 70))
     assert await export(store, out, hours(-5, 70)) == 3
