@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from sku_velocity.model.movement import DETAILS
-
 TEXT, WHOLE, NUMBER, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 INSTANT = pa.timestamp("us", tz="UTC")
 
@@ -26,7 +24,12 @@ MOVEMENTS = pa.schema(
         _column("units_moved", WHOLE, "units"),
         _column("timestamp_utc", INSTANT),
         _column("movement_id", TEXT, nullable=True),
-        *(_column(name, TEXT, nullable=True) for name in DETAILS),
+        _column("movement_type", TEXT, nullable=True),
+        _column("order_id", TEXT, nullable=True),
+        _column("location_id", TEXT, nullable=True),
+        _column("unit_of_measure", TEXT, nullable=True),
+        _column("direction", TEXT, nullable=True),
+        _column("extra", TEXT, nullable=True),
         _column("run_id", TEXT),
         _column("position", WHOLE),
         _column("publication", WHOLE),
