@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from sqlalchemy import (
     CTE,
-    ColumnElement,
     Select,
+    Subquery,
     and_,
     case,
     distinct,
@@ -16,7 +16,6 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    or_,
     select,
     union,
     union_all,
@@ -71,11 +70,10 @@ async def compare_with_published(
     sides = _sides(key, run, newer)
     counts = await _count(connection, sides)
     is_complete = await _insert_engines(connection, key, run, newer, counts.have_ids)
-    if not counts.have_ids:
-        return await _compare_content(connection, sides, counts)
     if is_complete:
         await _insert_corrections(connection, key, sides)
-    return await _compare_by_id(connection, sides, counts)
+    added, changed, removed = await _count_differing(connection, sides, counts.have_ids)
+    return Difference(added, changed, removed, counts.new - added - changed)
 
 
 async def cause_of(connection: AsyncConnection, run: SyncRun, newer: Collection[int]) -> Cause:
@@ -114,31 +112,41 @@ async def _count(connection: AsyncConnection, sides: _Sides) -> _Counts:
     return _Counts(new, old, (new, old) == (new_ids, old_ids))
 
 
-async def _compare_by_id(connection: AsyncConnection, sides: _Sides, counts: _Counts) -> Difference:
-    new, old = sides
-    common = select(func.count(), func.coalesce(func.sum(case((_differs(new, old), 1), else_=0)), 0))
-    joined = common.select_from(new.join(old, new.c.movement_id == old.c.movement_id))
-    both, changed = (await connection.execute(joined)).one()
-    return Difference(counts.new - both, int(changed), counts.old - both, both - int(changed))
+def _differing(sides: _Sides) -> Subquery:
+    """Select the rows that only one side has: their content, position, and how many more they are.
 
-
-def _differs(new: CTE, old: CTE) -> ColumnElement[bool]:
-    return or_(*(new.c[name].is_distinct_from(old.c[name]) for name in CONTENT))
-
-
-async def _compare_content(connection: AsyncConnection, sides: _Sides, counts: _Counts) -> Difference:
-    """Compare rows as multisets: without an id, equal rows cannot be told apart, and none is the same."""
+    `surplus` is above 0 for rows of the new side, below 0 for those of the old one. By grouping, because
+    SQLite has no index for a join of the sides.
+    """
     signed = union_all(
         *(
-            select(*(side.c[name] for name in CONTENT), literal(sign).label("sign"))
+            select(*(side.c[name] for name in ("position", *CONTENT)), literal(sign).label("sign"))
             for side, sign in zip(sides, (1, -1), strict=True)
         )
     ).subquery()
-    surplus = func.sum(signed.c.sign).label("surplus")
-    grouped = select(surplus).group_by(*(signed.c[name] for name in CONTENT)).subquery().c.surplus
-    sums = (func.coalesce(func.sum(case((sign * grouped > 0, sign * grouped))), 0) for sign in (1, -1))
-    added, removed = map(int, (await connection.execute(select(*sums))).one())
-    return Difference(added, 0, removed, counts.new - added)
+    surplus = func.sum(signed.c.sign)
+    content = [signed.c[name] for name in CONTENT]
+    position = func.max(signed.c.position).label("position")
+    differing = select(*content, position, surplus.label("surplus")).group_by(*content).having(surplus != 0)
+    return differing.subquery()
+
+
+async def _count_differing(
+    connection: AsyncConnection, sides: _Sides, have_ids: bool
+) -> tuple[int, int, int]:
+    """Count the rows added, changed and removed. Without an id, none is known to be changed."""
+    found = _differing(sides)
+    new, old = (
+        func.sum(case((sign * found.c.surplus > 0, sign * found.c.surplus), else_=0)) for sign in (1, -1)
+    )
+    rows = select(func.coalesce(new, 0).label("new"), func.coalesce(old, 0).label("old"))
+    if have_ids:
+        rows = rows.group_by(found.c.movement_id)
+    each = rows.subquery().c
+    changed = case((each.new < each.old, each.new), else_=each.old) if have_ids else literal(0)
+    sums = (func.coalesce(func.sum(count), 0) for count in (each.new, changed, each.old))
+    added, both, removed = map(int, (await connection.execute(select(*sums))).one())
+    return added - both, both, removed - both
 
 
 async def _insert_engines(
@@ -166,26 +174,32 @@ async def _insert_engines(
 async def _insert_corrections(connection: AsyncConnection, key: int, sides: _Sides) -> None:
     """Insert the rows that complete engines are sent: those that differ, and those that one had rejected."""
     new, old = sides
-    same_id = new.c.movement_id == old.c.movement_id
-    was_rejected = exists().where(
-        dead_letters.c.run_key == old.c.run_key,
-        dead_letters.c.stage == PUSH,
-        dead_letters.c.position == old.c.position,
-        dead_letters.c.state == DeadLetterState.OPEN,
+    found = _differing(sides)
+    rejected = select(old.c.movement_id).join(
+        dead_letters,
+        and_(
+            dead_letters.c.run_key == old.c.run_key,
+            dead_letters.c.stage == PUSH,
+            dead_letters.c.position == old.c.position,
+            dead_letters.c.state == DeadLetterState.OPEN,
+        ),
     )
-    revised = (
-        select(literal(key), new.c.position)
-        .select_from(new.outerjoin(old, same_id))
-        .where(or_(old.c.movement_id.is_(None), _differs(new, old), was_rejected))
+    revised = union(
+        select(literal(key), found.c.position).where(found.c.surplus > 0),
+        select(literal(key), new.c.position).where(new.c.movement_id.in_(rejected)),
     )
     await connection.execute(insert(revised_rows).from_select(["run_key", "position"], revised))
-    place = -func.row_number().over(order_by=(old.c.timestamp_utc, old.c.movement_id))
-    removed = (
-        select(literal(key), place, old.c.movement_id, old.c.warehouse_id, old.c.timestamp_utc)
-        .select_from(old.outerjoin(new, same_id))
-        .where(new.c.movement_id.is_(None))
+    gone = (
+        select(
+            found.c.movement_id, func.max(found.c.warehouse_id), func.max(found.c.timestamp_utc).label("at")
+        )
+        .group_by(found.c.movement_id)
+        .having(func.max(found.c.surplus) < 0)
+        .subquery()
     )
+    number = -func.row_number().over(order_by=(gone.c.at, gone.c.movement_id))
     columns = ["run_key", "position", "movement_id", "warehouse_id", "timestamp_utc"]
+    removed = select(literal(key), number, *gone.c)
     await connection.execute(insert(removed_rows).from_select(columns, removed))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from simulator.server import EngineServer, serve_engine
 from simulator.slotting import EngineScenario
@@ -24,6 +26,7 @@ from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.source.paging import plan_chunks
 from sku_velocity.steps.push import plan_parts
 from sku_velocity.store import Store
+from sku_velocity.store.database import Database
 from tests.support.engine import engine_spec, push_all, push_parts, reply_body
 from tests.support.published_store import table
 from tests.support.scripted_server import Reply, scripted
@@ -274,6 +277,23 @@ async def test_a_record_that_moves_to_another_window_stays_in_either_order(
     for window, rows in windows if is_first else windows[::-1]:
         await push(store, engine, await publish(store, window, rows))
     assert held(engine) == await published(store_url)
+
+
+async def test_a_batch_that_is_being_cut_is_waited_for(postgresql_url: str) -> None:
+    async with Store.open(postgresql_url) as store:
+        first = await publish(store, (0, 4), FIRST)
+        await store.pushes.begin(first, 0, "slots")
+        revision = await publish(store, (0, 4), REVISED)
+        database = Database(postgresql_url)
+        async with database.writing() as cutting:
+            await cutting.execute(text("UPDATE pushes SET until_position = 2, visible_ranges = '[]'"))
+            waiting = asyncio.create_task(store.pushes.unanswered(revision, "slots"))
+            blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            while not waiting.done() and (await table(postgresql_url, blocked))[0][0] == 0:
+                pass
+            assert not waiting.done()
+        assert [(run.id, chunk.index) for run, chunk in await waiting] == [(first, 0)]
+        await database.close()
 
 
 # Any order of publications and pushes that are cut off

@@ -23,7 +23,7 @@ from sku_velocity.steps.replay import replay_run
 from sku_velocity.store import Store
 from sku_velocity.store.database import Database
 from tests.support.dead_letters import OPEN, dead_letter, fixed_spec, land_run
-from tests.support.store_rows import REPORT, _ids, a_page, hour, hours, query
+from tests.support.store_rows import REPORT, _ids, a_page, a_row, hour, hours, query
 
 pytestmark = pytest.mark.anyio
 
@@ -76,6 +76,16 @@ async def test_rows_with_ids_are_compared_by_id(store: Store) -> None:
     revised = await publish(store, hours(0, 4), [("d", 3, 1), ("b", 1, 9), ("a", 0.5, 1), ("e", 3, 1)])
     assert (revised.publication, revised.cause) == (2, Cause.REVISION)
     assert revised.difference == Difference(added=1, changed=2, removed=1, unchanged=1)
+
+
+async def test_a_row_whose_details_differ_is_changed(store: Store) -> None:
+    for extra in ('{"lot": "7", "bin": 1}', '{"lot": "8", "bin": 1}'):
+        run = SyncRun(next(_ids), "acme", "WH-01", hours(0, 4), 2)
+        await store.runs.begin(run, [Chunk(0, 0, 2, 2)])
+        rows = [a_row(0)._replace(extra=extra), a_row(1)._replace(extra='{"lot": null}')]
+        await store.chunks.land_page(run.id, 0, a_page(Page(0, 2), rows))
+        published = await store.publications.publish(run.id, REPORT)
+    assert published.difference == Difference(added=0, changed=1, removed=0, unchanged=1)
 
 
 @pytest.mark.parametrize(
