@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -193,6 +194,7 @@ def test_a_velocity_of_nothing_is_explained(
 ) -> None:
     with source(tmp_path, [record(n, qty=1, uom="EA", type="ADJ") for n in range(5)]) as (path, _):
         sync(executor, path, sqlite_url, token_env=None, **WINDOW)
-    _, reports = refresh_velocity(executor, sqlite_url, as_of="2026-03-01", reports=str(tmp_path))
+    with caplog.at_level(logging.INFO, "sku_velocity"):  # a command that ran before may have hidden it
+        _, reports = refresh_velocity(executor, sqlite_url, as_of="2026-03-01", reports=str(tmp_path))
     assert reports.root[0].skus == 0
     assert "no movements of type pick are published in these 91 days: set count_types" in caplog.text

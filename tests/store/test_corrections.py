@@ -129,12 +129,10 @@ async def test_a_revision_without_a_difference_is_no_request(store: Store, engin
     assert engine.stats().requests == before
 
 
-async def test_removed_ids_are_sent_with_their_place(store: Store) -> None:
-    first = await publish(store, (0, 4), FIRST)
-    answers = [reply_body(["a", "b", "c"]), reply_body(["d"]), reply_body(["a", "b", "c", "d"])]
-    with scripted(*(Reply(207, answer) for answer in answers)) as server:
-        await push_all(store, engine_spec(server.url), first)
-        revision = await publish(store, (0, 4), [])
+async def test_removed_ids_are_sent_with_their_place(store: Store, engine: EngineServer) -> None:
+    await push(store, engine, await publish(store, (0, 4), FIRST))
+    revision = await publish(store, (0, 4), [])
+    with scripted(Reply(207, reply_body(["a", "b", "c", "d"]))) as server:
         await push_all(store, engine_spec(server.url), revision)
     removed = [
         {"id": id, "warehouse_id": "WH-01", "timestamp_utc": iso(hour(at))} for id, at, _ in FIRST[::-1]
