@@ -168,7 +168,7 @@ class RecheckReport(BaseModel):
 
     `compared` counts the windows that were compared or read again, `windows` holds those that were read again
     because something differs or may differ, and `not_reached` counts those that the budget of requests left
-    for the next recheck. `unplaced` counts changed records of which the window is unknown. `error` says why
+    for the next recheck. `unplaced` counts changed records without a valid time. `error` says why
     the recheck stopped early.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sku_velocity.model.chunk import ChunkProgress, Page, PageResult
@@ -94,7 +94,7 @@ def _differ(before: int, now: int) -> str | None:
 
 @dataclass(frozen=True)
 class ChangedRecords:
-    """The instants of the records that a source reports as changed, and how many of them are invalid."""
+    """The instants of the records that a source reports as changed, and how many have no valid time."""
 
     instants: frozenset[datetime]
     unplaced: int
@@ -111,13 +111,11 @@ async def read_changes(client: SourceClient, warehouse: str, span: Window, since
     unplaced = 0
     for _ in range(MOST_READINGS):
         pages = Pages(client, Requests(client.spec, warehouse, span, since), reader.read)
-        results = [
-            reader.validate(page, Page(0, len(page.records))) async for page in pages.all() if page.records
-        ]
-        found = {row.timestamp_utc for result in results for row in result.movements}
-        unplaced = max(unplaced, sum(len(result.dead_letters) for result in results))
-        is_known = found <= instants
-        instants |= found
-        if is_known or len(results) <= 1:
+        found = [reader.instants(page) async for page in pages.all() if page.records]
+        placed = {instant.astimezone(UTC) for page in found for instant in page if instant}
+        unplaced = max(unplaced, sum(page.count(None) for page in found))
+        is_known = placed <= instants
+        instants |= placed
+        if is_known or len(found) <= 1:
             break
     return ChangedRecords(frozenset(instants), unplaced)

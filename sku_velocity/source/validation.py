@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -215,6 +216,18 @@ class PageReader:
         for name in self._known & counted.keys():
             del counted[name]
         return sum_extra_fields({hide_distinctive(name)[:MAX_ID]: count} for name, count in counted.items())
+
+    def instants(self, raw: RawPage) -> list[datetime | None]:
+        """Return when each record of a page is dated, if it is in the reader's window and warehouse.
+
+        That includes records that a filter drops or that are invalid, which may have been loaded before they
+        were changed; None for one without a valid time.
+        """
+        records = [
+            record[0] if record else self._valid_fields(raw.texts[index])
+            for index, record in enumerate(raw.records)
+        ]
+        return [record["timestamp_utc"] for record in records if self._maker.trim(record) is None]
 
     def fingerprint(self, raw: RawPage, selection: slice) -> str | None:
         """Hash some of a page's records as received; None if there are none."""

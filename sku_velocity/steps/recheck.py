@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -246,7 +247,7 @@ async def ask_for_changes(
         await store.rechecks.note_changes(name, warehouse, changes.instants, asked_at)
         if changes.unplaced:
             context.log.warning(
-                "%s from %s: %d changed records are invalid, so their windows are unknown",
+                "%s from %s: %d changed records have no valid time, so their windows are unknown",
                 warehouse,
                 name,
                 changes.unplaced,
@@ -299,10 +300,22 @@ async def _find_difference(
 
 
 def _content(rows: Iterable[MovementRow], rejects: Iterable[DeadLetter]) -> Counter[Any]:
-    """Return what a page holds, in any order: an API without a fixed order may return it in another."""
-    contents = Counter[Any](row._replace(position=0) for row in rows)
+    """Return what a page holds, in any order: an API without a fixed order may return it in another.
+
+    Extra fields are compared as values: a database may return their JSON text in a form of its own.
+    """
+    contents = Counter[Any](
+        (row._replace(position=0, extra=None), row.extra and _frozen(json.loads(row.extra))) for row in rows
+    )
     contents.update(escaped(letter.record_json) for letter in rejects)
     return contents
+
+
+def _frozen(value: Any) -> Any:
+    """Return parsed JSON as a hashable value, for which the order of keys does not matter."""
+    if isinstance(value, dict):
+        return frozenset((name, _frozen(each)) for name, each in value.items())
+    return tuple(map(_frozen, value)) if isinstance(value, list) else (isinstance(value, bool), value)
 
 
 @step("plan {label}")

@@ -123,7 +123,7 @@ sync_runs = Table(
     # Increases with each plan of a source and warehouse; a run that is planned again gets a new one.
     Column("plan_number", Integer, nullable=False, default=1),
     Column("mapping_digest", Text),
-    # The spec names movement types, so that velocity counts picks unless it is told otherwise.
+    # The spec names movement types, so that velocity counts picks unless count_types is set.
     Column("has_types", Boolean, nullable=False, default=False),
     # If the window was held because it would shrink: the number of rows of that reading.
     Column("held_rows", BigInteger),

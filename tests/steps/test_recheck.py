@@ -389,14 +389,43 @@ def test_changes_reported_while_a_window_is_read_are_not_lost(
     assert published(store_url) == served.between(0, 2)
 
 
-def test_the_number_of_changed_records_that_are_invalid_is_reported(
+def test_the_number_of_changed_records_without_a_valid_time_is_reported(
     changing: tuple[LateSource, str], sqlite_url: str
 ) -> None:
     served, source = changing
     read_hours(source, sqlite_url, 0)
-    served.correct(list(served.records)[4], units_moved="many")
+    served.correct(list(served.records)[4], timestamp_utc="20260301T001200Z")
     _, report = recheck(PROCESS, source, sqlite_url)
     assert report.unplaced == 1
+
+
+@pytest.mark.parametrize("change", [{"units_moved": "many"}, {"sku_id": "?"}, {"status": "cancelled"}])
+def test_a_changed_record_that_is_not_loaded_any_more_is_removed(
+    changing: tuple[LateSource, str], sqlite_url: str, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    served, _ = changing
+    source = served.write_spec(tmp_path, filter=[{"path": "status", "not_in": ["cancelled"]}])
+    names = list(served.records)
+    read_hours(source, sqlite_url, 0)
+    served.correct(names[10], **change)
+    _, report = recheck(PROCESS, source, sqlite_url)
+    assert [(each.start, each.removed) for each in report.windows] == [(hour(0), 1)]
+    del served.records[names[10]]
+    assert published(sqlite_url) == served.between(0, 1)
+
+
+def test_extra_fields_that_are_the_same_do_not_differ(tmp_path: Path, store_url: str) -> None:
+    """A database may return their JSON text in another form than it was given."""
+    lot = {"number": 1e16, "zone": [True, 1, None], "by": {"b": 1.50, "a": "x"}}
+    with serve_late() as served:
+        source = served.write_spec(tmp_path, extra={"lot": "lot", "a": "id"})
+        names = [served.add(at(position), lot=lot) for position in range(RECORDS)]
+        read_hours(source, store_url, 0)
+        _, report = recheck(PROCESS, source, store_url)
+        assert (report.compared, report.windows) == (1, [])
+        served.correct(names[FIRST], lot=lot | {"zone": [1, 1, None]})
+        _, report = recheck(PROCESS, source, store_url)
+        assert [each.changed for each in report.windows] == [1]
 
 
 def test_hours_of_a_source_that_turns_out_to_have_only_days_are_read_as_days(
