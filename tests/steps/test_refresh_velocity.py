@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -71,12 +71,6 @@ SELECT sku_id, units_7, units_28, units_91, lines_7, lines_28, lines_91, active_
 days_since_last_movement, rank_lines,
        rank_units, abc_lines, abc_units, xyz FROM current_velocity ORDER BY sku_id
 """
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    async with Store.open(store_url) as opened:
-        yield opened
 
 
 def a_request(reports: Path, as_of: date = AS_OF, zone: str = BERLIN, **options: Any) -> RefreshRequest:

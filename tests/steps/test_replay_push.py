@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -20,12 +20,6 @@ from tests.support.engine import engine_spec, push_all
 pytestmark = pytest.mark.anyio
 
 BAD = {3: dead_letter(3), 6: dead_letter(6), 15: dead_letter(15)}
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    async with Store.open(store_url) as opened:
-        yield opened
 
 
 @pytest.fixture

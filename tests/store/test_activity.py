@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -33,12 +33,6 @@ AS_OF = {  # just after a change of the clocks
     "UTC": date(1969, 12, 31),
 }
 BERLIN = Period(ZoneInfo("Europe/Berlin"), AS_OF["Europe/Berlin"], 7)
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    async with Store.open(store_url) as opened:
-        yield opened
 
 
 def at(text: str) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from simulator.server import EngineServer, serve_engine
+from simulator.server import EngineServer
 from simulator.slotting import EngineScenario
 from sku_velocity.model.chunk import Page, PageResult
 from sku_velocity.model.movement import MovementRow
@@ -39,25 +39,6 @@ _runs = (f"run-{number}" for number in count())
 PUBLISHED = (
     "SELECT movement_id, run_id, position, warehouse_id, units_moved, timestamp_utc FROM published_movements"
 )
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    async with Store.open(store_url) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EngineServer]:
-    with serve_engine() as running:
-        yield running
-
-
-@pytest.fixture
-def engine(server: EngineServer) -> EngineServer:
-    """An engine that has received nothing yet."""
-    server.play(EngineScenario())
-    return server
 
 
 async def publish(

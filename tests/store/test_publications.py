@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -29,19 +29,6 @@ pytestmark = pytest.mark.anyio
 
 Row = tuple[str | None, float, int]  # id, hour, units
 WINDOWS = "SELECT publication, run_id, cause, state FROM published_windows ORDER BY publication"
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    async with Store.open(store_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def database(store_url: str, store: Store) -> AsyncIterator[Database]:
-    opened = Database(store_url)
-    yield opened
-    await opened.close()
 
 
 async def land(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 from simulator.faults import Fault
-from simulator.server import EngineServer, serve_engine
+from simulator.server import EngineServer
 from simulator.slotting import EngineScenario
 from sku_velocity.errors import (
     EngineAuthError,
@@ -27,25 +26,6 @@ from tests.support.engine import engine_spec, publish, push_all, reply_body, sec
 from tests.support.scripted_server import Reply, scripted
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    async with Store.open(store_url) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[EngineServer]:
-    with serve_engine() as running:
-        yield running
-
-
-@pytest.fixture
-def engine(server: EngineServer) -> EngineServer:
-    """An engine that has received nothing yet."""
-    server.play(EngineScenario())
-    return server
 
 
 def spec_of(engine: EngineServer, batch_size: int = 4, **parts: Any) -> EngineSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -21,12 +21,6 @@ pytestmark = pytest.mark.anyio
 
 CLASSES = [SkuClass("WH-01", f"SKU-{number}", "C", "C", None) for number in range(10)]
 RISEN = [replace(each, abc_lines="A") if each.sku_id in ("SKU-3", "SKU-7") else each for each in CLASSES]
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    async with Store.open(store_url) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -32,12 +31,6 @@ REFUSED = (
     '{"checks": [{"name": "the total is unchanged", "passed": false, "detail": "4 before, 5 after"},'
     ' {"name": "every chunk landed", "passed": true, "detail": "1 of 1"}]}'
 )
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    async with Store.open(store_url) as opened:
-        yield opened
 
 
 async def only(store: Store) -> WarehouseStatus:

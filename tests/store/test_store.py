@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -44,20 +43,6 @@ from tests.support.store_rows import (
 )
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def store(store_url: str) -> AsyncIterator[Store]:
-    async with Store.open(store_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def database(store_url: str, store: Store) -> AsyncIterator[Database]:
-    """Another client's connections to the same store."""
-    opened = Database(store_url)
-    yield opened
-    await opened.close()
 
 
 async def published(database: Database, warehouse: str = "WH-01") -> list[tuple[datetime, str]]:
