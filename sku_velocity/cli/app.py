@@ -163,8 +163,7 @@ def _fail(reason: str, exit_code: int) -> int:
 
 def main() -> None:
     """Run the command that the process was started with, and exit."""
-    os.environ.setdefault(
-        "PYDANTIC_DISABLE_PLUGINS", "__all__"
-    )  # it searches all installed packages for them
+    # To find its plugins, pydantic would search all installed packages at each start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     with relaxed_collection():  # what is imported stays
         sys.exit(execute(make_app("sku-velocity")))
