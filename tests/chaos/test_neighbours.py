@@ -87,7 +87,8 @@ def test_a_dead_run_of_ours_becomes_crashed_and_a_foreign_one_without_heartbeats
     )  # its own: the events of other tests' runs would be waited for
     with ExitStack() as stack:
         stack.enter_context(prefect_server.running())
-        server, source = stack.enter_context(wms(tmp_path, records=3000, latency=0.2))
+        # so slow that the run cannot end before it is killed
+        server, source = stack.enter_context(wms(tmp_path, records=8000, latency=2))
         api = Api(prefect_server)
         stack.callback(api.close)
         stack.enter_context(api.automation(SHORT))
@@ -97,6 +98,7 @@ def test_a_dead_run_of_ours_becomes_crashed_and_a_foreign_one_without_heartbeats
         wait_until(lambda: landed_in(sqlite_url) >= 3)
         [run] = flow_runs_in(sqlite_url)
         until(lambda: api.last_heartbeat_of(run))
+        assert process.poll() is None
         process.kill()
         killed = time.monotonic()
         until(lambda: api.state_of(run) == "CRASHED")
