@@ -22,12 +22,12 @@ class SlottingEngine(CredentialsBlock):
         Load a stored engine and send it a SKU's classes:
         ```python
         from blocks import SlottingEngine
-        from sku_velocity.slotting.batches import SkuClass, class_batch
+        from sku_velocity.model.push import SkuFigures, class_batch
 
         engine = SlottingEngine.load("BLOCK_NAME")
         async with engine.get_client() as client:
             answer = await client.push_classes(
-                class_batch("acme", 0, [SkuClass("WH-01", "SKU-1", "A", "B", "X")])
+                class_batch("acme", 0, [SkuFigures("WH-01", "SKU-1", {"abc_lines": "A"})])
             )
             print(answer.accepted, answer.rejected)
         ```

@@ -107,17 +107,15 @@ class OpenBatch:
 
 
 @dataclass(frozen=True)
-class SkuClass:
-    """The current velocity classes of one SKU in one warehouse; None if it has none.
+class SkuFigures:
+    """The current velocity figures of one SKU in one warehouse, by name, as values of JSON.
 
-    `abc_lines` is by cumulative share of lines, `abc_units` by units, `xyz` by variation.
+    All are None if the SKU has no velocity any more.
     """
 
     warehouse_id: str
     sku_id: str
-    abc_lines: str | None
-    abc_units: str | None
-    xyz: str | None
+    values: Mapping[str, Any]
 
     @property
     def id(self) -> str:
@@ -187,12 +185,15 @@ def replacement_batch(
     return _seal(f"{run}-{place}", content, tuple({"id": each} for each in replaced))
 
 
-def class_batch(source: str, revision: int, classes: Sequence[SkuClass]) -> Batch:
-    """Return a batch of classes of SKUs. `revision` counts what was sent for this source before.
+def class_batch(source: str, revision: int, figures: Sequence[SkuFigures]) -> Batch:
+    """Return a batch of SKUs' figures. `revision` counts what was sent for this source before.
 
-    So a class that returns to an earlier value is sent with another key than before.
+    So a figure that returns to an earlier value is sent with another key than before.
     """
-    records = tuple(vars(each) | {"id": each.id} for each in classes)
+    records = tuple(
+        {"warehouse_id": each.warehouse_id, "sku_id": each.sku_id, **each.values, "id": each.id}
+        for each in figures
+    )
     return _seal(f"classes-{source}-{revision}", {"source": source, "records": records}, records)
 
 

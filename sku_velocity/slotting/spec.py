@@ -11,6 +11,7 @@ from pydantic import AnyHttpUrl, Field, ValidationError, field_validator, model_
 from sku_velocity.errors import SpecError
 from sku_velocity.http.spec import HeaderName, PaceSpec, TimeoutSpec, TlsSpec
 from sku_velocity.model.movement import Detail
+from sku_velocity.model.velocity_fields import CLASSES, VelocityField
 from sku_velocity.spec_file import Part, format_errors, read_keys
 
 
@@ -28,12 +29,15 @@ class EngineSpec(Part):
     movement_fields: tuple[Detail, ...] = Field(
         default=(), description="Optional fields to send with each movement; null if it has none"
     )
+    velocity_fields: tuple[VelocityField, ...] = Field(
+        default=CLASSES, min_length=1, description="Figures to send of each SKU, of table sku_velocity"
+    )
     idempotency_header: HeaderName = "Idempotency-Key"
     tls: TlsSpec = TlsSpec()
     pace: PaceSpec = PaceSpec(requests_per_second=10)
     timeouts: TimeoutSpec = TimeoutSpec()
 
-    @field_validator("movement_fields")
+    @field_validator("movement_fields", "velocity_fields")
     @classmethod
     def _fields_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(names)) < len(names):

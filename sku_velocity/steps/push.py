@@ -1,4 +1,4 @@
-"""The steps of a push to a slotting engine: a chunk of movements, or the classes that changed."""
+"""The steps of a push to a slotting engine: a chunk of movements, or the figures of SKUs that changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sku_velocity.errors import EngineAddressError, EngineAuthError, EngineRefus
 from sku_velocity.masking import hide
 from sku_velocity.model.chunk import Chunk
 from sku_velocity.model.movement import DeadLetter, Reason
-from sku_velocity.model.push import REMOVALS, ChunkPush, OpenBatch, PushKind, SkuClass, class_batch
+from sku_velocity.model.push import REMOVALS, ChunkPush, OpenBatch, PushKind, SkuFigures, class_batch
 from sku_velocity.model.run import PushReport, SyncRun
 from sku_velocity.slotting.batches import Answer
 from sku_velocity.slotting.client import SlottingClient
@@ -22,7 +22,7 @@ from sku_velocity.store import Store
 
 @dataclass(frozen=True)
 class ClassPush:
-    """The result of a push of classes: how many changed ones the engine accepted and rejected."""
+    """The result of a push of figures: of how many SKUs the engine accepted and rejected changed ones."""
 
     engine: str
     accepted: int
@@ -100,11 +100,10 @@ async def report_push(context: RunContext, run: SyncRun, kind: PushKind, error: 
 
 @step("push classes of {source}")
 async def push_current_classes(context: RunContext, source: str, warehouse: str) -> ClassPush:
-    """Send the slotting engine those of a warehouse's current classes that it does not have yet."""
+    """Send the slotting engine those of a warehouse's current figures that it does not have yet."""
     async with context.store() as store, context.engine_client() as client:
-        return await push_classes(
-            client, store, source, await store.velocity.current_classes(source, warehouse)
-        )
+        figures = await store.velocity.current(source, warehouse, client.spec.velocity_fields)
+        return await push_classes(client, store, source, warehouse, figures)
 
 
 async def plan_parts(store: Store, run: SyncRun, engine: str, spec_changes: bool = False) -> PushPlan:
@@ -192,20 +191,21 @@ def add_up(
 
 
 async def push_classes(
-    client: SlottingClient, store: Store, source: str, classes: Sequence[SkuClass]
+    client: SlottingClient, store: Store, source: str, warehouse: str, figures: Sequence[SkuFigures]
 ) -> ClassPush:
-    """Send those of a source's current classes that the engine does not have, or rejected before.
+    """Send those of a warehouse's current figures that the engine does not have, or rejected before.
 
-    After an interruption the next call sends them again. Raises the errors of the engine and of the store.
+    A SKU that has none any more is sent once, with null in their place. After an interruption the next call
+    sends them again. Raises the errors of the engine and of the store.
     """
-    ledger, engine, size = store.sent_classes, client.spec.name, client.spec.batch_size
-    changes = await ledger.changed(engine, source, classes)
+    ledger, engine, size = store.sent_figures, client.spec.name, client.spec.batch_size
+    changes = await ledger.changed(engine, source, warehouse, client.spec.velocity_fields, figures)
     revision, rejected = changes.revision, 0
-    for first in range(0, len(changes.classes), size):
-        some = changes.classes[first : first + size]
+    for first in range(0, len(changes.figures), size):
+        some = changes.figures[first : first + size]
         await ledger.begin(engine, source, revision, some)
         answer = await client.push_classes(class_batch(source, revision, some))
         revision += 1
         await ledger.settle(engine, source, revision, some, answer.rejected)
         rejected += len(answer.rejected)
-    return ClassPush(engine, len(changes.classes) - rejected, rejected)
+    return ClassPush(engine, len(changes.figures) - rejected, rejected)

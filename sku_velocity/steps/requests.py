@@ -340,7 +340,7 @@ class RefreshVelocityRequest(StoreRequest):
     """The largest coefficient of variation of class Y."""
     push: str | None = None
     """The path of a slotting engine's file (.yaml), whose token is in $SKU_VELOCITY_ENGINE_TOKEN, or, with
-    Prefect, a slotting-engine block's name. Omit to push no classes."""
+    Prefect, a slotting-engine block's name. Omit to push no figures."""
 
 
 class CompactRequest(StoreRequest):

@@ -19,7 +19,7 @@ from sku_velocity.store.pushes import Pushes
 from sku_velocity.store.rechecks import Rechecks
 from sku_velocity.store.replays import Replays
 from sku_velocity.store.runs import Runs
-from sku_velocity.store.sent_classes import SentClasses
+from sku_velocity.store.sent_figures import SentFigures
 from sku_velocity.store.status import Status
 from sku_velocity.store.velocity import Velocity
 
@@ -43,7 +43,7 @@ class Store:
         self.replays = Replays(database)
         self.rechecks = Rechecks(database)
         self.pushes = Pushes(database)
-        self.sent_classes = SentClasses(database)
+        self.sent_figures = SentFigures(database)
         self.activity = Activities(database)
         self.velocity = Velocity(database)
         self.status = Status(database)

@@ -373,17 +373,15 @@ removed_rows = Table(
     sqlite_with_rowid=False,
 )
 
-# The classes last sent to each slotting engine per SKU, and the reason if it rejected them.
-sent_classes = Table(
-    "sent_classes",
+# The figures last sent to each slotting engine per SKU, as JSON, and the reason if it rejected them.
+sent_figures = Table(
+    "sent_figures",
     metadata,
     Column("engine", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("warehouse_id", Text, nullable=False),
     Column("sku_id", Text, nullable=False),
-    Column("abc_lines", Text),
-    Column("abc_units", Text),
-    Column("xyz", Text),
+    Column("figures", Text, nullable=False),
     Column("reason", ForeignText),
     Column("revision", Integer, nullable=False),
     Column("sent_at", UtcDateTime, nullable=False),

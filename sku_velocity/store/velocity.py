@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.model.push import SkuClass
+from sku_velocity.model.push import SkuFigures
 from sku_velocity.model.velocity import EarlierClasses, Refresh
+from sku_velocity.model.window import iso
 from sku_velocity.store.database import Repository, lock
 from sku_velocity.store.tables import instant_text, velocity_figures, velocity_refreshes
 
@@ -22,19 +23,22 @@ _INSERT = f"INSERT INTO sku_velocity ({', '.join(COLUMNS)}) VALUES ({', '.join('
 class Velocity(Repository):
     """The velocity of each warehouse's SKUs, by the refreshes of each day."""
 
-    async def current_classes(self, source: str, warehouse: str) -> list[SkuClass]:
-        """Return the classes of a warehouse's SKUs by its newest refresh."""
+    async def current(self, source: str, warehouse: str, names: Sequence[str]) -> list[SkuFigures]:
+        """Return these figures of a warehouse's SKUs by its newest refresh."""
         refreshes, rows = velocity_refreshes.c, velocity_figures.c
         newest = (
             select(func.max(refreshes.as_of))
             .where(refreshes.source == source, refreshes.warehouse_id == warehouse)
             .scalar_subquery()
         )
-        found = select(rows.warehouse_id, rows.sku_id, rows.abc_lines, rows.abc_units, rows.xyz).where(
+        found = select(rows.sku_id, *(rows[name] for name in names)).where(
             rows.source == source, rows.warehouse_id == warehouse, rows.as_of == newest
         )
         async with self.database.reading() as connection:
-            return [SkuClass(*row) for row in await connection.execute(found)]
+            return [
+                SkuFigures(warehouse, sku, dict(zip(names, map(_to_json, values), strict=True)))
+                for sku, *values in await connection.execute(found)
+            ]
 
     async def classes_before(self, source: str, warehouse: str, as_of: date) -> EarlierClasses | None:
         """Return each SKU's classes by the last refresh before `as_of`, or None if there is none."""
@@ -76,6 +80,12 @@ async def _insert_rows(connection: AsyncConnection, rows: Sequence[tuple[Any, ..
         await driver.copy_records_to_table("sku_velocity", records=rows, columns=COLUMNS)
     else:
         await connection.exec_driver_sql(_INSERT, [tuple(map(_to_sqlite, row)) for row in rows])
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return iso(value)
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _to_sqlite(value: Any) -> Any:

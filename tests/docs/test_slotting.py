@@ -12,7 +12,7 @@ import yaml
 from sku_velocity.model.movement import MovementRow
 from sku_velocity.model.push import (
     RemovedRow,
-    SkuClass,
+    SkuFigures,
     class_batch,
     movement_batch,
     removal_batch,
@@ -62,7 +62,9 @@ def test_the_request_that_is_shown_is_sent_and_the_answer_that_is_shown_is_under
 
 
 def test_the_classes_that_are_shown_are_sent() -> None:
-    batch = class_batch("acme", 0, [SkuClass("WH-01", "SKU-1", "A", "B", None)])
+    batch = class_batch(
+        "acme", 0, [SkuFigures("WH-01", "SKU-1", {"abc_lines": "A", "abc_units": "B", "xyz": None})]
+    )
     assert json.loads(batch.body) == json.loads(shown("json")[2])
 
 

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sku_velocity.model.push import SkuClass, class_batch, movement_batch
+from sku_velocity.model.push import SkuFigures, class_batch, movement_batch
 from tests.support.engine import some_rows
 
 
@@ -45,14 +45,14 @@ def test_a_body_is_json_with_instants_in_utc() -> None:
 
 
 def test_a_class_that_returns_is_sent_with_another_key() -> None:
-    once = [SkuClass("WH-01", "SKU-1", "A", "A", "X")]
+    once = [SkuFigures("WH-01", "SKU-1", {"xyz": "X"})]
     assert class_batch("acme", 0, once).key != class_batch("acme", 2, once).key
     assert class_batch("acme", 0, once).ids == ["WH-01/SKU-1"]
 
 
 def test_the_ids_of_classes_are_unique_even_if_names_contain_slashes() -> None:
     pairs = [("A/B", "C"), ("A", "B/C"), ("A", "B%2FC"), ("A/B%2FC", "D"), ("A/B/C", "D")]
-    classes = [SkuClass(warehouse, sku, "A", "A", "X") for warehouse, sku in pairs]
+    classes = [SkuFigures(warehouse, sku, {"xyz": "X"}) for warehouse, sku in pairs]
     assert len(set(class_batch("acme", 0, classes).ids)) == len(pairs)
     assert class_batch("acme", 0, classes).ids[1] == "A/B%2FC"
 

@@ -18,7 +18,7 @@ from sku_velocity.errors import (
     EngineUnavailableError,
     VelocityError,
 )
-from sku_velocity.model.push import SkuClass, class_batch
+from sku_velocity.model.push import SkuFigures, class_batch
 from sku_velocity.slotting.batches import Answer
 from sku_velocity.slotting.client import SlottingClient
 from tests.support.engine import ENGINE_TOKEN, a_batch, engine_spec, reply_body
@@ -219,7 +219,7 @@ async def test_a_token_that_is_no_valid_header_is_a_configuration_error() -> Non
 
 
 async def test_classes_are_sent_to_their_own_path() -> None:
-    batch = class_batch("acme", 3, [SkuClass("WH-01", "SKU-1", "A", "B", None)])
+    batch = class_batch("acme", 3, [SkuFigures("WH-01", "SKU-1", {"abc_lines": "A"})])
     clock = FakeClock()
     with scripted(Reply(207, reply_body(["WH-01/SKU-1"]))) as server:
         async with SlottingClient.open(engine_spec(server.url), None, clock, clock.sleep) as client:
