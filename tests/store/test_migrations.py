@@ -38,24 +38,24 @@ def differences(connection: Connection) -> list[Any]:
     return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
 
 
-async def test_opening_an_empty_store_creates_its_tables(store_url: str) -> None:
-    async with Store.open(store_url):
+async def test_opening_an_empty_store_creates_its_tables(empty_url: str) -> None:
+    async with Store.open(empty_url):
         pass
-    assert await inspect_store(store_url, table_names) == TABLES
+    assert await inspect_store(empty_url, table_names) == TABLES
 
 
-async def test_the_migrated_schema_equals_the_tables(store_url: str) -> None:
-    assert await migrate(store_url) == known_versions()[-1]
-    assert await inspect_store(store_url, differences) == []
+async def test_the_migrated_schema_equals_the_tables(empty_url: str) -> None:
+    assert await migrate(empty_url) == known_versions()[-1]
+    assert await inspect_store(empty_url, differences) == []
 
 
-async def test_the_migrated_tables_have_all_checks(store_url: str) -> None:
+async def test_the_migrated_tables_have_all_checks(empty_url: str) -> None:
     def checks(connection: Connection) -> set[Any]:
         found = inspect(connection)
         return {check["name"] for name in TABLES for check in found.get_check_constraints(name)}
 
-    await migrate(store_url)
-    assert await inspect_store(store_url, checks) == {"ck_movements_units_moved", "ck_published_ranges_range"}
+    await migrate(empty_url)
+    assert await inspect_store(empty_url, checks) == {"ck_movements_units_moved", "ck_published_ranges_range"}
 
 
 async def test_sqlite_stores_movements_in_key_order(sqlite_url: str) -> None:
@@ -67,52 +67,52 @@ async def test_sqlite_stores_movements_in_key_order(sqlite_url: str) -> None:
     assert "WITHOUT ROWID" in await inspect_store(sqlite_url, definition)
 
 
-async def test_a_migration_to_the_same_revision_changes_nothing(store_url: str) -> None:
-    first = await migrate(store_url)
-    assert await migrate(store_url) == first
-    assert await inspect_store(store_url, table_names) == TABLES
+async def test_a_migration_to_the_same_revision_changes_nothing(empty_url: str) -> None:
+    first = await migrate(empty_url)
+    assert await migrate(empty_url) == first
+    assert await inspect_store(empty_url, table_names) == TABLES
 
 
-async def test_several_clients_can_open_an_empty_store_at_once(store_url: str) -> None:
+async def test_several_clients_can_open_an_empty_store_at_once(empty_url: str) -> None:
     async def find_nothing() -> None:
-        async with Store.open(store_url) as store:
+        async with Store.open(empty_url) as store:
             assert await store.runs.find("nobody") is None
 
     await asyncio.gather(*(find_nothing() for _ in range(6)))
-    assert await inspect_store(store_url, table_names) == TABLES
+    assert await inspect_store(empty_url, table_names) == TABLES
 
 
-async def test_a_failed_migration_leaves_nothing_behind(store_url: str) -> None:
+async def test_a_failed_migration_leaves_nothing_behind(empty_url: str) -> None:
     def take_a_name(connection: Connection) -> None:
         connection.execute(text("CREATE TABLE published_ranges (a INTEGER)"))
 
-    await inspect_store(store_url, take_a_name)
+    await inspect_store(empty_url, take_a_name)
     with pytest.raises(Exception, match="published_ranges"):
-        await migrate(store_url)
-    assert await inspect_store(store_url, table_names) == {"published_ranges"}
+        await migrate(empty_url)
+    assert await inspect_store(empty_url, table_names) == {"published_ranges"}
 
 
-async def test_another_programs_migrations_in_the_database_are_left_alone(store_url: str) -> None:
+async def test_another_programs_migrations_in_the_database_are_left_alone(empty_url: str) -> None:
     def migrate_another(connection: Connection) -> None:
         connection.execute(text("CREATE TABLE alembic_version (version_num TEXT)"))
         connection.execute(text("INSERT INTO alembic_version VALUES ('theirs')"))
 
-    await inspect_store(store_url, migrate_another)
-    async with Store.open(store_url) as store:
+    await inspect_store(empty_url, migrate_another)
+    async with Store.open(empty_url) as store:
         assert await store.chunks.of("nobody") == []
 
 
-async def test_a_newer_schema_error_says_to_update_the_program(store_url: str) -> None:
+async def test_a_newer_schema_error_says_to_update_the_program(empty_url: str) -> None:
     def set_newer_version(connection: Connection) -> None:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
 
-    await migrate(store_url)
-    await inspect_store(store_url, set_newer_version)
+    await migrate(empty_url)
+    await inspect_store(empty_url, set_newer_version)
     with pytest.raises(StoreConfigurationError, match="9999.*update sku-velocity"):
-        async with Store.open(store_url):
+        async with Store.open(empty_url):
             pass
     with pytest.raises(StoreConfigurationError, match="update sku-velocity"):
-        await migrate(store_url)
+        await migrate(empty_url)
 
 
 def test_an_older_schema_error_names_the_migrate_command() -> None:
