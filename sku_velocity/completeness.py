@@ -56,6 +56,8 @@ LEAST_ROUND_TOTAL = 1_000
 ARITHMETIC = "fetched = loaded + rejected + trimmed + filtered"
 # How the places of dropped values begin, in `PageResult.dropped_values`.
 FILTER, WAREHOUSE, TIME = "filter ", "fields.warehouse_id", "fields.timestamp_utc"
+NEED_ALL = (PAGES, SEAMS, ENDS, TOTAL, IDS)
+MISSING = "chunks are missing"
 FIXED_BY_REREADING = frozenset({PAGES, SEAMS, ENDS, TOTAL, IDS, NAMES})
 
 
@@ -84,23 +86,28 @@ def prove(
 ) -> list[Check]:
     """Check the ledger of a window against what the source promised, and against what is published.
 
-    `final` is None if a chunk is missing: then the source is not checked again.
+    `final` is None if a chunk is missing: then nothing is checked that needs all of them.
     """
+    always = [
+        _every_record_is_accounted_for(chunks),
+        _rejects_within(limits, chunks),
+        *_nothing_out_of_bounds(chunks),
+    ]
+    if final is None:
+        return [_every_chunk_landed(chunks), *(Check(name, None, MISSING) for name in NEED_ALL), *always]
     precedent = precedent or Precedent()
     checks = [
         _every_chunk_landed(chunks),
         _pages_are_full(run.total, chunks),
-        *([_style_allows_a_proof(final)] if final else []),
+        _style_allows_a_proof(final),
         _pages_join(chunks, final),
         _ends_unchanged(final),
         _total_unchanged(run.total, chunks, final),
         _no_id_twice(final),
         *_master_is_sound(final, chunks),
-        _every_record_is_accounted_for(chunks),
-        _rejects_within(limits, chunks),
-        *([_something_in_scope(limits, precedent, chunks)] if final else []),
-        *_nothing_out_of_bounds(chunks),
-        *([_not_shrunk(limits, precedent, chunks)] if final else []),
+        *always,
+        _something_in_scope(limits, precedent, chunks),
+        _not_shrunk(limits, precedent, chunks),
     ]
     return [_refused(check) for check in checks] if limits.require_proof else checks
 
@@ -166,8 +173,8 @@ def _style_allows_a_proof(final: FinalCheck) -> Check:
     return Check(PROOF, True, final.proof)
 
 
-def _pages_join(chunks: Sequence[ChunkProgress], final: FinalCheck | None) -> Check:
-    if final and final.joins:
+def _pages_join(chunks: Sequence[ChunkProgress], final: FinalCheck) -> Check:
+    if final.joins:
         joins = final.joins
         if joins.gap and not joins.broken:
             return Check(SEAMS, None, joins.gap, is_gap=True)
@@ -199,9 +206,7 @@ def _pages_of(progress: ChunkProgress) -> int:
     return -(-progress.chunk.size // progress.chunk.page_size)
 
 
-def _ends_unchanged(final: FinalCheck | None) -> Check:
-    if final is None:
-        return Check(ENDS, False, "not checked again")
+def _ends_unchanged(final: FinalCheck) -> Check:
     if final.ends_agree is None:
         return Check(ENDS, None, "the source does not allow reading them again")
     if final.ends_agree:
@@ -209,9 +214,7 @@ def _ends_unchanged(final: FinalCheck | None) -> Check:
     return Check(ENDS, False, final.ends_detail or "they hold other records now")
 
 
-def _total_unchanged(total: int | None, chunks: Sequence[ChunkProgress], final: FinalCheck | None) -> Check:
-    if final is None:
-        return Check(TOTAL, False, "not counted again")
+def _total_unchanged(total: int | None, chunks: Sequence[ChunkProgress], final: FinalCheck) -> Check:
     if total is None or final.total is None:
         return Check(TOTAL, None, "the source promises no total")
     reported = {each for progress in chunks for each in progress.page_totals} - {str(total)}
@@ -220,9 +223,7 @@ def _total_unchanged(total: int | None, chunks: Sequence[ChunkProgress], final: 
     return Check(TOTAL, final.total == total and not reported, detail)
 
 
-def _no_id_twice(final: FinalCheck | None) -> Check:
-    if final is None:
-        return Check(IDS, False, "not checked")
+def _no_id_twice(final: FinalCheck) -> Check:
     if final.repeated_ids is None:
         return Check(IDS, None, "no record id is mapped")
     if final.without_id and not final.repeated_ids:
@@ -231,9 +232,9 @@ def _no_id_twice(final: FinalCheck | None) -> Check:
     return Check(IDS, not final.repeated_ids, f"{final.repeated_ids} ids read more than once")
 
 
-def _master_is_sound(final: FinalCheck | None, chunks: Sequence[ChunkProgress]) -> list[Check]:
+def _master_is_sound(final: FinalCheck, chunks: Sequence[ChunkProgress]) -> list[Check]:
     """Check a master: a contested name cannot be mapped without a guess, and an empty master knows no SKU."""
-    if final is None or final.contested_names is None:
+    if final.contested_names is None:
         return []
     contested = final.contested_names
     named = f": {', '.join(contested[:SHOWN_NAMES])}" if contested else ""

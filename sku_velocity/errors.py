@@ -23,11 +23,27 @@ VelocityError
     └── ExportError                 a published window could not be exported
 """
 
+from typing import NamedTuple
+
 from sku_velocity.masking import hide_distinctive
 
 
+class RequestCost(NamedTuple):
+    """What a request cost, with its repetitions: how many were sent, retried and throttled; seconds."""
+
+    requests: int = 0
+    retried: int = 0
+    throttled: int = 0
+    seconds: float = 0.0
+
+
 class VelocityError(Exception):
-    """An error for the operator: what happened, where, and what to do next. Its message holds no secret."""
+    """An error for the operator: what happened, where, and what to do next. Its message holds no secret.
+
+    `cost` is that of the request that failed, if one did.
+    """
+
+    cost = RequestCost()
 
     def __init__(self, message: str = "") -> None:
         super().__init__(hide_distinctive(message))

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from prefect import runtime
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+from prefect.client.orchestration import get_client
 
-from flows.artifacts.events import emit_window_events
+from flows.artifacts.events import SHOWN_NAME, emit_window_events
 from flows.artifacts.markdown import escape, ignoring_artifact_errors
 from flows.artifacts.master_drift import publish_master_drift, publish_window_drift
 from flows.artifacts.recheck import publish_recheck
@@ -22,9 +24,11 @@ from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.recheck import RecheckReport
 from sku_velocity.model.reports import PruneReport, RunsReport
 from sku_velocity.model.run import PushReport, RunReport, SyncRun
+from sku_velocity.model.window import short_label
 from sku_velocity.output.names import artifact_key
 from sku_velocity.steps.display import Display
 from sku_velocity.store import Store
+from sku_velocity.text import one_line, shorten
 
 if TYPE_CHECKING:
     from sku_velocity.steps.refresh_velocity import RefreshResult
@@ -38,6 +42,17 @@ class PrefectDisplay(Display):
     def __init__(self) -> None:
         self._progress: UUID | None = None
         self._updated_at = 0.0
+
+    async def show_plan(self, run: SyncRun) -> None:
+        """Name the flow run after its warehouse and window, and tag it with its source and warehouse."""
+        if not runtime.flow_run.id:
+            return
+        label = shorten(one_line(run.label), SHOWN_NAME)
+        name = f"{label} {short_label(run.window)}"
+        tags = {*runtime.flow_run.tags, run.source, *([label] if run.warehouse else [])}
+        with ignoring_artifact_errors():
+            async with get_client() as client:
+                await client.update_flow_run(UUID(str(runtime.flow_run.id)), name=name, tags=sorted(tags))
 
     async def show_progress(self, run: SyncRun, done: int, total: int, *, is_last: bool = False) -> None:
         """Show a live bar under the stable key of the source and warehouse, updated at most once a second."""

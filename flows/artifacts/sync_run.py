@@ -11,12 +11,12 @@ from prefect.artifacts import (
 )
 
 from flows.artifacts.markdown import escape, ignoring_artifact_errors
-from sku_velocity.model.chunk import ChunkProgress
+from sku_velocity.model.chunk import ChunkProgress, ChunkState
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.push import PushKind
 from sku_velocity.model.run import Check, PushReport, RunReport, SyncRun
 from sku_velocity.output.names import artifact_key
-from sku_velocity.steps.outcome import WITHHELD
+from sku_velocity.steps.outcome import WITHHELD, outcome_of
 from sku_velocity.text import shorten
 
 PASSED = {True: "yes", False: "**no**", None: "not checked"}
@@ -33,6 +33,7 @@ def render_chunk(progress: ChunkProgress, rejects: Sequence[DeadLetter]) -> str:
         ("Loaded", progress.loaded),
         ("Rejected", progress.rejected),
         ("Trimmed", progress.trimmed),
+        ("Filtered", progress.filtered),
         ("Seconds", f"{progress.seconds:.2f}"),
         ("Task attempts", progress.attempts),
         ("Requests", progress.requests),
@@ -53,34 +54,39 @@ def _reject_row(letter: DeadLetter) -> str:
 
 
 def render_table(chunks: Iterable[ChunkProgress]) -> list[dict[str, Any]]:
-    """Render a run as a table: one row per chunk, in the order of the window."""
+    """Render a run as a table with a row per chunk: first those that have not landed, in order."""
     return [
         {
             "chunk": progress.chunk.index,
             "positions": progress.chunk.label,
             "state": str(progress.state),
+            "error": escape(shorten(progress.error)) if progress.error else "",
             "fetched": progress.fetched,
             "loaded": progress.loaded,
             "rejected": progress.rejected,
             "trimmed": progress.trimmed,
+            "filtered": progress.filtered,
             "attempts": progress.attempts,
             "requests": progress.requests,
             "throttled": progress.throttled,
             "seconds": round(progress.seconds, 3),
-            "error": escape(shorten(progress.error)) if progress.error else "",
         }
-        for progress in chunks
+        for progress in sorted(chunks, key=lambda progress: progress.state is ChunkState.LANDED)
     ]
 
 
-def render_report(report: RunReport) -> str:
-    """Render a run as Markdown: the verdict, the counts, and each check of the proof with its detail."""
+def render_report(report: RunReport, chunks: Sequence[ChunkProgress] = ()) -> str:
+    """Render a run as Markdown: the verdict, the counts, and each check of the proof with its detail.
+
+    If it failed, what failed and what to do next comes first.
+    """
     outcome = "published" if report.published else "nothing published"
     lines = [
         f"# {escape(report.label)} from {report.source}: {report.verdict}, {outcome}",
         "",
         f"Window {report.window}, run `{report.run_id}`{_mapped_by(report)}",
         "",
+        *_what_failed(report, chunks),
         "| Records | | Requests | |",
         "| --- | ---: | --- | ---: |",
         f"| Reported by the source | {report.total} | Sent | {report.requests} |",
@@ -95,10 +101,40 @@ def render_report(report: RunReport) -> str:
         *(f"| {check.name} | {_result_of(check)} | {escape(check.detail)} |" for check in report.checks),
     ]
     lines += [line for warning in report.warnings for line in ("", f"Warning: {escape(warning)}")]
-    if report.extra_fields:
-        lines += ["", "Fields that the spec does not map (schema drift):", ""]
-        lines += [f"- {escape(shorten(name))}: {count}" for name, count in report.extra_fields.items()]
+    if report.new_fields:
+        lines += [
+            "",
+            "Fields that the spec does not map, new since the last published window:",
+            "",
+        ]
+        lines += [f"- {escape(shorten(name))}: {report.extra_fields[name]}" for name in report.new_fields]
     return "\n".join(lines)
+
+
+def _what_failed(report: RunReport, chunks: Sequence[ChunkProgress]) -> list[str]:
+    """Return what an operator needs first: what failed, and the next step."""
+    outcome = outcome_of(report, chunks)
+    if not outcome.is_failed:
+        return []
+    lines = ["## What failed", "", escape(outcome.message), ""]
+    if failed := [each for each in chunks if each.error and each.state is not ChunkState.LANDED]:
+        lines += ["| Chunk | Positions | Error |", "| ---: | --- | --- |"]
+        lines += [f"| {each.chunk.index} | {each.chunk.label} | {escape(shorten(each.error or ''))} |"
+                  for each in failed[:SHOWN_ERRORS]]  # fmt: skip
+        lines += [f"| | {len(failed) - SHOWN_ERRORS} more | |"] if len(failed) > SHOWN_ERRORS else []
+        lines += [""]
+    return [*lines, "## Next step", "", *_next_step(report), ""]
+
+
+def _next_step(report: RunReport) -> list[str]:
+    """Return the commands that continue a failed run."""
+    again = f"`python -m flows sync`, with the options of this run and `--resume {report.run_id}`"
+    if report.flow_run_id is None:
+        return [f"- {again}"]
+    return [
+        f"- of a deployment: Retry in the UI, or `prefect flow-run retry {report.flow_run_id}`",
+        f"- of the command line: {again}",
+    ]
 
 
 def _result_of(check: Check) -> str:
@@ -162,7 +198,7 @@ async def publish_run(report: RunReport, chunks: Sequence[ChunkProgress]) -> Non
         )
     with ignoring_artifact_errors():
         await acreate_markdown_artifact(
-            render_report(report),
+            render_report(report, chunks),
             key=artifact_key("summary", report.source, report.warehouse),
             description=f"{escape(report.label)}",
         )

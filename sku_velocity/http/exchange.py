@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import httpx
 
-from sku_velocity.errors import ConfigurationError, RetriableError, VelocityError
+from sku_velocity.errors import ConfigurationError, RequestCost, RetriableError, VelocityError
 from sku_velocity.http.body import CODINGS, DamagedBodyError, OversizedBodyError, RefusedBodyError, read_body
 from sku_velocity.http.pacing import Pacer
 from sku_velocity.http.retries import MAX_WAIT, attempts, requested_wait
@@ -161,7 +162,7 @@ class Exchange(Generic[A]):
         `read` gets the answer and the seconds that it asks to wait, and raises the errors of the server's
         kind. Only `unavailable` is retried, which a network error, a timeout and a damaged body raise, too.
         """
-        tally = Tally() if tally is None else tally
+        tally, started = Tally() if tally is None else tally, time.monotonic()
         try:
             async for attempt in attempts(self._server.unavailable, self._sleep):
                 with attempt:
@@ -170,6 +171,9 @@ class Exchange(Generic[A]):
                     content = read(answer, wait)
         except Exception as error:
             hide_messages(error.__cause__ if isinstance(error, VelocityError) else error)
+            if isinstance(error, VelocityError):
+                seconds = time.monotonic() - started
+                error.cost = RequestCost(tally.requests, tally.retried, tally.throttled, seconds)
             raise
         finally:
             self.tally += tally

@@ -169,7 +169,8 @@ class RunReport(BaseModel):
     refreshed. `publication` is the number and `cause` the reason of the publication; `added`, `changed` and
     `removed` count the rows that differ from what it replaced, None if it replaced nothing (or a master).
     `push` is None if nothing was to be pushed. `warnings` are what an operator should look at
-    although no check failed.
+    although no check failed. `extra_fields` counts the records with a field that the spec does not map;
+    `new_fields` are those that the last published window did not have.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -198,6 +199,7 @@ class RunReport(BaseModel):
     loop_lag_p99_ms: int
     most_tasks: int
     extra_fields: dict[str, int]
+    new_fields: list[str] = []
     checks: list[Check]
     master: MasterVersion | None = None
     unknown_skus: int = 0
@@ -324,10 +326,12 @@ class Precedent:
 
     `rows` counts what is published in the window; `held` holds the row counts of earlier readings of it that
     were held; `has_rows` is whether the warehouse ever had rows; `values` are those for which records of the
-    source were dropped in published windows, by place in the spec.
+    source were dropped in published windows, by place in the spec; `extra_fields` are those that the last
+    published window had although the spec does not map them.
     """
 
     rows: int = 0
     held: frozenset[int] = frozenset()
     has_rows: bool = False
     values: Mapping[str, Collection[str]] = field(default_factory=dict)
+    extra_fields: Collection[str] = ()

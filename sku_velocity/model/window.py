@@ -59,6 +59,18 @@ class Window:
         return f"{iso(self.start)}/{iso(self.end)}"
 
 
+def short_label(window: Window) -> str:
+    """Format a window for a name: its start to the minute and its length, as in `2026-11-23T02:00Z +1h`."""
+    if window.is_everything:
+        return "everything"
+    start, length = window.start, window.end - window.start
+    minutes, seconds = divmod(length.seconds, 60)
+    parts = {"d": length.days, "h": minutes // 60, "m": minutes % 60, "s": seconds}
+    shown = "".join(f"{number}{unit}" for unit, number in parts.items() if number)
+    precision = "auto" if start.second or start.microsecond else "minutes"
+    return f"{start.isoformat(timespec=precision).replace('+00:00', 'Z')} +{shown or '0s'}"
+
+
 def iso(instant: datetime) -> str:
     """Format an instant as ISO 8601 in UTC, ending in Z, without a fraction if it has none."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

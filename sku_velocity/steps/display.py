@@ -38,6 +38,9 @@ class Listener:
 class Display:
     """Shows what happens in a run, if there is a place for it."""
 
+    async def show_plan(self, run: SyncRun) -> None:
+        """Show which window a run reads, once it is known."""
+
     async def show_progress(self, run: SyncRun, done: int, total: int, *, is_last: bool = False) -> None:
         """Show how many chunks of a run have landed."""
 

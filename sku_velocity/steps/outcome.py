@@ -54,7 +54,7 @@ def _why_refused(report: RunReport, chunks: Sequence[ChunkProgress]) -> str:
         failed = [f"{b.chunk.index} ({b.chunk.label}): {b.error}" for b in chunks if b.error]
         return (
             f"{len(report.failed_chunks)} of {report.chunks} chunks failed, nothing published; "
-            f"Retry reads only those. {' | '.join(failed[:NAMED_CHUNKS])}"
+            f"Retry reads only those, and no page that has landed. {' | '.join(failed[:NAMED_CHUNKS])}"
         )
     broken = "; ".join(f"{check.name}: {check.detail}" for check in report.checks if check.passed is False)
     advice = (

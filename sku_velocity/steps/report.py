@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from sku_velocity.completeness import SHRUNK, verdict_of, warnings_of
-from sku_velocity.model.chunk import ChunkProgress, ChunkState, sum_extra_fields
-from sku_velocity.model.run import Check, RunReport, RunState, SyncRun, Verdict, unknown_skus
-from sku_velocity.steps.window import Cost
+from sku_velocity.model.chunk import OTHER_FIELDS, ChunkState, sum_extra_fields
+from sku_velocity.model.run import RunReport, RunState, SyncRun, Verdict, unknown_skus
+from sku_velocity.steps.window import Cost, Proof
 
 
-def build_report(
-    run: SyncRun, chunks: Sequence[ChunkProgress], checks: list[Check], cost: Cost, seconds: float
-) -> RunReport:
+def build_report(run: SyncRun, proof: Proof, cost: Cost, seconds: float) -> RunReport:
     """Build the report from the ledger; `cost` and `seconds` are those of this attempt."""
+    chunks, checks = proof.chunks, proof.checks
+    extra_fields = sum_extra_fields(progress.extra_fields for progress in chunks)
     verdict = verdict_of(checks, run.repairs)
     start, end = run.window.bounds
     return RunReport(
@@ -42,7 +42,8 @@ def build_report(
         seconds=round(seconds, 3),
         loop_lag_p99_ms=cost.loop.lag_p99_ms,
         most_tasks=cost.loop.most_tasks,
-        extra_fields=sum_extra_fields(progress.extra_fields for progress in chunks),
+        extra_fields=extra_fields,
+        new_fields=_new_fields(extra_fields, proof),
         checks=checks,
         master=run.master,
         unknown_skus=len(unknown_skus(chunks)),
@@ -54,3 +55,9 @@ def held_rows(report: RunReport) -> int | None:
     """Return the number of rows of a window that is held only because it would shrink, or None."""
     failed = [check.name for check in report.checks if check.passed is False]
     return report.loaded if failed == [SHRUNK] else None
+
+
+def _new_fields(extra_fields: Mapping[str, int], proof: Proof) -> list[str]:
+    if proof.known_fields is None:
+        return []
+    return sorted(extra_fields.keys() - {OTHER_FIELDS, *proof.known_fields})

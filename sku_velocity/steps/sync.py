@@ -101,6 +101,7 @@ async def _plan(
     label = warehouse or "items"
     plan = await context.perform(plan_window, label, warehouse, window, run_id, request, mapping)
     context.listener.planned(plan.run.id)
+    await context.display.show_plan(plan.run)
     return plan
 
 
@@ -180,7 +181,8 @@ async def ingest_chunk(context: RunContext, run: SyncRun, progress: ChunkProgres
             progress, rejects = await steps.read_chunk(reader, store, run, progress)
         except Exception as error:
             with suppress(RetriableError):  # the store itself may be what is unavailable
-                await store.chunks.fail(run.id, index, hide(str(error)))
+                cost = getattr(error, "cost", VelocityError.cost)
+                await store.chunks.fail(run.id, index, hide(str(error)), cost)
             raise
     await context.display.show_chunk(progress, rejects)
     return progress
@@ -241,7 +243,7 @@ async def read_and_publish(
 ) -> tuple[RunReport, Sequence[ChunkProgress]]:
     """Read a planned window whole, publish it and show it. A closed run is returned unchanged."""
     if not plan.run.is_open:
-        report = build_report(plan.run, plan.chunks, [], steps.Cost(), 0.0)
+        report = build_report(plan.run, steps.Proof(plan.chunks, []), steps.Cost(), 0.0)
         return report.as_published(plan.publication), plan.chunks
     run, proof, cost = await read_whole(context, plan, reading)
     return await publish_proven(context, run, proof, cost, time.monotonic() - context.started)
@@ -251,7 +253,7 @@ async def publish_proven(
     context: RunContext, run: SyncRun, proof: steps.Proof, cost: steps.Cost, seconds: float
 ) -> tuple[RunReport, Sequence[ChunkProgress]]:
     """Publish a window that was read, if it is proven, and show it."""
-    report = build_report(run, proof.chunks, proof.checks, cost, seconds)
+    report = build_report(run, proof, cost, seconds)
     report = report.as_published(await context.perform(publish_window, run, report))
     if cost.loop.is_starved:
         context.log.warning(STARVED_LOOP, cost.loop.lag_p99_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from sku_velocity.completeness import Limits, needs_rereading, prove, suspects
@@ -26,10 +26,11 @@ MAX_KEPT_REJECTS = 5  # per chunk, for the artifact; the store holds all of them
 
 @dataclass(frozen=True)
 class Proof:
-    """The ledger of a window and the results of its checks."""
+    """A window's ledger, the results of its checks, and the unmapped fields of the one published before."""
 
     chunks: list[ChunkProgress]
     checks: list[Check]
+    known_fields: Collection[str] | None = None
 
     @property
     def needs_rereading(self) -> bool:
@@ -178,7 +179,8 @@ async def prove_window(
         accept_shrunk,
         require_proof or wanted.require_proof,
     )
-    return Proof(chunks, prove(run, chunks, final, limits, await store.precedents.of(run)))
+    precedent = await store.precedents.of(run)
+    return Proof(chunks, prove(run, chunks, final, limits, precedent), precedent.extra_fields)
 
 
 async def _final_check(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row, Select, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.errors import IncompleteWindowError, StoreConfigurationError
+from sku_velocity.errors import IncompleteWindowError, RequestCost, StoreConfigurationError
 from sku_velocity.model.chunk import (
     MAX_VALUES,
     Chunk,
@@ -194,11 +194,20 @@ def _as_read(chunk: Chunk, result: PageResult) -> Chunk:
     return chunk if result.is_last is None else replace(chunk, size=result.page.end - chunk.offset)
 
 
-def after_failure(progress: ChunkProgress, error: str) -> ChunkProgress:
+def after_failure(progress: ChunkProgress, error: str, cost: RequestCost) -> ChunkProgress:
     """Return a chunk as failed, unless it has landed: a landed chunk stays landed."""
     if progress.state is ChunkState.LANDED:
         return progress
-    return replace(progress, state=ChunkState.FAILED, attempts=progress.attempts + 1, error=error)
+    return replace(
+        progress,
+        state=ChunkState.FAILED,
+        attempts=progress.attempts + 1,
+        requests=progress.requests + cost.requests,
+        retried=progress.retried + cost.retried,
+        throttled=progress.throttled + cost.throttled,
+        seconds=progress.seconds + cost.seconds,
+        error=error,
+    )
 
 
 def _chunk_values(key: int, chunk: Chunk, cursor: str | None = None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
+from sku_velocity.errors import RequestCost, VelocityError
 from sku_velocity.model.chunk import ChunkProgress, PageResult
 from sku_velocity.store.chunk_rows import (
     CHUNK,
@@ -63,8 +64,8 @@ class Chunks(Repository):
                 await append_chunks(connection, key, [following], result.next_cursor)
         return advanced
 
-    async def fail(self, run_id: str, index: int, error: str) -> None:
-        """Mark a chunk as failed, with the error, unless it has landed."""
+    async def fail(self, run_id: str, index: int, error: str, cost: RequestCost = VelocityError.cost) -> None:
+        """Mark a chunk as failed, with the error and what it cost, unless it has landed."""
         async with self.database.writing() as connection:
             key, progress = await lock_chunk(connection, run_id, index)
-            await write_chunk(connection, key, after_failure(progress, error))
+            await write_chunk(connection, key, after_failure(progress, error, cost))

@@ -25,6 +25,7 @@ class Precedents(Repository):
                 await _read_held(connection, run),
                 await _has_rows(connection, run),
                 await _read_dropped_values(connection, run.source),
+                await _read_extra_fields(connection, run),
             )
 
 
@@ -89,3 +90,18 @@ async def _read_dropped_values(connection: AsyncConnection, source: str) -> dict
         for place, values in json.loads(text).items():
             seen[place].update(values)
     return dict(seen)
+
+
+async def _read_extra_fields(connection: AsyncConnection, run: SyncRun) -> set[str]:
+    """Return the unmapped fields of the window of the warehouse that was published last."""
+    ranges = published_ranges.c
+    last = (
+        select(ranges.run_key)
+        .where(ranges.source == run.source, ranges.warehouse_id == run.warehouse)
+        .order_by(ranges.publication.desc())
+        .limit(1)
+    )
+    rows = await connection.execute(
+        select(chunks.c.extra_fields).where(chunks.c.run_key == last.scalar_subquery()).distinct()
+    )
+    return {name for text in rows.scalars() for name in json.loads(text)}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.runtime.ownership import TAG
 from simulator.faults import Fault
 from tests.support.acme import WHOLE, published, spec_file, wms
 from tests.support.checkout import CHECKOUT
@@ -50,6 +51,9 @@ def test_retry_in_the_ui_runs_only_the_failed_chunks(
         assert (first["state_type"], first["state_name"]) == ("FAILED", "Incomplete")
         assert "2 of 10 chunks failed" in first["state"]["message"] and published(store_file)[0] == 0
         assert len(operator.ingest_runs(run, attempt=1, count=10)) == 10
+        named = operator.get(f"/flow_runs/{run}")
+        assert named["name"] == "WH-01 2026-03-01T00:00Z +7d"
+        assert {TAG, "acme", "WH-01"} <= set(named["tags"])
         server.clear()
         server.reset_stats()
         operator.press_retry(run)

@@ -15,6 +15,7 @@ from sku_velocity.errors import ConfigurationError, SourceAuthError
 from sku_velocity.model.run import RunReport, Verdict
 from tests.support.acme import WHOLE, dead_letters, published, spec_file, wms
 from tests.support.operations import sync
+from tests.support.velocity_store import look
 
 pytestmark = pytest.mark.usefixtures("token")
 
@@ -43,6 +44,8 @@ def test_failed_chunks_leave_nothing_published_and_a_resume_reads_only_those(
         outcome, report = sync(executor, source, store_url, **WHOLE)
         assert outcome.name == "Incomplete" and report.failed_chunks == [3, 7]
         assert "2 of 10 chunks failed" in outcome.message and published(store_url) == (0, 0, 0)
+        costs = "SELECT requests, seconds > 0 FROM chunks WHERE state = 'failed'"
+        assert look(store_url, costs) == [(1, True), (1, True)]
         server.clear()
         server.reset_stats()
         outcome, resumed = sync(executor, source, store_url, **WHOLE, resume=report.run_id)

@@ -11,7 +11,7 @@ from sku_velocity.model.run import FinalCheck, RunReport, SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.steps.outcome import Outcome, outcome_of, outcome_of_runs
 from sku_velocity.steps.report import build_report
-from sku_velocity.steps.window import Cost
+from sku_velocity.steps.window import Cost, Proof
 from tests.support.reports import LEFT, run_outcome
 
 RUN = SyncRun("r1", "acme", "WH-01", Window.everything(), total=10_000)
@@ -22,7 +22,7 @@ UNPROVEN = FinalCheck(10_000, True, why_unproven="set paging.stable if it is a k
 
 def report(require_proof: bool = False) -> RunReport:
     checks = prove(RUN, [LANDED], UNPROVEN, Limits(0.05, require_proof=require_proof))
-    return build_report(RUN, [LANDED], checks, Cost(), 1.0)
+    return build_report(RUN, Proof([LANDED], checks), Cost(), 1.0)
 
 
 def test_an_unproven_window_is_completed_and_names_the_key_to_set() -> None:

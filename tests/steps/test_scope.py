@@ -152,3 +152,13 @@ def test_a_window_with_nothing_but_records_near_it_does_not_speak_of_earlier_one
     report = one([record(7200)], store_url, span=HOUR, **BY_DAY)
     (detail,) = (check.detail for check in report.checks if check.name == SCOPE)
     assert detail == "none of 1 records: the others are near it, as the request allows"
+
+
+def test_a_field_is_new_only_in_the_first_window_that_has_it(store_url: str) -> None:
+    at = [Window(DAY.start + timedelta(hours=n), DAY.start + timedelta(hours=n + 1)) for n in range(3)]
+    reports = [
+        one([record(3600 * n, lot=1, **more)], store_url, str(n), span=at[n])
+        for n, more in enumerate(({}, {"bin": 2}, {"bin": 3}))
+    ]
+    assert [report.new_fields for report in reports] == [["lot"], ["bin"], []]
+    assert reports[2].extra_fields == {"bin": 1, "lot": 1}

@@ -32,7 +32,8 @@ REPORT = RunReport(
     seconds=2.5,
     loop_lag_p99_ms=7,
     most_tasks=40,
-    extra_fields={"colour": 7},
+    extra_fields={"colour": 7, "lot": 7},
+    new_fields=["colour"],
     checks=[Check("the total is unchanged", False, "1000 before, 1001 after")],
 )
 

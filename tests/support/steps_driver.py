@@ -112,7 +112,7 @@ async def read_and_prove(
         if plan.run.repairs >= repairs or not proof.needs_rereading:
             break
         plan = await steps.replan_window(reader, store, plan.run, proof.chunks)
-    report = build_report(plan.run, proof.chunks, proof.checks, steps.Cost(), 0.0)
+    report = build_report(plan.run, proof, steps.Cost(), 0.0)
     if report.verdict is not Verdict.INCOMPLETE:
         await store.publications.publish(
             plan.run.id, report.model_dump_json(), report.verdict, report.repairs

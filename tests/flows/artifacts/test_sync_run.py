@@ -81,12 +81,14 @@ def test_a_chunk_without_rejects_has_no_reject_table() -> None:
     assert "rejects" not in render_chunk(CHUNK, [])
 
 
-def test_a_run_has_a_row_per_chunk() -> None:
+def test_a_run_has_a_row_per_chunk_those_that_failed_first() -> None:
     failed = ChunkProgress(Chunk(1, 0, 5, 5), ChunkState.FAILED, 0, error="HTTP 500 <b>" + "x" * 900)
     rows = render_table([CHUNK, failed])
-    assert [row["positions"] for row in rows] == ["12000-12999", "0-4"]
-    assert rows[0]["loaded"] == 990 and rows[0]["error"] == ""
-    assert rows[1]["state"] == "failed" and "<b>" not in rows[1]["error"] and len(rows[1]["error"]) < 400
+    assert [row["positions"] for row in rows] == ["0-4", "12000-12999"]
+    assert list(rows[0])[:4] == ["chunk", "positions", "state", "error"]
+    assert rows[0]["state"] == "failed" and "<b>" not in rows[0]["error"] and len(rows[0]["error"]) < 400
+    counts = [rows[1][name] for name in ("loaded", "rejected", "trimmed", "filtered")]
+    assert sum(counts) == rows[1]["fetched"] and rows[1]["error"] == ""
 
 
 def test_a_report_shows_the_verdict_the_proof_and_the_drift() -> None:
@@ -94,7 +96,24 @@ def test_a_report_shows_the_verdict_the_proof_and_the_drift() -> None:
     assert "| Loop lag p99, ms | 7 |" in shown
     assert shown.startswith(r"# WH\-01 from acme: incomplete, nothing published")
     assert "| the total is unchanged | **no** | 1000 before, 1001 after |" in shown
-    assert "2026-03-01T00:00:00Z/2026-03-02T00:00:00Z" in shown and "- colour: 7" in shown
+    assert "2026-03-01T00:00:00Z/2026-03-02T00:00:00Z" in shown
+    assert "- colour: 7" in shown and "- lot" not in shown
+
+
+def test_a_failed_report_begins_with_what_failed_and_the_next_step() -> None:
+    failed = ChunkProgress(Chunk(1, 0, 5, 5), ChunkState.FAILED, 0, error="GET /m?offset=0: HTTP 500 <b>")
+    broken = [Check("every chunk landed", False, "1 of 2 chunks landed")]
+    report = REPORT.model_copy(update={"failed_chunks": [1], "chunks": 2, "checks": broken})
+    shown = render_report(report, [CHUNK, failed])
+    assert shown.index("## What failed") < shown.index("## Next step") < shown.index("| Records |")
+    assert f"| 1 | 0-4 | {escape(failed.error or '')} |" in shown
+    assert "no page that has landed" in shown and f"prefect flow-run retry {REPORT.flow_run_id}" in shown
+    assert "--resume 0199" in shown
+
+
+def test_a_published_report_has_no_next_step() -> None:
+    published = REPORT.model_copy(update={"verdict": Verdict.COMPLETE, "published": True, "checks": []})
+    assert "## " not in render_report(published, [CHUNK])
 
 
 def test_a_report_shows_a_gap_in_its_proof_and_a_warning() -> None:
