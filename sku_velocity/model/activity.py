@@ -2,31 +2,62 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from sku_velocity.model.window import Window
+
+if TYPE_CHECKING:  # not at run time: a spec needs only the names of types
+    import numpy as np
+    import numpy.typing as npt
+
+    Numbers = npt.NDArray[np.int64]
 
 PICK, ALL_TYPES = "pick", "all"  # movement types to count
 
 
 @dataclass(frozen=True)
 class DailyColumns:
-    """Units and lines (movements) of each SKU on each local day on which it moved.
+    """What each SKU moved on each local day on which it moved: units, lines (movements) and orders.
 
-    `codes`, `days`, `units` and `lines` are columns of equal length: `codes` holds each row's index into
-    `skus`, `days` the day's index in the period, from 0. `skus` and `last`, each SKU's last movement in UTC,
-    also have equal length.
+    `codes`, `days`, `units`, `lines` and `orders` are columns of equal length: `codes` holds each row's index
+    into `skus`, `days` the day's index in the period, from 0; `orders` counts the different order ids of the
+    day. `skus`, `first` and `last` also have equal length: each SKU's first movement of all that are
+    published up to the last local day, and its last one in the period, in microseconds of UTC since 1970.
     """
 
-    skus: list[str] = field(default_factory=list)
-    last: list[datetime] = field(default_factory=list)
-    codes: array[int] = field(default_factory=lambda: array("i"))
-    days: array[int] = field(default_factory=lambda: array("i"))
-    units: array[int] = field(default_factory=lambda: array("q"))
-    lines: array[int] = field(default_factory=lambda: array("q"))
+    skus: npt.NDArray[Any]
+    first: Numbers
+    last: Numbers
+    codes: Numbers
+    days: Numbers
+    units: Numbers
+    lines: Numbers
+    orders: Numbers
+
+    @classmethod
+    def empty(cls) -> DailyColumns:
+        """Return columns without rows."""
+        import numpy as np
+
+        return cls(np.zeros(0, dtype=object), *(np.zeros(0, dtype=np.int64) for _ in range(7)))
+
+
+@dataclass(frozen=True)
+class LastYear:
+    """Units of a SKU a year (364 days) ago, in the same days, and in the `next` days after those.
+
+    `units` and `next_units` have an entry per SKU, as `DailyColumns.skus`; the `lines` one per day, the
+    `published` ones the share of each day that is published.
+    """
+
+    units: Numbers
+    next_units: Numbers
+    lines: Numbers
+    next_lines: Numbers
+    published: Sequence[float]
+    next_published: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -34,10 +65,12 @@ class Activity:
     """What one warehouse moved in a period according to one source, in a consistent snapshot of the store.
 
     `hourly` is units by the period's local hour, from 0; `published` are the windows that overlap the
-    period, cut to their visible parts; `types` are the movement types that were counted, None if all were.
+    period; `types` are the movement types that were counted, None if all were; `last_year` is None if
+    nothing of it is published.
     """
 
     daily: DailyColumns
     hourly: dict[int, int]
     published: list[Window]
     types: Sequence[str] | None = None
+    last_year: LastYear | None = None

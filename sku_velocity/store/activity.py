@@ -1,11 +1,20 @@
-"""The movements of a period, grouped by the database: by SKU and local day, and by local hour."""
+"""The activity of a warehouse's SKUs by local day: a rollup of the published movements, kept up to date.
+
+A day of the rollup is a row with the day's sums of every SKU. It names the newest publication among the
+published ranges that it was made from: as each change of what is visible gives its range a higher number, a
+day is out of date if, and only if, that number differs now. Days are made from movements again, a few at a
+time; all others are only read.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -14,37 +23,84 @@ from sqlalchemy import (
     Text,
     and_,
     cast,
-    column,
+    delete,
     func,
+    insert,
     literal_column,
     or_,
     select,
-    table,
     type_coerce,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.errors import VelocityError
-from sku_velocity.model.activity import ALL_TYPES, PICK, Activity, DailyColumns
-from sku_velocity.model.calendar import DAY, HOUR, Period
+from sku_velocity.errors import StoreUnavailableError, VelocityError
+from sku_velocity.model.activity import ALL_TYPES, PICK, Activity, DailyColumns, LastYear
+from sku_velocity.model.calendar import DAY, HOUR, Period, covered_shares
 from sku_velocity.model.window import Window
-from sku_velocity.store.database import Repository
+from sku_velocity.store.database import Repository, lock
 from sku_velocity.store.errors import database_errors
 from sku_velocity.store.run_rows import overlapping
-from sku_velocity.store.tables import UtcDateTime, as_instant, instant_text, published_ranges, sync_runs
+from sku_velocity.store.tables import (
+    instant_text,
+    movements,
+    published_ranges,
+    rollup_days,
+    rollups,
+    sync_runs,
+)
+
+if TYPE_CHECKING:  # a store that is only written to does not need it
+    import pyarrow as pa
 
 PARTITION = 20_000  # rows fetched from the database at a time
+DAYS_AT_A_TIME = 7  # days made from movements in one query
+ATTEMPTS = 10  # at reading a rollup that others are publishing into
+YEAR, NEXT = 364, 28  # days: the same weekdays a year ago, and the days after them
+LONG = timedelta(days=400)  # a published range that may hold few of its days, as of a source without windows
+FORMAT = 1  # of the content
 
-published = table(
-    "published_movements",
-    column("source", Text),
-    column("warehouse_id", Text),
-    column("sku_id", Text),
-    column("units_moved", BigInteger),
-    column("timestamp_utc", UtcDateTime),
-    column("movement_type", Text),
-    column("run_id", Text),
-)
+ranges, moved, days = published_ranges.c, movements.c, rollup_days.c
+
+
+class _Range(NamedTuple):
+    """A published range of a warehouse."""
+
+    start: datetime
+    end: datetime
+    publication: int
+    run_key: int
+    has_types: bool
+
+
+@dataclass(frozen=True)
+class _Day:
+    """A day of the rollup, made from movements; `hourly` is units by local hour of the day."""
+
+    day: date
+    publication: int
+    hourly: Mapping[int, int]
+    content: pa.Table
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A warehouse of a source, and how its movements are counted."""
+
+    source: str
+    warehouse: str
+    definition: str
+    count_types: Sequence[str] | None
+
+    def of(self, table: Any) -> ColumnElement[bool]:
+        return and_(table.c.source == self.source, table.c.warehouse_id == self.warehouse)
+
+    def counts(self) -> ColumnElement[bool]:
+        """Return the condition for a movement to be counted."""
+        if self.count_types is None:
+            return or_(~sync_runs.c.has_types, moved.movement_type == PICK)
+        if ALL_TYPES in self.count_types:
+            return sync_runs.c.run_key.is_not(None)
+        return moved.movement_type.in_(self.count_types)
 
 
 class Activities(Repository):
@@ -56,102 +112,385 @@ class Activities(Repository):
         """Return the movements of a warehouse in a period, by SKU and local day, and by local hour.
 
         Of all movements, or of `count_types`. If it is None, of type pick in the windows whose spec names
-        types, and of all in the others. Reads no row of windows outside the period. Raises VelocityError if
-        the sum of units exceeds 64 bits.
+        types, and of all in the others. Brings the rollup up to date first: reads the movements only of days
+        whose windows were published since. Raises VelocityError if a sum of units exceeds 64 bits, and
+        StoreUnavailableError if windows are published faster than they can be read.
         """
-        ranges, moved = published_ranges.c, published.c
-        overlaps = overlapping(source, warehouse, period.window)
-        runs = select(sync_runs.c.run_id).join(published_ranges).where(overlaps)
-        movements = and_(
-            moved.source == source,
-            moved.warehouse_id == warehouse,
-            moved.timestamp_utc >= period.window.start,
-            moved.timestamp_utc < period.window.end,
-            *(or_(moved.timestamp_utc < gap.start, moved.timestamp_utc >= gap.end) for gap in period.gaps),
-            moved.run_id.in_(runs),
+        counted = None if count_types is None else sorted(set(count_types))
+        definition = json.dumps([FORMAT, period.zone.key, counted])
+        key = _Key(source, warehouse, definition, counted)
+        for _ in range(ATTEMPTS):
+            await self._update(key, period)
+            if activity := await self._read(key, period):
+                return activity
+        raise StoreUnavailableError(
+            f"the days of {warehouse} from {source} were published again while they were read: try later"
         )
+
+    async def _update(self, key: _Key, period: Period) -> None:
+        """Make the days again that are out of date, up to the period's last."""
         async with self.database.snapshot() as connection:
-            found = select(ranges.range_start, ranges.range_end, sync_runs.c.has_types).join(sync_runs)
-            rows = (await connection.execute(found.where(overlaps))).all()
-            windows = [Window(row.range_start, row.range_end) for row in rows]
-            types = count_types or ([PICK] if any(row.has_types for row in rows) else [ALL_TYPES])
-            if ALL_TYPES not in types:
-                of_types = moved.movement_type.in_(types)
-                untyped = moved.run_id.in_(runs.where(~sync_runs.c.has_types))
-                movements &= of_types if count_types else or_(of_types, untyped)
-            with _translating_overflow(source, warehouse):
-                daily = await _read_daily(connection, period, movements)
-                hourly = await _read_hourly(connection, period, movements)
-        return Activity(daily, hourly, windows, None if ALL_TYPES in types else types)
+            found = await _read_ranges(connection, key, period)
+            history = _history(found, period)
+            stale = _stale(history, found, await _read_publications(connection, key))
+        while stale:
+            some = [index for index in stale if index < stale[0] + DAYS_AT_A_TIME]
+            stale = stale[len(some) :]
+            span = Period(history.zone, history.day(some[-1]), some[-1] - some[0] + 1)
+            wanted = {history.day(index) for index in some}
+            with _translating_overflow(key):
+                async with self.database.snapshot() as connection:
+                    made = await _make_days(connection, key, span, wanted)
+            await self._store(key, made)
+
+    async def _store(self, key: _Key, made: Sequence[_Day]) -> None:
+        """Store days, except where another process has stored a newer one, and each SKU's first movement."""
+        from sku_velocity.store.rollup_content import FIRST, earliest, losing, only, pack, unpack, without
+
+        async with self.database.writing() as connection:
+            await lock(connection, "rollup", key.source, key.warehouse)
+            row = (await connection.execute(select(rollups).where(key.of(rollups)))).one_or_none()
+            firsts = unpack(row.first_movements) if row else FIRST.empty_table()
+            if row and row.definition != key.definition:
+                await connection.execute(delete(rollup_days).where(key.of(rollup_days)))
+                firsts = FIRST.empty_table()
+            mine = and_(key.of(rollup_days), days.day.in_([each.day for each in made]))
+            found = await connection.execute(select(days.day, days.publication, days.content).where(mine))
+            stored = {each.day: each for each in found}
+            made = [each for each in made
+                    if each.day not in stored or stored[each.day].publication < each.publication]  # fmt: skip
+            if not made:
+                return
+            replaced = [each.day for each in made]
+            before = earliest(unpack(stored[day].content) for day in replaced if day in stored)
+            after = earliest(each.content for each in made)
+            await connection.execute(delete(rollup_days).where(key.of(rollup_days), days.day.in_(replaced)))
+            lost = losing(firsts, before, after)
+            others = [after]
+            if len(lost):
+                firsts = without(firsts, lost)
+                others += [only(each, lost) for each in await _first_of_days(connection, key, lost)]
+            firsts = earliest([firsts, *others])
+            await connection.execute(insert(rollup_days), [_values(key, each) for each in made])
+            await connection.execute(delete(rollups).where(key.of(rollups)))
+            await connection.execute(
+                insert(rollups).values(
+                    source=key.source,
+                    warehouse_id=key.warehouse,
+                    definition=key.definition,
+                    first_movements=pack(firsts),
+                )
+            )
+
+    async def _read(self, key: _Key, period: Period) -> Activity | None:
+        """Return the activity of a period from the rollup; None if that is out of date."""
+        async with self.database.snapshot() as connection:
+            found = await _read_ranges(connection, key, period)
+            history = _history(found, period)
+            if _stale(history, found, await _read_publications(connection, key)):
+                return None
+            inside = [each for each in found if each.end > period.window.start]
+            daily = await _read_daily(connection, key, period)
+            hourly = await _read_hourly(connection, key, period)
+            last_year = await _read_last_year(connection, key, period, found, daily)
+        types = key.count_types or ([PICK] if any(each.has_types for each in inside) else [ALL_TYPES])
+        windows = [Window(each.start, each.end) for each in inside]
+        return Activity(daily, hourly, windows, None if ALL_TYPES in types else types, last_year)
+
+
+async def _read_ranges(connection: AsyncConnection, key: _Key, period: Period) -> list[_Range]:
+    """Return the published ranges that begin before the period's end, in order."""
+    rows = await connection.execute(
+        select(
+            ranges.range_start, ranges.range_end, ranges.publication, ranges.run_key, sync_runs.c.has_types
+        )
+        .join(sync_runs)
+        .where(key.of(published_ranges), ranges.range_start < period.window.end)
+        .order_by(ranges.range_start)
+    )
+    return [await _shortened(connection, _Range(*row), period) for row in rows.all()]
+
+
+async def _shortened(connection: AsyncConnection, range_: _Range, period: Period) -> _Range:
+    """Return a long range from its first movement on, but not later than from the period's start."""
+    if range_.end - range_.start < LONG:
+        return range_
+    first = type_coerce(func.min(moved.timestamp_utc), moved.timestamp_utc.type)
+    found = await connection.execute(
+        select(first).where(moved.run_key == range_.run_key, moved.timestamp_utc >= range_.start)
+    )
+    start = min(found.scalar_one() or period.window.start, period.window.start)
+    return range_._replace(start=max(start, range_.start))
+
+
+def _history(found: Sequence[_Range], period: Period) -> Period:
+    """Return the days from the first published one, or from the period's first, to the period's last."""
+    start = min((each.start for each in found), default=period.window.start)
+    first = min(start.astimezone(period.zone).date(), period.first)
+    return Period(period.zone, period.as_of, (period.as_of - first).days + 1)
+
+
+def _newest(span: Period, found: Sequence[_Range]) -> dict[int, int]:
+    """Return the newest publication of each day of a span that a published range overlaps, by its index."""
+    newest: dict[int, int] = defaultdict(int)
+    passed = 0
+    for interval in span.intervals(DAY):
+        while passed < len(found) and found[passed].end <= interval.start:
+            passed += 1
+        at = passed
+        while at < len(found) and found[at].start < interval.end:
+            newest[interval.index] = max(newest[interval.index], found[at].publication)
+            at += 1
+    return newest
+
+
+def _stale(history: Period, found: Sequence[_Range], stored: Mapping[date, int]) -> list[int]:
+    """Return the indexes of the days that the stored rollup does not have as they are published."""
+    newest = _newest(history, found).items()
+    return [index for index, publication in sorted(newest) if stored.get(history.day(index)) != publication]
+
+
+async def _read_publications(connection: AsyncConnection, key: _Key) -> dict[date, int]:
+    """Return the publication of each stored day; none if they were counted in another way."""
+    found = await connection.execute(
+        select(days.day, days.publication)
+        .join(rollups, and_(rollups.c.source == days.source, rollups.c.warehouse_id == days.warehouse_id))
+        .where(key.of(rollup_days), rollups.c.definition == key.definition)
+    )
+    return {row.day: row.publication for row in found}
+
+
+async def _make_days(connection: AsyncConnection, key: _Key, span: Period, wanted: set[date]) -> list[_Day]:
+    """Group the movements of a span by local day and SKU, and by local hour."""
+    import pyarrow.compute as pc
+
+    found = await _read_ranges(connection, key, span)
+    publications = _newest(span, found)
+    visible = and_(
+        overlapping(key.source, key.warehouse, span.window),
+        moved.timestamp_utc >= ranges.range_start,
+        moved.timestamp_utc < ranges.range_end,
+        moved.timestamp_utc >= span.window.start,
+        moved.timestamp_utc < span.window.end,
+        *(or_(moved.timestamp_utc < gap.start, moved.timestamp_utc >= gap.end) for gap in span.gaps),
+        key.counts(),
+    )
+    table = await _group_daily(connection, span, visible)
+    hourly: dict[int, dict[int, int]] = defaultdict(dict)
+    for hour, units in await _group_hourly(connection, span, visible):
+        hourly[hour // 24][hour % 24] = units
+    return [
+        _Day(
+            span.day(index),
+            publication,
+            hourly[index],
+            table.filter(pc.equal(table["day"], index)).drop_columns(["day"]),
+        )
+        for index, publication in publications.items()
+        if span.day(index) in wanted
+    ]
+
+
+async def _group_daily(connection: AsyncConnection, span: Period, visible: ColumnElement[bool]) -> pa.Table:
+    import pyarrow as pa
+
+    from sku_velocity.store.rollup_content import DAY as CONTENT
+    from sku_velocity.store.rollup_content import instants
+
+    day = local_index(span, DAY).label("day")
+    first, last = (type_coerce(each(moved.timestamp_utc), Text) for each in (func.min, func.max))
+    query = (
+        select(day, moved.sku_id, _units(), func.count(), func.count(moved.order_id), first, last)
+        .select_from(_visible_movements())
+        .where(visible)
+        .group_by(literal_column("day"), moved.sku_id)  # by its label: SQLite would compute it again
+    )
+    schema = pa.schema([("day", pa.int64()), *CONTENT])
+    parts = [schema.empty_table()]
+    has_orders = False
+    async with connection.stream(query) as result:
+        async for rows in result.partitions(PARTITION):
+            index, skus, units, lines, with_order, firsts, lasts = zip(*rows, strict=True)
+            has_orders |= any(with_order)
+            columns = [index, skus, units, lines, with_order, instants(firsts), instants(lasts)]
+            parts.append(pa.table(list(map(_array, columns)), schema=schema))
+    table = pa.concat_tables(parts)
+    return await _count_orders(connection, table, day, visible) if has_orders else table
+
+
+def _array(values: Any) -> Any:
+    import pyarrow as pa
+
+    return values if isinstance(values, pa.Array) else pa.array(values)
+
+
+async def _count_orders(
+    connection: AsyncConnection, table: pa.Table, day: ColumnElement[int], visible: ColumnElement[bool]
+) -> pa.Table:
+    """Replace the counts of lines with an order by the counts of different orders."""
+    import pyarrow as pa
+
+    different = (
+        select(day, moved.sku_id, moved.order_id)
+        .select_from(_visible_movements())
+        .where(visible, moved.order_id.is_not(None))
+        .distinct()
+        .subquery()
+    )
+    of = different.c.day, different.c.sku_id
+    query = select(*of, func.count()).group_by(*of)
+    counts = {(index, sku): count for index, sku, count in await connection.execute(query)}
+    keys = zip(table["day"].to_pylist(), table["sku_id"].to_pylist(), strict=True)
+    orders = pa.array([counts.get(key, 0) for key in keys], pa.int64())
+    return table.set_column(table.schema.get_field_index("orders"), "orders", orders)
+
+
+async def _group_hourly(
+    connection: AsyncConnection, span: Period, visible: ColumnElement[bool]
+) -> Sequence[tuple[int, int]]:
+    hour = local_index(span, HOUR).label("hour")
+    query = select(hour, _units()).select_from(_visible_movements()).where(visible)
+    found = await connection.execute(query.group_by(literal_column("hour")))
+    return [(index, units) for index, units in found]
+
+
+def _visible_movements() -> Any:
+    return published_ranges.join(sync_runs).join(movements, moved.run_key == ranges.run_key)
+
+
+async def _first_of_days(connection: AsyncConnection, key: _Key, wanted: pa.Array) -> list[pa.Table]:
+    """Return the first movements by the stored days, the earliest first, until each wanted SKU was found."""
+    from sku_velocity.store.rollup_content import FIRST, only, unpack
+
+    found, missing = [], set(wanted.to_pylist())
+    query = select(days.content).where(key.of(rollup_days)).order_by(days.day)
+    async with connection.stream(query) as result:
+        async for row in result:
+            table = only(unpack(row.content, FIRST.names), wanted)
+            found.append(table)
+            missing -= set(table["sku_id"].to_pylist())
+            if not missing:
+                break
+    return found
+
+
+def _values(key: _Key, each: _Day) -> dict[str, Any]:
+    import pyarrow.compute as pc
+
+    from sku_velocity.store.rollup_content import pack
+
+    units, lines = (pc.sum(each.content[name]).as_py() or 0 for name in ("units", "lines"))
+    return {
+        "source": key.source,
+        "warehouse_id": key.warehouse,
+        "day": each.day,
+        "publication": each.publication,
+        "units": units,
+        "lines": lines,
+        "hourly": json.dumps(each.hourly),
+        "content": pack(each.content),
+    }
+
+
+async def _contents(
+    connection: AsyncConnection, key: _Key, first: date, last: date, names: Sequence[str]
+) -> list[tuple[date, pa.Table]]:
+    from sku_velocity.store.rollup_content import unpack
+
+    query = select(days.day, days.content).where(key.of(rollup_days), days.day >= first, days.day <= last)
+    async with connection.stream(query.order_by(days.day)) as result:
+        return [(row.day, unpack(row.content, names)) async for row in result]
+
+
+async def _read_daily(connection: AsyncConnection, key: _Key, period: Period) -> DailyColumns:
+    import numpy as np
+    import pyarrow as pa
+
+    from sku_velocity.store.rollup_content import DAY as CONTENT
+    from sku_velocity.store.rollup_content import numbers, unpack
+
+    found = await _contents(connection, key, period.first, period.as_of, CONTENT.names)
+    table = pa.concat_tables([CONTENT.empty_table(), *(content for _, content in found)])
+    if not len(table):
+        return DailyColumns.empty()
+    encoded = table["sku_id"].combine_chunks().dictionary_encode()
+    skus, codes = encoded.dictionary, np.asarray(encoded.indices, dtype=np.int64)
+    last = np.full(len(skus), np.iinfo(np.int64).min)
+    np.maximum.at(last, codes, numbers(table["last"]))
+    packed = (await connection.execute(select(rollups.c.first_movements).where(key.of(rollups)))).scalar_one()
+    firsts = unpack(packed)
+    first = firsts["first"].take(pa.compute.index_in(skus, value_set=firsts["sku_id"].combine_chunks()))
+    lengths = [len(content) for _, content in found]
+    indexes = np.array([(day - period.first).days for day, _ in found], dtype=np.int64)
+    return DailyColumns(
+        np.asarray(skus.to_pylist(), dtype=object),
+        numbers(first),
+        last,
+        codes,
+        np.repeat(indexes, lengths),
+        *(numbers(table[name]) for name in ("units", "lines", "orders")),
+    )
+
+
+async def _read_hourly(connection: AsyncConnection, key: _Key, period: Period) -> dict[int, int]:
+    query = select(days.day, days.hourly).where(
+        key.of(rollup_days), days.day >= period.first, days.day <= period.as_of
+    )
+    return {
+        (row.day - period.first).days * 24 + int(hour): units
+        for row in await connection.execute(query)
+        for hour, units in json.loads(row.hourly).items()
+    }
+
+
+async def _read_last_year(
+    connection: AsyncConnection, key: _Key, period: Period, found: Sequence[_Range], daily: DailyColumns
+) -> LastYear | None:
+    """Return the units of the same days a year ago, and of the days after them."""
+    end = period.as_of - timedelta(days=YEAR)
+    spans = Period(period.zone, end, period.days), Period(period.zone, end + timedelta(days=NEXT), NEXT)
+    windows = [Window(each.start, each.end) for each in found if each.start < spans[1].window.end]
+    shares = [covered_shares(span, windows) for span in spans]
+    if not any(shares[0]) or not any(shares[1]):
+        return None
+    same, following = [await _read_sums(connection, key, span, daily) for span in spans]
+    return LastYear(same[0], following[0], same[1], following[1], shares[0], shares[1])
+
+
+async def _read_sums(
+    connection: AsyncConnection, key: _Key, span: Period, daily: DailyColumns
+) -> tuple[Any, Any]:
+    """Return the units of each SKU in a span, and the lines of each day."""
+    import numpy as np
+    import pyarrow as pa
+
+    from sku_velocity.store.rollup_content import numbers
+
+    units, lines = np.zeros(len(daily.skus), dtype=np.int64), np.zeros(span.days, dtype=np.int64)
+    skus = pa.array(daily.skus, pa.string())
+    for day, table in await _contents(connection, key, span.first, span.as_of, ("sku_id", "units", "lines")):
+        lines[(day - span.first).days] = numbers(table["lines"]).sum()
+        places = pa.compute.index_in(table["sku_id"].combine_chunks(), value_set=skus)
+        known = np.asarray(places.is_valid())
+        np.add.at(units, np.asarray(places.drop_null(), dtype=np.int64), numbers(table["units"])[known])
+    return units, lines
 
 
 @contextmanager
-def _translating_overflow(source: str, warehouse: str) -> Iterator[None]:
+def _translating_overflow(key: _Key) -> Iterator[None]:
     try:
         yield
     except database_errors() as error:
         if any(phrase in str(error) for phrase in ("integer overflow", "bigint out of range")):
             raise VelocityError(
-                f"the sum of units_moved of {warehouse} from {source} exceeds 64 bits: "
-                "look for movements with impossible units_moved, correct them in the source, and sync again"
+                f"the sum of units_moved of {key.warehouse} from {key.source} exceeds 64 bits: look for "
+                "movements with impossible units_moved, correct them in the source, and sync again"
             ) from error
         raise
 
 
-async def _read_daily(
-    connection: AsyncConnection, period: Period, movements: ColumnElement[bool]
-) -> DailyColumns:
-    moved, day = published.c, local_index(period, DAY).label("day")
-    last = type_coerce(func.max(moved.timestamp_utc), Text)  # raw from the driver: few are converted
-    query = (
-        select(moved.sku_id, day, _units(), func.count(), last)
-        .where(movements)
-        .group_by(moved.sku_id, literal_column("day"))  # by its label: SQLite would compute it again
-    )
-    columns, last_of = DailyColumns(), _Latest()
-    async with connection.stream(query) as result:
-        async for rows in result.partitions(PARTITION):
-            skus, days, units, lines, instants = zip(*rows, strict=True)
-            columns.codes.extend(last_of.add(skus, instants))
-            columns.days.extend(days)
-            columns.units.extend(units)
-            columns.lines.extend(lines)
-    columns.skus.extend(last_of.codes)
-    columns.last.extend(last_of.instants())
-    return columns
-
-
-class _Latest:
-    """Each SKU's code, in order of first appearance, and its latest instant in the driver's format."""
-
-    def __init__(self) -> None:
-        self.codes: dict[str, int] = {}
-        self._instants: list[Any] = []
-
-    def add(self, skus: Sequence[str], instants: Sequence[Any]) -> list[int]:
-        codes = [self.codes.setdefault(sku, len(self.codes)) for sku in skus]
-        latest = self._instants
-        for code, instant in zip(codes, instants, strict=True):
-            if code == len(latest):
-                latest.append(instant)
-            elif instant > latest[code]:
-                latest[code] = instant
-        return codes
-
-    def instants(self) -> list[datetime]:
-        return [as_instant(instant) for instant in self._instants]
-
-
-async def _read_hourly(
-    connection: AsyncConnection, period: Period, movements: ColumnElement[bool]
-) -> dict[int, int]:
-    hour = local_index(period, HOUR).label("hour")
-    query = select(hour, _units()).where(movements).group_by(literal_column("hour"))
-    return {index: units for index, units in await connection.execute(query)}
-
-
 def _units() -> ColumnElement[int]:
-    return cast(func.sum(published.c.units_moved), BigInteger)  # PostgreSQL returns the sum as a decimal
+    return cast(func.sum(moved.units_moved), BigInteger)  # PostgreSQL returns the sum as a decimal
 
 
 def local_index(period: Period, step: int) -> ColumnElement[int]:
@@ -172,4 +511,5 @@ def _binary_search(bounds: Sequence[tuple[datetime, int]]) -> str:
         return str(bounds[0][1])
     middle = len(bounds) // 2
     before, after = _binary_search(bounds[:middle]), _binary_search(bounds[middle:])
-    return f"CASE WHEN timestamp_utc < '{instant_text(bounds[middle][0])}' THEN {before} ELSE {after} END"
+    bound = instant_text(bounds[middle][0])
+    return f"CASE WHEN movements.timestamp_utc < '{bound}' THEN {before} ELSE {after} END"

@@ -17,6 +17,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -400,6 +401,33 @@ def _refresh_key() -> list[Column[Any]]:
 def _completeness() -> list[Column[Any]]:
     return [Column(f"completeness_{days}", Float, nullable=False) for days in (7, 28, 91)]
 
+
+# What each SKU moved on each local day, of one warehouse: how it was counted, and each SKU's first movement.
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("source", Text, nullable=False),
+    Column("warehouse_id", Text, nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("first_movements", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("source", "warehouse_id"),
+)
+
+# One local day of a rollup, as of the newest publication that changed it: its sums, units by local hour as
+# JSON, and the sums of each SKU in `content`. `store.rollup_content` defines the binary columns.
+rollup_days = Table(
+    "rollup_days",
+    metadata,
+    Column("source", Text, nullable=False),
+    Column("warehouse_id", Text, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("publication", BigInteger, nullable=False),
+    Column("units", BigInteger, nullable=False),
+    Column("lines", BigInteger, nullable=False),
+    Column("hourly", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("source", "warehouse_id", "day"),
+)
 
 # The refreshes of each warehouse's velocity, the last one of each day.
 velocity_refreshes = Table(

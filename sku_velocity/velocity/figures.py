@@ -33,18 +33,19 @@ def to_frame(columns: DailyColumns) -> pd.DataFrame:
     Columns: sku_id (category), day (int32; 0 is the period's first), units and lines (int64). Raises
     VelocityError if the sum of all units exceeds 64 bits.
     """
-    units = np.frombuffer(columns.units, dtype=np.int64)
+    units = columns.units
     if units.sum(dtype=np.float64) >= 2.0**63:
         raise VelocityError(
             "the sum of units_moved exceeds 64 bits: look for movements with impossible units_moved"
         )
-    codes = np.frombuffer(columns.codes, dtype=np.int32)
     return pd.DataFrame(
         {
-            "sku_id": pd.Categorical.from_codes(codes, categories=pd.Index(columns.skus, dtype="object")),
-            "day": np.frombuffer(columns.days, dtype=np.int32),
+            "sku_id": pd.Categorical.from_codes(
+                columns.codes, categories=pd.Index(columns.skus, dtype="object")
+            ),
+            "day": columns.days,
             "units": units,
-            "lines": np.frombuffer(columns.lines, dtype=np.int64),
+            "lines": columns.lines,
         }
     )
 
@@ -79,7 +80,8 @@ def measure(
     published = np.asarray(shares, dtype=np.float64)
     figures = _sums(to_frame(columns), period.days)
     figures["last_movement"] = pd.Series(
-        pd.to_datetime(columns.last, utc=True).as_unit("us"), index=pd.Index(columns.skus, dtype="object")
+        pd.to_datetime(columns.last, unit="us", utc=True).as_unit("us"),
+        index=pd.Index(columns.skus, dtype="object"),
     ).reindex(figures.index)
     _add_rates(figures, published)
     figures["coefficient_of_variation"] = _variation(figures, int((published > 0).sum()))

@@ -32,6 +32,7 @@ AS_OF = {  # just after a change of the clocks
     "Pacific/Apia": date(2012, 1, 2),
     "UTC": date(1969, 12, 31),
 }
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BERLIN = Period(ZoneInfo("Europe/Berlin"), AS_OF["Europe/Berlin"], 7)
 
 
@@ -42,10 +43,9 @@ def at(text: str) -> datetime:
 def cells(activity: Activity) -> dict[tuple[str, int], tuple[int, int]]:
     """Return (units, lines) by (SKU, day)."""
     daily = activity.daily
-    skus = (daily.skus[code] for code in daily.codes)
-    return dict(
-        zip(zip(skus, daily.days, strict=True), zip(daily.units, daily.lines, strict=True), strict=True)
-    )
+    columns = (daily.codes, daily.days, daily.units, daily.lines)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return {(daily.skus[code], day): (units, lines) for code, day, units, lines in rows}
 
 
 def random_rows(period: Period, number: int, seed: int) -> list[Moved]:
@@ -97,7 +97,8 @@ async def test_each_sku_has_its_last_movement_to_the_microsecond(store: Store) -
     rows = [("A", 1, last), ("A", 1, at("2026-03-30T10:00")), ("B", 1, at("2026-03-27T00:00:00.000001"))]
     await publish(store, rows, Window.everything())
     daily = (await store.activity.of("acme", "WH-01", BERLIN)).daily
-    assert dict(zip(daily.skus, daily.last, strict=True)) == {"A": last, "B": rows[2][2]}
+    instants = [EPOCH + timedelta(microseconds=each) for each in daily.last.tolist()]
+    assert dict(zip(daily.skus, instants, strict=True)) == {"A": last, "B": rows[2][2]}
 
 
 async def test_only_published_movements_of_the_source_and_warehouse_count(store: Store) -> None:
@@ -120,7 +121,7 @@ async def test_windows_outside_the_period_are_left_out(store: Store) -> None:
     await publish(store, [], Window(at("2026-03-30"), at("2026-05-02")))
     activity = await store.activity.of("acme", "WH-01", BERLIN)
     assert [window.start for window in activity.published] == [at("2026-03-30")]
-    assert (activity.hourly, activity.daily.skus, len(activity.daily.codes)) == ({}, [], 0)
+    assert (activity.hourly, len(activity.daily.skus), len(activity.daily.codes)) == ({}, 0, 0)
 
 
 async def test_a_sum_that_exceeds_64_bits_names_the_cause(store: Store) -> None:

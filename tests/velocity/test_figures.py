@@ -36,24 +36,29 @@ PERIOD = Period(ZoneInfo("UTC"), date(2026, 3, 31), 91)
 WHOLE = [1.0] * 91
 DEFAULT = Thresholds()
 LAST_DAY = 90
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Activity = Mapping[str, Mapping[int, Any]]  # SKU: day: units of one line, or of each of several
 
 
 def columns_of(activity: Activity) -> DailyColumns:
-    columns = DailyColumns()
-    for code, (sku, days) in enumerate(activity.items()):
-        columns.skus.append(sku)
-        columns.last.append(
-            datetime.combine(PERIOD.day(max(days)), datetime.min.time(), UTC) + timedelta(hours=5)
-        )
-        for day, units in days.items():
-            lines = units if isinstance(units, list) else [units]
-            columns.codes.append(code)
-            columns.days.append(day)
-            columns.units.append(sum(lines))
-            columns.lines.append(len(lines))
-    return columns
+    rows = [
+        (code, day, sum(lines), len(lines))
+        for code, days in enumerate(activity.values())
+        for day, units in days.items()
+        for lines in [units if isinstance(units, list) else [units]]
+    ]
+    codes, days, units, lines = np.array(rows or np.zeros((0, 4)), dtype=object).T
+    first, last = ([instant(pick(of_sku)) for of_sku in activity.values()] for pick in (min, max))
+    skus = np.array(list(activity), dtype=object)
+    numbers = (np.array(each, dtype=np.int64) for each in (first, last, codes, days, units, lines, lines))
+    return DailyColumns(skus, *numbers)
+
+
+def instant(day: int) -> int:
+    """Return 05:00 UTC of a day of the period, in microseconds."""
+    at = datetime.combine(PERIOD.day(day), datetime.min.time(), UTC) + timedelta(hours=5)
+    return (at - EPOCH) // timedelta(microseconds=1)
 
 
 def figures_of(activity: Activity, shares: list[float] = WHOLE, **options: Any) -> pd.DataFrame:

@@ -1,0 +1,74 @@
+"""The content of a rollup: a day's activity by SKU, and each SKU's first movement, as Arrow data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Numbers = npt.NDArray[np.int64]
+
+# A row per SKU: sums of a local day; `first` and `last` are microseconds of UTC since 1970.
+NUMBERS = ("units", "lines", "orders", "first", "last")
+DAY = pa.schema([("sku_id", pa.string()), *((name, pa.int64()) for name in NUMBERS)])
+FIRST = pa.schema([("sku_id", pa.string()), ("first", pa.int64())])
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
+
+
+def pack(table: pa.Table) -> bytes:
+    """Serialise a table."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=_OPTIONS) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def unpack(content: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table back, or some of its columns."""
+    with pa.ipc.open_stream(content) as reader:
+        table = reader.read_all()
+    return table.select(list(columns)) if columns else table
+
+
+def numbers(column: pa.ChunkedArray) -> Numbers:
+    """Return a column without nulls as an array."""
+    return np.asarray(column.to_numpy(), dtype=np.int64)
+
+
+def instants(values: Sequence[object]) -> pa.Array:
+    """Convert a driver's instants (text on SQLite) to microseconds."""
+    kind = pa.timestamp("us", "UTC")
+    array = pa.array(values).cast(kind) if isinstance(values[0], str) else pa.array(values, kind)
+    return array.cast(pa.int64())
+
+
+def earliest(tables: Iterable[pa.Table]) -> pa.Table:
+    """Return each SKU's smallest `first` in tables that have `sku_id` and `first`."""
+    whole = pa.concat_tables([FIRST.empty_table(), *(table.select(FIRST.names) for table in tables)])
+    grouped = whole.group_by("sku_id").aggregate([("first", "min")])
+    return pa.table([grouped["sku_id"].cast(pa.string()), grouped["first_min"]], schema=FIRST)
+
+
+def without(table: pa.Table, skus: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """Return a table without the rows of these SKUs."""
+    return table.filter(pc.invert(pc.is_in(table["sku_id"], value_set=_one(skus))))
+
+
+def only(table: pa.Table, skus: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """Return the rows of these SKUs."""
+    return table.filter(pc.is_in(table["sku_id"], value_set=_one(skus)))
+
+
+def _one(skus: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return skus.combine_chunks() if isinstance(skus, pa.ChunkedArray) else skus
+
+
+def losing(firsts: pa.Table, before: pa.Table, after: pa.Table) -> pa.Array:
+    """Return the SKUs whose first movement was in replaced days, `before`, and is not there `after`."""
+    known = dict(zip(firsts["sku_id"].to_pylist(), firsts["first"].to_pylist(), strict=True))
+    now = dict(zip(after["sku_id"].to_pylist(), after["first"].to_pylist(), strict=True))
+    pairs = zip(before["sku_id"].to_pylist(), before["first"].to_pylist(), strict=True)
+    return pa.array([sku for sku, first in pairs if known.get(sku) == first != now.get(sku)], pa.string())
