@@ -72,7 +72,7 @@ COMMANDS = {
     ),
     "refresh-velocity": Command(
         "sku_velocity.cli.refresh_velocity:refresh_velocity",
-        """Compute velocity and its ABC and XYZ classes from the published movements, and write the reports.
+        """Compute velocity figures, ABC and XYZ classes from the published movements, and write the reports.
 
         Exit code: 0 if all warehouses were refreshed, 1 if one was not, 2 for bad usage or settings.""",
     ),

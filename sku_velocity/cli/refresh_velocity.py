@@ -21,7 +21,7 @@ DEFAULTS = RefreshVelocityRequest()
 def refresh_velocity(
     *, request: Annotated[RefreshVelocityRequest, FLAT] = DEFAULTS, output: Output = TEXT
 ) -> int:
-    """Compute velocity and its ABC and XYZ classes from the published movements, and write the reports."""
+    """Compute velocity figures, ABC and XYZ classes from the published movements, and write the reports."""
     return perform(steps.refresh_velocity, request, show_reports, output)
 
 
@@ -29,10 +29,10 @@ def show_reports(outcome: Outcome[VelocityReports]) -> None:
     """Print a row per warehouse, then the paths of the reports and the summary."""
     reports, console = outcome.report.root, Console()
     table = Table()
-    for name in ("warehouse", "as of", "SKUs", "A", "B", "C", "changed", "published"):
+    for name in ("warehouse", "as of", "SKUs", *"ABCND", "changed", "published"):
         table.add_column(name)
     for report in reports:
-        counts = [sum(report.classes.get(abc + xyz, 0) for xyz in "XYZ") for abc in "ABC"]
+        counts = map(report.count, "ABCND")
         share = percent(report.completeness[report.days])
         cells = [report.warehouse, report.as_of, report.skus, *counts, report.changed, share]
         table.add_row(*(Text(printable(str(cell))) for cell in cells))

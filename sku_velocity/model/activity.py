@@ -36,6 +36,12 @@ class DailyColumns:
     lines: Numbers
     orders: Numbers
 
+    def on(self, days: npt.NDArray[np.bool_]) -> DailyColumns:
+        """Return the rows of some days, True for those in the period; the SKUs stay the same."""
+        kept = days[self.days]
+        columns = (self.codes, self.days, self.units, self.lines, self.orders)
+        return DailyColumns(self.skus, self.first, self.last, *(column[kept] for column in columns))
+
     @classmethod
     def empty(cls) -> DailyColumns:
         """Return columns without rows."""

@@ -1,12 +1,14 @@
 """The columns of the Parquet files, the same from the first file on, whatever rows it holds.
 
 Nullable as in the store. A number's unit is in its field's metadata, as `unit`: `units` are units of the
-SKU, `lines` are movements, `share` is from 0 to 1.
+SKU, `lines` are movements, `share` is from 0 to 1, `volume` is in the master's unit.
 """
 
 from __future__ import annotations
 
 import pyarrow as pa
+
+from sku_velocity.model.velocity_fields import FIELDS
 
 TEXT, WHOLE, NUMBER, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -37,6 +39,15 @@ MOVEMENTS = pa.schema(
     ]
 )
 
+_KINDS = {
+    "text": TEXT,
+    "whole": WHOLE,
+    "number": NUMBER,
+    "flag": FLAG,
+    "instant": INSTANT,
+    "date": pa.date32(),
+}
+
 # The columns of the table `sku_velocity`.
 VELOCITY = pa.schema(
     [
@@ -44,23 +55,6 @@ VELOCITY = pa.schema(
         _column("warehouse_id", TEXT),
         _column("as_of", pa.date32()),
         _column("sku_id", TEXT),
-        *(_column(f"{what}_{days}", WHOLE, what) for what in ("units", "lines") for days in (7, 28, 91)),
-        _column("active_days", WHOLE, "days"),
-        _column("units_per_active_day", NUMBER, "units/day"),
-        _column("units_per_calendar_day", NUMBER, "units/day"),
-        _column("last_movement", INSTANT),
-        _column("days_since_last_movement", WHOLE, "days"),
-        _column("trend", NUMBER, nullable=True),
-        _column("coefficient_of_variation", NUMBER, nullable=True),
-        _column("rank_lines", WHOLE),
-        _column("rank_units", WHOLE),
-        _column("abc_lines", TEXT),
-        _column("abc_units", TEXT),
-        _column("xyz", TEXT),
-        _column("previous_abc_lines", TEXT, nullable=True),
-        _column("previous_abc_units", TEXT, nullable=True),
-        _column("previous_xyz", TEXT, nullable=True),
-        _column("class_changed", FLAG),
-        *(_column(f"completeness_{days}", NUMBER, "share") for days in (7, 28, 91)),
+        *(_column(each.name, _KINDS[each.kind], each.unit, nullable=not each.is_required) for each in FIELDS),
     ]
 )

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from sku_velocity.model.run import UnknownSku
 from sku_velocity.model.settle_lag import SETTLE_MINUTES
-from sku_velocity.model.velocity import Thresholds
+from sku_velocity.model.velocity import Thresholds, Weekday
 from sku_velocity.model.window_grid import check_minutes
 from sku_velocity.source.fields import check_zone
 
@@ -309,7 +309,7 @@ class ReplayRequest(StoreRequest):
 
 
 class RefreshVelocityRequest(StoreRequest):
-    """Compute units, lines, trend, ABC and XYZ classes of each SKU from the published movements.
+    """Compute velocity figures, ABC and XYZ classes of each SKU from the published movements.
 
     A warehouse that fails does not stop the others. A second run for the same day replaces the first.
     """
@@ -338,6 +338,15 @@ class RefreshVelocityRequest(StoreRequest):
     """The largest coefficient of variation of class X."""
     xyz_y: Variation = _THRESHOLDS.y
     """The largest coefficient of variation of class Y."""
+    margin: Share = _THRESHOLDS.margin
+    """How far past a border, as a cumulative share, a SKU must be for three days until its class changes."""
+    new_days: Annotated[int, Field(ge=1, le=91)] = _THRESHOLDS.new_days
+    """SKUs whose first movement is fewer days ago are new: of class N, with a provisional class by rate."""
+    open_days: Annotated[list[Weekday], Field(min_length=1)] | None = None
+    """The weekdays on which the warehouses work, such as mon. Omit to derive open days from the movements."""
+    master: str | None = None
+    """The name in the spec of the master whose SKUs all get a row, and whose volumes are used. Omit for the
+    one that the newest window was mapped by, if any."""
     push: str | None = None
     """The path of a slotting engine's file (.yaml), whose token is in $SKU_VELOCITY_ENGINE_TOKEN, or, with
     Prefect, a slotting-engine block's name. Omit to push no figures."""

@@ -20,7 +20,15 @@ DEFAULTS = Thresholds()
 
 async def refresh_velocity(context: RunContext, request: RefreshVelocityRequest) -> Outcome[VelocityReports]:
     """Refresh the velocity of published warehouses. One that fails does not stop the others."""
-    thresholds = Thresholds(request.abc_a, request.abc_b, request.xyz_x, request.xyz_y)
+    thresholds = Thresholds(
+        request.abc_a,
+        request.abc_b,
+        request.xyz_x,
+        request.xyz_y,
+        request.margin,
+        new_days=request.new_days,
+        open_days=request.open_days,
+    )
     await context.find(store=request.store, engine=request.push)
     async with context.store() as store:
         published = await store.publications.warehouses()
@@ -40,6 +48,7 @@ async def refresh_velocity(context: RunContext, request: RefreshVelocityRequest)
                 thresholds,
                 request.reports,
                 request.count_types,
+                request.master,
             )
         except Exception as error:
             failed.append(f"{warehouse} from {source}: {error}")
@@ -60,11 +69,14 @@ async def refresh_warehouse(
     thresholds: Thresholds = DEFAULTS,
     reports: str = REPORTS,
     count_types: Sequence[str] | None = None,
+    master: str | None = None,
 ) -> VelocityReport:
     """Refresh one warehouse's velocity, as of a local day of its time zone, and show it."""
     from sku_velocity.steps.refresh_velocity import RefreshRequest, refresh
 
-    request = RefreshRequest(source, warehouse, as_of, time_zone, thresholds, Path(reports), count_types)
+    request = RefreshRequest(
+        source, warehouse, as_of, time_zone, thresholds, Path(reports), count_types, master
+    )
     async with context.store() as store:
         result = await refresh(store, request)
     if result.report.count_types is not None and not result.report.skus:

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
@@ -212,14 +212,15 @@ async def _read_ranges(connection: AsyncConnection, key: _Key, period: Period) -
 
 
 async def _shortened(connection: AsyncConnection, range_: _Range, period: Period) -> _Range:
-    """Return a long range from its first movement on, but not later than from the period's start."""
+    """Return a long range from the day of its first movement on, or from the period's first day."""
     if range_.end - range_.start < LONG:
         return range_
     first = type_coerce(func.min(moved.timestamp_utc), moved.timestamp_utc.type)
     found = await connection.execute(
         select(first).where(moved.run_key == range_.run_key, moved.timestamp_utc >= range_.start)
     )
-    start = min(found.scalar_one() or period.window.start, period.window.start)
+    day = (found.scalar_one() or period.window.start).astimezone(period.zone).date()
+    start = datetime.combine(min(day, period.first), datetime.min.time(), period.zone).astimezone(UTC)
     return range_._replace(start=max(start, range_.start))
 
 

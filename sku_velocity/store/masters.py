@@ -34,6 +34,33 @@ class Masters(Repository):
             "and use the name in that source's spec"
         )
 
+    async def of_newest_window(self, source: str, warehouse: str) -> str | None:
+        """Return the source of the master that the newest published window of a warehouse was mapped by."""
+        ranges = published_ranges.c
+        newest = (
+            select(sync_runs.c.master)
+            .join(published_ranges)
+            .where(ranges.source == source, ranges.warehouse_id == warehouse)
+            .order_by(ranges.range_end.desc())
+            .limit(1)
+        )
+        async with self.database.reading() as connection:
+            found = (await connection.execute(newest)).scalar_one_or_none()
+        return MasterVersion.model_validate_json(found).source if found else None
+
+    async def volumes(self, source: str) -> dict[str, float | None]:
+        """Return the volume of a unit of each active SKU of a master's published version.
+
+        Raises ConfigurationError if there is none.
+        """
+        version = await self.newest(source)
+        of_version = select(items.c.sku_id, items.c.unit_volume).join(
+            sync_runs, sync_runs.c.run_key == items.c.run_key
+        )
+        of_version = of_version.where(sync_runs.c.run_id == version, items.c.status == ItemStatus.ACTIVE)
+        async with self.database.reading() as connection:
+            return {sku: volume for sku, volume in await connection.execute(of_version)}
+
     async def version_before(self, version: str) -> str | None:
         """Return the version of a master that was published before this one; None for the first."""
         runs = sync_runs.c

@@ -25,6 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
+from sku_velocity.model.velocity_fields import FIELDS
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -441,39 +443,29 @@ velocity_refreshes = Table(
     Column("lines", BigInteger, nullable=False),
     *_completeness(),
     Column("incomplete_days", Text, nullable=False),
-    Column("thresholds", Text, nullable=False),
+    Column("open_days", Text, nullable=False),  # the dates on which the warehouse worked, as JSON
+    Column("settings", Text, nullable=False),  # thresholds and others, as JSON
+    Column("master", Text),
     Column("count_types", Text),  # those of the movements that were counted, as JSON; null: all
     Column("refreshed_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("source", "warehouse_id", "as_of"),
 )
 
-# `sku_velocity.velocity.figures.measure` documents the columns.
+_TYPES = {
+    "text": Text,
+    "whole": BigInteger,
+    "number": Float,
+    "flag": Boolean,
+    "instant": UtcDateTime,
+    "date": Date,
+}
+
+# `model.velocity_fields` lists the columns, docs/velocity.md defines them.
 velocity_figures = Table(
     "sku_velocity",
     metadata,
     *_refresh_key(),
     Column("sku_id", Text, nullable=False),
-    *(
-        Column(f"{measure}_{days}", BigInteger, nullable=False)
-        for measure in ("units", "lines")
-        for days in (7, 28, 91)
-    ),
-    Column("active_days", Integer, nullable=False),
-    Column("units_per_active_day", Float, nullable=False),
-    Column("units_per_calendar_day", Float, nullable=False),
-    Column("last_movement", UtcDateTime, nullable=False),
-    Column("days_since_last_movement", Integer, nullable=False),
-    Column("trend", Float),
-    Column("coefficient_of_variation", Float),
-    Column("rank_lines", Integer, nullable=False),
-    Column("rank_units", Integer, nullable=False),
-    Column("abc_lines", Text, nullable=False),
-    Column("abc_units", Text, nullable=False),
-    Column("xyz", Text, nullable=False),
-    Column("previous_abc_lines", Text),
-    Column("previous_abc_units", Text),
-    Column("previous_xyz", Text),
-    Column("class_changed", Boolean, nullable=False),
-    *_completeness(),
+    *(Column(each.name, _TYPES[each.kind], nullable=not each.is_required) for each in FIELDS),
     PrimaryKeyConstraint("source", "warehouse_id", "as_of", "sku_id"),
 )

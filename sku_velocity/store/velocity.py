@@ -11,7 +11,8 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.push import SkuFigures
-from sku_velocity.model.velocity import EarlierClasses, Refresh
+from sku_velocity.model.velocity import EarlierClass, EarlierClasses, Refresh
+from sku_velocity.model.velocity_fields import CLASSES, PENDING
 from sku_velocity.model.window import iso
 from sku_velocity.store.database import Repository, lock
 from sku_velocity.store.tables import instant_text, velocity_figures, velocity_refreshes
@@ -51,11 +52,11 @@ class Velocity(Repository):
             if earlier is None:
                 return None
             found = await connection.execute(
-                select(rows.sku_id, rows.abc_lines, rows.abc_units, rows.xyz).where(
+                select(rows.sku_id, *(rows[name] for name in (*CLASSES, *PENDING))).where(
                     rows.source == source, rows.warehouse_id == warehouse, rows.as_of == earlier
                 )
             )
-            return EarlierClasses(earlier, {sku: (lines, units, xyz) for sku, lines, units, xyz in found})
+            return EarlierClasses(earlier, {sku: EarlierClass(*classes) for sku, *classes in found})
 
     async def replace(self, refresh: Refresh, rows: Sequence[tuple[Any, ...]]) -> None:
         """Store a refresh, with rows as in `COLUMNS`, in place of an earlier one of the same day."""
@@ -107,7 +108,9 @@ def _values(refresh: Refresh) -> dict[str, Any]:
         "lines": refresh.lines,
         **{f"completeness_{days}": share for days, share in refresh.completeness.items()},
         "incomplete_days": json.dumps(incomplete),
-        "thresholds": json.dumps(dict(refresh.thresholds)),
+        "open_days": json.dumps([day.isoformat() for day in refresh.open_days]),
+        "settings": json.dumps(dict(refresh.settings)),
+        "master": refresh.master,
         "count_types": None if refresh.count_types is None else json.dumps(refresh.count_types),
         "refreshed_at": datetime.now(UTC),
     }

@@ -1,108 +1,120 @@
-"""A velocity report as one HTML page that needs no network."""
+"""A velocity report as one HTML page that needs no network: charts, sections, and a table of all SKUs."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from functools import cache
 from html import escape
+from importlib.resources import files
+from typing import Any
 
-from sku_velocity.model.velocity_report import VelocityReport, percent, ranges_of_days
+from sku_velocity.model.velocity_fields import FIELDS, Kind
+from sku_velocity.model.velocity_report import Cell, Section, VelocityReport, sections_of
+from sku_velocity.velocity.figures import Figures
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 76rem; margin: 2rem auto }
-h1 { margin-bottom: 0 }
-.sub { color: #52606d; margin-top: .2rem }
-.warn { background: #fff3cd; padding: .5rem 1rem }
-.pictures { display: flex; flex-wrap: wrap; gap: 1rem }
-.pictures svg { width: 36rem; max-width: 100%; height: auto }
-table { border-collapse: collapse; margin: 1rem 0 }
-th, td { padding: .25rem .8rem; border-bottom: 1px solid #e4e7eb; text-align: left }
-.n { text-align: right; font-variant-numeric: tabular-nums }
-"""
+# The columns of the table of all SKUs. The page filters by the second.
+COLUMNS = {
+    "sku_id": "SKU",
+    "abc_lines": "ABC lines",
+    "abc_units": "ABC units",
+    "xyz": "XYZ",
+    "provisional_abc_lines": "provisional",
+    "demand_class": "demand",
+    "lines_91": "lines",
+    "units_91": "units",
+    "orders_91": "orders",
+    "units_7": "units, 7 days",
+    "units_per_open_day": "units/open day",
+    "p95_daily_units": "p95 of days",
+    "trend": "trend",
+    "coefficient_of_variation": "variation",
+    "adi": "ADI",
+    "cv2": "CV²",
+    "cube_91": "cube",
+    "cube_per_order": "cube/order",
+    "seasonality": "seasonality",
+    "days_since_last_movement": "days since",
+    "age_days": "age, days",
+}
+KINDS: dict[str, Kind] = {"sku_id": "text", **{each.name: each.kind for each in FIELDS}}
+DIGITS = 4  # of a number in the page
 
-Cell = str | int
 
-
-def render_page(report: VelocityReport, pictures: Sequence[str]) -> str:
-    """Render the page: summary, pictures (our SVG elements), top movers, class changes, unpublished days."""
+def render_page(report: VelocityReport, figures: Figures, charts: Sequence[str]) -> str:
+    """Render the page: summary, charts (our SVG elements), sections, and a table of all SKUs."""
     title = f"Velocity of {report.warehouse} from {report.source}"
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f'<p class="sub">{report.days} days to {report.as_of}, {escape(report.time_zone)}: '
-        f"{report.skus:,} SKUs, {report.lines:,} lines, {report.units:,} units; "
-        f"{escape(report.counted)}</p>",
+        f'<p class="sub">{escape(report.summary)}</p>',
         f'<p class="{"warn" if report.incomplete_days else "sub"}">{escape(report.coverage)}</p>',
-        f'<div class="pictures">{"".join(pictures)}</div>',
-        "<h2>Classes</h2>",
-        _table(["", "X: steady", "Y", "Z: in bursts"], [_class_row(report, abc) for abc in "ABC"]),
-        "<h2>Top movers by units</h2>",
-        _movers(report),
-        "<h2>Class changes</h2>",
-        *_changes(report),
-        "<h2>Completeness</h2>",
-        *_days(report),
+        f'<div class="charts">{"".join(charts)}</div>',
+        f'<div class="sections">{"".join(map(_section, sections_of(report)))}</div>',
+        *_all_skus(figures),
     ]
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_file('page.css')}</style>"
+    )
     body = "\n".join(parts)
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
 
 
-def _class_row(report: VelocityReport, abc: str) -> list[Cell]:
-    return [f"{abc} by lines", *(report.classes.get(abc + xyz, 0) for xyz in "XYZ")]
+@cache
+def _file(name: str) -> str:
+    return files("sku_velocity.velocity").joinpath(name).read_text(encoding="utf-8")
 
 
-def _movers(report: VelocityReport) -> str:
-    head = ["SKU", "units, 91 days", "lines, 91 days", "units, 7 days", "trend", "days since", "ABC lines",
-            "ABC units", "XYZ"]  # fmt: skip
-    rows: list[list[Cell]] = [
-        [
-            mover.sku_id,
-            mover.units_91,
-            mover.lines_91,
-            mover.units_7,
-            "" if mover.trend is None else f"{mover.trend:.2f}",
-            mover.days_since_last_movement,
-            mover.abc_lines,
-            mover.abc_units,
-            mover.xyz,
-        ]
-        for mover in report.movers
-    ]
-    return _table(head, rows)
-
-
-def _changes(report: VelocityReport) -> list[str]:
-    if report.compared_with is None:
-        return ["<p>This is the first refresh; there is nothing to compare with.</p>"]
-    summary = f"<p>{report.changed} SKUs changed class since {report.compared_with}.</p>"
-    rows: list[list[Cell]] = [
-        [change.sku_id, change.before or "new", change.after or "no more movements"]
-        for change in report.changes
-    ]
-    return [summary, _table(["SKU", "before", "now"], rows)] if rows else [summary]
-
-
-def _days(report: VelocityReport) -> list[str]:
-    shares: list[list[Cell]] = [
-        [f"last {days} days", percent(share)] for days, share in report.completeness.items()
-    ]
-    days = [f"<li>{line}</li>" for line in ranges_of_days(report.incomplete_days)]
-    return [_table(["", "published"], shares), f"<ul>{''.join(days)}</ul>" if days else ""]
+def _section(section: Section) -> str:
+    lines = "".join(f"<p>{escape(line)}</p>" for line in section.lines)
+    return f"<section><h2>{escape(section.title)}</h2>{lines}{_table(section.head, section.rows)}</section>"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     """Render a table; a column is numeric if its first row holds a number."""
-    numeric = [isinstance(value, int) for value in rows[0]] if rows else [False] * len(head)
-    lines = [_row("th", head, numeric), *(_row("td", row, numeric) for row in rows)]
-    return f"<table>{''.join(lines)}</table>"
+    if not rows:
+        return ""
+    numeric = [isinstance(value, int) for value in rows[0]]
+    cells = "".join(f"<tr>{_row('td', row, numeric)}</tr>" for row in rows)
+    return (
+        f'<div class="wide"><table><thead><tr>{_row("th", head, numeric)}</tr></thead>{cells}</table></div>'
+    )
 
 
 def _row(tag: str, values: Sequence[Cell], numeric: Sequence[bool]) -> str:
-    cells = (
+    return "".join(
         f"<{tag}{' class=n' if is_number else ''}>{escape(_text(value))}</{tag}>"
         for value, is_number in zip(values, numeric, strict=True)
     )
-    return f"<tr>{''.join(cells)}</tr>"
 
 
 def _text(value: Cell) -> str:
     return f"{value:,}" if isinstance(value, int) else value
+
+
+def _all_skus(figures: Figures) -> list[str]:
+    """Render the table of all SKUs; the page's script fills it, as many rows at once as are looked at."""
+    columns = [name for name in COLUMNS if figures[name].notna().any() or name in ("sku_id", "abc_lines")]
+    kinds = [KINDS[name] for name in columns]
+    data = {"kinds": kinds, "rows": [_values(figures[name]) for name in columns]}
+    # Inside a script element only `<` has a meaning.
+    text = json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
+    heads = "".join(
+        f'<th aria-sort="none"{" class=n" if kind != "text" else ""}><button>{COLUMNS[name]}</button></th>'
+        for name, kind in zip(columns, kinds, strict=True)
+    )
+    options = "".join(f'<option value="{each}">{each}</option>' for each in "ABCND")
+    return [
+        '<section id="all"><h2>All SKUs</h2><div class="tools">'
+        '<input id="search" type="search" placeholder="Search SKU" aria-label="Search SKU">'
+        f'<select id="class" aria-label="ABC class by lines"><option value="">all classes</option>{options}'
+        '</select><span id="count" role="status"></span></div>',
+        f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody></tbody></table></div>',
+        '<button id="more" hidden>Show more</button></section>',
+        f'<script type="application/json" id="data">{text}</script><script>{_file("page.js")}</script>',
+    ]
+
+
+def _values(column: Any) -> list[Any]:
+    values = column.astype(object).where(column.notna(), None).tolist()
+    return [round(value, DIGITS) if isinstance(value, float) else value for value in values]

@@ -22,14 +22,20 @@ _ids = count()
 
 
 async def publish(
-    store: Store, rows: Sequence[Moved], window: Window, warehouse: str = "WH-01", source: str = "acme"
+    store: Store,
+    rows: Sequence[Moved],
+    window: Window,
+    warehouse: str = "WH-01",
+    source: str = "acme",
+    orders: Sequence[str | None] | None = None,
 ) -> None:
-    """Publish a window of these movements, replacing what was published there."""
+    """Publish a window of these movements, replacing what was published there, each with its order's id."""
     run = SyncRun(f"velocity-{next(_ids)}", source, warehouse, window, len(rows))
     await store.runs.begin(run, [Chunk(0, 0, len(rows), len(rows))] if rows else [])
     if rows:
         landed = [
-            MovementRow(place, None, sku, warehouse, units, at) for place, (sku, units, at) in enumerate(rows)
+            MovementRow(place, None, sku, warehouse, units, at, order_id=orders[place] if orders else None)
+            for place, (sku, units, at) in enumerate(rows)
         ]
         await store.chunks.land_page(run.id, 0, PageResult(Page(0, len(rows)), len(rows), landed, []))
     await store.publications.publish(run.id, "{}")

@@ -1,4 +1,4 @@
-"""Sample reports of a run, and of one of many runs."""
+"""Sample reports of a run, of one of many runs, and of velocity."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from sku_velocity.model.reports import RunOutcome
 from sku_velocity.model.run import Check, RunReport, Verdict
+from sku_velocity.model.velocity_report import VelocityReport
 
 REPORT = RunReport(
     run_id="0199",
@@ -50,3 +51,15 @@ def run_outcome(warehouse: str, **parts: Any) -> RunOutcome:
     }
     fixed |= {"published": True, "failed": False, "state": "Complete", "message": "10 movements published"}
     return RunOutcome(warehouse=warehouse, **fixed | parts)
+
+
+def velocity_report(**fields: Any) -> VelocityReport:
+    """Return the report of a warehouse with one SKU, with `fields` replaced."""
+    plain: dict[str, Any] = {
+        "source": "acme", "warehouse": "WH-01", "as_of": "2026-04-05", "time_zone": "UTC", "days": 91,
+        "open_days": 65, "skus": 1, "units": 5, "lines": 1, "orders": None, "incomplete_days": {},
+        "completeness": {7: 1, 28: 1, 91: 1}, "classes": {}, "demand": {}, "movers": [], "up": [], "down": [],
+        "new": 0, "new_skus": [], "dead": 0, "dead_skus": [], "compared_with": None, "changed": 0,
+        "changes": [], "files": {},
+    }  # fmt: skip
+    return VelocityReport(**{**plain, **fields})

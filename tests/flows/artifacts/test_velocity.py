@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
-from typing import Any
 
 import pytest
 
 from flows.artifacts.velocity import render_velocity
-from sku_velocity.model.velocity_report import ClassChange, Mover, VelocityReport, percent, ranges_of_days
-
-
-def a_report(**fields: Any) -> VelocityReport:
-    plain: Mapping[str, Any] = {
-        "source": "acme", "warehouse": "WH-01", "as_of": "2026-04-05", "time_zone": "UTC", "days": 91,
-        "skus": 1, "units": 5, "lines": 1, "completeness": {7: 1, 28: 1, 91: 1}, "incomplete_days": {},
-        "classes": {}, "movers": [], "compared_with": None, "changed": 0, "changes": [], "files": {},
-    }  # fmt: skip
-    return VelocityReport(**{**plain, **fields})
+from sku_velocity.model.velocity_report import ClassChange, Mover, percent, ranges_of_days
+from tests.support.reports import velocity_report as a_report
 
 
 def test_external_text_is_escaped() -> None:
     hostile = "[x](javascript:alert(1))<script>|"
     mover = Mover(sku_id=hostile, units_91=5, lines_91=1, units_7=5, trend=None, days_since_last_movement=0,
-                  abc_lines="A", abc_units="A", xyz="Z")  # fmt: skip
+                  age_days=1, provisional_abc_lines="A", abc_lines="N", abc_units="N", xyz="Z",
+                  change=-1.0)  # fmt: skip
     changes = [ClassChange(sku_id=hostile, before="", after="AAZ")]
-    report = a_report(source=hostile, warehouse=hostile, movers=[mover], changed=1, changes=changes,
-                      compared_with="2026-04-04", files={"html": hostile})  # fmt: skip
+    report = a_report(source=hostile, warehouse=hostile, movers=[mover], down=[mover], new=1,
+                      new_skus=[mover], dead=1, dead_skus=[hostile], master=hostile, changed=1,
+                      changes=changes, compared_with="2026-04-04", files={"html": hostile})  # fmt: skip
     shown = render_velocity(report, {})
-    assert "javascript" in shown and "](" not in shown and "<script>" not in shown
+    assert shown.count("javascript") == 9 and "](" not in shown and "<script>" not in shown
 
 
 def test_missing_days_are_grouped_into_ranges() -> None:

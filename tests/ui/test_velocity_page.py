@@ -1,0 +1,107 @@
+"""The page of a velocity report in a browser: sorted, searched, on a phone and in dark mode; no network."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from demo.prefect_client import prefect_client
+from flows.artifacts.velocity import render_velocity
+from sku_velocity.model.window import Window
+from sku_velocity.steps.refresh_velocity import RefreshRequest, refresh
+from sku_velocity.store import Store
+from sku_velocity.velocity.charts import pareto_chart
+from tests.support.prefect_server import PrefectServer
+from tests.support.published_store import publish
+from tests.support.reports import velocity_report
+from tests.ui.pages import PrefectUi
+
+AS_OF = date(2026, 4, 5)
+SKUS = 250
+HOSTILE = "</script><b>A & \"B\" 'C' \u202e" + "X" * 200
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a warehouse with 250 SKUs, each with as many lines as its number, and one hostile SKU."""
+    directory, last = tmp_path_factory.mktemp("reports"), datetime(2026, 4, 5, 9, tzinfo=UTC)
+    rows = [
+        (f"SKU-{number:03}", number, last - timedelta(days=line % 90))
+        for number in range(1, SKUS)
+        for line in range(number)
+    ]
+
+    async def make() -> str:
+        async with Store.open(f"sqlite:///{directory}/store.db") as store:
+            await publish(store, [*rows, (HOSTILE, 1, last)], Window.everything())
+            request = RefreshRequest("acme", "WH-01", AS_OF, directory=directory)
+            return (await refresh(store, request)).report.files["html"]
+
+    with ThreadPoolExecutor(1) as pool:  # this thread has the browser's event loop
+        return Path(pool.submit(asyncio.run, make()).result())
+
+
+@pytest.fixture
+def page(browser: Browser, report: Path) -> Iterator[Page]:
+    context = browser.new_context(offline=True, color_scheme="dark", viewport={"width": 390, "height": 844})
+    errors: list[str] = []
+    page = context.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto(report.as_uri())
+    yield page
+    context.close()
+    assert errors == []
+
+
+def first_cells(page: Page, count: int = 2) -> list[str]:
+    return page.locator("#all tbody tr").locator("th").all_inner_texts()[:count]
+
+
+def test_all_skus_can_be_sorted_searched_and_shown(page: Page) -> None:
+    rows, count = page.locator("#all tbody tr"), page.locator("#count")
+    expect(count).to_have_text(f"100 of {SKUS} SKUs shown")
+    assert first_cells(page) == ["SKU-249", "SKU-248"]
+    page.get_by_role("button", name="SKU", exact=True).click()
+    assert first_cells(page) == [HOSTILE.strip(), "SKU-001"]
+    page.get_by_role("button", name="SKU", exact=True).press("Enter")
+    assert first_cells(page) == ["SKU-249", "SKU-248"]
+    expect(page.locator("#all th[aria-sort=descending]")).to_have_count(1)
+    for shown in (200, SKUS):
+        page.get_by_role("button", name="Show more").click()
+        expect(rows).to_have_count(shown)
+    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+    page.get_by_label("Search SKU").fill("sku-12")
+    expect(rows).to_have_count(10)
+    page.get_by_label("Search SKU").fill("")
+    page.get_by_label("ABC class by lines").select_option("N")
+    assert first_cells(page) == [HOSTILE.strip()]
+
+
+def test_it_is_readable_on_a_phone_and_in_dark_mode(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 25, 31)"
+    colours = "[...document.querySelectorAll('.v-text')].map((each) => getComputedStyle(each).fill)"
+    assert set(page.evaluate(colours)) == {"rgb(228, 231, 235)"}
+    assert page.locator("svg[role=img]").count() == 3 and page.locator("b").count() == 0
+
+
+def test_the_artifact_shows_the_charts_in_prefects_ui(ui: PrefectUi, prefect_server: PrefectServer) -> None:
+    charts = {"Pareto curve": pareto_chart([3, 2, 1], [5, 4, 1], (0.8, 0.95))}
+    created = {
+        "type": "markdown",
+        "key": "velocity-charts",
+        "data": render_velocity(velocity_report(), charts),
+    }
+    with prefect_client(prefect_server.api_url) as api:
+        artifact = api.post("/artifacts/", json=created).raise_for_status().json()["id"]
+    ui.page.goto(f"{prefect_server.api_url.removesuffix('/api')}/artifacts/artifact/{artifact}")
+    picture = ui.page.get_by_role("img", name="Pareto curve")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("(each) => each.naturalWidth") > 0
