@@ -18,7 +18,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from sku_velocity.model.run import UnknownSku
 from sku_velocity.model.settle_lag import SETTLE_MINUTES
 from sku_velocity.model.velocity import Thresholds, Weekday
-from sku_velocity.model.window_grid import check_minutes
+from sku_velocity.model.window_grid import MAX_MINUTES, check_minutes
 from sku_velocity.source.fields import check_zone
 
 TASK_RETRIES = 2
@@ -39,6 +39,8 @@ Variation = Annotated[float, Field(ge=0)]
 WindowMinutes = Annotated[int, AfterValidator(check_minutes)]
 Zone = Annotated[str, AfterValidator(check_zone)]
 Days = Annotated[int, Field(ge=1, le=36_500)]
+Hours = Annotated[int, Field(ge=1, le=24 * 36_500)]
+SettleMinutes = Annotated[int, Field(ge=0, le=MAX_MINUTES)]
 CountTypes = Annotated[list[Text], Field(min_length=1)] | None
 
 _THRESHOLDS = Thresholds()
@@ -161,7 +163,7 @@ class MappedReading(Reading):
     window_zone: Zone | None = None
     """The time zone to whose midnights windows are aligned, such as Europe/Berlin. Omit for UTC, or for the
     source's own if its window.grain is day."""
-    settle_minutes: Count = SETTLE_MINUTES
+    settle_minutes: SettleMinutes = SETTLE_MINUTES
     """Minutes to wait after a window ends before reading it, so that late records are in."""
     master: str | None = None
     """The name of the source whose published items map the SKUs. Omit for no mapping."""
@@ -240,7 +242,7 @@ class SyncWarehousesRequest(SourceRequest):
     source's own if its window.grain is day."""
     max_parallel: Annotated[int, Field(ge=1, le=200)] = MAX_PARALLEL
     """Runs at the same time. More than 1 needs a source with a shared pace."""
-    settle_minutes: Count = SETTLE_MINUTES
+    settle_minutes: SettleMinutes = SETTLE_MINUTES
     """Minutes to wait after a window ends before reading it, so that late records are in."""
     max_reject_ratio: Share | None = None
     """Publish nothing if a larger share is rejected. Omit for the deployment's value."""
@@ -268,7 +270,7 @@ class PublishedWindows(SourceRequest):
 
     warehouses: list[Text] | None = None
     """The warehouses, as the API names them. Omit for all that are published."""
-    lookback_hours: Positive = LOOKBACK_HOURS
+    lookback_hours: Hours = LOOKBACK_HOURS
     """Compare the windows that were published in these hours before the scheduled start."""
     full: bool = False
     """Read each window again whole, instead of comparing only its count and its first and last page."""

@@ -62,3 +62,10 @@ def test_its_exit_code_is_1_if_a_window_is_held_and_2_for_bad_usage(
         assert "the window has not shrunk" in capsys.readouterr().out
     assert command(*words, "--max-requests", "0") == 2
     assert "--max-requests" in capsys.readouterr().err
+
+
+def test_a_lookback_beyond_all_dates_is_bad_usage(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("recheck", "--source", "acme.yaml", "--lookback-hours", "876001") == 2
+    assert "--lookback-hours: Input should be less than or equal to 876000" in capsys.readouterr().err

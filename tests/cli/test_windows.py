@@ -93,9 +93,10 @@ def test_a_fan_out_of_parts_of_days_is_refused(
     [
         (["--window-minutes", "50"], "must be a part of a day (1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 15"),
         (["--window-zone", "Mars/Base"], "give an IANA name such as Europe/Berlin"),
+        (["--settle-minutes", "525601"], "less than or equal to 525600"),
     ],
 )
-def test_a_wrong_length_or_zone_is_refused_with_what_is_allowed(
+def test_a_wrong_length_zone_or_lag_is_refused_with_what_is_allowed(
     wrong: list[str], expected: str, command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command("sync", "--source", "acme.yaml", *READING, *wrong) == 2
