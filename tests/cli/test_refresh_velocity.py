@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,28 +10,13 @@ from sku_velocity.cli.refresh_velocity import show_reports
 from sku_velocity.model.velocity_report import VelocityReport, VelocityReports
 from sku_velocity.steps.outcome import Outcome
 from tests.support.commands import run
+from tests.support.reports import velocity_report
 from tests.support.velocity_store import AS_OF, filled
 
 
 def report(warehouse: str) -> VelocityReport:
-    return VelocityReport(
-        source="acme",
-        warehouse=warehouse,
-        as_of=date(2026, 3, 7),
-        time_zone="UTC",
-        days=91,
-        skus=3,
-        units=30,
-        lines=9,
-        completeness={7: 1, 28: 1, 91: 0.5},
-        incomplete_days={},
-        classes={"AX": 1, "BY": 2},
-        movers=[],
-        compared_with=None,
-        changed=0,
-        changes=[],
-        files={"html": f"reports/{warehouse}.html"},
-    )
+    files = {"html": f"reports/{warehouse}.html"}
+    return velocity_report(warehouse=warehouse, classes={"AX": 1, "BY": 2}, files=files)
 
 
 @pytest.fixture(autouse=True)
