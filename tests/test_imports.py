@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "text": {"masking"},
     "spec_file": {"errors", "text"},
     "process": set[str](),
-    "output": set[str](),
+    "output": {"model"},
     "model": {"errors", "masking", "text", "process"},
     "completeness": {"model"},
     "http": BASE | {"model"},
