@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help install demo ui test real chaos pictures check audit bench lock clean
+.PHONY: help install demo ui test real chaos pictures check audit bench schema lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -71,6 +71,9 @@ bench: .venv/installed $(PEERS)/installed ## compare with dlt, Airbyte CDK and s
 
 audit: .venv/installed ## check the pins against the known advisories, if OSV is reachable
 	@$(BIN)/python .ci/audit.py
+
+schema: .venv/installed ## write the JSON Schemas of spec files, after a change of their keys
+	@$(BIN)/python -m tests.cli.test_schema
 
 lock: .venv/installed ## compile requirements.txt from pyproject.toml again
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \

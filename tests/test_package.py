@@ -28,7 +28,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_core_and_its_data_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"sku_velocity", f"sku_velocity-{VERSION}.dist-info"}
-    for part in ("source/presets/odoo-json2.yaml", "store/migrations/env.py", "cli/app.py", "py.typed"):
+    for part in (
+        "source/presets/odoo-json2.yaml",
+        "source/source.schema.json",
+        "store/migrations/env.py",
+        "cli/app.py",
+        "py.typed",
+    ):
         assert f"sku_velocity/{part}" in names
 
 

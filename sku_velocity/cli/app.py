@@ -92,6 +92,10 @@ COMMANDS = {
         "sku_velocity.cli.presets:presets",
         "List the presets that a spec file can start from (`preset: NAME`).",
     ),
+    "schema": Command(
+        "sku_velocity.cli.schema:schema",
+        "Print the JSON Schema of a source's or an engine's file, from which editors complete it.",
+    ),
     "migrate": Command(
         "sku_velocity.cli.store:migrate_store", "Migrate a store's schema to the latest version."
     ),

@@ -56,6 +56,7 @@ RUNS = {
     "compact": ["compact", "--export-to", "exported"],
     "prune": ["prune"],
     "presets": ["presets"],
+    "schema": ["schema"],
     "migrate": ["migrate"],
 }
 
