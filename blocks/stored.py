@@ -6,7 +6,7 @@ from prefect.blocks.core import Block
 from pydantic import ValidationError
 
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.spec_file import format_errors
+from sku_velocity.spec_errors import format_errors
 
 B = TypeVar("B", bound=Block)
 

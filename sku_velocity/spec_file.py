@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sku_velocity.errors import SpecError
 from sku_velocity.text import printable, shorten
@@ -33,6 +28,8 @@ CORE_SCHEMA = {
 }
 STRUCTURES = {f"{_TAG}str", f"{_TAG}seq", f"{_TAG}map", None}  # None: any other tag, an error
 LEADING_ZERO = re.compile(r"[-+]?0[0-9]")
+PLACEHOLDER = re.compile(r"\w+(:\w+)?")
+UNQUOTED_PLACEHOLDER = re.compile(r"""^[^"']*[:,\[{-]\s*[^"'{\s]*\{\w+(:\w+)?\}[^"']*$""")
 
 
 class CoreLoader(yaml.SafeLoader):
@@ -56,6 +53,10 @@ def load_yaml(path: Path) -> Any:
     Raises SpecError if the file cannot be read, is not YAML, is too large, has a key twice or an unquoted
     number with leading zeros. No message quotes the file, apart from its keys.
     """
+    return _parse_file(path, _read_text(path))
+
+
+def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -64,9 +65,16 @@ def load_yaml(path: Path) -> Any:
     if len(content) > MAX_BYTES:
         raise SpecError(f"{path} is over {MAX_BYTES} bytes, too large for a spec: check the path")
     try:
-        return parse_yaml(content.decode(), str(path))
+        return content.decode("utf-8-sig")
+    except ValueError as error:
+        raise SpecError(f"{path} is not YAML: {_reason(error)}") from None
+
+
+def _parse_file(path: Path, text: str) -> Any:
+    try:
+        return parse_yaml(text, str(path))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SpecError(f"{path} is not YAML: {_reason(error)}") from None  # its text quotes the file
+        raise SpecError(f"{path} is not YAML: {_reason(error, text)}") from None  # its text quotes the file
 
 
 def parse_yaml(text: str, origin: str) -> Any:
@@ -105,6 +113,10 @@ def _check_scalars(node: yaml.Node, key: str, origin: str, checked: set[yaml.Nod
     checked.add(node)
     place = f"{origin}: line {node.start_mark.line + 1}"
     if isinstance(node, yaml.MappingNode):
+        if name := _bare_placeholder(node):
+            raise SpecError(
+                f'{place}: {_shown(key)}: {{{name}}} without quotes is a YAML map: write "{{{name}}}"'
+            )
         names = set()
         for name, value in node.value:
             text = name.value if isinstance(name, yaml.ScalarNode) else "?"
@@ -131,13 +143,59 @@ def _shown(key: str) -> str:
     return shorten(printable(key), 100) or "the file"
 
 
-def _reason(error: Exception) -> str:
+def _bare_placeholder(node: yaml.MappingNode) -> str | None:
+    """Return the name in an unquoted placeholder, which is a map with a key and nothing after it."""
+    if not node.flow_style or len(node.value) != 1:
+        return None
+    [(key, value)] = node.value
+    is_bare = value.start_mark.index == value.end_mark.index and PLACEHOLDER.fullmatch(str(key.value))
+    return str(key.value) if is_bare else None
+
+
+# What to do about an error of the YAML parser, by a part of its message; the first that fits.
+ADVICE = {
+    "found character '\\t'": "a tab: indent with spaces",
+    "that cannot start any token": "put a value that starts with this character in quotes",
+    "mapping values are not allowed": (
+        "an unexpected colon: indent this key like the keys beside it, put a space after the colon of the "
+        "line before, and put text that contains a colon and a space in quotes"
+    ),
+    "expected <block end>": (
+        "indented unlike the lines above it, or text after a quote or bracket: keys of one map start in the "
+        "same column, and so do the dashes of a list"
+    ),
+    "could not find expected ':'": "a line without a colon: write key: value",
+    "expected ',' or": "close the bracket before this line, and put text with any of [ ] { } , ? in quotes",
+    "while scanning a quoted scalar": "close the quotes",
+    "unknown escape": "a backslash in double quotes: use single quotes",
+    "undefined alias": "put a value that starts with * in quotes",
+    "expected a single document": "remove the second ---: a file holds one spec",
+}
+
+
+def _reason(error: Exception, text: str = "") -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
-    return "it contains an invalid character or number"
+    if not isinstance(error, yaml.MarkedYAMLError) or not error.problem_mark:
+        return "it contains an invalid character or number"
+    mark = error.problem_mark
+    if "end of stream" in str(error.problem) and error.context_mark:
+        mark = error.context_mark  # where it was opened
+    line = next(iter(text.splitlines()[mark.line :]), "")
+    found = f"{error.context}: {error.problem}"
+    advice = next((each for part, each in ADVICE.items() if part in found), error.problem)
+    if UNQUOTED_PLACEHOLDER.search(line):
+        advice = "put text that contains a placeholder such as {warehouse} in quotes"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {advice}"
+
+
+def _check_dotted(path: str) -> str:
+    """Return a path. Raises ValueError if it is written as in JSONPath, or as a JSON pointer."""
+    if path.startswith(("$.", "/")) or re.search(r"\[[0-9*]*\]", path):
+        plain = re.sub(r"\[([0-9]*)\*?\]", r".\1", path.removeprefix("$")).replace("/", ".")
+        plain = ".".join(filter(None, plain.split(".")))
+        raise ValueError(f"a path is keys joined by dots, and a list index is a number: write {plain}")
+    return path
 
 
 DottedPath = Annotated[
@@ -146,6 +204,7 @@ DottedPath = Annotated[
         pattern=r"^([^.\s\\]|\\\.)+(\.([^.\s\\]|\\\.)+)*$",
         description="Keys joined by dots; write a dot in a key as \\.; a number is a list index, from 0",
     ),
+    AfterValidator(_check_dotted),
 ]
 Scalar = str | int | float | bool
 
@@ -161,14 +220,21 @@ class Part(BaseModel):
     )
 
 
-def format_errors(error: ValidationError) -> str:
-    """Return every invalid field of a spec with the rule it breaks."""
-    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}" for e in error.errors())
+class SpecFile(NamedTuple):
+    """The keys and values of a YAML file, and its text."""
+
+    data: dict[str, Any]
+    text: str
 
 
-def read_keys(path: Path, kind: str) -> dict[str, Any]:
-    """Return the keys and values of a YAML file. Raises SpecError if it cannot be read or has none."""
-    data = load_yaml(path)
+def read_spec(path: Path, kind: str) -> SpecFile:
+    """Return what is in a YAML file. Raises SpecError if it cannot be read or has no keys."""
+    text = _read_text(path)
+    data = _parse_file(path, text)
     if not isinstance(data, dict):
-        raise SpecError(f"{path} is not a {kind}: it must contain keys such as name and base_url")
-    return data
+        found = {list: "a list: remove the dash before its keys", type(None): "empty"}.get(type(data), "text")
+        advice = ": put a space after each colon, as in name: acme" if found == "text" else ""
+        raise SpecError(
+            f"{path} is not a {kind}: it must contain keys such as name and base_url, and is {found}{advice}"
+        )
+    return SpecFile(data, text)

@@ -11,12 +11,13 @@ from graphlib import TopologicalSorter
 from tests.support.checkout import CHECKOUT
 
 PRODUCT = ("sku_velocity", "blocks", "flows", "simulator", "demo")
-BASE = {"errors", "masking", "text", "process", "spec_file"}
+BASE = {"errors", "masking", "text", "process", "spec_errors", "spec_file"}
 MAY_IMPORT = {
     "masking": set[str](),
     "errors": {"masking"},
     "text": {"masking"},
     "spec_file": {"errors", "text"},
+    "spec_errors": {"spec_file", "text"},
     "process": set[str](),
     "output": {"model"},
     "model": {"errors", "masking", "text", "process"},

@@ -59,7 +59,8 @@ def spec_schema(kind: Kind) -> dict[str, Any]:
         schema["required"] = ["base_url"]
         schema["anyOf"] = [{"required": ["name"]}, {"required": ["preset"]}]
     definitions = {name: _portable(part) for name, part in sorted(parts.items())}
-    return {"$schema": DRAFT} | _portable(schema) | {"$defs": definitions}
+    whole: dict[str, Any] = {"$schema": DRAFT, **_portable(schema), "$defs": definitions}
+    return whole
 
 
 def _with_short_form(field: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from sku_velocity.errors import SpecError
 from sku_velocity.http.spec import HeaderName, PaceSpec, TimeoutSpec, TlsSpec
 from sku_velocity.model.movement import Detail
 from sku_velocity.model.velocity_fields import CLASSES, NAMES
-from sku_velocity.spec_file import Part, format_errors, read_keys
+from sku_velocity.spec_errors import format_errors
+from sku_velocity.spec_file import Part, read_spec
 
 
 class EngineSpec(Part):
@@ -62,14 +63,19 @@ class EngineSpec(Part):
         return str(self.base_url).rstrip("/") + "/" + path.lstrip("/")
 
 
-def parse_engine(data: Mapping[str, Any], origin: str) -> EngineSpec:
-    """Parse an engine from plain data. Raises SpecError with `origin`, every invalid field and its rule."""
+def parse_engine(data: Mapping[str, Any], origin: str, text: str = "") -> EngineSpec:
+    """Parse an engine from plain data; `text` is that of its file.
+
+    Raises a SpecError that names `origin`, every wrong field with its line, and its rule.
+    """
     try:
         return EngineSpec.model_validate(data)
     except ValidationError as error:
-        raise SpecError(f"{origin} is not a slotting engine: {format_errors(error)}") from error
+        reasons = format_errors(error, EngineSpec, data, text)
+        raise SpecError(f"{origin} is not a slotting engine: {reasons}") from error
 
 
 def load_engine(path: Path) -> EngineSpec:
     """Load an engine from a YAML file. Raises SpecError if it cannot be read or is invalid."""
-    return parse_engine(read_keys(path, "slotting engine"), str(path))
+    file = read_spec(path, "slotting engine")
+    return parse_engine(file.data, str(path), file.text)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, Discriminator, Field, Strict, Tag, field_validator, model_validator
 from pydantic_core import CoreSchema, core_schema
@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 from sku_velocity.model.sku import DEFAULT_PATTERN, SkuRule
 from sku_velocity.source.comparison import comparison_keys
 from sku_velocity.source.time_format import TimeFormat
+from sku_velocity.spec_errors import suggestion
 from sku_velocity.spec_file import DottedPath, Part, Scalar
 
 MAX_DIGITS = 20  # of a factor, before or after its decimal point
@@ -323,5 +324,7 @@ def check_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, OSError, ValueError) as error:
-        raise ValueError(f"unknown time zone {name!r}: give an IANA name such as Europe/Berlin") from error
+        similar = suggestion(name, available_timezones()) if "/" in name else ""  # CEST is not like EST
+        question = similar or "give an IANA name such as Europe/Berlin"
+        raise ValueError(f"unknown time zone {name!r}: {question}") from error
     return name

@@ -33,10 +33,12 @@ from sku_velocity.source.item_fields import ItemsSpec
 from sku_velocity.source.mapping import UNIT, look_up
 from sku_velocity.source.presets import with_preset
 from sku_velocity.source.time_format import TimeFormat
-from sku_velocity.spec_file import DottedPath, Part, Scalar, format_errors, read_keys
+from sku_velocity.spec_errors import format_errors, line_of, suggestion
+from sku_velocity.spec_file import DottedPath, Part, Scalar, read_spec
 
 GRAINS = {"second": timedelta(seconds=1), "minute": timedelta(minutes=1), "day": timedelta(days=1)}
 PLACEHOLDERS = {"warehouse", "warehouse:number", "start", "end"}
+SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie"}
 EXTRA = "extra."  # precedes the name of an extra field
 TypeName = Annotated[str, Field(pattern=PRINTABLE, max_length=MAX_ID)]
 TypeValue = Annotated[str, Field(min_length=1)] | Annotated[int, Strict()] | Annotated[float, Strict()]
@@ -47,6 +49,8 @@ TOKEN = "{token}"  # the placeholder of the secret in auth.values
 def _check_path(path: str) -> str:
     if found := re.search(r"[?#]", path):
         raise ValueError(f"must not contain {found[0]}: set the query in request.params")
+    if "://" in path:
+        raise ValueError("must be a path below base_url: set scheme and host in base_url, not here")
     return path
 
 
@@ -78,7 +82,17 @@ class RequestSpec(Part):
         for name in re.findall(r"\{(\w+(?::\w+)?)\}", self._text):
             if name not in PLACEHOLDERS:
                 known = ", ".join(f"{{{known}}}" for known in sorted(PLACEHOLDERS))
-                raise ValueError(f"unknown placeholder {{{name}}}: use one of {known}")
+                question = suggestion(name, PLACEHOLDERS) or f"use one of {known}"
+                raise ValueError(f"unknown placeholder {{{name}}}: {question}")
+        return self
+
+    @model_validator(mode="after")
+    def _headers_hold_no_secret(self) -> Self:
+        if secret := [name for name in self.headers if name.lower() in SECRET_HEADERS]:
+            raise ValueError(
+                f"request.headers.{secret[0]} would put a secret into the file: remove it, and set auth, as "
+                "in auth: {kind: bearer} or auth: {kind: header, header: Authorization, prefix: 'Token '}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -550,17 +564,21 @@ def _check_params_differ(params: dict[str, str], place: str, paging: PagingSpec)
                 raise ValueError(f"{other} and {key} are both {name}: give each its own parameter")
 
 
-def parse_spec(data: Mapping[str, Any], origin: str) -> SourceSpec:
-    """Build a spec from plain data, on top of the `preset` it names.
+def parse_spec(data: Mapping[str, Any], origin: str, text: str = "") -> SourceSpec:
+    """Build a spec from plain data, on top of the `preset` it names; `text` is that of its file.
 
-    Raises a SpecError that names `origin`, every wrong field and its rule.
+    Raises a SpecError that names `origin`, every wrong field with its line, and its rule.
     """
     try:
         return SourceSpec.model_validate(with_preset(data))
     except ValidationError as error:
-        raise SpecError(f"{origin} is not a source spec: {format_errors(error)}") from error
+        reasons = format_errors(error, SourceSpec, data, text)
+        raise SpecError(f"{origin} is not a source spec: {reasons}") from error
+    except SpecError as error:
+        raise SpecError(f"{origin}: {line_of(text, 'preset')}{error}") from None
 
 
 def load_spec(path: Path) -> SourceSpec:
     """Load a spec from a YAML file. Raises SpecError if it cannot be read or is invalid."""
-    return parse_spec(read_keys(path, "source spec"), str(path))
+    file = read_spec(path, "source spec")
+    return parse_spec(file.data, str(path), file.text)

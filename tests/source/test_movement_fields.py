@@ -373,11 +373,11 @@ def test_every_reason_of_a_record_is_given() -> None:
         (-1, "greater than 0"),
         (float("inf"), "finite"),
         (10**30, "at most 20 digits"),
-        ({"by": "uom", "values": {}}, "at least 1 item"),
+        ({"by": "uom", "values": {}}, "must have at least 1 of them"),
         ({"by": "uom", "values": {261: 1, "261": 2}}, "261 is given twice"),
         ({"by": "uom", "values": {True: 1}}, "text or a whole number"),
         ({"by": "uom", "values": {"EA": 0}}, "greater than 0"),
-        ({"values": {"EA": 1}}, "by: Field required"),
+        ({"values": {"EA": 1}}, "by: is missing"),
     ],
 )
 def test_a_wrong_factor_is_a_wrong_spec(factor: Any, message: str) -> None:

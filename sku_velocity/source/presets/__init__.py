@@ -8,6 +8,7 @@ from typing import Any
 
 from sku_velocity.errors import SpecError
 from sku_velocity.source.fields import FieldsSpec
+from sku_velocity.spec_errors import suggestion
 from sku_velocity.spec_file import parse_yaml
 
 # What is replaced as a whole where it is given.
@@ -33,7 +34,9 @@ def with_preset(data: Mapping[str, Any]) -> dict[str, Any]:
     if name is None:
         return own
     if name not in preset_names():
-        raise SpecError(f"unknown preset {name!r}: known are {', '.join(preset_names())}")
+        question = suggestion(str(name), preset_names())
+        known = " ".join(filter(None, [question, f"known are {', '.join(preset_names())}"]))
+        raise SpecError(f"preset: unknown preset {name!r}: {known}")
     text = files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     base = parse_yaml(text, f"preset {name}")
     if "items" in own:
