@@ -52,7 +52,9 @@ COMMANDS = {
     ),
     "check-source": Command(
         "sku_velocity.cli.check_source:check_source",
-        "Read one page of a source, show how each field is mapped, and advise on a more reliable spec.",
+        """Read two pages of a source, show how each field is mapped, and advise on a more reliable spec.
+
+        Exit code: 0, or 1 if no record would load or the paging is wrong, 2 for bad usage or settings.""",
     ),
     "status": Command(
         "sku_velocity.cli.status:status",

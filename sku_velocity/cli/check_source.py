@@ -1,4 +1,4 @@
-"""The command `check-source`: one page of a source through its whole mapping, for the author of its spec."""
+"""The command `check-source`: two pages of a source through its whole mapping, for the author of its spec."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from rich.table import Table
 from rich.text import Text
 
 from sku_velocity.cli.executor import current, run
+from sku_velocity.cli.terminal import DONE, NOT_DONE
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.masking import hide
 from sku_velocity.model.chunk import Page, PageResult
 from sku_velocity.model.movement import DETAILS, ItemRow, MovementRow
 from sku_velocity.model.run import NO_WAREHOUSE
-from sku_velocity.model.window import Window
+from sku_velocity.model.window import Window, iso
 from sku_velocity.source.mapping import label_of, look_up
 from sku_velocity.source.spec import SourceSpec
+from sku_velocity.source.trial import Finding, PagingTrial, filter_findings, scope_findings
 from sku_velocity.source.warehouses import list_warehouses
 from sku_velocity.source.window import WindowProbe, WindowReader
 from sku_velocity.steps.access import SourceAccess
@@ -30,6 +32,7 @@ from sku_velocity.text import printable, shorten
 
 PACING_HEADER = re.compile(r"rate|limit|retry|throttl|remaining", re.IGNORECASE)
 SHOWN_CHARACTERS = 60
+FAST_PAGES = (500, 2000)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class SourceCheck:
     """The result of reading the first page of a window.
 
     `listed` are the warehouses that the source lists; None if they were not read. `lacks_following`: the body
-    does not have the key of the next cursor or link.
+    does not have the key of the next cursor or link. `findings` are what the records and a second page show.
     """
 
     spec: SourceSpec
@@ -48,6 +51,13 @@ class SourceCheck:
     page: PageResult
     listed: Sequence[str] | None = None
     lacks_following: bool = False
+    window: Window = Window.everything()
+    findings: Sequence[Finding] = ()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether something of this page would load, and no fault was found in the paging."""
+        return bool(self._rows) and not any(each.is_fault for each in self.findings)
 
     @property
     def _rows(self) -> Sequence[MovementRow | ItemRow]:
@@ -88,9 +98,16 @@ class SourceCheck:
             sent = "the records travel" if spec.auth.kind == "none" else "the token and the records travel"
             yield f"base_url is http: {sent} unencrypted; use https"
         yield from self._why_empty()
+        for finding in self.findings:
+            yield f"WARNING: {finding.text}" if finding.is_fault else finding.text
         if self.probe.page_size < requested:
             size = self.probe.page_size
             yield f"the source returns at most {size} records per page: set paging.max_page_size: {size}"
+        if not FAST_PAGES[0] <= (size := self.probe.page_size) <= FAST_PAGES[1]:
+            yield (
+                f"pages of {size} records: pages of {FAST_PAGES[0]:,} to {FAST_PAGES[1]:,} are read fastest; "
+                "set paging.page_size if the source allows it"
+            )
         if self.lacks_following:
             place = "paging.cursor_path" if spec.paging.cursor_path else "paging.next_path"
             yield (
@@ -138,9 +155,11 @@ class SourceCheck:
             yield f"WARNING: the source does not list the warehouse {self.warehouse}; it lists {listed}"
         elif not self.records and spec.items is None:
             name = f"of the warehouse {self.warehouse} " if spec.request.names_warehouse else ""
+            start, end = iso(self.window.start), iso(self.window.end)
+            bounds = f"between {start} and {end} " if spec.has_window else ""
             yield (
-                f"WARNING: the source returned no record {name}in this window: check that the warehouse is "
-                "named as in the source, the window (--start, --end), and the permissions of the token"
+                f"WARNING: no records {name}{bounds}were returned: check that the warehouse is named as in "
+                "the source (--warehouse), the window (--start, --end), and the permissions of the token"
             )
         if self.records and self.page.trimmed == len(self.records):
             yield (
@@ -158,7 +177,10 @@ def check_source(
     start: datetime | None = None,
     end: datetime | None = None,
 ) -> int:
-    """Read one page of a source, show how each field is mapped, and advise on a more reliable spec.
+    """Read two pages of a source, show how each field is mapped, and advise on a more reliable spec.
+
+    Exit code: 0, or 1 if no record of the first page would load or the paging is wrong, 2 for bad usage or
+    settings.
 
     Parameters
     ----------
@@ -175,7 +197,7 @@ def check_source(
         The window's end, exclusive. Omit for the end of the last complete one that has settled.
     """
 
-    async def read() -> None:
+    async def read() -> bool:
         context = current().context()
         found = await context.find_source(source, token_env)
         if found.spec.items is None and not warehouse:
@@ -190,32 +212,41 @@ def check_source(
         command = f"{context.program} check-source"
         asked, now = Bounds(start, end), datetime.now(UTC)
         window = WindowChoice(found.spec, asked, now, command, options).window()
-        await check(found, warehouse or NO_WAREHOUSE, window, Console())
+        return await check(found, warehouse or NO_WAREHOUSE, window, Console())
 
-    run(read())
-    return 0
+    return DONE if run(read()) else NOT_DONE
 
 
-async def check(source: SourceAccess, warehouse: str, window: Window, console: Console) -> None:
-    """Count a window, read its first page and print what it shows. Raise what `WindowReader.probe` raises."""
+async def check(source: SourceAccess, warehouse: str, window: Window, console: Console) -> bool:
+    """Count a window, read two pages and print what they show. Return False if nothing would load.
+
+    Raises what `WindowReader.probe` raises.
+    """
     async with source.get_client() as client:
-        reader = WindowReader.of(client, warehouse, window)
+        spec, reader = source.spec, WindowReader.of(client, warehouse, window)
         probe, answer = await reader.peek()
-        page = reader.reader.validate(answer.content, Page(0, len(answer.content.records)))
-        records = reader.reader.records_as_received(answer.content)
-        is_listed = source.spec.warehouses is not None and source.spec.items is None
-        listed = await list_warehouses(client) if is_listed and not records else None
+        content = answer.content
+        records = reader.reader.records_as_received(content)
+        is_listed = spec.warehouses is not None and spec.items is None
+        found = [
+            *scope_findings(spec, warehouse, window, content),
+            *filter_findings(spec, records),
+            *(await PagingTrial(reader, probe, answer).findings() if records else ()),
+        ]
         check = SourceCheck(
-            source.spec,
+            spec,
             warehouse,
             probe,
             records,
             answer.headers,
-            page,
-            listed,
-            answer.content.lacks_following,
+            reader.reader.validate(content, Page(0, len(records))),
+            await list_warehouses(client) if is_listed and not records else None,
+            content.lacks_following,
+            window,
+            found,
         )
         print_check(check, console)  # while the client's secrets are known, and so hidden
+        return check.is_usable
 
 
 def print_check(check: SourceCheck, console: Console) -> None:

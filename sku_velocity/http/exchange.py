@@ -282,6 +282,15 @@ class Exchange(Generic[A]):
             _discard_on_close(info["return_value"].get_extra_info("socket"))
 
 
+def redirect_target(request: httpx.Request, answer: Answer) -> str:
+    """Return the address of a redirect for a message, without its query, which may contain a token."""
+    try:
+        target = request.url.join(answer.headers.get("location", ""))
+        return quote(str(target.copy_with(query=None, fragment=None, userinfo=b"")).encode())
+    except (httpx.InvalidURL, ValueError):
+        return "an invalid address"
+
+
 def _discard_on_close(connection: socket.socket) -> None:
     """Make a connection discard its unsent data when it is closed.
 

@@ -20,9 +20,10 @@ from sku_velocity.errors import (
     SourceMappingError,
     SourceThrottledError,
     SourceUnavailableError,
+    UnreadableBodyError,
 )
 from sku_velocity.http.body import as_unicode
-from sku_velocity.http.exchange import Exchange, Response, Server, Tally
+from sku_velocity.http.exchange import Exchange, Response, Server, Tally, redirect_target
 from sku_velocity.http.pacing import Pacer
 from sku_velocity.http.retries import MAX_WAIT, TRANSIENT_STATUSES
 from sku_velocity.http.signing import Answer
@@ -94,7 +95,16 @@ class SourceClient:
             if _is_empty_range(answer):
                 return decode(b"null")
             self._raise_for_status(request, answer, wait)
-            return decode(answer.body)
+            try:
+                return decode(answer.body)
+            except UnreadableBodyError as error:
+                if not _is_html(answer):
+                    raise
+                raise UnreadableBodyError(
+                    f"{_place(self.spec, request)}: the response is an HTML page, not JSON (HTTP "
+                    f"{answer.status}): probably a login page: {CHECK_TOKEN}; otherwise check base_url and "
+                    f"request.path; body: {quote(answer.body)}"
+                ) from error
 
         return await self._exchange.send(request, read)
 
@@ -135,12 +145,17 @@ class SourceClient:
             )
             raise SourceAddressError(message("address", advice))
         if status < 400:
-            target = httpx.URL(answer.headers.get("location", "")).host or "another path"
             raise SourceAddressError(
-                message("address", f"redirected to {target}, which is not followed: set base_url to it")
+                message(
+                    "address",
+                    f"redirected to {redirect_target(request, answer)}, which is not followed: set "
+                    f"base_url and request.path to it or, if it is a login page, {CHECK_TOKEN}",
+                )
             )
         if status in (404, 416):
-            raise NoSuchPageError(message("address", "check base_url and request.path"))
+            named = "base_url, request.path, and that the warehouse is named as in the source (--warehouse)"
+            advice = f"check {named if self.spec.request.names_warehouse else 'base_url and request.path'}"
+            raise NoSuchPageError(message("address", advice))
         if status in (405, 410):
             raise SourceAddressError(message("address", "check base_url, request.path and request.method"))
         raise SourceMappingError(message("mapping", "check request, paging and window in the spec"))
@@ -186,6 +201,11 @@ def _is_empty_range(answer: Answer) -> bool:
     """Return True if the source has no record at all (RFC 9110, 15.5.17): an empty window, not an error."""
     total = answer.headers.get("Content-Range", "").rpartition("*/")[2].strip()
     return answer.status == 416 and total == "0"
+
+
+def _is_html(answer: SourceAnswer) -> bool:
+    is_html = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html"
+    return is_html or answer.body.lstrip()[:100].lower().startswith((b"<!doctype html", b"<html"))
 
 
 def _place(spec: SourceSpec, request: httpx.Request) -> str:

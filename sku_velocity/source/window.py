@@ -80,7 +80,7 @@ class WindowReader:
         response = await self.pages.at(0, requested)
         self._check_mapping(response.content)
         received = len(response.content.records)
-        if self._sends_page_size:
+        if self.sends_page_size:
             self._check_page_size(0, requested, received)
         total = await self._count(response)
         if total is None and isinstance(self.pages.paginator, Positional):
@@ -209,11 +209,12 @@ class WindowReader:
         if seen == seen_page(self.reader, again):
             raise SourceMappingError(
                 f"{self._spec.name}: mapping: the page at offset {offset} is the same as the first one: the "
-                f"source ignores the position: check {self._position_key}"
+                f"source ignores the position: check {self.position_key}"
             )
 
     @property
-    def _position_key(self) -> str:
+    def position_key(self) -> str:
+        """The key of the spec that names the position of a page, with the name."""
         paging = self._spec.paging
         if paging.place == "range_header":
             return f"paging.range_header {paging.range_header}"
@@ -221,10 +222,17 @@ class WindowReader:
             return f"paging.page_param {paging.page_param}"
         return f"paging.offset_param {paging.offset_param}"
 
+    @property
+    def cursor_key(self) -> str:
+        """The key of the spec that names the cursor or link of the next page."""
+        paging = self._spec.paging
+        return (
+            f"paging.cursor_param {paging.cursor_param}" if paging.style == "cursor" else "paging.next_path"
+        )
+
     def _check_repetition(self, offset: int, response: FetchedPage[RawPage]) -> None:
         """Check that a chain of pages does not read the same records for ever: each may have a new cursor."""
-        paging = self._spec.paging
-        key = f"paging.cursor_param {paging.cursor_param}" if paging.style == "cursor" else "paging.next_path"
+        key = self.cursor_key
         seen = seen_page(self.reader, response.content)
         self._largest_total = max(self._largest_total, self._reported_total(response) or 0)
         try:
@@ -244,7 +252,8 @@ class WindowReader:
             )
 
     @property
-    def _sends_page_size(self) -> bool:
+    def sends_page_size(self) -> bool:
+        """Whether requests name the number of records of a page."""
         return self._spec.paging.limit_param is not None or self._spec.paging.place == "range_header"
 
     @property

@@ -273,3 +273,34 @@ def wait_for_close(listener: socket.socket) -> OSError | None:
         except OSError as error:
             return error
     return None
+
+
+async def test_a_redirect_is_reported_with_its_target_without_its_query() -> None:
+    with scripted(Reply(302, headers={"Location": "/sso/login?next=s3cret-token"})) as server:
+        error = await error_of(server)
+    shown = (
+        f"redirected to {server.url}/sso/login, which is not followed: set base_url and request.path to it"
+    )
+    assert shown in str(error) and "if it is a login page, check the token" in str(error)
+
+
+PAGE = b"<!DOCTYPE html>\n<title>Sign in</title>"
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(body=PAGE), Reply(body=b"<p>Hi", headers={"Content-Type": "text/html; charset=utf-8"})]
+)
+async def test_an_html_page_is_reported_with_its_address_as_a_likely_login_page(reply: Reply) -> None:
+    with scripted(reply) as server:
+        error = await error_of(server)
+    assert isinstance(error, UnreadableBodyError) and len(server.requests) == 4
+    assert f"GET {server.url}/movements: the response is an HTML page, not JSON (HTTP 200)" in str(error)
+    assert "probably a login page: check the token" in str(error)
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_a_404_names_the_option_of_a_warehouse_that_the_request_names(is_named: bool) -> None:
+    parts = {"request": {"path": "/sites/{warehouse}"}} if is_named else {}
+    with scripted(Reply(404)) as server:
+        error = await error_of(server, **parts)
+    assert ("(--warehouse)" in str(error)) is is_named and "base_url" in str(error)
