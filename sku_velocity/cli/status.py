@@ -24,17 +24,24 @@ SHOWN_RUNS = 3
 SHOWN_CHARACTERS = 200  # of a reason
 COLUMNS = ("source", "warehouse", "last run", "rows", "rejects", "behind", "gaps")
 EMPTY = (
-    "The store holds no runs yet. Check the source with `{program} check-source`, then read its last window "
-    "with `{program} sync`."
+    "The store holds no runs{of} yet. Check the source with `{program} check-source`, then read its last "
+    "window with `{program} sync`."
 )
 
 
 def print_statuses(
-    statuses: Sequence[WarehouseStatus], now: datetime, context: CommandContext, console: Console
+    statuses: Sequence[WarehouseStatus],
+    now: datetime,
+    context: CommandContext,
+    console: Console,
+    of: str = "",
 ) -> None:
-    """Print a row per warehouse, then each one's problems and the commands to run."""
+    """Print a row per warehouse, then each one's problems and the commands to run.
+
+    `of` names what was asked for, to say that there is none.
+    """
     if not statuses:
-        console.print(EMPTY.format(program=context.program), markup=False, highlight=False)
+        console.print(EMPTY.format(program=context.program, of=of), markup=False, highlight=False)
         return
     table = Table()
     for name in COLUMNS:
@@ -217,5 +224,6 @@ def status(
     if report_as_json:
         print(json.dumps([status_as_json(each, now, context) for each in statuses]))
     else:
-        print_statuses(statuses, now, context, Console())
+        of = "".join(f" of {name}" for name in (warehouse, source) if name)
+        print_statuses(statuses, now, context, Console(), of)
     return 0

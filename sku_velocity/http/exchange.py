@@ -264,6 +264,10 @@ class Exchange(Generic[A]):
         except (httpx.TransportError, httpx.DecodingError, httpx.InvalidURL) as error:
             if refusal := explain_certificate_error(error):
                 raise server.address(f"{server.place(request)}: {refusal}") from error
+            if _is_unknown_host(error):
+                raise server.address(
+                    f"{server.place(request)}: address: there is no host {request.url.host}: correct base_url"
+                ) from error
             reason = quote((str(error) or type(error).__name__).encode())
             raise server.unavailable(
                 f"{server.place(request)}: address: {reason}; check base_url and that the {server.name} is up"
@@ -280,6 +284,14 @@ class Exchange(Generic[A]):
             await self.pacer.before_send()
         elif event == "connection.connect_tcp.complete":
             _discard_on_close(info["return_value"].get_extra_info("socket"))
+
+
+def _is_unknown_host(error: BaseException) -> bool:
+    """Return True if a name server knows of no such host. That none answers is a temporary failure."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, socket.gaierror):
+        cause = cause.__cause__ or cause.__context__
+    return isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME
 
 
 def redirect_target(request: httpx.Request, answer: Answer) -> str:

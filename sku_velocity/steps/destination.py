@@ -47,6 +47,8 @@ class Destination:
         except Exception as error:  # some connect here, and each has its own errors
             raise ExportError(f"export_to {url}: {type(error).__name__}: {error}") from error
         self._fs: AbstractFileSystem = fs
+        if isinstance(fs, LocalFileSystem) and Path(self._root).is_file():
+            raise ConfigurationError(f"export_to {url} is a file: write a directory")
 
     def names(self, directory: str) -> list[str]:
         """Return the names in a directory; none if it does not exist."""

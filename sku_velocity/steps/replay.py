@@ -53,8 +53,13 @@ async def replay(context: RunContext, request: ReplayRequest) -> Outcome[ReplayR
 
 @step("find dead letters")
 async def find_runs(context: RunContext, criteria: DeadLetterFilter) -> list[SyncRun]:
-    """Return the published and the incomplete runs that hold any matching letters."""
+    """Return the published and the incomplete runs that hold any matching letters.
+
+    Raises ConfigurationError if the run asked for does not exist.
+    """
     async with context.store() as store:
+        if criteria.run is not None and await store.runs.find(criteria.run) is None:
+            raise ConfigurationError(f"run: no run {criteria.run} in this store: check the id and the store")
         return await store.replays.runs(criteria)
 
 
