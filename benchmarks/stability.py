@@ -20,6 +20,7 @@ from sku_velocity.model.velocity_fields import CLASSES, PENDING
 from sku_velocity.velocity.figures import Days, Figures, measure, to_rows
 
 SKUS, DAYS, TRIPLED = 2_000, 60, 100
+POPULATIONS = {"fast": (6.0, 2.0), "slow": (1.0, 0.0)}  # median and least lines a day
 FIRST = date(2026, 1, 5)  # a Monday
 RULES = {
     "at once": Thresholds(margin=0, xyz_margin=0, days=1),
@@ -27,17 +28,17 @@ RULES = {
     "on the third day clearly past it": Thresholds(),
 }
 MOST_A_WEEK, MOST_DAYS, MOST_OF_THEM = 0.005, 3, 0.95
-COLUMNS = ("a class changes", "ABC by lines, of 1,000 SKUs a week", "ABC by units", "XYZ", "any")
+COLUMNS = ("SKUs", "a class changes", "ABC by lines, of 1,000 SKUs a week", "ABC by units", "XYZ", "any")
 
 Lines = npt.NDArray[np.int64]
 
 
-def simulate(skus: int, days: int) -> Lines:
+def simulate(days: int, median: float, least: float, tripled: int = 0) -> Lines:
     """Return the lines of each day and SKU: Poisson, Monday to Friday; the last SKUs triple after 91 days."""
     draw = np.random.default_rng(91)
-    rates = np.maximum(draw.lognormal(np.log(6), 1, skus), 2)
+    rates = np.maximum(draw.lognormal(np.log(median), 1, SKUS), least)
     each_day = np.repeat(rates[None, :], 91 + days, axis=0)
-    each_day[91:, -TRIPLED:] *= 3
+    each_day[91:, SKUS - tripled :] *= 3
     each_day[np.arange(91 + days) % 7 >= 5] = 0
     return draw.poisson(each_day)
 
@@ -56,45 +57,47 @@ def figures_of(lines: Lines, day: int, thresholds: Thresholds, earlier: EarlierC
     return measure(activity, period, Days.of(activity, period, thresholds), thresholds, earlier)
 
 
-def changes(lines: Lines, days: int, thresholds: Thresholds) -> tuple[list[float], int | None]:
-    """Return the share of steady SKUs that change each class, and any, a week; and after how many days 95% of
-    the SKUs that tripled to an A rate are provisionally A, None if never."""
-    steady, changed, earlier, found = lines.shape[1] - TRIPLED, np.zeros(4), None, None
-    risen: set[str] = set()
-    names = ["sku_id", *CLASSES, *PENDING]
+def changes(lines: Lines, days: int, thresholds: Thresholds) -> list[float]:
+    """Return the share of SKUs that change each class a week, and any."""
+    changed, earlier, names = np.zeros(4), None, ["sku_id", *CLASSES, *PENDING]
     for day in range(90, 90 + days):
         figures = figures_of(lines, day, thresholds, earlier)
         rows = {sku: EarlierClass(*classes) for sku, *classes in to_rows(figures[names])}
         if earlier is not None:
-            pairs = [(earlier.of_sku[sku][:3], rows[sku][:3]) for sku in sorted(rows)[:steady]]
+            pairs = [(earlier.of_sku[sku][:3], rows[sku][:3]) for sku in rows]
             each = [[a != b for a, b in zip(*pair, strict=True)] for pair in pairs]
             changed += [*np.sum(each, axis=0), sum(map(any, each))]
-        if day == 90:
-            risen = to_become_a(figures, steady)
-        is_a = figures["provisional_abc_lines"][figures["sku_id"].isin(risen)] == "A"
-        if found is None and day > 90 and is_a.mean() >= MOST_OF_THEM:
-            found = day - 90
         earlier = EarlierClasses(FIRST + timedelta(days=day), rows)
-    return (changed / steady / (days - 1) * 7).tolist(), found
+    return (changed / SKUS / (days - 1) * 7).tolist()
 
 
-def to_become_a(figures: Figures, steady: int) -> set[str]:
-    """Return the SKUs that will triple and are not A, but clearly will be: by three times their rate now."""
-    border = figures["lines_per_open_day"][figures["raw_abc_lines"] == "A"].min()
-    is_low = (figures["raw_abc_lines"] != "A") & (3 * figures["lines_per_open_day"] >= 1.5 * border)
-    return set(figures["sku_id"][is_low & (figures["sku_id"] >= f"SKU-{steady:05}")])
+def days_until_a(lines: Lines) -> int | None:
+    """Return after how many days 95% of the SKUs that tripled to an A rate are provisionally A."""
+    before = figures_of(lines, 90, Thresholds(), None)
+    border = before["lines_per_open_day"][before["raw_abc_lines"] == "A"].min()
+    is_low = (before["raw_abc_lines"] != "A") & (3 * before["lines_per_open_day"] >= 1.5 * border)
+    risen = before["sku_id"][is_low & (before["sku_id"] >= f"SKU-{SKUS - TRIPLED:05}")]
+    for day in range(91, len(lines)):
+        figures = figures_of(lines, day, Thresholds(), None)
+        is_a = figures["provisional_abc_lines"][figures["sku_id"].isin(risen)] == "A"
+        if is_a.mean() >= MOST_OF_THEM:
+            return day - 90
+    return None
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stability", description=__doc__)
     parser.parse_args(arguments)
-    lines, rows, results = simulate(SKUS, DAYS), [], {}
-    for name, thresholds in RULES.items():
-        results[name] = changes(lines, DAYS, thresholds)
-        print(name, results[name], file=sys.stderr)
-        cells: list[Cell] = [name, *(1_000 * share for share in results[name][0])]
-        rows.append(cells)
-    shares, found = results["on the third day clearly past it"]
+    rows: list[list[Cell]] = []
+    worst = 0.0
+    for population, rates in POPULATIONS.items():
+        lines = simulate(DAYS, *rates)
+        for name, thresholds in RULES.items():
+            shares = changes(lines, DAYS, thresholds)
+            print(population, name, shares, file=sys.stderr)
+            rows.append([population, name, *(1_000 * share for share in shares)])
+        worst = max(worst, shares[-1])  # by the last rule, which is ours
+    found = days_until_a(simulate(14, *POPULATIONS["fast"], TRIPLED))
     publish(
         Section(
             "stability",
@@ -102,18 +105,17 @@ def main(arguments: Sequence[str]) -> None:
             "python -m benchmarks.stability",
             [Table(f"{SKUS:,} steady SKUs of a five-day warehouse over {DAYS} days.", COLUMNS, rows)],
             [
+                target("at most 0.5% of steady SKUs change a week", f"{worst:.2%}", worst <= MOST_A_WEEK),
                 target(
-                    "at most 0.5% of steady SKUs change a week", f"{shares[3]:.2%}", shares[3] <= MOST_A_WEEK
-                ),
-                target(
-                    "95% of the SKUs that triple to an A rate are provisionally A within three days",
+                    "95% of fast SKUs that triple to an A rate are provisionally A within three days",
                     f"{found} days",
                     found is not None and found <= MOST_DAYS,
                 ),
-                "Each SKU has Poisson demand from Monday to Friday, 2 or more lines a day (log-normal, "
-                f"median 6); {TRIPLED} of them triple after 91 days. Those count that were not A before "
-                "and whose new rate is at least 1.5 times the lowest rate of an A item: on the third day, the "
-                "week is at 2.2 times the old rate.",
+                "Each SKU has Poisson demand from Monday to Friday, by a rate of its own (log-normal): fast "
+                "ones of 6 lines a day in the median and 2 at least, slow ones of 1 in the median. For the "
+                f"second target, {TRIPLED} fast ones triple after 91 days; of those, the ones count that "
+                "were not A and whose new rate is at least 1.5 times the lowest rate of an A item: on the "
+                "third day, their last 7 days are at 2.2 times the old rate.",
             ],
             {"numpy": version("numpy")},
         )

@@ -80,8 +80,8 @@ class Thresholds:
     b: float = 0.95
     x: float = 0.5
     y: float = 1.0
-    margin: float = 0.02
-    xyz_margin: float = 0.1
+    margin: float = 0.03
+    xyz_margin: float = 0.3
     days: int = 3
     new_days: int = 28
     open_days: Sequence[Weekday] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 Kind = Literal["text", "whole", "number", "flag", "instant", "date"]
 
@@ -58,3 +58,8 @@ FIELDS = (
     *(VelocityField(f"completeness_{days}", "number", "share", True) for days in HORIZONS),
 )
 NAMES = tuple(each.name for each in FIELDS)
+
+if TYPE_CHECKING:
+    FigureName = str
+else:
+    FigureName = Literal[NAMES]

@@ -11,7 +11,7 @@ from pydantic import AnyHttpUrl, Field, ValidationError, field_validator, model_
 from sku_velocity.errors import SpecError
 from sku_velocity.http.spec import HeaderName, PaceSpec, TimeoutSpec, TlsSpec
 from sku_velocity.model.movement import Detail
-from sku_velocity.model.velocity_fields import CLASSES, NAMES
+from sku_velocity.model.velocity_fields import CLASSES, FigureName
 from sku_velocity.spec_errors import format_errors
 from sku_velocity.spec_file import Part, read_spec
 
@@ -30,8 +30,8 @@ class EngineSpec(Part):
     movement_fields: tuple[Detail, ...] = Field(
         default=(), description="Optional fields to send with each movement; null if it has none"
     )
-    velocity_fields: tuple[str, ...] = Field(
-        default=CLASSES, min_length=1, description="Figures to send of each SKU: columns of sku_velocity"
+    velocity_fields: tuple[FigureName, ...] = Field(
+        default=CLASSES, min_length=1, description="Figures to send of each SKU, of table sku_velocity"
     )
     idempotency_header: HeaderName = "Idempotency-Key"
     tls: TlsSpec = TlsSpec()
@@ -43,13 +43,6 @@ class EngineSpec(Part):
     def _fields_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(names)) < len(names):
             raise ValueError("a field is given twice: remove one of the two")
-        return names
-
-    @field_validator("velocity_fields")
-    @classmethod
-    def _figures_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := [name for name in names if name not in NAMES]:
-            raise ValueError(f"there is no figure {', '.join(unknown)}: use {', '.join(NAMES)}")
         return names
 
     @model_validator(mode="after")

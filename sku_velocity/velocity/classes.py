@@ -29,6 +29,16 @@ def shares_before(amounts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64]
     return ranks, before
 
 
+def places_of(amounts: npt.NDArray[np.int64], before: Numbers) -> Numbers:
+    """Return the cumulative share before each SKU, averaged over SKUs with the same amount.
+
+    So one line more or less moves a slow SKU by as much as it should, not past all that tie with it.
+    """
+    _, group = np.unique(amounts, return_inverse=True)
+    places: Numbers = (np.bincount(group, before) / np.bincount(group))[group]
+    return places
+
+
 def pareto(amounts: npt.NDArray[np.int64], thresholds: Thresholds) -> tuple[npt.NDArray[np.int64], Labels]:
     """Return ranks, and ABC classes by cumulative share, of amounts given in the order of their SKUs.
 

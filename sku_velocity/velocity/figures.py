@@ -25,6 +25,7 @@ from sku_velocity.velocity.classes import (
     ABC,
     XYZ,
     abc_classes,
+    places_of,
     provisional_classes,
     settle,
     shares_before,
@@ -198,7 +199,7 @@ def _add_classes(figures: Figures, open_days: OpenDays, thresholds: Thresholds) 
         amounts = figures[f"{what}_{LONGEST}"].to_numpy(np.int64)
         ranks, before = np.empty(len(amounts), np.int64), np.empty(len(amounts))
         ranks[by_name], before[by_name] = shares_before(amounts[by_name])
-        figures[f"rank_{what}"], figures[f"before_{what}"] = ranks, before
+        figures[f"rank_{what}"], figures[f"place_{what}"] = ranks, places_of(amounts, before)
         figures[f"raw_abc_{what}"] = abc_classes(before, thresholds)
         recent, rates = figures[f"{what}_7"].to_numpy() / week, figures[f"{what}_per_open_day"].to_numpy()
         figures[f"provisional_abc_{what}"] = provisional_classes(recent, np.nan_to_num(rates), thresholds)
@@ -236,7 +237,7 @@ def _settle(figures: Figures, thresholds: Thresholds, as_of: date, earlier: Earl
     has_moved = figures["raw_abc_lines"].notna().to_numpy()
     is_new = (figures["age_days"].astype("float64") < thresholds.new_days).to_numpy()
     is_dead = ~has_moved & figures[f"units_{LONGEST}"].notna().to_numpy()
-    places = {"abc_lines": "before_lines", "abc_units": "before_units", "xyz": "coefficient_of_variation"}
+    places = {"abc_lines": "place_lines", "abc_units": "place_units", "xyz": "coefficient_of_variation"}
     changed = np.zeros(len(figures), dtype=bool)
     for number, name in enumerate(CLASSES):
         is_xyz = name == "xyz"

@@ -27,7 +27,9 @@ def test_the_command_exports_and_prints_what_failed(
         words += ["--store", sqlite_url, "--task-retries", "0", "--export-to"]
         assert run(*words, str(tmp_path / "out")) == 0
         assert "exported: source=acme/warehouse=WH-01" in capsys.readouterr().out
-        assert run(*words, source) == 1  # a file
+        assert run(*words, source) == 2  # a file
+        assert "is a file: write a directory" in capsys.readouterr().err
+        assert run(*words, f"{source}/below") == 1
         assert "NOT exported: " in capsys.readouterr().out
         assert run(*words, "s3://me:hunter2@bucket") == 2
         error = capsys.readouterr().err

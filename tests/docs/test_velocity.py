@@ -24,4 +24,4 @@ def test_each_figure_is_defined_in_a_table() -> None:
 def test_the_borders_are_those_of_the_program() -> None:
     rule = Thresholds()
     assert f"ADI < {ADI_BORDER}, CV² < {CV2_BORDER}" in PAGE
-    assert (rule.margin, rule.xyz_margin, rule.days, rule.new_days) == (0.02, 0.1, 3, 28)
+    assert (rule.margin, rule.xyz_margin, rule.days, rule.new_days) == (0.03, 0.3, 3, 28)
