@@ -50,6 +50,12 @@ COMMANDS = {
 
         Exit code: 0 if the master was published, 1 if not, 2 for bad usage or settings.""",
     ),
+    "draft": Command(
+        "sku_velocity.cli.draft:draft",
+        """Write a first spec of an API from its answers, and try it.
+
+        Exit code: 0, or 1 if the draft cannot be read with yet, 2 for bad usage or settings.""",
+    ),
     "check-source": Command(
         "sku_velocity.cli.check_source:check_source",
         """Read two pages of a source, show how each field is mapped, and advise on a more reliable spec.

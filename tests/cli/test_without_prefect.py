@@ -41,6 +41,7 @@ RUNS = {
     "sync": ["sync", *READING, *DAY, "--max-reject-ratio", "1", "--velocity-zone", "UTC"],
     "sync --export-to": ["sync", *READING, *DAY, "--max-reject-ratio", "1", "--export-to", "exported"],
     "sync --help": ["sync", "--help"],
+    "draft": ["draft", "--url", "URL", "--token-env", "WMS_TOKEN", "--warehouse", "WH-01"],
     "check-source": ["check-source", *READING, *DAY],
     "backfill": ["backfill", *READING, *DAY, "--window-minutes", "1440", "--max-reject-ratio", "1"],
     "backfill --dry-run": ["backfill", *READING, *DAY, "--dry-run"],
@@ -68,6 +69,7 @@ class Place:
     directory: Path
     run: str
     position: int
+    url: str
 
     @property
     def log(self) -> Path:
@@ -75,7 +77,7 @@ class Place:
 
     def start(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Start Python in a process in which an import of Prefect fails and is logged."""
-        known = {"RUN": self.run, "POSITION": str(self.position)}
+        known = {"RUN": self.run, "POSITION": str(self.position), "URL": self.url}
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         environment |= {
             "PYTHONPATH": str(self.directory),
@@ -96,7 +98,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         patch.setenv("WMS_TOKEN", TOKEN)
         week = {**WHOLE, "max_reject_ratio": 1, "export_to": str(directory / "exported")}
         _, report = sync(Executor(), source, f"sqlite:///{directory}/store.db", **week)
-        place = Place(directory, report.run_id, server.ground_truth("WH-01").bad_positions[0])
+        place = Place(
+            directory,
+            report.run_id,
+            server.ground_truth("WH-01").bad_positions[0],
+            f"{server.url}/movements?warehouse=WH-01",
+        )
         (directory / "sitecustomize.py").write_text(SITECUSTOMIZE.format(log=str(place.log)))
         yield place
 
