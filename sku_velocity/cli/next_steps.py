@@ -10,13 +10,17 @@ from sku_velocity.model.settle_lag import SETTLE_LAG
 from sku_velocity.model.status import OpenRun, SkuMappingPolicy, WarehouseStatus
 from sku_velocity.model.window import Window, iso
 from sku_velocity.model.window_grid import DAY_MINUTES, HOURS, WindowGrid
+from sku_velocity.steps.access import is_file
 from sku_velocity.steps.backfill import MAX_WINDOWS
 from sku_velocity.steps.command_line import command_line
 
 
 @dataclass(frozen=True)
 class CommandContext:
-    """The command in use, and the operator's names for the source, its token and the store."""
+    """The command in use, and the operator's names for the source, its token and the store.
+
+    What is not given here is as in the last run. A run that named a block is run by its own command line.
+    """
 
     program: str
     source: str | None = None
@@ -24,27 +28,38 @@ class CommandContext:
     store: str | None = None
     source_suffix: str = ""
 
-    def command(self, verb: str, status: WarehouseStatus, **options: str) -> str:
+    def command(self, verb: str, status: WarehouseStatus, **options: str | bool) -> str:
         """Return a command for a warehouse, quoted for a shell."""
-        coverage = status.coverage
+        coverage, program = status.coverage, self.program
+        source, token_env = self.source or f"{coverage.source}{self.source_suffix}", self.token_env
+        if self.source is None and (origin := status.last_run.origin):
+            source, token_env = origin.source, self.token_env or origin.token_env
+            program = self.program if is_file(source) else origin.program
         named = {
-            "source": self.source or f"{coverage.source}{self.source_suffix}",
-            "token-env": self.token_env,
+            "source": source,
+            "token-env": token_env,
             "warehouse": coverage.warehouse,  # empty for a master's items
             "store": self.store if verb != "check-source" else None,
             **options,
         }
-        return command_line(f"{self.program} {verb}", named)
+        return command_line(f"{program} {verb}", named)
+
+    def list_letters(self, run: OpenRun) -> str:
+        """Return the command that lists a run's dead letters by their reasons."""
+        return command_line(f"{self.program} dead-letters list", {"run": run.id, "store": self.store})
 
 
 def next_steps(status: WarehouseStatus, now: datetime, context: CommandContext) -> list[str]:
     """Return the commands that fix a warehouse, in order; none if it needs nothing.
 
-    If the last open run could not read the source, or rejected too much of it, the first step checks it.
+    If the last open run rejected too many records, the first step lists them. If it could not read the source
+    either, the next one checks it.
     The next step reads what is missing or, if nothing is, the newest window that was to be read again.
     """
     open_runs = [run for run in status.coverage.open_runs if not run.is_being_read(now)]
     steps = []
+    if open_runs and open_runs[-1].has_many_rejects:
+        steps.append(context.list_letters(open_runs[-1]))
     if open_runs and open_runs[-1].blames_the_source:
         steps.append(context.command("check-source", status, **_bounds(open_runs[-1].window)))
     missing = missing_windows(status, now)
@@ -55,6 +70,12 @@ def next_steps(status: WarehouseStatus, now: datetime, context: CommandContext) 
         options = _mapping_options(status.last_run.mapping) | _backfill_options(missing, status.grid)
         steps.append(context.command("backfill", status, **options))
     return steps
+
+
+def backfill_older(status: WarehouseStatus, span: Window, context: CommandContext) -> str:
+    """Return the command that reads again what an older spec has read in a span."""
+    options = _mapping_options(status.last_run.mapping) | _backfill_options([span], status.grid)
+    return context.command("backfill", status, **options, **{"older-spec": True})
 
 
 def missing_windows(status: WarehouseStatus, now: datetime) -> list[Window]:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sku_velocity.cli.executor import current, run
-from sku_velocity.cli.next_steps import CommandContext, next_steps
+from sku_velocity.cli.next_steps import CommandContext, backfill_older, next_steps
 from sku_velocity.model.run import RunState
 from sku_velocity.model.status import LastRun, OpenRun, WarehouseStatus
 from sku_velocity.model.window import Window, iso
@@ -84,9 +84,10 @@ def _details(status: WarehouseStatus, now: datetime, context: CommandContext) ->
     if earlier := gaps[:-SHOWN_GAPS]:
         lines.append(f"  and {len(earlier)} earlier gaps, {duration(_total(earlier))} in total")
     if older := status.older_spec:
+        again = Window(older[0].start, older[-1].end)
         lines.append(
-            f"  {len(older)} published stretches were read by an older spec, the first is {older[0]}: "
-            f"`{context.program} backfill --older-spec` reads them again"
+            f"  {len(older)} published stretches were read by an older spec, the first is {older[0]}; to "
+            f"read them again: {backfill_older(status, again, context)}"
         )
     lines += [f"  {_describe(run, now)}" for run in runs[-SHOWN_RUNS:]]
     if len(runs) > SHOWN_RUNS:

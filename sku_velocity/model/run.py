@@ -55,6 +55,14 @@ class MasterVersion(BaseModel):
     unknown_sku: UnknownSku = UnknownSku.REJECT
 
 
+class Origin(NamedTuple):
+    """How a run was asked for: the command line, and the options that name its source and its token."""
+
+    program: str
+    source: str
+    token_env: str | None
+
+
 @dataclass(frozen=True)
 class SyncRun:
     """One attempt at one window, as in the ledger.
@@ -65,7 +73,7 @@ class SyncRun:
     plan of the warehouse before, `mapping_digest` is that of the spec it was read by (None if it was not the
     same for all rows), `held_rows` the number of rows if the window was held because it would shrink. `grid`
     is that of the windows that the run was asked for; None for everything.
-    `has_types` is whether that spec names movement types.
+    `has_types` is whether that spec names movement types, `origin` how the run was asked for.
     """
 
     id: str
@@ -82,6 +90,7 @@ class SyncRun:
     flow_run_id: str | None = None
     grid: WindowGrid | None = None
     has_types: bool = False
+    origin: Origin | None = None
 
     @property
     def label(self) -> str:

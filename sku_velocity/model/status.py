@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sku_velocity.model.coverage import gaps
-from sku_velocity.model.run import REJECTS, RunState, UnknownSku, Verdict
+from sku_velocity.model.run import REJECTS, Origin, RunState, UnknownSku, Verdict
 from sku_velocity.model.window import Window
 from sku_velocity.model.window_grid import HOURS, WindowGrid
 
@@ -79,10 +79,15 @@ class OpenRun:
         return 0 < self.landed < self.chunks
 
     @property
+    def has_many_rejects(self) -> bool:
+        """True if its window was refused because too many records were rejected."""
+        return any(name == REJECTS for name, _ in self.broken)
+
+    @property
     def blames_the_source(self) -> bool:
         """True if nothing could be read, or too many records were rejected."""
         nothing = self.error is not None and not self.landed
-        return nothing or any(name == REJECTS for name, _ in self.broken)
+        return nothing or self.has_many_rejects
 
     @property
     def reason(self) -> str | None:
@@ -125,7 +130,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class LastRun:
-    """The latest run of a warehouse; `verdict` is None until it has ended."""
+    """The latest run of a warehouse; `verdict` is None until it has ended, `origin` how it was asked for."""
 
     id: str
     window: Window
@@ -134,6 +139,7 @@ class LastRun:
     began_at: datetime
     mapping: SkuMappingPolicy = None
     mapping_digest: str | None = None
+    origin: Origin | None = None
 
 
 class Revisions(NamedTuple):

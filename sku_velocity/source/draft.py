@@ -288,7 +288,7 @@ class Drafter:
     async def _try(self, more: Mapping[str, Any]) -> Reply | None:
         """Send a trial request; None if the API refuses it."""
         try:
-            return await self._fetch(self.params | more)
+            return await self._fetch({**self.params, **more})
         except VelocityError:
             return None
 

@@ -13,7 +13,7 @@ from sku_velocity.model.calendar import zone_of
 from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.master import MasterChanges, compare
 from sku_velocity.model.publication import Publication
-from sku_velocity.model.run import NO_WAREHOUSE, Plan, RunReport, SyncRun
+from sku_velocity.model.run import NO_WAREHOUSE, Origin, Plan, RunReport, SyncRun
 from sku_velocity.model.status import SkuMapping, SkuMappingPolicy
 from sku_velocity.model.window import Window
 from sku_velocity.source.spec import SourceSpec
@@ -130,7 +130,8 @@ async def plan_window(
             version = await steps.version_of(store, mapping)
             grid = grid_of(context.source.spec, request) if isinstance(request, SyncRequest) else None
             async with context.reader(warehouse, window, version) as reader:
-                run = await steps.plan(reader, store, run_id, context.flow_run_id, grid)
+                origin = Origin(context.program, request.source, request.token_env)
+                run = await steps.plan(reader, store, run_id, context.flow_run_id, grid, origin)
             return Plan(run, await store.chunks.of(run.id))
         await _check_resumed(context, run, warehouse, request, mapping)
         chunks = await store.chunks.of(run.id)

@@ -9,7 +9,7 @@ from sku_velocity.completeness import Limits, needs_rereading, prove, suspects
 from sku_velocity.http.exchange import Tally
 from sku_velocity.model.chunk import Chunk, ChunkProgress, ChunkState, PageResult
 from sku_velocity.model.movement import DeadLetter
-from sku_velocity.model.run import Check, FinalCheck, MasterVersion, Plan, RunState, SyncRun
+from sku_velocity.model.run import Check, FinalCheck, MasterVersion, Origin, Plan, RunState, SyncRun
 from sku_velocity.model.status import SkuMappingPolicy
 from sku_velocity.model.window_grid import WindowGrid
 from sku_velocity.process.loop_lag import LoopHealth
@@ -59,6 +59,7 @@ async def plan(
     run_id: str,
     flow_run_id: str | None = None,
     grid: WindowGrid | None = None,
+    origin: Origin | None = None,
 ) -> SyncRun:
     """Probe how many records the window holds, cut it into chunks, and store both."""
     probe = await reader.probe()
@@ -74,6 +75,7 @@ async def plan(
         flow_run_id=flow_run_id,
         grid=grid,
         has_types=bool(spec.types),
+        origin=origin,
     )
     return await store.runs.begin(run, chunks_of(probe, spec))
 

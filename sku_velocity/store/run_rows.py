@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import IncompleteWindowError, StoreConfigurationError
-from sku_velocity.model.run import MasterVersion, RunState, SyncRun
+from sku_velocity.model.run import MasterVersion, Origin, RunState, SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.model.window_grid import WindowGrid
 from sku_velocity.store.tables import ForeignText, published_ranges, sync_runs, unloaded_ids
@@ -127,8 +127,14 @@ def to_run(row: Row[Any]) -> RunRow:
         row.flow_run_id,
         to_grid(row),
         row.has_types,
+        to_origin(row),
     )
     return RunRow(row.run_key, run)
+
+
+def to_origin(row: Row[Any]) -> Origin | None:
+    """Return how a run was asked for."""
+    return Origin(row.program, row.source_option, row.token_env) if row.program else None
 
 
 def to_grid(row: Row[Any]) -> WindowGrid | None:

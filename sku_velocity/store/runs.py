@@ -179,6 +179,9 @@ def _values(run: SyncRun) -> dict[str, Any]:
         "master": run.master.model_dump_json() if run.master else None,
         "mapping_digest": run.mapping_digest,
         "has_types": run.has_types,
+        "program": run.origin and run.origin.program,
+        "source_option": run.origin and run.origin.source,
+        "token_env": run.origin and run.origin.token_env,
         "state": RunState.RUNNING,
         "created_at": datetime.now(UTC),
     }

@@ -27,7 +27,7 @@ from sku_velocity.model.status import (
 )
 from sku_velocity.model.window import Window
 from sku_velocity.store.database import Repository
-from sku_velocity.store.run_rows import overlapping, to_grid
+from sku_velocity.store.run_rows import overlapping, to_grid, to_origin
 from sku_velocity.store.tables import (
     chunks,
     dead_letters,
@@ -142,6 +142,7 @@ def _to_last_run(row: Row[Any]) -> LastRun:
         row.created_at,
         _to_policy(row.master),
         row.mapping_digest,
+        to_origin(row),
     )
 
 

@@ -130,6 +130,10 @@ sync_runs = Table(
     Column("has_types", Boolean, nullable=False, default=False),
     # If the window was held because it would shrink: the number of rows of that reading.
     Column("held_rows", BigInteger),
+    # The command line, source and token's variable by which the run was asked for, for commands to paste.
+    Column("program", Text),
+    Column("source_option", ForeignText),
+    Column("token_env", ForeignText),
     Column("master", Text),
     Column("verdict", Text),
     Column("report", Text),
