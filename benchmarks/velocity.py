@@ -1,11 +1,11 @@
-"""The cost of a refresh of velocity on each database: `python -m benchmarks.velocity`, about 5 minutes."""
+"""The cost of refreshes of velocity on each database: `python -m benchmarks.velocity`, about 25 minutes."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -14,99 +14,176 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
 
 from benchmarks.processes import PATIENCE, high_water, postgresql
 from benchmarks.report import Cell, Section, Table, publish, target
-from sku_velocity.model.chunk import Chunk, Page, PageResult
-from sku_velocity.model.movement import MovementRow
 from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.steps.refresh_velocity import RefreshRequest, refresh
 from sku_velocity.store import Store
+from sku_velocity.store.database import Database
+from sku_velocity.store.tables import instant_text, movements, sync_runs
 
-MOVEMENTS, SKUS, DAYS = 1_000_000, 50_000, 91
+SIZES = (1_000_000, 5_000_000, 20_000_000)
+SKUS, DAYS = 50_000, 91
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 AS_OF = date(2026, 4, 1)  # the last of 91 days, which include the start of summer time
-MOST_SECONDS, MOST_MEGABYTES = 10.0, 1024
-ROUNDS = 3
-FIGURES = ("skus", "lines", "seconds", "cpu", "megabytes")
-COLUMNS = ("store", "round", "SKUs", "movements", "wall s", "CPU s", "peak MiB")
+REVISED = 50  # the day whose window is published again, 40 days before the last
+STEPS = ("first", "next day", "after a revision")
+MOST_MEGABYTES, LEAST_SAVED, MOST_GROWTH, LINEAR = 500, 5.0, 2.0, 1.2
+COLUMNS = ("store", "movements", "refresh", "lines", "CPU s", "wall s", "peak MiB")
+INSERTED = ("run_key", "position", "sku_id", "warehouse_id", "units_moved", "timestamp_utc")
+
+Costs = dict[tuple[str, int, str], dict[str, float]]
 
 
-def main() -> None:
-    rows: list[list[Cell]] = []
-    for name, url in stores():
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.velocity", description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of movements")
+    sizes = parser.parse_args(arguments).sizes
+    costs: Costs = {}
+    for name, url in stores(sizes):
+        size = sizes[len([key for key in costs if key[0] == name and key[2] == STEPS[0]])]
         with tempfile.TemporaryDirectory(prefix="velocity-") as home:
-            asyncio.run(fill(url))
-            for number in range(1, ROUNDS + 1):
-                cost = in_process(url, home)
-                print(name, cost, file=sys.stderr)
-                rows.append([name, number, *(cost[figure] for figure in FIGURES)])
+            asyncio.run(fill(url, range(DAYS), size // DAYS))
+            for step in STEPS:
+                if step == STEPS[1]:
+                    asyncio.run(fill(url, [DAYS], size // DAYS))
+                elif step == STEPS[2]:
+                    asyncio.run(fill(url, [REVISED], size // DAYS))
+                day = AS_OF if step == STEPS[0] else AS_OF + timedelta(days=1)
+                costs[name, size, step] = in_process(url, home, day)
+                print(name, size, step, costs[name, size, step], file=sys.stderr)
+    rows: list[list[Cell]] = [
+        [name, size, step, *(cost[figure] for figure in ("lines", "cpu", "seconds", "megabytes"))]
+        for (name, size, step), cost in costs.items()
+    ]
     publish(
         Section(
             "velocity",
             "What a refresh of velocity costs",
             "python -m benchmarks.velocity",
-            [Table(f"{MOVEMENTS:,} movements of {SKUS:,} SKUs in {DAYS} days.", COLUMNS, rows)],
-            [*targets(rows), *NOTES],
-            {"pandas": version("pandas")},
+            [Table(f"{SKUS:,} SKUs in {DAYS} days.", COLUMNS, rows)],
+            [*targets(costs, sizes), *NOTES],
+            {"pandas": version("pandas"), "pyarrow": version("pyarrow")},
         )
     )
 
 
-def targets(rows: Sequence[Sequence[Cell]]) -> list[str]:
-    """Return whether the slowest and the largest refresh stayed within the limits."""
-    seconds, megabytes = (
-        max(float(row[COLUMNS.index(column)] or 0) for row in rows) for column in ("wall s", "peak MiB")
-    )
-    return [
-        target(f"a refresh in at most {MOST_SECONDS:.0f} s", f"{seconds:.1f} s", seconds <= MOST_SECONDS),
-        target(f"in at most {MOST_MEGABYTES} MiB", f"{megabytes:.0f} MiB", megabytes <= MOST_MEGABYTES),
-    ]
+def targets(costs: Costs, sizes: Sequence[int]) -> list[str]:
+    """Return whether the costs stayed within the limits, on each database."""
+    found = []
+    for name in dict.fromkeys(name for name, *_ in costs):
+
+        def cpu(size: int, step: str, name: str = name) -> float:
+            return costs[name, size, step]["cpu"]
+
+        least, most = min(sizes), max(sizes)
+        peak = max(cost["megabytes"] for (store, *_), cost in costs.items() if store == name)
+        found.append(
+            target(f"{name}: at most {MOST_MEGABYTES} MiB", f"{peak:.0f} MiB", peak <= MOST_MEGABYTES)
+        )
+        slope = (cpu(most, STEPS[0]) - cpu(least, STEPS[0])) / (most - least)
+        middle = sorted(sizes)[len(sizes) // 2]
+        expected = cpu(least, STEPS[0]) + slope * (middle - least)
+        growth = cpu(middle, STEPS[0]) / expected
+        found.append(
+            target(
+                f"{name}: a first refresh grows linearly: {middle:,} movements cost what lies between",
+                f"{growth:.2f} times that",
+                1 / LINEAR <= growth <= LINEAR,
+            )
+        )
+        for step in STEPS[1:]:
+            saved, growth = cpu(most, STEPS[0]) / cpu(most, step), cpu(most, step) / cpu(least, step)
+            found.append(
+                target(
+                    f"{name}, {step}: at most a fifth of the first one's CPU",
+                    f"1/{saved:.1f}",
+                    saved >= LEAST_SAVED,
+                )
+            )
+            found.append(
+                target(
+                    f"{name}, {step}: at most twice that with {least:,} movements",
+                    f"{growth:.2f} times",
+                    growth <= MOST_GROWTH,
+                )
+            )
+    return found
 
 
-def stores() -> Iterator[tuple[str, str]]:
-    """Yield the name and URL of an empty store on each database."""
-    with tempfile.TemporaryDirectory(prefix="velocity-") as home:
-        yield "SQLite", f"sqlite:///{home}/store.db"
+def stores(sizes: Sequence[int]) -> Iterator[tuple[str, str]]:
+    """Yield the name and URL of an empty store of each size on each database."""
+    for _ in sizes:
+        with tempfile.TemporaryDirectory(prefix="velocity-") as home:
+            yield "SQLite", f"sqlite:///{home}/store.db"
     with postgresql() as server:
-        yield "PostgreSQL", server.get_uri()
+        for size in sizes:
+            server.psql(f"CREATE DATABASE velocity_{size};")
+            yield "PostgreSQL", server.get_uri(database=f"velocity_{size}")
+            server.psql(f"DROP DATABASE velocity_{size} WITH (FORCE);")
 
 
-async def fill(url: str) -> None:
-    """Publish the movements in one window per day: half of them of few SKUs, half of any."""
-    draw = random.Random(91)
+async def fill(url: str, days: Sequence[int], number: int) -> None:
+    """Publish a window of a day for each, with this many movements: half of few SKUs, half of any."""
     async with Store.open(url) as store:
-        for day in range(DAYS):
-            window = Window(FIRST + timedelta(days=day), FIRST + timedelta(days=day + 1))
-            number = MOVEMENTS // DAYS + (day < MOVEMENTS % DAYS)
-            rows = [random_row(draw, position, window) for position in range(number)]
-            run = SyncRun(f"day-{day}", "benchmark", "WH-01", window, number)
-            await store.runs.begin(run, [Chunk(0, 0, number, number)])
-            await store.chunks.land_page(run.id, 0, PageResult(Page(0, number), number, rows, []))
+        database = Database(url)
+        for day in days:
+            start = FIRST + timedelta(days=day)
+            window = Window(start, start + timedelta(days=1))
+            run = SyncRun(f"day-{day}-{time.time_ns()}", "benchmark", "WH-01", window, number)
+            await store.runs.begin(run, [])
+            async with database.writing() as connection:
+                key = (
+                    await connection.execute(select(sync_runs.c.run_key).where(sync_runs.c.run_id == run.id))
+                ).scalar_one()
+                await insert(connection, random_rows(day, number, key, start))
             await store.publications.publish(run.id, "{}")
+        await database.close()
 
 
-def random_row(draw: random.Random, position: int, window: Window) -> MovementRow:
-    frequent = draw.random() < 0.5
-    sku = min(int(draw.paretovariate(0.3)), SKUS) - 1 if frequent else draw.randrange(SKUS)
-    at = window.start + timedelta(microseconds=draw.randrange(86_400_000_000))
-    return MovementRow(position, None, f"SKU-{sku:05}", "WH-01", draw.randrange(1, 50), at)
+def random_rows(day: int, number: int, key: int, start: datetime) -> Iterator[tuple[Any, ...]]:
+    draw = np.random.default_rng(day)
+    frequent = np.minimum(draw.pareto(0.3, number) + 1, SKUS).astype(np.int64) - 1
+    skus = np.where(draw.random(number) < 0.5, frequent, draw.integers(0, SKUS, number)).tolist()
+    units, after = draw.integers(1, 50, number).tolist(), draw.integers(0, 86_400_000_000, number).tolist()
+    names = [f"SKU-{sku:05}" for sku in range(SKUS)]
+    for position, (sku, moved, later) in enumerate(zip(skus, units, after, strict=True)):
+        yield key, position, names[sku], "WH-01", moved, start + timedelta(microseconds=later)
 
 
-def in_process(url: str, home: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.velocity", "--refresh", url, home]
+async def insert(connection: Any, rows: Iterator[tuple[Any, ...]]) -> None:
+    if connection.dialect.name == "postgresql":
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.copy_records_to_table(movements.name, records=rows, columns=INSERTED)
+    else:
+        marks = ", ".join("?" * len(INSERTED))
+        statement = f"INSERT INTO movements ({', '.join(INSERTED)}) VALUES ({marks})"
+        await connection.exec_driver_sql(statement, [(*row[:-1], instant_text(row[-1])) for row in rows])
+
+
+def in_process(url: str, home: str, as_of: date) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.velocity", "--refresh", url, home, as_of.isoformat()]
     ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=PATIENCE)
     cost: dict[str, float] = json.loads(ran.stdout)
     return cost
 
 
-async def measure(url: str, home: str) -> dict[str, float]:
+async def measure(url: str, home: str, as_of: str) -> dict[str, float]:
     """Refresh once. Return seconds, peak memory, and the counts of SKUs and lines."""
     async with Store.open(url) as store:
         started = time.monotonic(), time.process_time()
         request = RefreshRequest(
-            "benchmark", "WH-01", AS_OF, "Europe/Berlin", directory=Path(home) / "reports"
+            "benchmark",
+            "WH-01",
+            date.fromisoformat(as_of),
+            "Europe/Berlin",
+            directory=Path(home) / "reports",
         )
         report = (await refresh(store, request)).report
         seconds, cpu = time.monotonic() - started[0], time.process_time() - started[1]
@@ -119,11 +196,12 @@ NOTES = (
     "CPU are the client's, without the server. Seconds are of the refresh, from an open store to its "
     "rows, its files and its report, without Python's start.",
     "Half of the movements are of few SKUs, half of any; one window per day, including the start of "
-    "summer time; the day ends as in Berlin.",
+    "summer time; the day ends as in Berlin, so that a window belongs to two days. After the first refresh a "
+    "day more is published and refreshed; then one of 40 days before is published again.",
 )
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--refresh"]:
         print(json.dumps(asyncio.run(measure(*sys.argv[2:]))))
     else:
-        main()
+        main(sys.argv[1:])
