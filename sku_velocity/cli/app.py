@@ -70,7 +70,7 @@ COMMANDS = {
     ),
     "dead-letters": Command(
         "sku_velocity.cli.dead_letters:app",
-        "List, show, export and discard dead letters: rejected records and rows.",
+        "List, show, export, discard and redact dead letters: rejected records and rows.",
     ),
     "replay": Command(
         "sku_velocity.cli.replay:replay",

@@ -1,16 +1,18 @@
-"""The commands `dead-letters list|show|export|discard`."""
+"""The commands `dead-letters list|show|export|discard|redact`."""
 
 from __future__ import annotations
 
 import getpass
 import json
+import re
 import sys
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, NamedTuple, TextIO
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -19,7 +21,13 @@ from rich.text import Text
 
 from sku_velocity.cli.executor import on_store
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.model.dead_letter import VALIDATION, DeadLetterFilter, DeadLetterState, StoredDeadLetter
+from sku_velocity.model.dead_letter import (
+    VALIDATION,
+    DeadLetterFilter,
+    DeadLetterState,
+    RejectGroup,
+    StoredDeadLetter,
+)
 from sku_velocity.steps.dead_letter_export import Format, as_record, lines
 from sku_velocity.steps.replay import window_of
 from sku_velocity.store import Store
@@ -67,17 +75,26 @@ class FilterOptions:
 ALL = FilterOptions()
 
 
+class Found(NamedTuple):
+    """Dead letters of one kind: their number, and each of them or their groups by reason."""
+
+    total: int
+    letters: list[StoredDeadLetter]
+    groups: list[RejectGroup]
+
+
 @app.command(name="list")
 def list_letters(
     *,
     which: FilterOptions = ALL,
     state: DeadLetterState | None = DeadLetterState.OPEN,
     every_state: bool = False,
-    limit: Annotated[int, Parameter(help="Dead letters to list of each kind, at most.")] = SHOWN,
+    each: bool = False,
+    limit: Annotated[int, Parameter(help="Reasons, or dead letters, to list of each kind, at most.")] = SHOWN,
     store: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
-    """List dead letters: first those of published windows, which need work, then those of other runs.
+    """List dead letters by their reasons: first those of published windows, which need work, then the others.
 
     Other runs are superseded runs, whose records were read again, and runs that are not published.
 
@@ -87,35 +104,43 @@ def list_letters(
         Only this state: open, replayed or discarded.
     every_state
         List dead letters in every state.
+    each
+        List each dead letter by its position, not their reasons with a count and a sample.
     store
         A URL or, with Prefect, a velocity-store block's name. Omit for $SKU_VELOCITY_STORE.
     as_json
-        Print the dead letters as JSON.
+        Print each dead letter as JSON.
     """
     criteria = which.to_filter(state=None if every_state else state)
     kinds = {True: "in published windows", False: "in superseded or unpublished runs"}
 
-    async def read(opened: Store) -> dict[bool, tuple[int, list[StoredDeadLetter]]]:
+    async def read(opened: Store) -> dict[bool, Found]:
         found = {}
         for is_published in kinds:
             chosen = replace(criteria, is_published=is_published)
-            found[is_published] = (
+            found[is_published] = Found(
                 await opened.dead_letters.count(chosen),
-                await opened.dead_letters.read(chosen, limit),
+                await opened.dead_letters.read(chosen, limit) if each or as_json else [],
+                [] if each or as_json else await opened.dead_letters.by_reason(chosen, limit),
             )
         return found
 
     found = on_store(store, read)
     if as_json:
         report = {
-            "published" if is_published else "unpublished": _as_json(*found[is_published])
+            "published" if is_published else "unpublished": _as_json(*found[is_published][:2])
             for is_published in kinds
         }
         print(json.dumps(report))
         return DONE
     for is_published, kind in kinds.items():
-        total, letters = found[is_published]
-        print_list(f"{total} {'' if every_state else f'{state} '}dead letters {kind}", total, letters)
+        total, letters, groups = found[is_published]
+        title = f"{total} {'' if every_state else f'{state} '}dead letters {kind}"
+        if each:
+            print_list(title, total, letters)
+        else:
+            Console().print(title, style="bold", markup=False, highlight=False)
+            print_groups(groups, total)
     return DONE
 
 
@@ -221,14 +246,35 @@ def discard(
     """
     if not note.strip():
         raise ConfigurationError("--note is empty: state why the dead letters are discarded")
-    if which == ALL:
-        raise ConfigurationError(
-            "no filter is given: pass --run, --source, --warehouse, --reason, --stage, --start or --end"
-        )
+    _check_filter(which)
     criteria, by = which.to_filter(position=position), by or getpass.getuser()
     count = on_store(store, lambda opened: opened.dead_letters.discard(criteria, by, note))
     print(f"{count} discarded")
     return DONE
+
+
+@app.command
+def redact(*, path: list[str], which: FilterOptions = ALL, store: str | None = None) -> int:
+    """Replace values in the stored records, such as personal data, by "(redacted)". This cannot be undone.
+
+    Parameters
+    ----------
+    path
+        The dotted path of a value in the record; repeat it for several. It goes through lists.
+    store
+        A URL or, with Prefect, a velocity-store block's name. Omit for $SKU_VELOCITY_STORE.
+    """
+    _check_filter(which)
+    count = on_store(store, lambda opened: opened.dead_letters.redact(which.to_filter(), path))
+    print(f"{count} redacted")
+    return DONE
+
+
+def _check_filter(which: FilterOptions) -> None:
+    if which == ALL:
+        raise ConfigurationError(
+            "no filter is given: pass --run, --source, --warehouse, --reason, --stage, --start or --end"
+        )
 
 
 def _as_json(total: int, letters: list[StoredDeadLetter]) -> dict[str, Any]:
@@ -236,6 +282,7 @@ def _as_json(total: int, letters: list[StoredDeadLetter]) -> dict[str, Any]:
 
 
 SHOWN_CHARACTERS = 120  # of a cell
+SAMPLE_CHARACTERS = 40
 
 
 def print_list(title: str, total: int, letters: list[StoredDeadLetter]) -> None:
@@ -249,6 +296,39 @@ def print_list(title: str, total: int, letters: list[StoredDeadLetter]) -> None:
         console.print(_table(group))
     if total > len(letters):
         console.print(f"and {total - len(letters)} more: see --limit, or `dead-letters export`")
+
+
+def print_groups(groups: Sequence[RejectGroup], total: int) -> None:
+    """Print a table of reasons, each with its number of dead letters and one of them as a sample."""
+    table = Table()
+    for name in ("number", "reasons", "sample value", "run", "position"):
+        table.add_column(name, justify="right" if name in ("number", "position") else "left", overflow="fold")
+    for group in groups:
+        stored = group.sample
+        value, position = _cell(sample_value(stored), SAMPLE_CHARACTERS), str(stored.letter.position)
+        cells = (str(group.count), _cell(stored.reasons), value, _cell(stored.run), position)
+        table.add_row(*map(Text, cells))
+    if groups:
+        Console().print(table)
+    if (others := total - sum(group.count for group in groups)) > 0:
+        Console().print(f"and {others} more for other reasons: see --limit")
+
+
+def sample_value(stored: StoredDeadLetter) -> str:
+    """Return the value that the first reason is about, as JSON, or else the record."""
+    record = stored.letter.record_json
+    field = stored.letter.reasons[0].field if stored.letter.reasons else ""
+    label = re.fullmatch(r"\S+ \((.+)\)", field)  # with the path, if it differs from the field's name
+    try:
+        return json.dumps(_value_at(json.loads(record), label[1] if label else field), ensure_ascii=False)
+    except (ValueError, LookupError, TypeError):
+        return record
+
+
+def _value_at(record: Any, path: str) -> Any:
+    for key in re.split(r"(?<!\\)\.", path):
+        record = record[int(key) if isinstance(record, list) else key.replace("\\.", ".")]
+    return record
 
 
 def _table(letters: list[StoredDeadLetter]) -> Table:

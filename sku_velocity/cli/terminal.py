@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sku_velocity.cli.executor import Stopped, current, run
-from sku_velocity.model.run import RunReport
+from sku_velocity.cli.executor import Stopped, current, on_store, run
+from sku_velocity.model.run import REJECTS, RunReport
 from sku_velocity.steps.display import Listener
 from sku_velocity.steps.outcome import Outcome
 from sku_velocity.steps.requests import Request
@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 DONE, NOT_DONE, WRONG_USAGE = 0, 1, 2
 STOPS = (KeyboardInterrupt, Stopped)  # Ctrl-C, and SIGTERM on shutdown
+SHOWN_REASONS = 3  # of a refused window's rejects
 FLAT = Parameter(name="*")  # each field of a request is an option
 RECORD_COUNTS = ("fetched", "loaded", "rejected", "trimmed", "filtered")
 COSTS = ("chunks", "requests", "retried", "throttled", "seconds")
@@ -87,6 +88,8 @@ def perform_run(operation: Operation[Q, RunReport], request: Q, label: str, outp
         with progress_bar(label) as progress:
             listener = Listener(planned=planned.append, progress=progress)
             outcome = _perform(operation, request, show_run, output, listener)
+        if not output.as_json:
+            _show_rejects(outcome.report, getattr(request, "store", None))
         return DONE if outcome.report.is_delivered else NOT_DONE
     except BaseException as error:
         if isinstance(error, STOPS):
@@ -95,6 +98,24 @@ def perform_run(operation: Operation[Q, RunReport], request: Q, label: str, outp
             message = stop_message(error) if isinstance(error, STOPS) else str(error)
             print(json.dumps({"verdict": "failed", "published": False, "error": message}))
         raise
+
+
+def _show_rejects(report: RunReport, store: str | None) -> None:
+    """Print why most records of a refused window were rejected, with samples, and how to see all."""
+    if not any(check.name == REJECTS and check.passed is False for check in report.checks):
+        return
+    # Imported here: few runs are refused.
+    from sku_velocity.cli.dead_letters import print_groups
+    from sku_velocity.model.dead_letter import DeadLetterFilter
+    from sku_velocity.steps.command_line import command_line
+
+    criteria = DeadLetterFilter(run=report.run_id)
+    groups = on_store(store, lambda opened: opened.dead_letters.by_reason(criteria, SHOWN_REASONS))
+    print_groups(groups, report.rejected)
+    listing = command_line(
+        f"{current().context().program} dead-letters list", {"run": report.run_id, "store": store}
+    )
+    Console().print(f"Next: {listing}", markup=False, highlight=False, soft_wrap=True)
 
 
 def stop_message(stop: BaseException) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sku_velocity.model.movement import DeadLetter, MovementRow, Reason
 from sku_velocity.model.run import RunState
@@ -85,6 +89,35 @@ class RejectGroup:
 
     count: int
     sample: StoredDeadLetter
+
+
+REDACTION = "(redacted)"
+
+
+def redacted(record_json: str, paths: Sequence[str]) -> str:
+    """Return a record without the values at dotted paths, as it is if it has none.
+
+    A path goes through each record of a list. A record that cannot be read as JSON is redacted as a whole.
+    """
+    try:
+        record = json.loads(record_json)
+    except (ValueError, RecursionError):
+        return json.dumps(REDACTION)
+    has_changed = [_redact(record, re.split(r"(?<!\\)\.", path)) for path in paths]
+    return json.dumps(record) if any(has_changed) else record_json
+
+
+def _redact(value: Any, keys: Sequence[str]) -> bool:
+    if isinstance(value, list) and not (keys[0].isdecimal() and int(keys[0]) < len(value)):
+        return any([_redact(each, keys) for each in value])
+    name = int(keys[0]) if isinstance(value, list) else keys[0].replace("\\.", ".")
+    if not isinstance(value, list) and not (isinstance(value, dict) and name in value):
+        return False
+    if len(keys) > 1:
+        return _redact(value[name], keys[1:])
+    is_open = value[name] not in (None, REDACTION)
+    value[name] = REDACTION if is_open else value[name]
+    return is_open
 
 
 class ReplayOutcome(StrEnum):

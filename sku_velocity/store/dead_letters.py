@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, func, select, tuple_, update
+from sqlalchemy import Row, Select, and_, bindparam, func, select, true, tuple_, update
 
 from sku_velocity.model.dead_letter import (
     Change,
@@ -14,6 +14,7 @@ from sku_velocity.model.dead_letter import (
     DeadLetterState,
     RejectGroup,
     StoredDeadLetter,
+    redacted,
 )
 from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.run import RunState
@@ -22,6 +23,7 @@ from sku_velocity.store.database import Repository
 from sku_velocity.store.letter_rows import is_published, letters, matches, runs, to_letter
 from sku_velocity.store.tables import dead_letters, sync_runs
 
+REDACTED = 1000  # records in memory at a time
 _ORDER = (runs.source, runs.warehouse_id, runs.window_start, runs.run_key, letters.stage, letters.position)
 
 
@@ -71,6 +73,28 @@ class DeadLetters(Repository):
                 sample = await connection.execute(_letters(criteria).where(same).order_by(*_ORDER).limit(1))
                 groups.append(RejectGroup(row.number, _to_stored(sample.one())))
         return groups
+
+    async def redact(self, criteria: DeadLetterFilter, paths: Sequence[str]) -> int:
+        """Replace the values at dotted paths of matching records. Return the number of records changed."""
+        key = (letters.run_key, letters.stage, letters.position)
+        found = select(*key, letters.record_json).join(sync_runs).where(matches(criteria)).order_by(*key)
+        is_same = and_(*(column == bindparam(f"of_{column.name}") for column in key))
+        change = update(dead_letters).where(is_same).values(record_json=bindparam("redacted"))
+        last, count = None, 0
+        async with self.database.writing() as connection:
+            while rows := (
+                await connection.execute(found.where(tuple_(*key) > last if last else true()).limit(REDACTED))
+            ).all():
+                last = tuple(rows[-1])[:3]
+                changed = [
+                    {"of_run_key": row[0], "of_stage": row[1], "of_position": row[2], "redacted": text}
+                    for row in rows
+                    if (text := redacted(row.record_json, paths)) != row.record_json
+                ]
+                if changed:
+                    await connection.execute(change, changed)
+                count += len(changed)
+        return count
 
     async def discard(self, criteria: DeadLetterFilter, by: str, note: str) -> int:
         """Discard the matching open dead letters. They stay, and count as rejected. Return their number."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,17 @@ def test_an_unavailable_source_or_store_exits_with_1_and_one_line(
         assert "acme: GET" in only_line(capsys) and len(server.requests) == 1
         assert sync(command, source, f"postgresql://me@127.0.0.1:{free_port()}/x", "--task-retries", "0") == 1
     assert "check that the database is up" in only_line(capsys)
+
+
+def test_a_refused_window_prints_its_rejects_and_the_command_that_lists_them(
+    tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with wms(tmp_path) as (_, source):
+        assert sync(run, source, sqlite_url, "--max-reject-ratio", "0.01", **WHOLE) == 1
+    *_, line = (line for line in capsys.readouterr().out.splitlines() if line.startswith("Next: "))
+    words = shlex.split(line.removeprefix("Next: sku-velocity "))
+    assert words[:2] == ["dead-letters", "list"] and run(*words) == 0
+    assert "open dead letters in superseded or unpublished runs" in capsys.readouterr().out
 
 
 def test_too_many_rejects_exit_with_1_unless_the_limit_is_raised(tmp_path: Path, sqlite_url: str) -> None:

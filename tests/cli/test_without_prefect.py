@@ -50,6 +50,7 @@ RUNS = {
     "dead-letters list": ["dead-letters", "list"],
     "dead-letters show": ["dead-letters", "show", "RUN", "POSITION"],
     "dead-letters export": ["dead-letters", "export", "--format", "jsonl"],
+    "dead-letters redact": ["dead-letters", "redact", "--run", "RUN", "--path", "user.name"],
     "dead-letters discard": ["dead-letters", "discard", "--run", "RUN", "--note", "a test"],
     "status": ["status", *SOURCE],
     "sync-master": ["sync-master", "--source", "erp.yaml", "--token-env", "WMS_TOKEN"],
@@ -117,7 +118,7 @@ def test_a_command_runs_without_prefect(place: Place, words: Sequence[str]) -> N
 
 def test_each_command_is_run() -> None:
     letters = {f"dead-letters {name}" for name in dead_letters if not name.startswith("-")}
-    assert len(letters) == 4 and RUNS.keys() >= (COMMANDS.keys() - {"dead-letters"}) | letters
+    assert len(letters) == 5 and RUNS.keys() >= (COMMANDS.keys() - {"dead-letters"}) | letters
 
 
 def test_prefect_cannot_be_imported_in_these_processes(place: Place) -> None:
