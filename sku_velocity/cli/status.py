@@ -14,6 +14,7 @@ from rich.text import Text
 
 from sku_velocity.cli.executor import current, run
 from sku_velocity.cli.next_steps import CommandContext, backfill_older, next_steps
+from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.run import RunState
 from sku_velocity.model.status import LastRun, OpenRun, WarehouseStatus
 from sku_velocity.model.window import Window, iso
@@ -193,6 +194,7 @@ def status(
     token_env: str | None = None,
     store: str | None = None,
     report_as_json: Annotated[bool, Parameter(name="--json")] = False,
+    prometheus: bool = False,
 ) -> int:
     """Show the status of each warehouse: last run, rows, rejects, lag, gaps, open runs, and next steps.
 
@@ -212,7 +214,11 @@ def status(
         A URL or, with Prefect, a velocity-store block's name. Omit for $SKU_VELOCITY_STORE.
     report_as_json
         Print the status as JSON on one line.
+    prometheus
+        Print it as metrics, for the textfile collector of Prometheus' node_exporter.
     """
+    if report_as_json and prometheus:
+        raise ConfigurationError("--json and --prometheus are given: remove one of the two")
     found = current().context()
     context = CommandContext(found.program, source, token_env, store, found.source_suffix)
 
@@ -222,7 +228,11 @@ def status(
             return await opened.status.of_warehouses(name, warehouse)
 
     statuses, now = run(read()), datetime.now(UTC)
-    if report_as_json:
+    if prometheus:
+        from sku_velocity.cli.metrics import metrics_of  # imported here: few use it
+
+        print(metrics_of(statuses, now), end="")
+    elif report_as_json:
         print(json.dumps([status_as_json(each, now, context) for each in statuses]))
     else:
         of = "".join(f" of {name}" for name in (warehouse, source) if name)

@@ -172,7 +172,8 @@ class RunReport(BaseModel):
     Counts are records, except `chunks` and `requests`; `retried` counts requests that were retried,
     `throttled` responses that asked to wait; `seconds` is wall time of this attempt.
     `loop_lag_p99_ms` is how late, in milliseconds at the 99th percentile, the tasks' event loop woke sleeping
-    tasks; `most_tasks` the most asyncio tasks that it had at once. `master` is the version that SKUs were
+    tasks; `most_tasks` the most asyncio tasks that it had at once, `allowed_rate` the requests/s that the
+    spec allows, None if nothing was read. `master` is the version that SKUs were
     mapped with, `unknown_skus` the number of SKUs that it does not know. `exported` names the directory of
     the exported files, `export_error` says why it was not, `refresh_error` why velocity was not
     refreshed. `publication` is the number and `cause` the reason of the publication; `added`, `changed` and
@@ -207,6 +208,7 @@ class RunReport(BaseModel):
     seconds: float
     loop_lag_p99_ms: int
     most_tasks: int
+    allowed_rate: float | None = None
     extra_fields: dict[str, int]
     new_fields: list[str] = []
     checks: list[Check]

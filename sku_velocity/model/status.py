@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sku_velocity.model.coverage import gaps
 from sku_velocity.model.run import REJECTS, Origin, RunState, UnknownSku, Verdict
@@ -130,7 +130,10 @@ class Coverage:
 
 @dataclass(frozen=True)
 class LastRun:
-    """The latest run of a warehouse; `verdict` is None until it has ended, `origin` how it was asked for."""
+    """The latest run of a warehouse; `verdict` is None until it has ended, `origin` how it was asked for.
+
+    `report` is the `RunReport` as JSON; empty until it has ended.
+    """
 
     id: str
     window: Window
@@ -140,6 +143,7 @@ class LastRun:
     mapping: SkuMappingPolicy = None
     mapping_digest: str | None = None
     origin: Origin | None = None
+    report: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Revisions(NamedTuple):

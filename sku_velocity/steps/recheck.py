@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
@@ -197,7 +197,7 @@ class _Recheck:
                     return None
                 return self._rechecked(difference, span, message="read again: its rows are the same")
             seconds = time.monotonic() - started
-            cost = steps.Cost(cost.tally - before, cost.loop)
+            cost = replace(cost, tally=cost.tally - before)
             report, chunks = await publish_proven(context, run, proof, cost, seconds)
             report = await deliver(context, run, report, self.request)
             ended = outcome_of(report, chunks)

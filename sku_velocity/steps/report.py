@@ -42,6 +42,7 @@ def build_report(run: SyncRun, proof: Proof, cost: Cost, seconds: float) -> RunR
         seconds=round(seconds, 3),
         loop_lag_p99_ms=cost.loop.lag_p99_ms,
         most_tasks=cost.loop.most_tasks,
+        allowed_rate=cost.allowed_rate,
         extra_fields=extra_fields,
         new_fields=_new_fields(extra_fields, proof),
         checks=checks,

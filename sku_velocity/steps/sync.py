@@ -201,7 +201,9 @@ async def prove_window(context: RunContext, run: SyncRun, reading: Reading) -> t
             accept_shrunk=reading.accept_shrunk,
             require_proof=reading.require_proof,
         )
-        return proof, steps.Cost(reader.client.tally, watch.health)
+        return proof, steps.Cost(
+            reader.client.tally, watch.health, reader.client.spec.pace.requests_per_second
+        )
 
 
 @step("plan {run.label} again")

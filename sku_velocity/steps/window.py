@@ -39,10 +39,11 @@ class Proof:
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of an attempt at a window: requests, and the health of the event loop."""
+    """The cost of an attempt at a window: requests, the health of the event loop, and the rate allowed."""
 
     tally: Tally = field(default_factory=Tally)
     loop: LoopHealth = LoopHealth()
+    allowed_rate: float | None = None
 
 
 async def version_of(store: Store, mapping: SkuMappingPolicy) -> MasterVersion | None:

@@ -143,6 +143,7 @@ def _to_last_run(row: Row[Any]) -> LastRun:
         _to_policy(row.master),
         row.mapping_digest,
         to_origin(row),
+        json.loads(row.report or "{}"),
     )
 
 
