@@ -110,7 +110,7 @@ def redacted(record_json: str, paths: Sequence[str]) -> str:
 def _redact(value: Any, keys: Sequence[str]) -> bool:
     if isinstance(value, list) and not (keys[0].isdecimal() and int(keys[0]) < len(value)):
         return any([_redact(each, keys) for each in value])
-    name = int(keys[0]) if isinstance(value, list) else keys[0].replace("\\.", ".")
+    name: Any = int(keys[0]) if isinstance(value, list) else keys[0].replace("\\.", ".")
     if not isinstance(value, list) and not (isinstance(value, dict) and name in value):
         return False
     if len(keys) > 1:
