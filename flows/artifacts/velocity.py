@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from prefect.artifacts import acreate_markdown_artifact
 
 from flows.artifacts.markdown import escape
-from sku_velocity.model.velocity_report import Cell, Section, VelocityReport, sections_of
+from sku_velocity.model.velocity_report import Section, VelocityReport, cell_text, sections_of
 from sku_velocity.output.names import artifact_key
 from sku_velocity.steps.refresh_velocity import RefreshResult
 
@@ -46,12 +46,8 @@ def _picture(title: str, svg: str) -> str:
 def _section(section: Section) -> list[str]:
     parts = [f"## {escape(section.title)}", *map(escape, section.lines)]
     if section.rows:
-        numeric = ["---:" if isinstance(value, int) else "---" for value in section.rows[0]]
+        sides = ["---:" if is_number else "---" for is_number in section.numeric]
         rows = [section.head, *section.rows[:SHOWN_ROWS]]
-        lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
-        parts.append("\n".join([lines[0], f"| {' | '.join(numeric)} |", *lines[1:]]))
+        lines = [f"| {' | '.join(escape(cell_text(cell)) for cell in row)} |" for row in rows]
+        parts.append("\n".join([lines[0], f"| {' | '.join(sides)} |", *lines[1:]]))
     return parts
-
-
-def _cell(value: Cell) -> str:
-    return f"{value:,}" if isinstance(value, int) else escape(value)

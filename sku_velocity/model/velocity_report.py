@@ -135,7 +135,7 @@ class VelocityReports(RootModel[list[VelocityReport]]):
     """The result of a refresh: a report per warehouse."""
 
 
-Cell = str | int
+Cell = str | int | float | None  # None: unknown
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,20 @@ class Section:
     lines: Sequence[str] = ()
     head: Sequence[str] = ()
     rows: Sequence[Sequence[Cell]] = ()
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Whether each column holds numbers."""
+        return [
+            any(isinstance(cell, int | float) for cell in column) for column in zip(*self.rows, strict=True)
+        ]
+
+
+def cell_text(cell: Cell) -> str:
+    """Format a cell: numbers with thousands separators, fractions with two digits, nothing if unknown."""
+    if cell is None or isinstance(cell, str):
+        return cell or ""
+    return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.2f}"
 
 
 def sections_of(report: VelocityReport) -> list[Section]:
@@ -159,8 +173,8 @@ def sections_of(report: VelocityReport) -> list[Section]:
             f"New SKUs: {report.new:,}",
             [],
             ["SKU", "age, days", "units, 7 days", "provisional class", "XYZ"],
-            [[e.sku_id, e.age_days or 0, e.units_7 or 0, e.provisional_abc_lines or "", e.xyz or ""]
-             for e in report.new_skus],
+            [[each.sku_id, each.age_days, each.units_7, each.provisional_abc_lines, each.xyz]
+             for each in report.new_skus],
         ),
         Section("Most units", [], TOPS, [_top(mover) for mover in report.movers]),
         _dead(report),
@@ -188,27 +202,15 @@ def _classes(mover: Mover) -> str:
     return f"{mover.abc_lines or ''}{mover.abc_units or ''}{mover.xyz or ''}"
 
 
-def _trend(mover: Mover) -> str:
-    return "" if mover.trend is None else f"{mover.trend:.2f}"
-
-
 def _rates(movers: Sequence[Mover]) -> list[list[Cell]]:
     return [
-        [
-            each.sku_id,
-            f"{each.change:+.1f}",
-            _trend(each),
-            each.units_7 or 0,
-            each.units_91 or 0,
-            _classes(each),
-        ]
-        for each in movers
+        [each.sku_id, each.change, each.trend, each.units_7, each.units_91, _classes(each)] for each in movers
     ]
 
 
 def _top(each: Mover) -> list[Cell]:
-    counts = [each.units_91 or 0, each.lines_91 or 0, each.units_7 or 0]
-    return [each.sku_id, *counts, _trend(each), each.days_since_last_movement or 0, _classes(each)]
+    counts = [each.units_91, each.lines_91, each.units_7]
+    return [each.sku_id, *counts, each.trend, each.days_since_last_movement, _classes(each)]
 
 
 def _changes(report: VelocityReport) -> Section:
@@ -220,13 +222,8 @@ def _changes(report: VelocityReport) -> Section:
 
 
 def _dead(report: VelocityReport) -> Section:
-    if not report.dead:
-        return Section("")
-    more = report.dead - len(report.dead_skus)
-    listed = ", ".join(report.dead_skus) + (f", and {more:,} more" if more else "")
-    return Section(
-        f"Dead SKUs: {report.dead:,}", [f"In the master, without a movement in 91 days: {listed}."]
-    )
+    lines = ["In the master, without a movement in 91 days."] if report.dead else []
+    return Section(f"Dead SKUs: {report.dead:,}", lines, ["SKU"], [[sku] for sku in report.dead_skus])
 
 
 def _completeness(report: VelocityReport) -> Section:

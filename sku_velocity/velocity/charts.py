@@ -15,11 +15,13 @@ POINTS = 300  # per curve: more are not visible
 WIDTH, HEIGHT = 560, 360
 LEFT, RIGHT, TOP, BOTTOM = 48, 14, 34, 42  # margins around the plot
 STYLE = """
-.v-text{fill:#1f2933;font:12px system-ui,sans-serif}.v-title{font-weight:600;font-size:14px}
+.v-paper{fill:#f5f7fa}.v-text{fill:#1f2933;font:12px system-ui,sans-serif}
+.v-over{paint-order:stroke;stroke:#f5f7fa;stroke-width:4px;stroke-linejoin:round}.v-title{font-weight:600;font-size:14px}
 .v-axis{stroke:#9aa5b1;fill:none}.v-border{stroke:#7b8794;stroke-dasharray:3 3;fill:none}
 .v-lines{stroke:#0b6bcb;fill:none;stroke-width:2.2}.v-units{stroke:#c2620a;fill:none;stroke-width:2.2}
 .v-heat{fill:#c2410c}.v-cell{fill:#0b6bcb}.v-none{fill:#d5d9de}.v-frame{fill:none;stroke:#d5d9de}
-@media (prefers-color-scheme:dark){.v-text{fill:#e4e7eb}.v-axis{stroke:#616e7c}.v-border{stroke:#9aa5b1}
+@media (prefers-color-scheme:dark){.v-paper{fill:#1f2933}.v-over{stroke:#1f2933}
+.v-text{fill:#e4e7eb}.v-axis{stroke:#616e7c}.v-border{stroke:#9aa5b1}
 .v-lines{stroke:#63b3ff}.v-units{stroke:#f6a55b}.v-heat{fill:#fb923c}.v-cell{fill:#63b3ff}
 .v-none{fill:#3e4c59}.v-frame{stroke:#3e4c59}}
 """
@@ -96,7 +98,8 @@ def demand_chart(adi: Sequence[float], cv2: Sequence[float], counts: Sequence[tu
     }
     for name, number in counts:
         right, top = places[name]
-        parts.append(_text(_x(right), _y(top), f"{name}: {number:,}", "start" if right < 0.5 else "end"))
+        anchor = "start" if right < 0.5 else "end"
+        parts.append(_text(_x(right), _y(top), f"{name}: {number:,}", anchor, " v-over"))
     return _svg("Demand: intervals and unevenness", parts)
 
 
@@ -134,8 +137,10 @@ def week_chart(units: Sequence[int], hours: Sequence[float]) -> str:
 
 def _svg(title: str, parts: Sequence[str]) -> str:
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
-    heading = _text(LEFT, 20, title, more=" v-title")
-    return f'{head} aria-label="{escape(title)}"><style>{STYLE}</style>{heading}{"".join(parts)}</svg>'
+    # With its own background: a page may be dark although the system is light, as Prefect's can.
+    paper = f'<rect class="v-paper" width="{WIDTH}" height="{HEIGHT}"/>'
+    body = f"<style>{STYLE}</style>{paper}{_text(LEFT, 20, title, more=' v-title')}{''.join(parts)}"
+    return f'{head} aria-label="{escape(title)}">{body}</svg>'
 
 
 def _x(share: float) -> float:

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from sku_velocity.model.velocity_fields import FIELDS, Kind
-from sku_velocity.model.velocity_report import Cell, Section, VelocityReport, sections_of
+from sku_velocity.model.velocity_report import Cell, Section, VelocityReport, cell_text, sections_of
 from sku_velocity.velocity.figures import Figures
 
 # The columns of the table of all SKUs. The page filters by the second.
@@ -67,29 +67,29 @@ def _file(name: str) -> str:
 
 def _section(section: Section) -> str:
     lines = "".join(f"<p>{escape(line)}</p>" for line in section.lines)
-    return f"<section><h2>{escape(section.title)}</h2>{lines}{_table(section.head, section.rows)}</section>"
+    return f"<section><h2>{escape(section.title)}</h2>{lines}{_table(section)}</section>"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """Render a table; a column is numeric if its first row holds a number."""
-    if not rows:
+def _table(section: Section) -> str:
+    if not section.rows:
         return ""
-    numeric = [isinstance(value, int) for value in rows[0]]
-    cells = "".join(f"<tr>{_row('td', row, numeric)}</tr>" for row in rows)
-    return (
-        f'<div class="wide"><table><thead><tr>{_row("th", head, numeric)}</tr></thead>{cells}</table></div>'
-    )
+    head = _row("th", section.head, section.numeric)
+    cells = "".join(f"<tr>{_row('td', row, section.numeric)}</tr>" for row in section.rows)
+    return _scrolled(section.title, f"<table><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table>")
+
+
+def _scrolled(label: str, table: str) -> str:
+    """Put a table into an area that scrolls, also by keyboard."""
+    return f'<div class="wide" role="region" tabindex="0" aria-label="{escape(label)}">{table}</div>'
 
 
 def _row(tag: str, values: Sequence[Cell], numeric: Sequence[bool]) -> str:
+    """Render the cells of a row; the first one may be a SKU, which can be long or from right to left."""
+    first, *others = (escape(cell_text(value)) for value in values)
     return "".join(
-        f"<{tag}{' class=n' if is_number else ''}>{escape(_text(value))}</{tag}>"
-        for value, is_number in zip(values, numeric, strict=True)
+        f"<{tag}{' class=n' if is_number else ''}>{text}</{tag}>"
+        for text, is_number in zip((f"<bdi>{first}</bdi>", *others), numeric, strict=True)
     )
-
-
-def _text(value: Cell) -> str:
-    return f"{value:,}" if isinstance(value, int) else value
 
 
 def _all_skus(figures: Figures) -> list[str]:
@@ -109,7 +109,7 @@ def _all_skus(figures: Figures) -> list[str]:
         '<input id="search" type="search" placeholder="Search SKU" aria-label="Search SKU">'
         f'<select id="class" aria-label="ABC class by lines"><option value="">all classes</option>{options}'
         '</select><span id="count" role="status"></span></div>',
-        f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody></tbody></table></div>',
+        _scrolled("All SKUs", f"<table><thead><tr>{heads}</tr></thead><tbody></tbody></table>"),
         '<button id="more" hidden>Show more</button></section>',
         f'<script type="application/json" id="data">{text}</script><script>{_file("page.js")}</script>',
     ]

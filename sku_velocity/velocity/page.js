@@ -6,12 +6,14 @@
   const pick = document.getElementById("class"), heads = [...document.querySelectorAll("#all th button")];
   const STEP = 100, names = data.rows[0], size = names.length;
   let sorted = -1, up = true, found = [], shown = 0;
-  const order = names.map((_, row) => row);
+  const order = names.map((_, row) => row), folded = names.map((name) => name.toLowerCase());
+  const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+  const number = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
 
   function show(value, kind) {
     if (value === null) return "";
     if (kind === "text") return value;
-    return value.toLocaleString("en", { maximumFractionDigits: kind === "whole" ? 0 : 2 });
+    return (kind === "whole" ? whole : number).format(value);
   }
 
   function grow() {
@@ -21,19 +23,21 @@
       data.kinds.forEach((kind, column) => {
         const cell = document.createElement(column ? "td" : "th");
         if (kind !== "text") cell.className = "n";
-        cell.textContent = show(data.rows[column][found[shown]], kind);
+        // A SKU may be long, or from right to left.
+        const place = column ? cell : cell.appendChild(document.createElement("bdi"));
+        place.textContent = show(data.rows[column][found[shown]], kind);
         line.append(cell);
       });
       rows.append(line);
     }
     body.append(rows);
     more.hidden = shown >= found.length;
-    count.textContent = `${shown.toLocaleString("en")} of ${found.length.toLocaleString("en")} SKUs shown`;
+    count.textContent = `${whole.format(shown)} of ${whole.format(found.length)} SKUs shown`;
   }
 
   function draw() {
     const text = search.value.trim().toLowerCase(), wanted = pick.value;
-    found = order.filter((row) => (!text || names[row].toLowerCase().includes(text))
+    found = order.filter((row) => (!text || folded[row].includes(text))
       && (!wanted || data.rows[1][row] === wanted));
     if (sorted >= 0) {
       const values = data.rows[sorted], sign = up ? 1 : -1;

@@ -92,6 +92,31 @@ def test_it_is_readable_on_a_phone_and_in_dark_mode(page: Page) -> None:
     assert page.locator("svg[role=img]").count() == 3 and page.locator("b").count() == 0
 
 
+def test_a_long_sku_leaves_room_for_its_figures_and_is_shown_whole(page: Page) -> None:
+    page.get_by_label("Search SKU").fill("xxx")
+    sku = page.locator("#all tbody th")
+    assert sku.evaluate("(each) => each.offsetWidth < window.innerWidth / 2")
+    assert sku.locator("bdi").evaluate("(each) => each.scrollWidth <= each.offsetWidth")
+
+
+def test_the_head_and_the_skus_stay_in_sight_while_the_table_scrolls(page: Page) -> None:
+    page.locator("#all .wide").evaluate(
+        "(each) => { each.scrollIntoView(); each.scrollTop = 400; each.scrollLeft = 300 }"
+    )
+    for selector in ("#all thead th:first-child", "#all thead th:nth-child(7)"):
+        seen = page.locator(selector).evaluate(
+            "(each) => { const box = each.getBoundingClientRect();"
+            "  return each.contains(document.elementFromPoint(box.x + box.width / 2, box.y + 9)) }"
+        )
+        assert seen, selector
+
+
+def test_tables_scroll_by_keyboard(page: Page) -> None:
+    region = page.get_by_role("region", name="All SKUs")
+    region.press("End")
+    page.wait_for_function("document.querySelector('#all .wide').scrollTop > 0")
+
+
 def test_the_artifact_shows_the_charts_in_prefects_ui(ui: PrefectUi, prefect_server: PrefectServer) -> None:
     charts = {"Pareto curve": pareto_chart([3, 2, 1], [5, 4, 1], (0.8, 0.95))}
     created = {

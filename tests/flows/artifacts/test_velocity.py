@@ -7,7 +7,15 @@ from datetime import date
 import pytest
 
 from flows.artifacts.velocity import render_velocity
-from sku_velocity.model.velocity_report import ClassChange, Mover, percent, ranges_of_days
+from sku_velocity.model.velocity_report import (
+    Cell,
+    ClassChange,
+    Mover,
+    Section,
+    cell_text,
+    percent,
+    ranges_of_days,
+)
 from tests.support.reports import velocity_report as a_report
 
 
@@ -22,6 +30,20 @@ def test_external_text_is_escaped() -> None:
                       changes=changes, compared_with="2026-04-04", files={"html": hostile})  # fmt: skip
     shown = render_velocity(report, {})
     assert shown.count("javascript") == 9 and "](" not in shown and "<script>" not in shown
+
+
+def test_an_unknown_figure_is_not_shown_as_zero() -> None:
+    mover = Mover(sku_id="SKU-1", units_91=None, lines_91=0, units_7=None, trend=None,
+                  days_since_last_movement=None, age_days=None, provisional_abc_lines=None, abc_lines=None,
+                  abc_units=None, xyz=None)  # fmt: skip
+    shown = render_velocity(a_report(movers=[mover], new=1, new_skus=[mover]), {})
+    assert "| SKU\\-1 |  | 0 |  |  |  |  |" in shown and "| SKU\\-1 |  |  |  |  |" in shown
+
+
+def test_numbers_are_aligned_by_the_whole_column() -> None:
+    rows: list[list[Cell]] = [["SKU-1", None, "A"], ["SKU-2", 1234.5, "B"]]
+    assert Section("", (), ("SKU", "trend", "class"), rows).numeric == [False, True, False]
+    assert [cell_text(cell) for cell in rows[1]] == ["SKU-2", "1,234.50", "B"] and cell_text(None) == ""
 
 
 def test_missing_days_are_grouped_into_ranges() -> None:
