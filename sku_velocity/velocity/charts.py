@@ -130,7 +130,7 @@ def week_chart(units: Sequence[int], hours: Sequence[float]) -> str:
         _text(_x(0) + (hour + 0.5) * wide, HEIGHT - BOTTOM + 16, f"{hour:02}", "middle")
         for hour in range(0, 24, 3)
     ]
-    legend = f"hour of the day, local time; darkest: {most:,.0f} units an hour"
+    legend = f"hour of the day, local time; full colour: {most:,.0f} units an hour"
     parts.append(_text(_x(0.5), HEIGHT - 8, legend, "middle"))
     return _svg("Units per hour over the week", parts)
 
