@@ -29,7 +29,7 @@ from benchmarks.rungs import WARM_UP
 from benchmarks.server_cost import QUIET_LOOKS, Meter
 from benchmarks.tools import Job
 
-CHUNKS, REPEATS = 180, 3  # with the warm-up, few enough that a chunk is one page
+CHUNKS, REPEATS = 180, 3
 PAGE = 999  # new records of a page of 1,000: one overlaps with the previous page
 COLUMNS = ("step", "CPU ms", "of the chunk's", "wall ms", "server's CPU ms")
 ONCE = ("process", "CPU ms", "equal to, chunks")
@@ -52,7 +52,7 @@ class Rung:
         if self.module == "flows":
             return tools.flow().command(job)
         store = job.postgresql or f"sqlite:///{job.home}/velocity.db"
-        spec = tools.spec(job, **(MORE if self.more == "mapped" else {}))
+        spec = tools.spec(job, pages_per_chunk=1, **(MORE if self.more == "mapped" else {}))
         return [sys.executable, "-m", f"benchmarks.{self.module}", self.name, spec, store, str(chunks)]
 
 

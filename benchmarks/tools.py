@@ -198,13 +198,13 @@ def bare(parse: bool) -> Tool:
     return Tool(name, "nothing", command, lambda job: Counter({"": int(_last_line(job.output))}))
 
 
-def spec(job: Job, paging: str = "offset", **fields: str) -> str:
+def spec(job: Job, paging: str = "offset", pages_per_chunk: int | None = None, **fields: str) -> str:
     """Write the spec of the source for ours, with more fields by path, and return its path."""
     described = {
         "name": "wms",
         "base_url": job.url,
         "request": {"path": "/movements", "params": {"warehouse": "{warehouse}"}},
-        "paging": {"page_size": PAGE, **PAGINGS[paging].spec},
+        "paging": {"page_size": PAGE, "pages_per_chunk": pages_per_chunk, **PAGINGS[paging].spec},
         "records": {"path": "records"},
         "total": {"from": "body", "path": "total"},
         "order": {"stable": True},

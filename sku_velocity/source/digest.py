@@ -13,7 +13,7 @@ from sku_velocity.source.spec import SourceSpec
 # page size or overlap that does not suit the plan is noticed in the ledger.
 LEFT_OUT: dict[str, Any] = {
     **dict.fromkeys(("name", "tls", "pace", "timeouts", "limits", "warehouses", "changes"), True),
-    "paging": {"page_size", "max_page_size", "overlap", "stable"},
+    "paging": {"page_size", "max_page_size", "pages_per_chunk", "overlap", "stable"},
     "throttle": {"statuses", "retry_after_headers"},
 }
 

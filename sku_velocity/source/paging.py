@@ -3,12 +3,15 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from math import ceil
+from math import ceil, sqrt
 
 from sku_velocity.model.chunk import MAX_TOTAL, Chunk
 
-# A chunk is a task run with an artifact: 30 ms of a Prefect server's CPU, as much as three pages cost here.
+# A chunk is a task run with an artifact: more CPU than a page, here and in Prefect's server. So chunks of a
+# longer window hold more pages: 100 pages are 25 chunks, 1,000 are 72.
 MAX_CHUNKS = 200
+ONE_PAGE_CHUNKS = 20
+CHUNKS_PER_ROOT = 2.3
 MAX_EMPTY_PAGES = 100  # in a row, each with a cursor
 MIN_OVERLAP_WITHOUT_IDS = 5  # records: longer runs of equal ones are rare
 KEPT_CURSORS = 100_000  # digests, about 10 MB
@@ -17,17 +20,25 @@ MAX_REPEATS = 100  # pages of a window
 PAGES_BEYOND = (1, 2, 4)  # after an empty page, to see whether its records are only hidden
 
 
-def plan_chunks(total: int, page_size: int, overlap: int = 0, max_chunks: int = MAX_CHUNKS) -> list[Chunk]:
-    """Split `total` positions into at most `max_chunks` chunks of whole pages; only the last may be shorter.
+def plan_chunks(
+    total: int, page_size: int, overlap: int = 0, pages_per_chunk: int | None = None
+) -> list[Chunk]:
+    """Split `total` positions into chunks of whole pages; only the last may be shorter.
 
-    Each page also rereads the last `overlap` records of the page before it, in addition to its `page_size`.
+    Up to 20 pages each is a chunk; then chunks grow with the root of the number of pages, so that there are
+    never more than 200. `pages_per_chunk` overrides both. Each page also rereads the last `overlap` records
+    of the page before it, in addition to its `page_size`.
     """
-    pages_per_chunk = max(1, ceil(total / (page_size * max_chunks)))
-    size = pages_per_chunk * page_size
+    size = page_size * (pages_per_chunk or _pages_per_chunk(ceil(total / page_size)))
     return [
         Chunk(index, offset, min(size, total - offset), page_size, overlap)
         for index, offset in enumerate(range(0, total, size))
     ]
+
+
+def _pages_per_chunk(pages: int) -> int:
+    few = max(ONE_PAGE_CHUNKS, CHUNKS_PER_ROOT * sqrt(pages))
+    return max(1, round(pages / few), ceil(pages / MAX_CHUNKS))
 
 
 def overlap_of(overlap: int, page_size: int, has_ids: bool) -> int:

@@ -141,6 +141,12 @@ class PagingSpec(Part):
     range_unit: str = Field(default="", description="Precedes the range and a =, as in items=0-24")
     page_size: int = Field(default=1000, ge=1, le=100_000)
     max_page_size: int | None = Field(default=None, ge=1)
+    pages_per_chunk: int | None = Field(
+        default=None,
+        ge=1,
+        description="Pages per chunk, which is a task run and a row of the report; by default more of them "
+        "the longer the window",
+    )
     first: int = Field(default=0, ge=0, le=1, description="Number of the first record or page in the API")
     overlap: int = Field(
         default=1, ge=0, le=100, description="Records of the previous page to reread, as proof"

@@ -294,7 +294,7 @@ async def _ingest(context: RunContext, plan: Plan) -> None:
         async for landed in context.perform_each(ingest_chunk, calls):
             if not isinstance(landed, BaseException):
                 done += 1
-                pending += steps.chunks_after(landed)
+                pending += steps.chunks_after(landed, context.source.spec)
             context.listener.progress(done, total + len(pending))
             await context.display.show_progress(plan.run, done, total + len(pending))
         total += len(pending)

@@ -84,16 +84,20 @@ async def plan(
 def chunks_of(probe: WindowProbe, spec: SourceSpec) -> list[Chunk]:
     """Return the chunks of a window; with cursor paging only the first one, as the others follow from it."""
     if spec.paging.is_sequential:
-        return [Chunk(0, 0, probe.page_size * PAGES_PER_CURSOR_CHUNK, probe.page_size)]
+        return [Chunk(0, 0, probe.page_size * _pages_by_cursor(spec), probe.page_size)]
     overlap = overlap_of(spec.paging.effective_overlap, probe.page_size, spec.has_ids)
-    return plan_chunks(probe.total or 0, probe.page_size - overlap, overlap)
+    return plan_chunks(probe.total or 0, probe.page_size - overlap, overlap, spec.paging.pages_per_chunk)
 
 
-def chunks_after(progress: ChunkProgress) -> list[ChunkProgress]:
+def _pages_by_cursor(spec: SourceSpec) -> int:
+    return spec.paging.pages_per_chunk or PAGES_PER_CURSOR_CHUNK
+
+
+def chunks_after(progress: ChunkProgress, spec: SourceSpec) -> list[ChunkProgress]:
     """Return the chunk that the ledger appended after a landed one, if its cursor says that there is more."""
     if progress.cursor is None or progress.state is not ChunkState.LANDED:
         return []
-    chunk = progress.chunk.followed_by(progress.chunk.page_size * PAGES_PER_CURSOR_CHUNK)
+    chunk = progress.chunk.followed_by(progress.chunk.page_size * _pages_by_cursor(spec))
     return [ChunkProgress(chunk, ChunkState.PLANNED, chunk.offset, cursor=progress.cursor)]
 
 

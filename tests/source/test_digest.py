@@ -32,7 +32,7 @@ MATTERS = {
 # How fast, how safely or in what portions it is read, or what is done with the window once it is read.
 DOES_NOT = {
     "": "name warehouses changes",
-    "paging": "page_size max_page_size overlap stable",
+    "paging": "page_size max_page_size pages_per_chunk overlap stable",
     "limits": "max_reject_ratio max_rejects empty_is_normal require_proof",
     "tls": "ca_file verify",
     "pace": "requests_per_second max_concurrency burst shared_limit",

@@ -40,9 +40,18 @@ def test_each_page_rereads_the_end_of_the_previous_one() -> None:
     ]
 
 
-def test_a_chunk_is_one_page_unless_there_are_too_many() -> None:
+@pytest.mark.parametrize(
+    ("pages", "chunks"),
+    [(1, 1), (20, 20), (29, 29), (30, 15), (100, 25), (1_000, 72), (10_000, 200), (10_001, 197)],
+)
+def test_a_chunk_is_one_page_and_grows_slowly_with_the_window(pages: int, chunks: int) -> None:
+    assert len(plan_chunks(pages * 1000, 1000)) == chunks
+
+
+def test_the_number_of_pages_per_chunk_can_be_set() -> None:
     assert [chunk.size for chunk in plan_chunks(2_500, 1000)] == [1000, 1000, 500]
-    assert plan_chunks(200_001, 1000)[0].size == 2000
+    assert [chunk.size for chunk in plan_chunks(2_500, 1000, pages_per_chunk=2)] == [2000, 500]
+    assert len(plan_chunks(1_000_000, 1000, pages_per_chunk=1)) == 1000
 
 
 def end_of(positions: list[int], size: int, clamp: int | None = None, **parts: Any) -> tuple[int, list[int]]:
