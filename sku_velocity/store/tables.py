@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from operator import methodcaller
 from typing import Any
 
 from sqlalchemy import (
@@ -38,10 +40,19 @@ metadata = MetaData(
 )
 
 
+_to_utc = methodcaller("astimezone", UTC)
+_iso = methodcaller("isoformat", "T", "microseconds")
+
+
 def instant_text(instant: datetime) -> str:
     """Format an instant in UTC as text of fixed width, so that text order is time order."""
     in_utc = instant.astimezone(UTC).replace(tzinfo=None)  # formatting a naive one takes half the time
     return f"{in_utc.isoformat('T', 'microseconds')}+00:00"
+
+
+def instant_texts(instants: Iterable[datetime]) -> Iterator[str]:
+    """Format instants as `instant_text` does, without a Python call for each: a page has many."""
+    return map(_iso, map(_to_utc, instants))
 
 
 def as_instant(value: str | datetime) -> datetime:
