@@ -9,7 +9,7 @@ import pytest
 from simulator.faults import Fault
 from simulator.scenario import Scenario
 from simulator.server import serve
-from sku_velocity.errors import (
+from sku_velocity.errors import (, SourceAddressError
     SourceAuthError,
     SourceUnavailableError,
     UnreadableBodyError,
@@ -103,7 +103,7 @@ def test_a_run_resumes_when_a_source_that_stopped_midway_is_back(
 
 
 def test_an_unknown_host_is_reported(sqlite_url: str, fault_log: FaultLog) -> None:
-    expect_error(WindowRun("http://wms.invalid", sqlite_url, "run"), SourceUnavailableError, "wms.invalid")
+    expect_error(WindowRun("http://wms.invalid", sqlite_url, "run"), SourceAddressError, "wms.invalid")
     with serve(SCENARIO) as server:
         started = time.monotonic()
         WindowRun(server.url, sqlite_url, "run").resume()
