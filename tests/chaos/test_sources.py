@@ -9,7 +9,8 @@ import pytest
 from simulator.faults import Fault
 from simulator.scenario import Scenario
 from simulator.server import serve
-from sku_velocity.errors import (, SourceAddressError
+from sku_velocity.errors import (
+    SourceAddressError,
     SourceAuthError,
     SourceUnavailableError,
     UnreadableBodyError,
