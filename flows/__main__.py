@@ -27,6 +27,7 @@ from flows.runtime.ownership import our_runs
 from flows.runtime.prefect_context import FlowCall, PrefectContext, listener, run_flow
 from flows.runtime.prefect_internals import silence_prefect
 from flows.runtime.shutdown import flush_and_exit
+from flows.sync_group import sync_group
 from flows.sync_sku_master import sync_sku_master
 from flows.sync_velocity import sync_velocity
 from flows.sync_warehouses import fan_out, sync_warehouses
@@ -35,6 +36,7 @@ from sku_velocity.cli.executor import Executor, Stopped, executor
 from sku_velocity.errors import VelocityError
 from sku_velocity.steps import backfill as backfilling
 from sku_velocity.steps import compact as compacting
+from sku_velocity.steps import group as grouping
 from sku_velocity.steps import prune as pruning
 from sku_velocity.steps import recheck as rechecking
 from sku_velocity.steps import replay as replaying
@@ -59,6 +61,7 @@ FLOWS: Mapping[Callable[..., Any], FlowCall] = {
     velocity.refresh_velocity: refresh_velocity,
     compacting.compact: compact,
     pruning.prune: prune,
+    grouping.sync_group: sync_group,
     fan_out: sync_warehouses,
 }
 

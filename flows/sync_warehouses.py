@@ -12,14 +12,23 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 
 from flows.runtime.child_runs import ChildRuns, find_deployment
-from flows.runtime.ownership import SYNC, SYNC_WAREHOUSES
+from flows.runtime.ownership import SYNC_GROUP, SYNC_WAREHOUSES
 from flows.runtime.prefect_context import perform, takes
 from flows.runtime.task_runner import EventLoopTaskRunner
 from sku_velocity.model.reports import RunOutcome, RunsReport
-from sku_velocity.model.run import RunStatus
+from sku_velocity.model.run import RunStatus, run_id_of
 from sku_velocity.source.warehouses import list_warehouses
-from sku_velocity.steps.fan_out import Shard, check_fan_out, plan_shards
-from sku_velocity.steps.outcome import Outcome, outcome_of_runs
+from sku_velocity.steps.fan_out import (
+    Group,
+    Shard,
+    check_fan_out,
+    choose_group_size,
+    name_warehouses,
+    plan_groups,
+    plan_shards,
+)
+from sku_velocity.steps.group import outcome_of_status, read_statuses
+from sku_velocity.steps.outcome import INCOMPLETE, Outcome, outcome_of_runs, outcome_of_window
 from sku_velocity.steps.requests import SyncWarehousesRequest
 from sku_velocity.steps.run_context import RunContext, step
 from sku_velocity.steps.sync import check_export, movements_of
@@ -45,7 +54,7 @@ async def sync_warehouses(request: SyncWarehousesRequest) -> Any:
 
 
 async def fan_out(context: RunContext, request: SyncWarehousesRequest) -> Outcome[RunsReport]:
-    """Start a run per warehouse and part of the window, wait for all, and add up what they published."""
+    """Start a run per group of warehouses, wait for all, and add up what they published."""
     check_export(request.export_to)
     await context.find(source=request.source, token_env=request.token_env, store=request.store)
     spec = movements_of(context)
@@ -53,27 +62,35 @@ async def fan_out(context: RunContext, request: SyncWarehousesRequest) -> Outcom
     choice = WindowChoice(spec, request, context.due, command, request.options())
     window = choice.window()
     async with get_client() as api, context.store():  # an unusable store is reported before too
-        deployment = await find_deployment(api, f"{SYNC}/{request.deployment}")
+        deployment = await find_deployment(api, f"{SYNC_GROUP}/{request.deployment}")
 
-        def report_end(shard: Shard, run: FlowRun | None) -> None:
-            context.listener.ended(_as_ended(shard, run))
+        def report_end(group: Group, run: FlowRun | None) -> None:
+            context.listener.ended(_as_ended(group, run))
 
         children = ChildRuns(api, deployment, UUID(context.flow_run_id), _parameters_of(request), report_end)
+        started = await children.started()
         names = request.warehouses
         if not names:  # those of an earlier attempt first, in its order
-            names = [*await children.warehouses(), *await context.perform(list_all, spec.name)]
+            before = (name for group in started for name in group.warehouses)
+            names = [*before, *await context.perform(list_all, spec.name)]
         shards = plan_shards(names, window, choice.grid if request.window_minutes else None)
         choice.check(shard.window for shard in shards)
-        check_fan_out(spec, shards, request.max_parallel)
-        _warn_about_limit(context, deployment, min(request.max_parallel, len(shards)))
-        context.log.info("%d runs for %d warehouses of %s", len(shards), len(set(names)), spec.name)
-        runs = await children.run(shards, request.max_parallel)
-    started = [str(run.id) for run in runs.values() if run]
-    statuses = await context.perform(read_run_statuses, started)
-    outcomes = [
-        outcome_of(shard, run, statuses.get(str(run.id)) if run else None)
-        for shard, run in ((shard, runs[shard]) for shard in shards)
-    ]
+        size = request.warehouses_per_run
+        if size is None:
+            size = await context.perform(choose_size, spec.name, shards, request.max_parallel)
+        groups = plan_groups(shards, size, started)
+        check_fan_out(spec, groups, request.max_parallel)
+        _warn_about_limit(context, deployment, min(request.max_parallel, len(groups)))
+        context.log.info("%d runs for %d warehouses of %s", len(groups), len(set(names)), spec.name)
+        runs = await children.run(groups, request.max_parallel)
+    run_of = {shard: runs[group] for group in groups for shard in group.shards}
+    run_ids = {
+        shard: run_id_of(str(run.id), spec.name, shard.warehouse, shard.window)
+        for shard, run in run_of.items()
+        if run
+    }
+    statuses = await context.perform(read_statuses, list(run_ids.values()))
+    outcomes = [outcome_of(shard, run_of[shard], statuses.get(run_ids.get(shard, ""))) for shard in run_of]
     report = RunsReport(source=spec.name, runs=outcomes)
     await context.display.show_runs(report)
     return outcome_of_runs(report, retry="Retry resumes only those", deliver="Retry does only that")
@@ -93,11 +110,13 @@ async def list_all(context: RunContext, source: str) -> list[str]:
         return await list_warehouses(client)
 
 
-@step("read run statuses")
-async def read_run_statuses(context: RunContext, runs: Sequence[str]) -> dict[str, RunStatus]:
-    """Read from the store the statuses of the runs that these flow runs started."""
+@step("choose warehouses per run")
+async def choose_size(context: RunContext, source: str, shards: Sequence[Shard], max_parallel: int) -> int:
+    """Choose how many warehouses a run reads, by what the last windows of the source took."""
+    window = shards[0].window
     async with context.store() as store:
-        return await store.status.of_flow_runs(runs)
+        seconds = await store.status.typical_seconds(source, window.end - window.start)
+    return choose_group_size(len(shards), max_parallel, seconds)
 
 
 def _warn_about_limit(context: RunContext, deployment: DeploymentResponse, parallel: int) -> None:
@@ -113,26 +132,42 @@ def _warn_about_limit(context: RunContext, deployment: DeploymentResponse, paral
 
 
 def outcome_of(shard: Shard, run: FlowRun | None, status: RunStatus | None) -> RunOutcome:
-    """Return a shard's outcome by its flow run, None if that was deleted, and by its status in the store."""
-    ended, published = _as_ended(shard, run), status is not None and status.is_published
+    """Return a shard's outcome by its group's flow run, None if that was deleted, and by its own status.
+
+    The state and the message are the flow run's, unless the store says why the shard is not published.
+    """
+    state, message = _ending_of(run)
     is_completed = bool(run and run.state and run.state.is_completed())
-    result: dict[str, Any] = {"published": published, "failed": not (published and is_completed)}
+    result: dict[str, Any] = {}
     if status:
-        result |= {name: getattr(status, name) for name in ("verdict", "loaded", "rejected", "run_id")}
-    if is_completed and not published:
-        result["message"] = "not in this run's store: check that the deployment's runs use the same store"
-    return ended.model_copy(update=result)
+        result = outcome_of_status(shard, status).model_dump(exclude={"message", "warehouse", "start", "end"})
+        message = message if status.is_published else status.reason or message
+    # An incomplete group names what it has not published; that of any other state may lack a delivery.
+    is_done = is_completed or state == INCOMPLETE
+    result["failed"] = not (result.get("published") and is_done)
+    if is_completed and not result.get("published"):
+        message = "not in this run's store: check that the deployment's runs use the same store"
+    ended = {"state": state, "seconds": _seconds_of(run), "flow_run_id": str(run.id) if run else None}
+    return outcome_of_window(shard, **result | ended, message=message)
 
 
-def _as_ended(shard: Shard, run: FlowRun | None) -> RunOutcome:
-    """Return what a shard's flow run says of itself; what it has published is in the store."""
-    state, message = (run.state.name or "", run.state.message or "") if run and run.state else DELETED
+def _as_ended(group: Group, run: FlowRun | None) -> RunOutcome:
+    """Return what a group's flow run says of itself; what it has published is in the store."""
+    state, message = _ending_of(run)
     return RunOutcome(
-        warehouse=shard.warehouse,
-        start=shard.window.start,
-        end=shard.window.end,
+        warehouse=name_warehouses(group.warehouses),
+        start=group.window.start,
+        end=group.window.end,
         state=state,
         message=message,
-        seconds=round(run.total_run_time.total_seconds(), 1) if run else 0.0,
+        seconds=_seconds_of(run),
         flow_run_id=str(run.id) if run else None,
     )
+
+
+def _ending_of(run: FlowRun | None) -> tuple[str, str]:
+    return (run.state.name or "", run.state.message or "") if run and run.state else DELETED
+
+
+def _seconds_of(run: FlowRun | None) -> float:
+    return round(run.total_run_time.total_seconds(), 1) if run else 0.0

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -24,16 +25,17 @@ from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 
-from flows.runtime.ownership import HEARTBEAT_ENVIRONMENT, SYNC, TAG
+from flows.runtime.ownership import HEARTBEAT_ENVIRONMENT, SYNC_GROUP, TAG
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.steps.fan_out import Shard
+from sku_velocity.model.window import Window
+from sku_velocity.steps.fan_out import Group
 
 POLL_INTERVAL = 2.0  # seconds; each poll reads all children in one request
 WARNING_INTERVAL = 60.0  # seconds without a running child, then between two warnings
 PAGE_LIMIT = 200  # flow runs in a response of the Prefect API
 DELETED = None  # in place of a flow run that no longer exists
 NOT_STARTED = (StateType.SCHEDULED, StateType.PENDING)
-Runs = dict[Shard, FlowRun | None]
+Runs = dict[Group, FlowRun | None]
 
 
 async def find_deployment(api: PrefectClient, name: str) -> DeploymentResponse:
@@ -48,7 +50,7 @@ async def find_deployment(api: PrefectClient, name: str) -> DeploymentResponse:
 
 
 class ChildRuns:
-    """The runs of one fan-out, by a deployment of sync-velocity. All of them share `parameters`.
+    """The runs of one fan-out, by a deployment of sync-group. All of them share `parameters`.
 
     `ended` is called with each that ends, and with None for one that was deleted.
 
@@ -63,7 +65,7 @@ class ChildRuns:
         deployment: DeploymentResponse,
         parent: UUID,
         parameters: Mapping[str, Any],
-        ended: Callable[[Shard, FlowRun | None], object],
+        ended: Callable[[Group, FlowRun | None], object],
     ) -> None:
         self._api = api
         self._deployment = deployment
@@ -73,8 +75,8 @@ class ChildRuns:
         self._logger = get_run_logger()
         self._last_running = time.monotonic()
 
-    async def warehouses(self) -> list[str]:
-        """Return the warehouses that an earlier attempt started with, in its order."""
+    async def started(self) -> list[Group]:
+        """Return the groups whose runs an earlier attempt has started, in its order."""
         of_parent = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[self._parent]))
         found: list[FlowRun] = []
         while len(found) % PAGE_LIMIT == 0:
@@ -87,15 +89,15 @@ class ChildRuns:
             if not more:
                 break
             found += more
-        return list(dict.fromkeys(run.parameters["warehouse"] for run in found))
+        return list(dict.fromkeys(map(_group_of, found)))
 
-    async def run(self, shards: Sequence[Shard], max_parallel: int) -> Runs:
-        """Run all shards to a final state, at most `max_parallel` at a time, started in their order.
+    async def run(self, groups: Sequence[Group], max_parallel: int) -> Runs:
+        """Run all groups to a final state, at most `max_parallel` at a time, started in their order.
 
         Waits while the Prefect API is unavailable. Raises ConfigurationError if the deployment rejects the
         parameters.
         """
-        waiting, runs = deque(shards), Runs()
+        waiting, runs = deque(groups), Runs()
         while True:
             try:
                 while waiting and len(_unfinished(runs)) < max_parallel:
@@ -113,50 +115,50 @@ class ChildRuns:
             self._warn_about_waiting(_unfinished(runs).values())
             await asyncio.sleep(POLL_INTERVAL)
 
-    async def _start(self, shard: Shard) -> FlowRun:
-        """Return the shard's run: started, found, or retried.
+    async def _start(self, group: Group) -> FlowRun:
+        """Return the group's run: started, found, or retried.
 
-        Always in the shards' order, from which Prefect derives a run's place in the parent's tree.
+        Always in the groups' order, from which Prefect derives a run's place in the parent's tree.
         """
         try:
             run = await arun_deployment(
-                f"{SYNC}/{self._deployment.name}",
+                f"{SYNC_GROUP}/{self._deployment.name}",
                 client=self._api,
-                parameters={**self._parameters, **_shard_parameters(shard)},
+                parameters={**self._parameters, **_group_parameters(group)},
                 timeout=0,
-                flow_run_name=str(shard),  # until it starts
+                flow_run_name=str(group),  # until it starts
                 tags=[TAG],
                 job_variables={"env": HEARTBEAT_ENVIRONMENT},
-                idempotency_key=shard.key(self._parent),
+                idempotency_key=group.key(self._parent),
                 as_subflow=True,
             )
         except httpx.HTTPStatusError as error:
             if error.response.is_server_error:
                 raise httpx.TransportError(str(error)) from error
             raise ConfigurationError(
-                f"deployment {self._deployment.name}: the Prefect API rejected the run of {shard}: "
+                f"deployment {self._deployment.name}: the Prefect API rejected the run of {group}: "
                 f"{error.response.text}"
             ) from error
         if run.state is None or not run.state.is_final() or run.state.is_completed():
             return run
-        self._logger.info("%s ended %s: resuming it", shard, run.state.name)
+        self._logger.info("%s ended %s: resuming it", group, run.state.name)
         await self._api.set_flow_run_state(run.id, AwaitingRetry(), force=True)
         return await self._api.read_flow_run(run.id)
 
-    async def _refresh(self, runs: Runs, shards: Iterable[Shard]) -> None:
-        """Read the current state of these shards' runs."""
-        shard_of = {run.id: shard for shard in shards if (run := runs[shard])}
-        ids = list(shard_of)
+    async def _refresh(self, runs: Runs, groups: Iterable[Group]) -> None:
+        """Read the current state of these groups' runs."""
+        group_of = {run.id: group for group in groups if (run := runs[group])}
+        ids = list(group_of)
         for first in range(0, len(ids), PAGE_LIMIT):
             some = ids[first : first + PAGE_LIMIT]
             by_id = FlowRunFilter(id=FlowRunFilterId(any_=some))
             read = await self._api.read_flow_runs(flow_run_filter=by_id, limit=PAGE_LIMIT)
             found = {run.id: run for run in read}
             for run_id in some:
-                shard, run = shard_of[run_id], found.get(run_id, DELETED)
-                if _has_ended(run) and not _has_ended(runs[shard]):
-                    self._ended(shard, run)
-                runs[shard] = run
+                group, run = group_of[run_id], found.get(run_id, DELETED)
+                if _has_ended(run) and not _has_ended(runs[group]):
+                    self._ended(group, run)
+                runs[group] = run
 
     def _warn_about_waiting(self, unfinished: Iterable[FlowRun]) -> None:
         """Warn if children are waiting and none has run for a while."""
@@ -178,14 +180,21 @@ class ChildRuns:
             )
 
 
-def _shard_parameters(shard: Shard) -> dict[str, Any]:
-    """Return the shard's own parameters. A window of everything has no bounds."""
-    start, end = (bound and bound.isoformat() for bound in shard.window.bounds)
-    return {"warehouse": shard.warehouse, "start": start, "end": end}
+def _group_parameters(group: Group) -> dict[str, Any]:
+    """Return the group's own parameters. A window of everything has no bounds."""
+    start, end = (bound and bound.isoformat() for bound in group.window.bounds)
+    return {"warehouses": list(group.warehouses), "start": start, "end": end}
 
 
-def _unfinished(runs: Runs) -> dict[Shard, FlowRun]:
-    return {shard: run for shard, run in runs.items() if run and not _has_ended(run)}
+def _group_of(run: FlowRun) -> Group:
+    """Return the group that a run reads, by its parameters."""
+    start, end = (text and datetime.fromisoformat(text) for text in map(run.parameters.get, ("start", "end")))
+    window = Window.between(start, end) if start or end else Window.everything()
+    return Group(tuple(run.parameters["warehouses"]), window)
+
+
+def _unfinished(runs: Runs) -> dict[Group, FlowRun]:
+    return {group: run for group, run in runs.items() if run and not _has_ended(run)}
 
 
 def _has_ended(run: FlowRun | None) -> bool:

@@ -15,6 +15,7 @@ HEARTBEAT = 30  # seconds; automations.yaml sets a run with our tag to Crashed a
 HEARTBEAT_ENVIRONMENT = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY.name: str(HEARTBEAT)}
 
 SYNC = "sku-velocity-sync"
+SYNC_GROUP = "sku-velocity-sync-group"
 SYNC_WAREHOUSES = "sku-velocity-sync-warehouses"
 SYNC_MASTER = "sku-velocity-sync-master"
 REFRESH = "sku-velocity-refresh"
@@ -23,7 +24,7 @@ REPLAY = "sku-velocity-replay"
 RECHECK = "sku-velocity-recheck"
 COMPACT = "sku-velocity-compact"
 PRUNE = "sku-velocity-prune"
-FLOWS = (SYNC, SYNC_WAREHOUSES, SYNC_MASTER, REFRESH, BACKFILL, REPLAY, RECHECK, COMPACT, PRUNE)
+FLOWS = (SYNC, SYNC_GROUP, SYNC_WAREHOUSES, SYNC_MASTER, REFRESH, BACKFILL, REPLAY, RECHECK, COMPACT, PRUNE)
 
 
 @contextmanager

@@ -90,6 +90,8 @@ class PrefectContext(RunContext):
     async def perform(
         self, step: Step[Concatenate[RunContext, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
+        if self.is_inline:
+            return await super().perform(step, *args, **kwargs)
         future = self._task(step).submit(quote(self), *map(quote, args), **kwargs)
         async for done in as_they_complete([future]):
             result = await _result_of(done)
@@ -101,6 +103,10 @@ class PrefectContext(RunContext):
     async def perform_each(
         self, step: Step[Concatenate[RunContext, P], R], calls: Iterable[tuple[object, ...]]
     ) -> AsyncGenerator[R | BaseException, None]:
+        if self.is_inline:
+            async for result in super().perform_each(step, calls):
+                yield result
+            return
         columns = [[quote(each) for each in column] for column in zip(*calls, strict=True)]
         if columns:
             async for done in as_they_complete(self._task(step).map(unmapped(quote(self)), *columns)):

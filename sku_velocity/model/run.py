@@ -122,6 +122,11 @@ class Plan:
         """The chunks that have not landed: all at first, the remaining ones on a retry."""
         return [progress for progress in self.chunks if progress.state is not ChunkState.LANDED]
 
+    @property
+    def is_single_page(self) -> bool:
+        """True if a single request reads the whole window."""
+        return len(self.chunks) <= 1 and all(each.chunk.is_single_page for each in self.chunks)
+
 
 class Verdict(StrEnum):
     """How a sync run ended: proven whole, at once or after rereading; read, but not provable; or refused."""
@@ -274,13 +279,17 @@ REJECTS = "rejects within the limit"
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run's status in the store: its verdict, None until it has ended, and its record counts."""
+    """A run's status in the store: its verdict, None until it has ended, and its record counts.
+
+    `reason` is why it is not published, as far as the store knows.
+    """
 
     run_id: str
     state: RunState
     verdict: Verdict | None
     loaded: int
     rejected: int
+    reason: str | None = None
 
     @property
     def is_published(self) -> bool:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.reports import RunOutcome, RunsReport
@@ -17,7 +15,8 @@ from sku_velocity.model.window import Window, iso
 from sku_velocity.model.window_grid import SECONDS, WindowGrid
 from sku_velocity.source.digest import mapping_digest
 from sku_velocity.source.spec import SourceSpec
-from sku_velocity.steps.outcome import Outcome, outcome_of_runs
+from sku_velocity.steps.fan_out import for_each
+from sku_velocity.steps.outcome import Outcome, outcome_of_runs, outcome_of_sync, outcome_of_window
 from sku_velocity.steps.requests import BackfillRequest, SyncRequest
 from sku_velocity.steps.run_context import RunContext, step
 from sku_velocity.steps.sync import check_delivery, mapping_of, movements_of, sync
@@ -93,24 +92,20 @@ async def _read_all(
     wrong: list[ConfigurationError] = []
     queue = deque(readings)
 
-    async def work() -> None:
-        while queue:
-            reading = queue.popleft()
-            try:
-                outcomes[reading] = (await context.perform(read_window, reading, request)).report
-            except ConfigurationError as error:  # every window would fail the same way
-                wrong.append(error)
-                queue.clear()
-                continue
-            except Exception as error:
-                outcomes[reading] = _outcome_of(reading, message=f"{type(error).__name__}: {error}")
-            context.listener.ended(outcomes[reading])
+    async def read(reading: Reading) -> None:
+        try:
+            outcomes[reading] = (await context.perform(read_window, reading, request)).report
+        except ConfigurationError as error:  # every window would fail the same way
+            wrong.append(error)
+            queue.clear()
+            return
+        except Exception as error:
+            outcomes[reading] = outcome_of_window(reading, message=f"{type(error).__name__}: {error}")
+        context.listener.ended(outcomes[reading])
 
-    async with asyncio.TaskGroup() as workers:
-        for _ in range(request.max_parallel):
-            workers.create_task(work())
+    await for_each(queue, request.max_parallel, read)
     not_read = "not read: the backfill stopped at a wrong setting"
-    runs = [outcomes.get(each) or _outcome_of(each, message=not_read) for each in readings]
+    runs = [outcomes.get(each) or outcome_of_window(each, message=not_read) for each in readings]
     return runs, wrong[0] if wrong else None
 
 
@@ -127,13 +122,12 @@ async def read_window(context: RunContext, reading: Reading, request: BackfillRe
     coverage = _as_requested(coverage, spec, request)
     if not coverage.gaps(reading.window):
         message = "another run has published it since"
-        return Outcome(
-            "Published", message, _outcome_of(reading, message=message, published=True, failed=False)
-        )
+        outcome = outcome_of_window(reading, message=message, published=True, failed=False)
+        return Outcome("Published", message, outcome)
     reading = plan_reading(coverage, reading.window, datetime.now(UTC), mapping_of(request))
     if reading.read_by:
         message = f"run {reading.read_by} is reading it"
-        return Outcome("Left", message, _outcome_of(reading, message=message), is_failed=True)
+        return Outcome("Left", message, outcome_of_window(reading, message=message), is_failed=True)
     window = {"warehouse": reading.warehouse, "start": reading.window.start, "end": reading.window.end}
     shared = {name: value for name, value in request.parameters().items() if name in SyncRequest.model_fields}
     ended = await context.run(sync, SyncRequest(**shared | window | {"resume": reading.resume}))
@@ -141,27 +135,10 @@ async def read_window(context: RunContext, reading: Reading, request: BackfillRe
 
 
 def _outcome_of_run(reading: Reading, ended: Outcome[RunReport]) -> Outcome[RunOutcome]:
-    """Return a window's outcome by that of its run: failed if it is still missing or not fully delivered."""
-    report = ended.report
-    outcome = _outcome_of(
-        reading,
-        message=ended.message,
-        published=report.published,
-        failed=ended.is_failed or not report.published,
-        verdict=report.verdict,
-        loaded=report.loaded,
-        rejected=report.rejected,
-        seconds=report.seconds,
-        run_id=report.run_id,
-    )
+    """Return how a window's run ended as the state of its step."""
+    outcome = outcome_of_sync(reading, ended)
     name = ended.name if not outcome.failed else "NotHandedOn" if outcome.published else "Left"
     return Outcome(name, ended.message, outcome, is_failed=outcome.failed)
-
-
-def _outcome_of(reading: Reading, **result: Any) -> RunOutcome:
-    """Return the outcome of a window. By default it has failed and is still missing."""
-    window = reading.window
-    return RunOutcome(warehouse=reading.warehouse, start=window.start, end=window.end, **result)
 
 
 def check_backfill(spec: SourceSpec, max_parallel: int) -> None:

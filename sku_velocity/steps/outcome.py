@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from sku_velocity.completeness import REQUIRE_PROOF, SCOPE, SHRUNK, needs_rereading
 from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.push import PushKind
-from sku_velocity.model.reports import RunsReport
+from sku_velocity.model.reports import RunOutcome, RunsReport
 from sku_velocity.model.run import REJECTS, PushReport, RunReport, Verdict
+from sku_velocity.model.window import Window
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ ADVICE = {
     "a second reading, start a new run with accept_shrunk.",
 }
 WITHHELD = "another spec has changed its rows since: set push_spec_changes to send the changes"
+INCOMPLETE = "Incomplete"  # the state of many runs of which some have not published
 NAMED_CHUNKS = 5  # whose errors a message quotes in full
 NAMED_RUNS = 5  # in a message; the table has all of them
 
@@ -96,6 +98,37 @@ def _pushed(push: PushReport) -> str:
     return f"{push.engine} accepted {push.accepted}, rejected {push.rejected}{removed}."
 
 
+class WarehouseWindow(Protocol):
+    """A window of a warehouse that is to be read."""
+
+    @property
+    def warehouse(self) -> str: ...
+    @property
+    def window(self) -> Window: ...
+
+
+def outcome_of_window(place: WarehouseWindow, **result: Any) -> RunOutcome:
+    """Return the outcome of a window of many. By default it has failed and is still missing."""
+    window = place.window
+    return RunOutcome(warehouse=place.warehouse, start=window.start, end=window.end, **result)
+
+
+def outcome_of_sync(place: WarehouseWindow, ended: Outcome[RunReport]) -> RunOutcome:
+    """Return a window's outcome by its sync's: failed if it is still missing or not fully delivered."""
+    report = ended.report
+    return outcome_of_window(
+        place,
+        message=ended.message,
+        published=report.published,
+        failed=ended.is_failed or not report.published,
+        verdict=report.verdict,
+        loaded=report.loaded,
+        rejected=report.rejected,
+        seconds=report.seconds,
+        run_id=report.run_id,
+    )
+
+
 def outcome_of_runs(report: RunsReport, *, retry: str, deliver: str) -> Outcome[RunsReport]:
     """Return the outcome of many runs: how many are published, and the first of those that failed.
 
@@ -111,6 +144,6 @@ def outcome_of_runs(report: RunsReport, *, retry: str, deliver: str) -> Outcome[
     named = " | ".join(map(str, report.failed[:NAMED_RUNS]))
     if report.left:
         message = f"{summary}, {len(report.left)} left; {retry}. {named}"
-        return Outcome("Incomplete", message, report, is_failed=True)
+        return Outcome(INCOMPLETE, message, report, is_failed=True)
     message = f"{summary}, {len(report.failed)} not fully delivered; {deliver}. {named}"
     return Outcome("NotHandedOn", message, report, is_failed=True)

@@ -25,7 +25,7 @@ TASK_RETRIES = 2
 REPAIRS = 2
 MAX_REJECT_RATIO = 0.05
 MAX_PARALLEL = 4
-CHILD_DEPLOYMENT = "sync-velocity-child"
+CHILD_DEPLOYMENT = "sync-group"
 REPORTS = "reports"
 ARTIFACT_DAYS = 30
 LOOKBACK_HOURS = 72
@@ -111,6 +111,17 @@ class OneWindow(SourceRequest):
     """The window's end, exclusive. Omit for the end of the last window settled at the scheduled start."""
     resume: str | None = None
     """The id of an earlier run, to read only what it has not landed. Omit for a new run."""
+
+
+class OneWindowOfMany(SourceRequest):
+    """A window of some warehouses."""
+
+    warehouses: Annotated[list[Text], Field(min_length=1)]
+    """The warehouses, as the API names them."""
+    start: AwareDatetime | None = None
+    """The window's start, in ISO 8601 with its time zone. Omit for one window before its end."""
+    end: AwareDatetime | None = None
+    """The window's end, exclusive. Omit for the end of the last window settled at the scheduled start."""
 
 
 class Master(SourceRequest):
@@ -203,6 +214,14 @@ class SyncRequest(WindowReading, OneWindow):
     """
 
 
+class SyncGroupRequest(WindowReading, OneWindowOfMany):
+    """Read one window of each of some warehouses whole, prove it and publish it, several at a time.
+
+    A warehouse that fails does not affect the others. A retry of the run reads only what is left, and only
+    the chunks that have not landed.
+    """
+
+
 class SyncMasterRequest(Reading, Master):
     """Read all items of an ERP, prove that none is missing, and publish them as a new master version.
 
@@ -220,7 +239,7 @@ class BackfillRequest(WindowReading, ManyWindows):
 
 
 class SyncWarehousesRequest(SourceRequest):
-    """Read one window of many warehouses, each by its own run of sync-velocity, several at a time.
+    """Read one window of many warehouses, by runs of sync-group that read some of them each.
 
     A Retry skips the completed runs, waits for those in progress, and resumes the others as the same flow
     runs from what they have landed; none is started twice. Cancelling this run cancels the runs that it has
@@ -242,6 +261,9 @@ class SyncWarehousesRequest(SourceRequest):
     source's own if its window.grain is day."""
     max_parallel: Annotated[int, Field(ge=1, le=200)] = MAX_PARALLEL
     """Runs at the same time. More than 1 needs a source with a shared pace."""
+    warehouses_per_run: Positive | None = None
+    """Warehouses that a run reads. Omit for as many as take about five minutes, by what their last windows
+    took, but no more than keep max_parallel runs busy."""
     settle_minutes: SettleMinutes = SETTLE_MINUTES
     """Minutes to wait after a window ends before reading it, so that late records are in."""
     max_reject_ratio: Share | None = None
@@ -262,7 +284,7 @@ class SyncWarehousesRequest(SourceRequest):
     push_spec_changes: bool | None = None
     """Also push windows that only another spec has changed. Omit for the deployment's value."""
     deployment: str = CHILD_DEPLOYMENT
-    """The name of the sync-velocity deployment that runs each warehouse."""
+    """The name of the sync-group deployment that runs each group."""
 
 
 class PublishedWindows(SourceRequest):

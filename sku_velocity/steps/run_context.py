@@ -10,10 +10,11 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Concatenate, Generic, ParamSpec, TypeVar
+from typing import Concatenate, Generic, ParamSpec, Self, TypeVar
 from uuid import uuid4
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
@@ -85,6 +86,7 @@ class RunContext:
     source: SourceAccess
     store_access: StoreAccess
     engine: EngineAccess | None = None
+    is_inline = False
 
     def __init__(
         self,
@@ -99,6 +101,7 @@ class RunContext:
         self.listener = listener or Listener()
         self.display = display or Display()
         self.started = time.monotonic()
+        self._slots = asyncio.Semaphore(MAX_STEPS)
 
     # Where the run is
 
@@ -231,6 +234,8 @@ class RunContext:
         self, step: Step[Concatenate[RunContext, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Execute a step, and retry it after a temporary failure. Raises what its last attempt raised."""
+        if self.is_inline:
+            return await step.function(self, *args, **kwargs)
         retries = self.retries if step.is_retried else 0
         attempts = AsyncRetrying(
             stop=stop_after_attempt(1 + retries),
@@ -263,9 +268,16 @@ class RunContext:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    @cached_property
-    def _slots(self) -> asyncio.Semaphore:
-        return asyncio.Semaphore(MAX_STEPS)
+    def inline(self) -> Self:
+        """Return a context for use within a step: it executes more steps as parts of that one, unretried."""
+        inline = copy(self)
+        inline.is_inline = True
+        return inline
+
+    @property
+    def will_retry(self) -> bool:
+        """True within a step that is executed again after a temporary failure of one of its parts."""
+        return self.is_inline and self.attempt <= self.retries
 
     def _log_retry(self, state: RetryCallState) -> None:
         assert state.outcome is not None and state.next_action is not None
@@ -273,6 +285,13 @@ class RunContext:
         self.log.warning("Retrying in %.0f s: %s", delay, error)
 
     # Runs within it
+
+    def for_window(self) -> Self:
+        """Return a context for one of several windows that this run reads, with a display of its own."""
+        context = copy(self)
+        context.listener, context.display = Listener(), type(self.display)()
+        context.started = time.monotonic()
+        return context
 
     async def run(self, operation: Operation[Q, T], request: Q) -> Outcome[T]:
         """Run an operation as a run of its own, with this run's connections. Raises what it raises."""

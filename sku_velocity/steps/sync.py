@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sku_velocity.errors import ConfigurationError, RetriableError, VelocityError
@@ -21,11 +22,20 @@ from sku_velocity.steps import window as steps
 from sku_velocity.steps.outcome import Outcome, outcome_of
 from sku_velocity.steps.push import push_published
 from sku_velocity.steps.report import build_report, held_rows
-from sku_velocity.steps.requests import Delivery, Reading, SyncMasterRequest, SyncRequest, WindowReading
+from sku_velocity.steps.requests import (
+    Delivery,
+    MappedReading,
+    Reading,
+    SyncGroupRequest,
+    SyncMasterRequest,
+    SyncRequest,
+    WindowReading,
+)
 from sku_velocity.steps.run_context import RunContext, step
 from sku_velocity.steps.window_choice import Bounds, WindowChoice, grid_of
 
-Resumable = SyncRequest | SyncMasterRequest
+Windows = SyncRequest | SyncGroupRequest | SyncMasterRequest
+Published = tuple[RunReport, Sequence[ChunkProgress]]  # of a window that was published, or refused
 
 STARVED_LOOP = (
     "The event loop woke its tasks %d ms late (99th percentile): the process gets too little CPU, so its "
@@ -45,8 +55,19 @@ async def sync(context: RunContext, request: SyncRequest) -> Outcome[RunReport]:
     context.retries = request.task_retries
     spec = movements_of(context)
     window = WindowChoice(spec, request, context.due, f"{context.program} sync", request.options()).window()
-    plan = await _plan(context, request.warehouse, window, request, mapping_of(request))
-    report, chunks = await read_and_publish(context, plan, request)
+    return await sync_window(context, request.warehouse, window, request, request.resume)
+
+
+async def sync_window(
+    context: RunContext,
+    warehouse: str,
+    window: Window,
+    request: SyncRequest | SyncGroupRequest,
+    resume: str | None = None,
+) -> Outcome[RunReport]:
+    """Read a window of a source that was found, publish it, and hand it on."""
+    wanted = Wanted(warehouse, window, resume, mapping_of(request))
+    plan, (report, chunks) = await _read(context, wanted, request)
     report = await deliver(context, plan.run, report, request)
     return outcome_of(report, chunks)
 
@@ -58,8 +79,8 @@ async def sync_master(context: RunContext, request: SyncMasterRequest) -> Outcom
     spec = context.source.spec
     if spec.items is None:
         raise ConfigurationError(f"{spec.name} holds movements, not items: its spec needs `items`")
-    plan = await _plan(context, NO_WAREHOUSE, Window.everything(), request, None)
-    report, chunks = await read_and_publish(context, plan, request)
+    wanted = Wanted(NO_WAREHOUSE, Window.everything(), request.resume)
+    plan, (report, chunks) = await _read(context, wanted, request)
     if report.published:
         changes = await context.perform(compare_versions, plan.run.id)
         await context.display.show_master(spec.name, plan.run.id, changes)
@@ -94,48 +115,66 @@ def mapping_of(request: WindowReading) -> SkuMappingPolicy:
     return SkuMapping(request.master, request.unknown_sku) if request.master else None
 
 
-async def _plan(
-    context: RunContext, warehouse: str, window: Window, request: Resumable, mapping: SkuMappingPolicy
-) -> Plan:
-    run_id = context.run_id(context.source.spec.name, warehouse, window)
-    label = warehouse or "items"
-    plan = await context.perform(plan_window, label, warehouse, window, run_id, request, mapping)
+@dataclass(frozen=True)
+class Wanted:
+    """The window to read, and the run to resume if there is one.
+
+    Its SKUs are mapped by the master version that is published when it is planned.
+    """
+
+    warehouse: str
+    window: Window
+    resume: str | None = None
+    mapping: SkuMappingPolicy = None
+
+    @property
+    def label(self) -> str:
+        return self.warehouse or "items"
+
+
+async def _read(context: RunContext, wanted: Wanted, request: Windows) -> tuple[Plan, Published]:
+    """Read a window whole, and publish it: in one step if it is a single page, otherwise in one per chunk."""
+    plan, published = await context.perform(read_window, wanted, request)
+    if published is None:
+        context.listener.planned(plan.run.id)
+        await context.display.show_plan(plan.run)
+        published = await read_and_publish(context, plan, request)
+    return plan, published
+
+
+@step("read {wanted.label}")
+async def read_window(context: RunContext, wanted: Wanted, request: Windows) -> tuple[Plan, Published | None]:
+    """Plan a window. One that is a single page is also ingested, proven and published."""
+    plan = await _plan(context, wanted, request)
+    if not plan.is_single_page:
+        return plan, None
     context.listener.planned(plan.run.id)
     await context.display.show_plan(plan.run)
-    return plan
+    return plan, await read_and_publish(context.inline(), plan, request)
 
 
-@step("plan {label}")
-async def plan_window(
-    context: RunContext,
-    label: str,
-    warehouse: str,
-    window: Window,
-    run_id: str,
-    request: Resumable,
-    mapping: SkuMappingPolicy,
-) -> Plan:
+async def _plan(context: RunContext, wanted: Wanted, request: Windows) -> Plan:
     """Count the window and write its chunks to the ledger; on a retry, return the stored plan.
 
     A plan names the master version that is published now, and a retry keeps it: otherwise one window could
     hold rows mapped by two versions, with no way to distinguish them.
     """
+    warehouse, window, spec = wanted.warehouse, wanted.window, context.source.spec
+    run_id = wanted.resume or context.run_id(spec.name, warehouse, window)
     async with context.watch(), context.store() as store:
-        run = await store.runs.find(request.resume or run_id)
-        if run is None and request.resume:
-            raise ConfigurationError(
-                f"resume: no run {request.resume} in this store: check the id and the store"
-            )
+        run = await store.runs.find(run_id)
+        if run is None and wanted.resume:
+            raise ConfigurationError(f"resume: no run {run_id} in this store: check the id and the store")
         if run is None:
-            version = await steps.version_of(store, mapping)
-            grid = grid_of(context.source.spec, request) if isinstance(request, SyncRequest) else None
+            version = await steps.version_of(store, wanted.mapping)
+            grid = grid_of(spec, request) if isinstance(request, MappedReading) else None
             async with context.reader(warehouse, window, version) as reader:
                 origin = Origin(context.program, request.source, request.token_env)
                 run = await steps.plan(reader, store, run_id, context.flow_run_id, grid, origin)
             return Plan(run, await store.chunks.of(run.id))
-        await _check_resumed(context, run, warehouse, request, mapping)
+        await _check_resumed(context, run, wanted, request)
         chunks = await store.chunks.of(run.id)
-        reason = await steps.why_read_again(store, context.source.spec, run) if run.is_open else None
+        reason = await steps.why_read_again(store, spec, run) if run.is_open else None
         if reason is None:
             return Plan(run, chunks, None if run.is_open else await store.publications.of_run(run.id))
         context.log.warning("Reading the window again: %s.", reason)
@@ -143,11 +182,9 @@ async def plan_window(
             return await steps.replan_window(reader, store, run, chunks)
 
 
-async def _check_resumed(
-    context: RunContext, run: SyncRun, warehouse: str, request: Resumable, mapping: SkuMappingPolicy
-) -> None:
+async def _check_resumed(context: RunContext, run: SyncRun, wanted: Wanted, reading: Reading) -> None:
     """Check that a stored run matches the request and, if it is being read, that its source answers."""
-    source = context.source.spec.name
+    source, warehouse, mapping = context.source.spec.name, wanted.warehouse, wanted.mapping
     if (run.source, run.warehouse) != (source, warehouse):
         raise ConfigurationError(
             f"resume: run {run.id} reads {run.warehouse} from {run.source}, not {warehouse} from {source}: "
@@ -161,7 +198,7 @@ async def _check_resumed(
         )
     if run.is_open:
         asked, verb = Bounds(*run.window.bounds), f"{context.program} sync"
-        choice = WindowChoice(context.source.spec, asked, context.due, verb, request.options())
+        choice = WindowChoice(context.source.spec, asked, context.due, verb, reading.options())
         choice.check([run.window], resume=None)
         async with context.reader_of(run) as reader:
             await reader.check()
@@ -241,9 +278,7 @@ async def compare_versions(context: RunContext, version: str) -> MasterChanges:
         return compare(await store.masters.names_of(before), await store.masters.names_of(version))
 
 
-async def read_and_publish(
-    context: RunContext, plan: Plan, reading: Reading
-) -> tuple[RunReport, Sequence[ChunkProgress]]:
+async def read_and_publish(context: RunContext, plan: Plan, reading: Reading) -> Published:
     """Read a planned window whole, publish it and show it. A closed run is returned unchanged."""
     if not plan.run.is_open:
         report = build_report(plan.run, steps.Proof(plan.chunks, []), steps.Cost(), 0.0)
@@ -254,7 +289,7 @@ async def read_and_publish(
 
 async def publish_proven(
     context: RunContext, run: SyncRun, proof: steps.Proof, cost: steps.Cost, seconds: float
-) -> tuple[RunReport, Sequence[ChunkProgress]]:
+) -> Published:
     """Publish a window that was read, if it is proven, and show it."""
     report = build_report(run, proof, cost, seconds)
     report = report.as_published(await context.perform(publish_window, run, report))
@@ -292,6 +327,8 @@ async def _ingest(context: RunContext, plan: Plan) -> None:
     while pending:
         calls, pending = [(plan.run, progress) for progress in pending], []
         async for landed in context.perform_each(ingest_chunk, calls):
+            if isinstance(landed, RetriableError) and context.will_retry:
+                raise landed
             if not isinstance(landed, BaseException):
                 done += 1
                 pending += steps.chunks_after(landed, context.source.spec)

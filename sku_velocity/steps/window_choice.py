@@ -19,17 +19,22 @@ DEFAULT_MINUTES = 60
 BORDERS = {"second": "at whole seconds", "minute": "at whole minutes", "day": "at midnight in {zone}"}
 
 
-class Asked(Protocol):
+class AskedGrid(Protocol):
+    """What a request says of the length of windows and of where they start."""
+
+    @property
+    def window_minutes(self) -> int | None: ...
+    @property
+    def window_zone(self) -> str | None: ...
+
+
+class Asked(AskedGrid, Protocol):
     """What a request says of windows. Omitted bounds and windows follow from the source and the clock."""
 
     @property
     def start(self) -> datetime | None: ...
     @property
     def end(self) -> datetime | None: ...
-    @property
-    def window_minutes(self) -> int | None: ...
-    @property
-    def window_zone(self) -> str | None: ...
     @property
     def settle_minutes(self) -> int: ...
 
@@ -119,7 +124,7 @@ class WindowChoice:
         return changes
 
 
-def grid_of(spec: SourceSpec, asked: Asked) -> WindowGrid:
+def grid_of(spec: SourceSpec, asked: AskedGrid) -> WindowGrid:
     """Return the windows that a request asks for. By default: hours in UTC, or days if the grain is a day."""
     is_day = spec.window.grain == "day"
     minutes = asked.window_minutes or (DAY_MINUTES if is_day else DEFAULT_MINUTES)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import timedelta
+from statistics import median
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select, true
+from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, and_, case, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.chunk import ChunkState
@@ -39,6 +41,7 @@ from sku_velocity.store.tables import (
 )
 
 IDS_PER_STATEMENT = 500  # SQLite binds at most 999 values
+RECENT_RUNS = 200
 
 
 class Status(Repository):
@@ -82,17 +85,35 @@ class Status(Repository):
         place = Place(source, warehouse)
         return _coverage(place, published[place], open_runs[place])
 
-    async def of_flow_runs(self, flow_run_ids: Sequence[str]) -> dict[str, RunStatus]:
-        """Return the status of the run that each of these flow runs started, without those that planned none.
-
-        Of several runs of a flow run, it is the latest.
-        """
+    async def of_runs(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
+        """Return the status of each of these runs that is in the store."""
         found: dict[str, RunStatus] = {}
         async with self.database.reading() as connection:
-            for first in range(0, len(flow_run_ids), IDS_PER_STATEMENT):
-                rows = await connection.execute(_statement(flow_run_ids[first : first + IDS_PER_STATEMENT]))
-                found |= {row.flow_run_id: _to_run_status(row) for row in rows}
+            for first in range(0, len(run_ids), IDS_PER_STATEMENT):
+                rows = await connection.execute(_statement(run_ids[first : first + IDS_PER_STATEMENT]))
+                found |= {row.run_id: _to_run_status(row) for row in rows}
         return found
+
+    async def typical_seconds(self, source: str, length: timedelta) -> float | None:
+        """Return the median duration of the latest windows of about this length; None if there are none.
+
+        The duration is from a window's plan to its publication, in seconds.
+        """
+        runs = sync_runs.c
+        latest = (
+            select(runs.created_at, runs.finished_at, runs.window_start, runs.window_end)
+            .where(runs.source == source, runs.state.not_in(OPEN), runs.finished_at.is_not(None))
+            .order_by(runs.run_key.desc())
+            .limit(RECENT_RUNS)
+        )
+        async with self.database.reading() as connection:
+            rows = (await connection.execute(latest)).all()
+        seconds = [
+            (row.finished_at - row.created_at).total_seconds()
+            for row in rows
+            if length / 2 <= row.window_end - row.window_start <= 2 * length
+        ]
+        return median(seconds) if seconds else None
 
 
 def _coverage(place: Place, published: list[PublishedRange], open_runs: Sequence[OpenRun]) -> Coverage:
@@ -182,22 +203,14 @@ async def _read_open_runs(
     connection: AsyncConnection, condition: ColumnElement[bool]
 ) -> defaultdict[Place, list[OpenRun]]:
     """Return runs that are not published, in the order in which they were planned."""
-    failed = chunks.alias()
     landed = case((chunks.c.state == ChunkState.LANDED, 1), else_=0)
-    first_error = (
-        select(failed.c.error)
-        .where(_of_run(failed), failed.c.error.is_not(None))
-        .order_by(failed.c.chunk_index)
-        .limit(1)
-        .scalar_subquery()
-    )
     statement = (
         select(
             sync_runs,
             func.count(chunks.c.run_key).label("chunks"),
             func.coalesce(func.sum(landed), 0).label("landed"),
             func.max(chunks.c.landed_at).label("landed_at"),
-            first_error.label("error"),
+            _first_error().label("error"),
         )
         .outerjoin(chunks, _of_run(chunks))
         .where(sync_runs.c.state.in_(OPEN), condition)
@@ -210,8 +223,24 @@ async def _read_open_runs(
     return found
 
 
-def _to_open_run(row: Row[Any]) -> OpenRun:
+def _first_error() -> ScalarSelect[Any]:
+    """Return the error of a run's first failed chunk."""
+    failed = chunks.alias()
+    return (
+        select(failed.c.error)
+        .where(_of_run(failed), failed.c.error.is_not(None))
+        .order_by(failed.c.chunk_index)
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+def _broken_checks(row: Row[Any]) -> tuple[tuple[str, str], ...]:
     checks = json.loads(row.report or "{}").get("checks", [])
+    return tuple((check["name"], check["detail"]) for check in checks if check["passed"] is False)
+
+
+def _to_open_run(row: Row[Any]) -> OpenRun:
     return OpenRun(
         key=row.run_key,
         id=row.run_id,
@@ -221,7 +250,7 @@ def _to_open_run(row: Row[Any]) -> OpenRun:
         chunks=row.chunks,
         landed=row.landed,
         error=row.error,
-        broken=tuple((check["name"], check["detail"]) for check in checks if check["passed"] is False),
+        broken=_broken_checks(row),
         mapping=_to_policy(row.master),
         grid=to_grid(row),
     )
@@ -307,20 +336,28 @@ async def _count_revisions(
     }
 
 
-def _statement(flow_run_ids: Sequence[str]) -> Select[Any]:
+def _statement(run_ids: Sequence[str]) -> Select[Any]:
     runs = sync_runs.c
     loaded, rejected = (
         func.coalesce(func.sum(chunks.c[name]), 0).label(name) for name in ("loaded", "rejected")
     )
     return (
-        select(runs.run_id, runs.flow_run_id, runs.state, runs.verdict, loaded, rejected)
+        select(
+            runs.run_id,
+            runs.state,
+            runs.verdict,
+            runs.report,
+            loaded,
+            rejected,
+            _first_error().label("error"),
+        )
         .outerjoin(chunks, chunks.c.run_key == runs.run_key)
-        .where(runs.flow_run_id.in_(flow_run_ids))
+        .where(runs.run_id.in_(run_ids))
         .group_by(runs.run_key)
-        .order_by(runs.run_key)
     )
 
 
 def _to_run_status(row: Row[Any]) -> RunStatus:
     verdict = Verdict(row.verdict) if row.verdict else None
-    return RunStatus(row.run_id, RunState(row.state), verdict, int(row.loaded), int(row.rejected))
+    reason = row.error or "; ".join(f"{name}: {found}" for name, found in _broken_checks(row)) or None
+    return RunStatus(row.run_id, RunState(row.state), verdict, int(row.loaded), int(row.rejected), reason)

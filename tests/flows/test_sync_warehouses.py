@@ -1,4 +1,4 @@
-"""Each warehouse is read by its own run; a retry resumes only those that failed."""
+"""Warehouses are read by runs of some of them each; a retry resumes only those that failed."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ THREE = ("WH-01", "WH-02", "WH-03")
 
 
 def children(operator: Operator, parent: str) -> dict[str, tuple[str, int]]:
-    """Return warehouse and attempts of each run that a fan-out has started, by its id."""
+    """Return warehouses and attempts of each run that a fan-out has started, by its id."""
     query = {"flow_runs": {"parent_flow_run_id": {"any_": [parent]}}}
     found = operator.post("/flow_runs/filter", query)
-    return {each["id"]: (each["parameters"]["warehouse"], each["run_count"]) for each in found}
+    return {each["id"]: (" ".join(each["parameters"]["warehouses"]), each["run_count"]) for each in found}
 
 
 @pytest.mark.usefixtures("worker")
@@ -48,14 +48,15 @@ def test_a_retry_runs_only_what_failed(operator: Operator, tmp_path: Path, sqlit
         request = {"source": source, "store": sqlite_url, "token_env": "WMS_TOKEN", "max_reject_ratio": 1}
         run = operator.start_run(
             operator.get(SYNC_WAREHOUSES)["id"],
-            {**request, **SPAN, "window_minutes": 1440, "max_parallel": 3},
+            {**request, **SPAN, "window_minutes": 1440, "max_parallel": 3, "warehouses_per_run": 2},
         )
         first = operator.wait_for_end(run, attempt=1)
         begun = children(operator, run)
         assert (first["state_type"], first["state_name"]) == ("FAILED", "Incomplete")
         assert "5 of 6 windows published" in first["state"]["message"]
         assert "WH-02 2026-03-0" in first["state"]["message"] and "WH-01" not in first["state"]["message"]
-        assert sorted(begun.values()) == [(name, 1) for name in THREE for _ in range(2)]
+        assert "HTTP 401" in first["state"]["message"]
+        assert sorted(begun.values()) == [("WH-01 WH-02", 1)] * 2 + [("WH-03", 1)] * 2
         for child in begun:
             started = operator.get(f"/flow_runs/{child}")
             assert TAG in started["tags"] and started["job_variables"] == {"env": HEARTBEAT_ENVIRONMENT}
@@ -65,7 +66,7 @@ def test_a_retry_runs_only_what_failed(operator: Operator, tmp_path: Path, sqlit
         assert (second["state_type"], second["state_name"]) == ("COMPLETED", "Complete")
         again = children(operator, run)
         assert again.keys() == begun.keys()
-        assert [place for place in again.values() if place[1] > 1] == [("WH-02", 2)]
+        assert [place for place in again.values() if place[1] > 1] == [("WH-01 WH-02", 2)]
         assert {page.warehouse for page in server.stats().pages} - {"/warehouses"} == {"WH-02"}
         truth = server.ground_truth(None, *map(datetime.fromisoformat, SPAN.values()))
     assert published(sqlite_url) == (truth.valid, truth.units, 6)
@@ -107,7 +108,7 @@ def result_of(source: str, store: str, **parameters: Any) -> Any:
 @pytest.mark.parametrize(
     ("parts", "parameters", "message"),
     [
-        ({}, {"deployment": "of-none"}, "has no deployment sku-velocity-sync/of-none"),
+        ({}, {"deployment": "of-none"}, "has no deployment sku-velocity-sync-group/of-none"),
         ({"pace": {}}, {}, "set pace.shared_limit"),
         ({"warehouses": None}, {}, "does not say how its warehouses are listed"),
     ],

@@ -1,4 +1,4 @@
-"""A fan-out cuts a window without gap or overlap, and gives its shards stable keys."""
+"""A fan-out cuts a window without gap or overlap, and gives its groups stable keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.window import Window
 from sku_velocity.model.window_grid import HOURS, WindowGrid
 from sku_velocity.source.spec import SourceSpec, parse_spec
-from sku_velocity.steps.fan_out import Shard, check_fan_out, plan_shards
+from sku_velocity.steps.fan_out import (
+    Group,
+    Shard,
+    check_fan_out,
+    choose_group_size,
+    plan_groups,
+    plan_shards,
+)
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = Window(START, START + timedelta(days=1))
@@ -59,23 +66,57 @@ def test_too_many_shards_are_refused() -> None:
         plan_shards([f"WH-{n}" for n in range(600)], DAY, HOURS)
 
 
-def test_a_shard_key_is_stable_across_attempts_and_unique_per_shard_and_fan_out() -> None:
+def test_a_group_key_is_stable_across_attempts_and_unique_per_group_and_fan_out() -> None:
     shards = plan_shards(["A", "B", 'A", "B'], DAY, WindowGrid.of(360))
-    keys = {shard.key(PARENT) for shard in shards}
-    assert len(keys) == len(shards) == 12 and keys == {shard.key(PARENT) for shard in shards}
-    assert keys.isdisjoint(shard.key(OTHER) for shard in shards)
+    groups = [group for size in (1, 2) for group in plan_groups(shards, size)]
+    keys = {group.key(PARENT) for group in groups}
+    assert len(keys) == len(set(groups)) and keys == {group.key(PARENT) for group in groups}
+    assert keys.isdisjoint(group.key(OTHER) for group in groups)
+
+
+@given(st.integers(1, 9), st.integers(1, 4), st.integers(1, 9), st.integers(0, 5))
+def test_each_shard_is_in_one_group_and_started_groups_are_kept(
+    warehouses: int, windows: int, size: int, count: int
+) -> None:
+    shards = plan_shards([f"WH-{n}" for n in range(warehouses)], DAY, WindowGrid.of(1440 // windows))
+    started = plan_groups(shards, 2)[:count]
+    groups = plan_groups(shards, size, reversed(started))
+    assert groups[: len(started)] == started
+    assert all(len(group.warehouses) <= size for group in groups[len(started) :])
+    assert sorted(map(str, shards)) == sorted(str(shard) for group in groups for shard in group.shards)
+
+
+@pytest.mark.parametrize(
+    ("shards", "parallel", "seconds", "size"),
+    [
+        (1000, 4, 2.0, 250),  # a quarter for each run in parallel
+        (1000, 4, 12.0, 100),  # five minutes, four at a time
+        (1000, 4, None, 40),
+        (1000, 4, 4000.0, 1),
+        (3, 4, 1.0, 1),
+        (1000, 1, 0.0, 1000),
+    ],
+)
+def test_a_group_is_as_large_as_a_run_of_five_minutes_reads(
+    shards: int, parallel: int, seconds: float | None, size: int
+) -> None:
+    assert choose_group_size(shards, parallel, seconds) == size
+
+
+def groups_of(*warehouses: str, window: Window = DAY) -> list[Group]:
+    return plan_groups(plan_shards(warehouses, window, None), 1)
 
 
 def test_parallel_runs_need_a_shared_pace() -> None:
-    shards = plan_shards(["A", "B"], DAY, None)
-    check_fan_out(spec(), shards, 4)
-    check_fan_out(spec(shared=False), shards, 1)
-    check_fan_out(spec(shared=False), shards[:1], 4)
+    groups = groups_of("A", "B")
+    check_fan_out(spec(), groups, 4)
+    check_fan_out(spec(shared=False), groups, 1)
+    check_fan_out(spec(shared=False), groups[:1], 4)
     with pytest.raises(ConfigurationError, match="2 parallel runs would multiply its pace"):
-        check_fan_out(spec(shared=False), shards, 4)
+        check_fan_out(spec(shared=False), groups, 4)
 
 
 def test_a_source_without_windows_is_only_read_whole() -> None:
-    check_fan_out(spec(windowed=False), plan_shards(["A"], Window.everything(), None), 1)
+    check_fan_out(spec(windowed=False), groups_of("A", window=Window.everything()), 1)
     with pytest.raises(ConfigurationError, match="cannot be asked for a window"):
-        check_fan_out(spec(windowed=False), plan_shards(["A"], DAY, None), 1)
+        check_fan_out(spec(windowed=False), groups_of("A"), 1)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from sku_velocity.cli.executor import Executor
 from sku_velocity.steps import backfill as backfilling
 from sku_velocity.steps import compact as compacting
+from sku_velocity.steps import group as grouping
 from sku_velocity.steps import prune as pruning
 from sku_velocity.steps import recheck as rechecking
 from sku_velocity.steps import replay as replaying
@@ -23,6 +24,7 @@ from sku_velocity.steps.requests import (
     RefreshVelocityRequest,
     ReplayRequest,
     Request,
+    SyncGroupRequest,
     SyncMasterRequest,
     SyncRequest,
 )
@@ -54,6 +56,11 @@ def sync_master(executor: Executor, source: str, store: str, **parameters: Any) 
 def backfill(executor: Executor, source: str, store: str, **parameters: Any) -> Ended:
     request: dict[str, Any] = {**READING, "warehouses": ["WH-01"], "max_reject_ratio": 1, **parameters}
     return perform(executor, backfilling.backfill, BackfillRequest(source=source, store=store, **request))
+
+
+def sync_group(executor: Executor, source: str, store: str, **parameters: Any) -> Ended:
+    request: dict[str, Any] = {**READING, "max_reject_ratio": 1, **parameters}
+    return perform(executor, grouping.sync_group, SyncGroupRequest(source=source, store=store, **request))
 
 
 def recheck(executor: Executor, source: str, store: str, **parameters: Any) -> Ended:
