@@ -25,7 +25,7 @@ from sku_velocity.source.spec import load_spec
 from sku_velocity.steps.access import FileSource, UrlStore
 from sku_velocity.steps.requests import SyncRequest
 from sku_velocity.steps.run_context import RunContext, step
-from sku_velocity.steps.sync import ingest_chunk, plan_window
+from sku_velocity.steps.sync import Wanted, ingest_chunk, read_window
 from sku_velocity.steps.window import read_chunk
 
 IMPORTED = time.process_time()
@@ -53,9 +53,8 @@ def climb(rung: str, spec: Path, store_url: str, chunks: int) -> dict[str, float
     async def run_flow() -> dict[str, float]:
         context, everything = PrefectContext(), Window.everything()
         context.source, context.store_access = FileSource(load_spec(spec)), UrlStore(SecretStr(store_url))
-        run_id = context.run_id(context.source.spec.name, WAREHOUSE, everything)
         request = SyncRequest(source=str(spec), warehouse=WAREHOUSE)
-        plan = await context.perform(plan_window, WAREHOUSE, WAREHOUSE, everything, run_id, request, None)
+        plan, _ = await context.perform(read_window, Wanted(WAREHOUSE, everything), request)
         planned = plan.pending
         await ingest(context, plan.run, planned[:WARM_UP])
         begun, started = time.process_time(), time.monotonic()
