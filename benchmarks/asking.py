@@ -9,6 +9,8 @@ import asyncio
 import json
 import sys
 import time
+from contextlib import AsyncExitStack
+from typing import Any
 
 from blocks.wms import WmsSource
 from sku_velocity.model.chunk import Page
@@ -16,6 +18,8 @@ from sku_velocity.model.window import Window
 from sku_velocity.process.loop_lag import LoopLagSampler
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader
+from sku_velocity.steps.shared_pace import shared_pace
+from sku_velocity.store import Store
 
 PAGE = 100  # records
 SPEC = {
@@ -29,12 +33,19 @@ SPEC = {
 
 
 async def ask(
-    url: str, seconds: float, rate: float, in_flight: int, shared_limit: str | None = None
+    url: str, seconds: float, rate: float, in_flight: int, store_url: str | None = None
 ) -> dict[str, float]:
-    """Send requests for `seconds` from `in_flight` concurrent tasks."""
-    pace = {"requests_per_second": rate, "max_concurrency": in_flight, "shared_limit": shared_limit}
+    """Send requests for `seconds` from `in_flight` tasks, at a pace shared through a store, if any."""
+    pace: dict[str, Any] = {"requests_per_second": rate, "max_concurrency": in_flight}
+    if store_url:
+        pace["shared_limit"] = "pace"
     spec = parse_spec({**SPEC, "base_url": url, "pace": pace, "paging": {"page_size": PAGE}}, "pace")
-    async with WmsSource(spec=spec).get_client() as client, LoopLagSampler.open() as watch:
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(WmsSource(spec=spec).get_client())
+        watch = await stack.enter_async_context(LoopLagSampler.open())
+        if store_url:
+            store = await stack.enter_async_context(Store.open(store_url))
+            await stack.enter_async_context(shared_pace(store, spec.pace, client.pacer))
         reader = WindowReader.of(client, "WH-01", Window.everything())
         cpu, end = time.process_time(), time.monotonic() + seconds
 

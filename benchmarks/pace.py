@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.processes import ROOT, Service, prefect_server, quiet_environment, run, simulator
+from benchmarks.processes import ROOT, Service, quiet_environment, run, simulator
 from benchmarks.report import Cell, Section, Table, publish, target
 
 LATENCY = 80  # ms
@@ -74,7 +74,7 @@ def main() -> None:
             [halved(rate) for rate in (20, 50)],
         ),
         Table(
-            "Processes that share one limit, started 5 s apart",
+            "Processes that share one pace, started 5 s apart",
             ("allowed, requests/s", "processes", *COLUMNS),
             [shared(20, 2), shared(50, 3)],
         ),
@@ -145,24 +145,15 @@ def halved(rate: int) -> Sequence[Cell]:
 
 
 def shared(rate: int, processes: int) -> Sequence[Cell]:
-    """Measure processes that lease their shares of one limit from a Prefect server."""
-    name = f"bench-{os.getpid()}-{rate}"
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home,
-        prefect_server(Path(home)) as server,
-        source(rate) as service,
-    ):
-        url = service.url
-        environment = quiet_environment(Path(home), PREFECT_API_URL=server.url)
-        create = ["gcl", "create", name, "--limit", str(rate), "--slot-decay-per-second", "0"]
-        subprocess.run(
-            [sys.executable, "-m", "prefect", *create], env=environment, check=True, capture_output=True
-        )
-        with asking(url, 60, rate, name, environment):
+    """Measure processes that share one pace through a store in SQLite."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home, source(rate) as service:
+        url, store = service.url, f"sqlite:///{home}/store.db"
+        environment = quiet_environment(Path(home))
+        with asking(url, 60, rate, store, environment):
             others = []
             for _ in range(processes - 1):
                 time.sleep(5)
-                others.append(start(url, 30, rate, name, environment))
+                others.append(start(url, 30, rate, store, environment))
             httpx.post(f"{url}/_control/reset-stats").raise_for_status()
             if any([other.wait() for other in others]):
                 raise RuntimeError("a reader failed")
@@ -178,10 +169,10 @@ def source(ceiling: int) -> Iterator[Service]:
 
 @contextmanager
 def asking(
-    url: str, seconds: float, rate: int, limit: str = "", environment: dict[str, str] | None = None
+    url: str, seconds: float, rate: int, store: str = "", environment: dict[str, str] | None = None
 ) -> Iterator[None]:
     """Run a process that sends requests during the block, and wait for it."""
-    process = start(url, seconds, rate, limit, environment)
+    process = start(url, seconds, rate, store, environment)
     try:
         yield
         if process.wait():
@@ -192,9 +183,9 @@ def asking(
 
 
 def start(
-    url: str, seconds: float, rate: int, limit: str = "", environment: dict[str, str] | None = None
+    url: str, seconds: float, rate: int, store: str = "", environment: dict[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    command = [*command_of(url, seconds, rate), *([limit] if limit else [])]
+    command = [*command_of(url, seconds, rate), *([store] if store else [])]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
 
 

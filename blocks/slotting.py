@@ -7,7 +7,6 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
 from blocks.run_log import run_logger
-from blocks.shared_pace import shared_pace
 from blocks.stored import load_stored
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.slotting.spec import EngineSpec
@@ -46,18 +45,14 @@ class SlottingEngine(CredentialsBlock):
 
     @asynccontextmanager
     async def get_client(self) -> AsyncIterator[SlottingClient]:
-        """Open a client for the running event loop, at the shared pace if there is one.
+        """Open a client for the running event loop.
 
-        Warns if certificates are not verified. Raises ConfigurationError if no header can hold the token, or
-        if the limit that `pace.shared_limit` names does not exist.
+        Warns if certificates are not verified. Raises ConfigurationError if no header can hold the token.
+        With `pace.shared_limit`, it sends one request a second, unless a run sets its share.
         """
         warn_if_unverified(self.spec.tls, self.spec.base_url, run_logger("tls"))
         async with SlottingClient.open(self.spec, self.token) as client:
-            if self.spec.pace.shared_limit is None:
-                yield client
-            else:
-                async with shared_pace(self.spec.pace, client.pacer):
-                    yield client
+            yield client
 
 
 async def find_engine(name: str, variable: str = ENGINE_TOKEN_VARIABLE) -> SlottingEngine:

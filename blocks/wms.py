@@ -7,7 +7,6 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
 from blocks.run_log import run_logger
-from blocks.shared_pace import shared_pace
 from blocks.stored import load_stored
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import SourceSpec
@@ -45,18 +44,14 @@ class WmsSource(CredentialsBlock):
 
     @asynccontextmanager
     async def get_client(self) -> AsyncIterator[SourceClient]:
-        """Open a client for the running event loop, at the shared pace if there is one.
+        """Open a client for the running event loop.
 
-        Warns if certificates are not verified. Raises ConfigurationError without a token, or if the limit
-        that `pace.shared_limit` names does not exist.
+        Warns if certificates are not verified. Raises ConfigurationError without a token.
+        With `pace.shared_limit`, it sends one request a second, unless a run sets its share.
         """
         warn_if_unverified(self.spec.tls, self.spec.base_url, run_logger("tls"))
         async with SourceClient.open(self.spec, self.token) as client:
-            if self.spec.pace.shared_limit is None:
-                yield client
-            else:
-                async with shared_pace(self.spec.pace, client.pacer):
-                    yield client
+            yield client
 
 
 async def find_source(name: str, token_env: str | None = None) -> WmsSource:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from cyclopts import App
 from pydantic import ValidationError
 
-from blocks.shared_pace import create_shared_limit
 from blocks.slotting import SlottingEngine, find_engine
 from blocks.store import VelocityStore, find_store
 from blocks.wms import WmsSource, find_source
@@ -22,8 +21,6 @@ from sku_velocity.errors import ConfigurationError
 from sku_velocity.steps.access import ENGINE_TOKEN_VARIABLE, STORE_VARIABLE
 from sku_velocity.steps.display import Listener
 from sku_velocity.steps.requests import SyncWarehousesRequest
-
-B = TypeVar("B", WmsSource, SlottingEngine)
 
 
 def add_commands(app: App) -> None:
@@ -44,7 +41,7 @@ def sync_warehouses(*, request: Annotated[SyncWarehousesRequest, FLAT], output: 
 
 
 def save_source(name: str, *, spec: Path, token_env: str | None = None) -> int:
-    """Save a source as a wms-source block for deployments, and create its shared limit if it names one.
+    """Save a source as a wms-source block for deployments.
 
     Parameters
     ----------
@@ -56,7 +53,7 @@ def save_source(name: str, *, spec: Path, token_env: str | None = None) -> int:
         The environment variable that holds the source's token.
     """
 
-    return _save(_with_limit(find_source(str(spec), token_env)), name)
+    return _save(find_source(str(spec), token_env), name)
 
 
 def save_store(name: str, *, url_env: str = STORE_VARIABLE) -> int:
@@ -86,15 +83,7 @@ def save_engine(name: str, *, spec: Path, token_env: str = ENGINE_TOKEN_VARIABLE
     token_env
         The environment variable that holds the engine's token, if it requires one.
     """
-    return _save(_with_limit(find_engine(str(spec), token_env)), name)
-
-
-async def _with_limit(found: Coroutine[Any, Any, B]) -> B:
-    """Return a block after creating the shared limit that its pace names, if any."""
-    block = await found
-    if block.spec.pace.shared_limit:
-        await create_shared_limit(block.spec.pace)
-    return block
+    return _save(find_engine(str(spec), token_env), name)
 
 
 def _save(block: Coroutine[Any, Any, WmsSource | VelocityStore | SlottingEngine], name: str) -> int:

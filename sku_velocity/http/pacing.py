@@ -1,6 +1,7 @@
 """The pacer: spaces requests to the rate that the source allows, bounds those in flight, pauses on demand."""
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,6 +15,9 @@ from sku_velocity.process.capacity import MAX_IN_FLIGHT
 # Requests leave at 98% of the ceiling. Their latency to the server varies; the 20 ms per second that this
 # leaves keep a late and an early request out of the same second.
 SHARE_OF_CEILING = 0.98
+WITHOUT_SHARE = (
+    1.0  # requests/s of a shared pace by a process that holds no share of it, such as check-source
+)
 
 
 class Pacer:
@@ -34,7 +38,8 @@ class Pacer:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._rate = AdaptiveRate(pace.requests_per_second, clock)
+        alone = pace.shared_limit is None
+        self._rate = AdaptiveRate(pace.requests_per_second if alone else WITHOUT_SHARE, clock)
         self._in_flight = InFlightLimit(pace.max_concurrency or MAX_IN_FLIGHT, clock)
         self._burst = pace.burst
         self._sent: deque[float] = deque()
@@ -46,6 +51,7 @@ class Pacer:
         self._idle_since = self._due
         self._has_share = asyncio.Event()
         self._has_share.set()
+        self._share_until = math.inf
         self.starved = asyncio.Event()
         self._most_in_a_second = max(pace.burst, int(pace.requests_per_second), 1)
 
@@ -72,7 +78,7 @@ class Pacer:
             start = max(now, self._due - self._interval * (self._burst - 1), self._paused_until)
             self._due = max(self._due, start) + self._interval
             await self._sleep(start - now)
-            if self._paused_until <= start and self._has_share.is_set():
+            if self._paused_until <= start and self._holds_share:
                 return
 
     async def before_send(self) -> None:
@@ -111,9 +117,9 @@ class Pacer:
     def _interval(self) -> float:
         return 1 / (self._rate.now * SHARE_OF_CEILING)
 
-    def set_rate(self, requests_per_second: float) -> None:
-        """Limit the rate to this from now on; at 0 no request starts."""
-        self._rate.ceiling = requests_per_second
+    def set_rate(self, requests_per_second: float, until: float = math.inf) -> None:
+        """Limit the rate to this until a time on the pacer's clock; after it, and at 0, no request starts."""
+        self._rate.ceiling, self._share_until = requests_per_second, until
         if requests_per_second > 0:
             self._has_share.set()
             self.starved.clear()
@@ -124,8 +130,13 @@ class Pacer:
         """Return True if no request has been waiting or in flight for this long."""
         return not self._active and self._clock() - self._idle_since >= seconds
 
+    @property
+    def _holds_share(self) -> bool:
+        return self._has_share.is_set() and self._clock() < self._share_until
+
     async def _wait_for_share(self) -> None:
-        while not self._has_share.is_set():
+        while not self._holds_share:
+            self._has_share.clear()
             self.starved.set()
             await self._has_share.wait()
 

@@ -32,7 +32,7 @@ class TlsSpec(Part):
 class PaceSpec(Part):
     """The limits of the API: requests/s, requests in flight, and how many may start at once.
 
-    `shared_limit` names a Prefect global concurrency limit: all processes that use it share
+    `shared_limit` is a name: all processes with this name that use the same store share
     `requests_per_second`. The limit of requests in flight applies to each process.
     """
 

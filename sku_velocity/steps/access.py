@@ -16,7 +16,7 @@ from typing import Protocol
 from pydantic import AnyHttpUrl, SecretStr
 
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.http.spec import PaceSpec, TlsSpec
+from sku_velocity.http.spec import TlsSpec
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.slotting.spec import EngineSpec, load_engine
 from sku_velocity.source.client import SourceClient
@@ -65,15 +65,14 @@ class EngineAccess(Protocol):
 
 @dataclass(frozen=True)
 class FileSource:
-    """A source by its spec and token. Its pace belongs to this process: a shared pace needs Prefect."""
+    """A source by its spec and token."""
 
     spec: SourceSpec
     token: SecretStr | None = None
 
     @asynccontextmanager
     async def get_client(self) -> AsyncIterator[SourceClient]:
-        """Open a client for the running event loop. Raises ConfigurationError for a shared pace."""
-        check_pace_is_own(self.spec.pace, f"source {self.spec.name}")
+        """Open a client for the running event loop."""
         warn_if_unverified(self.spec.tls, self.spec.base_url)
         async with SourceClient.open(self.spec, self.token) as client:
             yield client
@@ -99,8 +98,7 @@ class FileEngine:
 
     @asynccontextmanager
     async def get_client(self) -> AsyncIterator[SlottingClient]:
-        """Open a client for the running event loop. Raises ConfigurationError for a shared pace."""
-        check_pace_is_own(self.spec.pace, f"slotting engine {self.spec.name}")
+        """Open a client for the running event loop."""
         warn_if_unverified(self.spec.tls, self.spec.base_url)
         async with SlottingClient.open(self.spec, self.token) as client:
             yield client
@@ -194,16 +192,6 @@ def token_of(variable: str | None) -> SecretStr | None:
         raise ConfigurationError(
             f"token: the environment variable {variable} is not set in the environment of the run"
         ) from error
-
-
-def check_pace_is_own(pace: PaceSpec, what: str) -> None:
-    """Check that a pace is not shared with other processes. Raises ConfigurationError otherwise."""
-    if pace.shared_limit is not None:
-        raise ConfigurationError(
-            f"{what} shares its pace with other processes by the Prefect limit {pace.shared_limit}: run the "
-            "same command with Prefect, `python -m flows` in a checkout, or remove pace.shared_limit from "
-            "its file if nothing else uses the API"
-        )
 
 
 def warn_if_unverified(tls: TlsSpec, base_url: AnyHttpUrl, log: Log = LOG) -> None:

@@ -20,6 +20,8 @@ from uuid import uuid4
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from sku_velocity.errors import RetriableError
+from sku_velocity.http.pacing import Pacer
+from sku_velocity.http.spec import PaceSpec
 from sku_velocity.model.run import MasterVersion, SyncRun, run_id_of
 from sku_velocity.model.window import Window
 from sku_velocity.process.garbage import relaxed_collection
@@ -43,6 +45,7 @@ from sku_velocity.steps.access import (
 from sku_velocity.steps.display import Display, Listener
 from sku_velocity.steps.outcome import Outcome
 from sku_velocity.steps.requests import TASK_RETRIES, Request
+from sku_velocity.steps.shared_pace import shared_pace
 from sku_velocity.store import Store
 
 P = ParamSpec("P")
@@ -175,7 +178,10 @@ class RunContext:
 
         @asynccontextmanager
         async def open_client() -> AsyncIterator[SourceClient]:
-            async with self.source.get_client() as client:
+            async with (
+                self.source.get_client() as client,
+                self.paced(client.spec.pace, client.pacer),
+            ):
                 with relaxed_collection():
                     yield client
 
@@ -211,7 +217,23 @@ class RunContext:
     def engine_client(self) -> AbstractAsyncContextManager[SlottingClient]:
         """Return the run's one client of the slotting engine, with its connections and its pace."""
         assert self.engine is not None
-        return shared(("engine", self.engine_name), self.engine.get_client)
+        engine = self.engine
+
+        @asynccontextmanager
+        async def open_client() -> AsyncIterator[SlottingClient]:
+            async with engine.get_client() as client, self.paced(client.spec.pace, client.pacer):
+                yield client
+
+        return shared(("engine", self.engine_name), open_client)
+
+    @asynccontextmanager
+    async def paced(self, pace: PaceSpec, pacer: Pacer) -> AsyncIterator[None]:
+        """Limit a pacer to the share of this process, if its pace is shared."""
+        if pace.shared_limit is None:
+            yield
+        else:
+            async with self.store() as store, shared_pace(store, pace, pacer, self.log):
+                yield
 
     def watch(self) -> AbstractAsyncContextManager[LoopLagSampler]:
         """Return the run's one sampler of the lag of its event loop. The first call starts it."""
@@ -314,6 +336,10 @@ class _ChildContext(RunContext):
         self._engine = LentEngine(engine.spec, engine) if engine else None
         self._source = LentSource(parent.source.spec, client)
         self._store = LentStore(store, parent.store_access.url)
+
+    @asynccontextmanager
+    async def paced(self, pace: PaceSpec, pacer: Pacer) -> AsyncIterator[None]:
+        yield  # the parent's clients are
 
     async def find_source(self, name: str, token_env: str | None) -> SourceAccess:
         return self._source

@@ -12,6 +12,7 @@ from sku_velocity.store.chunks import Chunks
 from sku_velocity.store.database import Database
 from sku_velocity.store.dead_letters import DeadLetters
 from sku_velocity.store.masters import Masters
+from sku_velocity.store.paces import Paces
 from sku_velocity.store.precedents import Precedents
 from sku_velocity.store.pruning import Pruning
 from sku_velocity.store.publications import Publications
@@ -48,6 +49,7 @@ class Store:
         self.velocity = Velocity(database)
         self.status = Status(database)
         self.pruning = Pruning(database)
+        self.paces = Paces(database)
 
     def __repr__(self) -> str:
         return f"Store({self._database.display_url})"

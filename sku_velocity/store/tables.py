@@ -484,3 +484,15 @@ velocity_figures = Table(
     *(Column(each.name, _TYPES[each.kind], nullable=not each.is_required) for each in FIELDS),
     PrimaryKeyConstraint("source", "warehouse_id", "as_of", "sku_id"),
 )
+
+# The processes that share a pace, each with its slots; renewed_at is by the database's clock, in seconds.
+shared_paces = Table(
+    "shared_paces",
+    metadata,
+    Column("pace", Text, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("wants", Boolean, nullable=False),
+    Column("renewed_at", Float(53), nullable=False),
+    PrimaryKeyConstraint("pace", "holder"),
+)

@@ -28,7 +28,7 @@ from tests.support.operator import Operator
 from tests.support.scripted_server import Reply, answering
 
 FAN_OUT = "/deployments/name/sku-velocity-sync-warehouses/sync-warehouses"
-CHILD = "/deployments/name/sku-velocity-sync/sync-velocity-child"
+CHILD = "/deployments/name/sku-velocity-sync-group/sync-group"
 RUN_ID = re.compile(r"PREFECT__FLOW_RUN_ID=([0-9a-f-]{36})")
 
 
@@ -84,7 +84,7 @@ def test_no_process_of_a_worker_or_a_fan_out_gets_a_secret(
 
     with answering(answer) as server:
         *requests, last = (save_blocks(server.url, postgresql_url, tmp_path, kind) for kind in KINDS)
-        runs = [start(operator, CHILD, request | {"warehouse": "WH-01"}) for request in requests]
+        runs = [start(operator, CHILD, request | {"warehouses": ["WH-01"]}) for request in requests]
         runs.append(start(operator, FAN_OUT, last | {"warehouses": ["WH-01"], "max_parallel": 1}))
         ended = [operator.wait_for_end(run, attempt=1) for run in runs]
     used = str(server.requests)

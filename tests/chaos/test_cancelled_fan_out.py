@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from blocks.shared_pace import create_shared_limit
-from sku_velocity.http.spec import PaceSpec
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.truth import seen_content, true_content
 from tests.support.acme import spec_file, wms
@@ -40,7 +37,6 @@ def runs_of(operator: Operator, parent: str) -> dict[str, dict[str, Any]]:
 def test_its_runs_are_cancelled_too_and_retry_completes_even_a_deleted_one(
     operator: Operator, tmp_path: Path, sqlite_url: str, fault_log: FaultLog
 ) -> None:
-    asyncio.run(create_shared_limit(PaceSpec.model_validate(SLOW)))
     with wms(tmp_path, warehouses=WAREHOUSES, records=1500) as (server, _):
         source = spec_file(server, tmp_path, **PARTS)
         request = {"source": source, "store": sqlite_url, "token_env": "WMS_TOKEN", **WEEK}
@@ -54,7 +50,6 @@ def test_its_runs_are_cancelled_too_and_retry_completes_even_a_deleted_one(
             end = operator.wait_for_end(run["id"], attempt=1)
             assert end["state_type"] == "CANCELLED", end["state"]
         assert begun.keys() == set(WAREHOUSES) and not seen_content(sqlite_url).total()
-        asyncio.run(create_shared_limit(PaceSpec.model_validate(PACE)))
         operator.delete(f"/flow_runs/{begun['WH-02']['id']}")
         started = time.monotonic()
         operator.press_retry(parent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import subprocess
@@ -18,12 +17,10 @@ from typing import Any
 
 import pytest
 
-from blocks.shared_pace import create_shared_limit
 from simulator.dialect import Question
 from simulator.scenario import Scenario
 from simulator.server import Server, serve
 from simulator.stats import count_busiest_second
-from sku_velocity.http.spec import PaceSpec
 from tests.chaos.fault_log import FaultLog
 from tests.chaos.machines import Machine, Network, kill_flow_run, network, postgresql_at
 from tests.chaos.truth import seen_content, true_content
@@ -145,7 +142,6 @@ def test_a_killed_fan_out_finds_its_runs_again_and_starts_none_twice(
     operator: Operator, tmp_path: Path, sqlite_url: str, fault_log: FaultLog
 ) -> None:
     pace = {"requests_per_second": 20, "shared_limit": "killed-fan-out"}  # slow enough to be killed midway
-    asyncio.run(create_shared_limit(PaceSpec.model_validate(pace)))
     with wms(tmp_path, warehouses=WAREHOUSES[:2]) as (server, _):
         source = spec_file(server, tmp_path, **{**PARTS, "paging": {"page_size": 9}, "pace": pace})
         request = {"source": source, "store": sqlite_url, "token_env": "WMS_TOKEN", **WEEK}

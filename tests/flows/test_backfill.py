@@ -11,11 +11,9 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.states import AwaitingRetry
 
-from blocks.shared_pace import create_shared_limit
 from flows.backfill import backfill
 from flows.runtime.prefect_internals import run_flow
 from simulator.faults import Fault
-from sku_velocity.http.spec import PaceSpec
 from tests.support.acme import published, spec_file, wms
 from tests.support.days import WINDOWED, day
 
@@ -38,7 +36,6 @@ def test_warehouses_with_a_shared_pace_are_read_in_parallel(tmp_path: Path, sqli
     pace = {"requests_per_second": 100, "shared_limit": "backfill-pace"}
     with wms(tmp_path, warehouses=("WH-01", "WH-02")) as (server, _):
         source = spec_file(server, tmp_path, **WINDOWED, pace=pace)
-        asyncio.run(create_shared_limit(PaceSpec.model_validate(pace)))
         both = {"warehouses": ["WH-02", "WH-01"], "max_parallel": 2, "start": day(3)}
         state, report = fill(source, sqlite_url, **both)
         truth = server.ground_truth(None, day(3), day(5))

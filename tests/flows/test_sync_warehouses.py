@@ -10,13 +10,11 @@ from typing import Any
 
 import pytest
 
-from blocks.shared_pace import create_shared_limit
 from flows.__main__ import main
 from flows.runtime.ownership import HEARTBEAT_ENVIRONMENT, TAG
 from flows.sync_warehouses import sync_warehouses
 from simulator.faults import Fault
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.http.spec import PaceSpec
 from tests.support.acme import WHOLE, published, spec_file, wms
 from tests.support.acme_flow import sync
 from tests.support.operator import Operator
@@ -44,7 +42,6 @@ def test_a_retry_runs_only_what_failed(operator: Operator, tmp_path: Path, sqlit
     failing = (Fault("401", 99, warehouse="WH-02", times=1),)
     with wms(tmp_path, warehouses=THREE, faults=failing) as (server, _):
         source = spec_file(server, tmp_path, **PARTS)
-        asyncio.run(create_shared_limit(PaceSpec.model_validate(PACE)))
         request = {"source": source, "store": sqlite_url, "token_env": "WMS_TOKEN", "max_reject_ratio": 1}
         run = operator.start_run(
             operator.get(SYNC_WAREHOUSES)["id"],

@@ -12,7 +12,6 @@ import pytest
 from pydantic import SecretStr
 
 from sku_velocity.errors import ConfigurationError
-from sku_velocity.http.spec import PaceSpec
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.steps.access import (
     FileEngine,
@@ -23,7 +22,6 @@ from sku_velocity.steps.access import (
 )
 from tests.support.engine import engine_spec
 
-SHARED = PaceSpec(requests_per_second=1, shared_limit="acme-pace")
 URL = "https://wms.example.com"
 
 
@@ -56,11 +54,15 @@ def test_a_missing_token_is_named_by_its_variable(tmp_path: Path) -> None:
         find_source(str(path), "NO_SUCH_TOKEN")
 
 
-def test_a_pace_that_is_shared_by_prefect_is_refused() -> None:
-    source = parse_spec({"name": "acme", "base_url": URL, "pace": SHARED.model_dump()}, "test")
-    for access in (FileSource(source), FileEngine(engine_spec(URL, pace=SHARED.model_dump()))):
-        with pytest.raises(ConfigurationError, match="shares its pace .* acme-pace: run the same command"):
-            open_client(access)
+def test_a_client_without_a_store_sends_one_request_a_second_of_a_shared_pace() -> None:
+    pace = {"requests_per_second": 50, "shared_limit": "acme-pace"}
+    source = parse_spec({"name": "acme", "base_url": URL, "pace": pace}, "test")
+
+    async def rate() -> float:
+        async with FileSource(source, SecretStr("s3cret")).get_client() as client:
+            return client.pacer.requests_per_second
+
+    assert asyncio.run(rate()) == 1
 
 
 @pytest.mark.parametrize(("verify", "warnings"), [(False, 2), (True, 0)])
