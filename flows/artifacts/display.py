@@ -39,13 +39,17 @@ SECONDS_BETWEEN_UPDATES = 1.0
 class PrefectDisplay(Display):
     """Publishes what happens in a flow run. An artifact that Prefect does not accept is left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, names_run: bool = True) -> None:
+        self._names_run = names_run
         self._progress: UUID | None = None
         self._updated_at = 0.0
 
+    def for_window(self) -> PrefectDisplay:
+        return PrefectDisplay(names_run=False)
+
     async def show_plan(self, run: SyncRun) -> None:
         """Name the flow run after its warehouse and window, and tag it with its source and warehouse."""
-        if not runtime.flow_run.id:
+        if not runtime.flow_run.id or not self._names_run:
             return
         label = shorten(one_line(run.label), SHOWN_NAME)
         name = f"{label} {short_label(run.window)}"

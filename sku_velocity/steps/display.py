@@ -38,6 +38,10 @@ class Listener:
 class Display:
     """Shows what happens in a run, if there is a place for it."""
 
+    def for_window(self) -> Display:
+        """Return the display of one of several windows that a run reads."""
+        return self
+
     async def show_plan(self, run: SyncRun) -> None:
         """Show which window a run reads, once it is known."""
 

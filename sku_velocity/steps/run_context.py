@@ -311,7 +311,7 @@ class RunContext:
     def for_window(self) -> Self:
         """Return a context for one of several windows that this run reads, with a display of its own."""
         context = copy(self)
-        context.listener, context.display = Listener(), type(self.display)()
+        context.listener, context.display = Listener(), self.display.for_window()
         context.started = time.monotonic()
         return context
 
