@@ -28,6 +28,7 @@ BENCHMARKS = {
     "velocity": (["benchmarks.velocity"], 20),
     "memory": (["benchmarks.memory"], 10),
     "end_to_end": (["benchmarks.end_to_end"], 15),
+    "fleet": (["benchmarks.fleet"], 10),
     "million": (["benchmarks.end_to_end", "--million"], 30),
 }
 PATIENCE = 3 * 3600.0  # seconds for one benchmark

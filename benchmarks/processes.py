@@ -125,15 +125,22 @@ def simulator(*options: str) -> Iterator[Service]:
 
 
 @contextmanager
-def prefect_server(home: Path) -> Iterator[Service]:
-    """Run a Prefect server on SQLite with the checkout's prefect.toml; `url` is its API's."""
+def prefect_server(home: Path, **environment: str) -> Iterator[Service]:
+    """Run a Prefect server on SQLite with the checkout's prefect.toml; `url` is its API's.
+
+    `environment` adds settings, such as another database.
+    """
     port = _free_port()
     command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     with (
         (home / "server.log").open("wb") as log,
         subprocess.Popen(
-            command, cwd=ROOT, env=quiet_environment(home), stdout=log, stderr=subprocess.STDOUT
+            command,
+            cwd=ROOT,
+            env=quiet_environment(home, **environment),
+            stdout=log,
+            stderr=subprocess.STDOUT,
         ) as process,
     ):
         try:
@@ -158,7 +165,7 @@ def postgresql() -> Iterator[PostgresServer]:
 
 
 def _wait_until_healthy(service: Service, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     with httpx.Client(trust_env=False) as client:
         while process.poll() is None and time.monotonic() < deadline:
             try:

@@ -33,6 +33,7 @@ RATE = 60  # requests/s, of all machines together
 WAREHOUSES = tuple(f"WH-{number:02}" for number in range(1, 13))
 RECORDS = 100_000  # of each
 MAX_PARALLEL = 6
+PER_RUN = 2  # warehouses
 SLOTS = ("3", "2", "2")  # flow runs on each machine; the first has the fan-out itself too
 WARM_UP = 30.0  # seconds from the start of the last process to the full pace
 UNDISTURBED = 60.0  # seconds at the full pace, before the first fault
@@ -167,6 +168,36 @@ def test_a_killed_fan_out_finds_its_runs_again_and_starts_none_twice(
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("worker")
+def test_a_killed_group_is_resumed_by_retry_and_reads_only_what_is_left(
+    operator: Operator, tmp_path: Path, sqlite_url: str, fault_log: FaultLog
+) -> None:
+    pace = {"requests_per_second": 20, "shared_limit": "killed-group"}  # slow enough to be killed midway
+    names = WAREHOUSES[:6]  # more than are read at the same time
+    with wms(tmp_path, warehouses=names, records=300) as (server, _):
+        source = spec_file(server, tmp_path, **{**PARTS, "paging": {"page_size": 9}, "pace": pace})
+        request = {"source": source, "store": sqlite_url, "token_env": "WMS_TOKEN", **WEEK}
+        deployment = operator.get("/deployments/name/sku-velocity-sync-warehouses/sync-warehouses")["id"]
+        parent = operator.start_run(deployment, request | {"max_parallel": 1, "warehouses_per_run": 6})
+        until(lambda: len({page.warehouse for page in server.stats().pages}) > 4)  # one of the first is read
+        [child] = runs_of(operator, parent)
+        kill_flow_run(child)
+        assert operator.wait_for_end(parent, attempt=1)["state_name"] == "Incomplete"
+        whole = [name for name in names if seen_content(sqlite_url, name).total()]
+        time.sleep(20)  # a worker reports the crash again, which would end the new attempt
+        server.reset_stats()
+        started = time.monotonic()
+        operator.press_retry(parent)
+        assert operator.wait_for_end(parent, attempt=2)["state_name"] == "Complete"
+        seconds = time.monotonic() - started
+        assert runs_of(operator, parent) == {child}
+        assert whole and not {page.warehouse for page in server.stats().pages} & set(whole)
+        for name in names:
+            fault = "a group of warehouses killed, then Retry"
+            fault_log.record(fault, true_content(server, name), seen_content(sqlite_url, name), seconds)
+
+
+@pytest.mark.long
 def test_every_row_is_published_once_if_one_machine_dies_and_one_is_cut_off(
     tmp_path: Path, fault_log: FaultLog
 ) -> None:
@@ -188,6 +219,7 @@ def test_every_row_is_published_once_if_one_machine_dies_and_one_is_cut_off(
         stack.callback(fleet.end)
         fleet.start_worker(0)
         request = {"source": "wms", "warehouses": [], "store": store, "max_parallel": MAX_PARALLEL, **WEEK}
+        request["warehouses_per_run"] = PER_RUN
         parent = operator.start_run(deployment, request)
         until(lambda: parent in net.machines[0].flow_runs)  # the machine that the fan-out itself is on
         fleet.start_worker(1)
@@ -207,7 +239,7 @@ def test_every_row_is_published_once_if_one_machine_dies_and_one_is_cut_off(
         throttled = source.stats().throttled
         fault_log.note(f"answered with 429: {throttled}")
         assert (second["state_type"], second["state_name"]) == ("COMPLETED", "Complete"), second["state"]
-        assert runs_of(operator, parent) == before and len(before) == len(WAREHOUSES)
+        assert runs_of(operator, parent) == before and len(before) == len(WAREHOUSES) / PER_RUN
         for name in WAREHOUSES:
             fault = "one machine dies, one is cut off for 30 s, then Retry"
             fault_log.record(fault, true_content(source, name), seen_content(store, name), seconds)
@@ -248,8 +280,8 @@ def disturb(fleet: Fleet, pace: Pace, parent: str) -> Iterator[tuple[str, float]
     time.sleep(20)
     yield "another is cut off", pace.mark()
     cut_off(isolated)
-    yield "it is reconnected, and the dead one's share is free after its lease", pace.mark()
-    time.sleep(75)
+    yield "it is reconnected, and the dead one's share is taken over after 20 s", pace.mark()
+    time.sleep(40)
     yield "two machines, until all that can be read is read", pace.mark()
 
 
