@@ -39,17 +39,17 @@ SECONDS_BETWEEN_UPDATES = 1.0
 class PrefectDisplay(Display):
     """Publishes what happens in a flow run. An artifact that Prefect does not accept is left out."""
 
-    def __init__(self, names_run: bool = True) -> None:
-        self._names_run = names_run
+    def __init__(self, is_alone: bool = True) -> None:
+        self._is_alone = is_alone  # the only window of the flow run
         self._progress: UUID | None = None
         self._updated_at = 0.0
 
     def for_window(self) -> PrefectDisplay:
-        return PrefectDisplay(names_run=False)
+        return PrefectDisplay(is_alone=False)
 
     async def show_plan(self, run: SyncRun) -> None:
         """Name the flow run after its warehouse and window, and tag it with its source and warehouse."""
-        if not runtime.flow_run.id or not self._names_run:
+        if not runtime.flow_run.id or not self._is_alone:
             return
         label = shorten(one_line(run.label), SHOWN_NAME)
         name = f"{label} {short_label(run.window)}"
@@ -59,8 +59,13 @@ class PrefectDisplay(Display):
                 await client.update_flow_run(UUID(str(runtime.flow_run.id)), name=name, tags=sorted(tags))
 
     async def show_progress(self, run: SyncRun, done: int, total: int, *, is_last: bool = False) -> None:
-        """Show a live bar under the stable key of the source and warehouse, updated at most once a second."""
+        """Show a live bar under the stable key of the source and warehouse, updated at most once a second.
+
+        A run of many windows has none: its ended windows show how far it is.
+        """
         now = time.monotonic()
+        if not self._is_alone:
+            return
         if not is_last and now - self._updated_at < SECONDS_BETWEEN_UPDATES:
             return
         self._updated_at = now
