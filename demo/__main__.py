@@ -171,10 +171,6 @@ class Demo:
         self._do([*flows, "save-store", "velocity"])
         self._do(_prefect("work-pool", "create", "sku-velocity", "--type", "process"))
         self._do(_prefect("--no-prompt", "deploy", "--all"))
-        for name in (SYNC, REFRESH):
-            # Their schedules may be due during the demo, which needs only its own runs.
-            paused = self._api.patch(f"/deployments/{self._deployment(name)}", json={"paused": True})
-            paused.raise_for_status()
         self._spawn("worker", _prefect("worker", "start", "--pool", "sku-velocity", "--type", "process"))
 
     def _deployment(self, name: str) -> str:

@@ -77,6 +77,7 @@ def test_a_deployment_has_a_description_and_valid_schedules(deployment: dict[str
     assert deployment["description"]
     for schedule in deployment["schedules"]:
         construct_schedule(cron=schedule["cron"], timezone=schedule["timezone"])
+        assert schedule["active"] is False  # nothing runs before a team has entered its own warehouses
 
 
 @every_deployment

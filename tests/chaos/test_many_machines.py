@@ -69,7 +69,6 @@ def deploy(operator: Operator, source: str) -> str:
     operator.run("prefect", "work-pool", "create", "sku-velocity", "--type", "process")
     operator.run("prefect", "--no-prompt", "deploy", "--all")
     operator.run("prefect", "automation", "create", "--from-file", "automations.yaml")
-    operator.pause_schedules()
     return str(operator.get("/deployments/name/sku-velocity-sync-warehouses/sync-warehouses")["id"])
 
 

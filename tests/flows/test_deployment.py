@@ -23,17 +23,22 @@ def test_the_deployment_matches_prefect_yaml(operator: Operator) -> None:
     assert str(CHECKOUT) not in str(deployment)
 
 
-def test_a_schedule_creates_runs(operator: Operator) -> None:
-    deployment = operator.get("/deployments/name/sku-velocity-refresh/refresh-velocity")["id"]
+def test_no_schedule_is_active_until_a_team_turns_it_on(operator: Operator) -> None:
+    schedules = [each for found in operator.post("/deployments/filter", {}) for each in found["schedules"]]
+    assert schedules and not any(each["active"] for each in schedules)
+
+
+def test_a_schedule_that_is_turned_on_creates_runs(operator: Operator) -> None:
+    deployment = operator.get("/deployments/name/sku-velocity-refresh/refresh-velocity")
     scheduled = {
-        "deployments": {"id": {"any_": [deployment]}},
+        "deployments": {"id": {"any_": [deployment["id"]]}},
         "flow_runs": {"state": {"name": {"any_": ["Scheduled"]}}},
     }
-    operator.api.post(f"/deployments/{deployment}/resume_deployment").raise_for_status()
+    operator.set_schedules(deployment, active=True)
     try:
         runs = until(lambda: operator.post("/flow_runs/filter", scheduled))
     finally:
-        operator.pause_schedules()
+        operator.set_schedules(deployment, active=False)
     assert all(run["auto_scheduled"] for run in runs)
     assert {run["expected_start_time"][11:16] for run in runs} == {"02:40"}
 

@@ -67,10 +67,11 @@ class Operator:
     def delete(self, path: str) -> None:
         self.api.delete(path).raise_for_status()
 
-    def pause_schedules(self) -> None:
-        """Pause all schedules: runs start only from here or from the UI."""
-        for deployment in self.post("/deployments/filter", {}):
-            self.api.post(f"/deployments/{deployment['id']}/pause_deployment").raise_for_status()
+    def set_schedules(self, deployment: dict[str, Any], *, active: bool) -> None:
+        """Turn the deployment's schedules on or off, as in the UI."""
+        for schedule in deployment["schedules"]:
+            path = f"/deployments/{deployment['id']}/schedules/{schedule['id']}"
+            self.api.patch(path, json={"active": active}).raise_for_status()
 
     def start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
         request = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
@@ -120,7 +121,6 @@ def deployed_operator(server: PrefectServer, store: str) -> Iterator[Operator]:
         operator.run("flows", "save-store", "velocity")
         operator.run("prefect", "work-pool", "create", "sku-velocity", "--type", "process")
         operator.run("prefect", "--no-prompt", "deploy", "--all")
-        operator.pause_schedules()
         yield operator
 
 
