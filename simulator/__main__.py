@@ -16,7 +16,7 @@ from simulator.dialect import DIALECTS
 from simulator.faults import Fault
 from simulator.items import make_items
 from simulator.scenario import Scenario
-from simulator.server import EngineServer, LoopbackServer, Server
+from simulator.server import HOST, EngineServer, LoopbackServer, Server
 from simulator.slotting import EngineScenario
 from simulator.systems import SYSTEMS
 
@@ -32,6 +32,7 @@ Texts = Annotated[list[str] | None, Parameter(negative=())]
 def main(
     *,
     port: int = 0,
+    host: str = HOST,
     records: int | None = None,
     csv: Path | None = None,
     seed: int = 1,
@@ -57,7 +58,9 @@ def main(
     Parameters
     ----------
     port
-        Port on 127.0.0.1. Default: a free port.
+        The port. Default: a free port.
+    host
+        The address of this machine to serve at; 0.0.0.0 in a container.
     records
         Records per warehouse. Default: 1000.
     csv
@@ -127,6 +130,7 @@ def main(
             faults=(*map(Fault.parse, fault or ()), *map(Fault.parse_ratio, fault_ratio or ())),
         ),
         port,
+        host,
     )
 
 
@@ -197,8 +201,8 @@ def depot(*, port: int = 0, seed: int = 1, moves: int = 2000, token: str | None 
     _serve(server, lambda: {"url": server.url, "moves": len(server.simulator.moves)})
 
 
-def _run(scenario: Scenario, port: int) -> None:
-    server = Server(scenario, port)
+def _run(scenario: Scenario, port: int, host: str) -> None:
+    server = Server(scenario, port, host)
     _serve(server, lambda: _describe(server))
 
 
