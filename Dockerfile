@@ -10,7 +10,7 @@ RUN python3 -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 COPY pyproject.toml requirements.txt README.md LICENSE ./
 # Only wheels: nothing is compiled, here or later. Editable, since deployments enter the checkout that is installed.
-RUN mkdir sku_velocity \
+RUN mkdir sku_velocity && touch sku_velocity/__init__.py \
     && pip install --no-cache-dir --only-binary :all: --constraint requirements.txt hatchling editables \
     && pip install --no-cache-dir --only-binary :all: --constraint requirements.txt --no-build-isolation --editable . ${EXTRA}
 

@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help install demo ui test real chaos pictures check audit bench schema lock clean
+.PHONY: help install demo ui test real manifests chaos pictures check audit bench schema lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -66,6 +66,17 @@ $(REAL)/%/installed: tests/real/requirements-%.txt
 real: .venv/installed $(REAL_SYSTEMS) ## read real systems by their presets: Tryton, Django REST Framework, Datasette, json-server
 	@$(BIN)/python -m pytest tests/real
 
+MANIFESTS := .manifests
+
+$(MANIFESTS)/installed: tests/deploy/requirements.txt
+	$(PYTHON) -m venv $(MANIFESTS)
+	$(MANIFESTS)/bin/pip install --quiet --requirement $< --constraint requirements.txt
+	@touch $@
+
+# The address is never called; without one, Prefect would start a server.
+manifests: $(MANIFESTS)/installed ## validate deploy/ by the schemas of Kubernetes and ECS
+	@PREFECT_API_URL=http://127.0.0.1:9/api $(MANIFESTS)/bin/python -m pytest -c /dev/null --rootdir . --noconftest -p no:cacheprovider tests/deploy/manifests.py
+
 bench: .venv/installed $(PEERS)/installed ## compare with dlt, Airbyte CDK and singer-sdk; write benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks
 
@@ -84,4 +95,4 @@ lock: .venv/installed ## compile requirements.txt from pyproject.toml again
 		--output-file benchmarks/requirements.txt
 
 clean: ## remove what the targets created
-	rm -rf .venv $(RUNTIME) .demo $(PEERS) $(REAL)
+	rm -rf .venv $(RUNTIME) .demo $(PEERS) $(REAL) $(MANIFESTS)

@@ -34,6 +34,14 @@ def test_compose_yaml_is_valid() -> None:
     run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
 
 
+@pytest.mark.parametrize(
+    "path", sorted((CHECKOUT / ".github/workflows").iterdir()), ids=lambda each: each.name
+)
+def test_a_ci_workflow_is_valid_and_its_jobs_end(path: Path) -> None:
+    for schema in ("vendor.github-workflows", "custom.github-workflows-require-timeout"):
+        run("check-jsonschema", "--builtin-schema", schema, str(path))
+
+
 def test_the_image_holds_what_the_deployments_and_the_build_need() -> None:
     needed = {deployment["entrypoint"].split("/")[0] for deployment in CONTENT["deployments"]}
     needed |= {"blocks", "sku_velocity", "simulator", "prefect.yaml", "prefect.toml", "automations.yaml"}
