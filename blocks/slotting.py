@@ -7,7 +7,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
 from blocks.run_log import run_logger
-from blocks.stored import load_stored
+from blocks.stored import load_stored, load_token
 from sku_velocity.slotting.client import SlottingClient
 from sku_velocity.slotting.spec import EngineSpec
 from sku_velocity.steps import access
@@ -42,6 +42,10 @@ class SlottingEngine(CredentialsBlock):
     token: SecretStr | None = Field(
         default=None, description="The engine's bearer token. Omit for an engine that requires none."
     )
+    token_secret: str | None = Field(
+        default=None,
+        description="The name of a Secret block that holds the token instead; each run reads it.",
+    )
 
     @asynccontextmanager
     async def get_client(self) -> AsyncIterator[SlottingClient]:
@@ -51,7 +55,8 @@ class SlottingEngine(CredentialsBlock):
         With `pace.shared_limit`, it sends one request a second, unless a run sets its share.
         """
         warn_if_unverified(self.spec.tls, self.spec.base_url, run_logger("tls"))
-        async with SlottingClient.open(self.spec, self.token) as client:
+        token = await load_token(self.token, self.token_secret)
+        async with SlottingClient.open(self.spec, token) as client:
             yield client
 
 

@@ -3,7 +3,8 @@
 from typing import TypeVar
 
 from prefect.blocks.core import Block
-from pydantic import ValidationError
+from prefect.blocks.system import Secret
+from pydantic import SecretStr, ValidationError
 
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.spec_errors import format_errors
@@ -31,3 +32,16 @@ async def load_stored(kind: type[B], name: str, command: str, instead: str) -> B
             f"the block {block} cannot be used: {format_errors(error.__cause__)}; fix it in the Prefect UI "
             f"(Blocks), or save it again with `python -m flows {command}`"
         ) from None  # since Prefect's message advises to load it without validation
+
+
+async def load_token(token: SecretStr | None, name: str | None) -> SecretStr | None:
+    """Return a block's token: its own or, without one, the text in the Secret block of this name, if given.
+
+    Raises ConfigurationError if there is no such block, or if it holds something else than text.
+    """
+    if token is not None or name is None:
+        return token
+    secret = (await load_stored(Secret, name, "save-source", "the token itself")).get()
+    if not isinstance(secret, str) or not secret:
+        raise ConfigurationError(f"the block secret/{name} holds no text: a token is text that is not empty")
+    return SecretStr(secret)

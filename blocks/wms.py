@@ -7,7 +7,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr
 
 from blocks.run_log import run_logger
-from blocks.stored import load_stored
+from blocks.stored import load_stored, load_token
 from sku_velocity.source.client import SourceClient
 from sku_velocity.source.spec import SourceSpec
 from sku_velocity.steps import access
@@ -41,6 +41,10 @@ class WmsSource(CredentialsBlock):
     token: SecretStr | None = Field(
         default=None, description="The secret that the API requires. Omit for auth.kind: none."
     )
+    token_secret: str | None = Field(
+        default=None,
+        description="The name of a Secret block that holds the token instead; each run reads it.",
+    )
 
     @asynccontextmanager
     async def get_client(self) -> AsyncIterator[SourceClient]:
@@ -50,7 +54,8 @@ class WmsSource(CredentialsBlock):
         With `pace.shared_limit`, it sends one request a second, unless a run sets its share.
         """
         warn_if_unverified(self.spec.tls, self.spec.base_url, run_logger("tls"))
-        async with SourceClient.open(self.spec, self.token) as client:
+        token = await load_token(self.token, self.token_secret)
+        async with SourceClient.open(self.spec, token) as client:
             yield client
 
 

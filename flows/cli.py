@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from blocks.slotting import SlottingEngine, find_engine
 from blocks.store import VelocityStore, find_store
+from blocks.stored import load_token
 from blocks.wms import WmsSource, find_source
 from flows.sync_warehouses import fan_out
 from sku_velocity.cli.backfill import print_outcome
@@ -40,7 +41,9 @@ def sync_warehouses(*, request: Annotated[SyncWarehousesRequest, FLAT], output: 
     return perform(fan_out, request, show_message, output, listener)
 
 
-def save_source(name: str, *, spec: Path, token_env: str | None = None) -> int:
+def save_source(
+    name: str, *, spec: Path, token_env: str | None = None, token_secret: str | None = None
+) -> int:
     """Save a source as a wms-source block for deployments.
 
     Parameters
@@ -51,9 +54,10 @@ def save_source(name: str, *, spec: Path, token_env: str | None = None) -> int:
         The path of a spec file (.yaml).
     token_env
         The environment variable that holds the source's token.
+    token_secret
+        The Secret block that holds the source's token instead. Each run reads it.
     """
-
-    return _save(find_source(str(spec), token_env), name)
+    return _save(find_source(str(spec), token_env), name, token_secret)
 
 
 def save_store(name: str, *, url_env: str = STORE_VARIABLE) -> int:
@@ -71,7 +75,9 @@ def save_store(name: str, *, url_env: str = STORE_VARIABLE) -> int:
     return _save(find_store(None, url_env), name)
 
 
-def save_engine(name: str, *, spec: Path, token_env: str = ENGINE_TOKEN_VARIABLE) -> int:
+def save_engine(
+    name: str, *, spec: Path, token_env: str = ENGINE_TOKEN_VARIABLE, token_secret: str | None = None
+) -> int:
     """Save a slotting engine as a slotting-engine block for deployments.
 
     Parameters
@@ -82,14 +88,24 @@ def save_engine(name: str, *, spec: Path, token_env: str = ENGINE_TOKEN_VARIABLE
         The path of an engine's file (.yaml).
     token_env
         The environment variable that holds the engine's token, if it requires one.
+    token_secret
+        The Secret block that holds the engine's token instead. Each run reads it.
     """
-    return _save(find_engine(str(spec), token_env), name)
+    return _save(find_engine(str(spec), token_env), name, token_secret)
 
 
-def _save(block: Coroutine[Any, Any, WmsSource | VelocityStore | SlottingEngine], name: str) -> int:
+def _save(
+    block: Coroutine[Any, Any, WmsSource | VelocityStore | SlottingEngine],
+    name: str,
+    token_secret: str | None = None,
+) -> int:
     async def run() -> None:
+        found = await block
+        if token_secret is not None:
+            await load_token(None, token_secret)  # an unknown one is reported now
+            found = found.model_copy(update={"token": None, "token_secret": token_secret})
         try:
-            await (await block).asave(name, overwrite=True)
+            await found.asave(name, overwrite=True)
         except ValidationError as error:
             reason = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors())
             raise ConfigurationError(f"invalid block name {name}: {reason}") from error

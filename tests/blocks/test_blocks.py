@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from prefect.blocks.core import Block
+from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 from blocks import SlottingEngine, VelocityStore, WmsSource
 from blocks.slotting import find_engine
 from blocks.store import find_store
+from blocks.stored import load_token
 from blocks.wms import find_source
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.slotting.spec import parse_engine
@@ -146,6 +148,36 @@ def test_a_token_from_the_environment_overrides_the_blocks(monkeypatch: pytest.M
     monkeypatch.setenv("ACME_TOKEN", "fresh")
     found = asyncio.run(save_and_find())
     assert found.token == SecretStr("fresh") and found.spec == acme()
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_token_in_a_secret_block_is_read_by_each_run() -> None:
+    async def read() -> tuple[str, ...]:
+        await Secret(value=SECRET).asave("acme-token", overwrite=True)
+        first = await load_token(None, "acme-token")
+        await Secret(value="fresh").asave("acme-token", overwrite=True)
+        second = await load_token(None, "acme-token")
+        own = await load_token(SecretStr("own"), "acme-token")
+        assert await load_token(None, None) is None
+        return tuple(each.get_secret_value() for each in (first, second, own) if each)
+
+    assert asyncio.run(read()) == (SECRET, "fresh", "own")
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_missing_or_unfit_secret_block_is_reported() -> None:
+    async def open_client(block: WmsSource | SlottingEngine) -> None:
+        async with block.get_client():
+            pass
+
+    asyncio.run(Secret(value={"a": SECRET}).asave("no-text", overwrite=True))
+    for block in (WmsSource(spec=acme(), token_secret="none"), engine()):
+        block = block.model_copy(update={"token": None, "token_secret": "nowhere"})
+        with pytest.raises(ConfigurationError, match="no block secret/nowhere: create it"):
+            asyncio.run(open_client(block))
+        with pytest.raises(ConfigurationError, match="secret/no-text holds no text") as caught:
+            asyncio.run(open_client(block.model_copy(update={"token_secret": "no-text"})))
+        assert SECRET not in str(caught.value)
 
 
 def test_a_missing_spec_file_is_reported() -> None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from prefect.blocks.system import Secret
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from demo.prefect_client import prefect_client
@@ -105,7 +106,9 @@ def test_saved_blocks_are_found_by_name(
     monkeypatch.setenv("SKU_VELOCITY_STORE", sqlite_url)
     with wms(tmp_path) as (server, _):
         path = spec_file(server, tmp_path)
-        assert main(["save-source", "saved", "--spec", path, "--token-env", "WMS_TOKEN"]) == 0
+        Secret(value=os.environ["WMS_TOKEN"]).save("wms-token")
+        assert main(["save-source", "saved", "--spec", path, "--token-secret", "wms-token"]) == 0
+        assert main(["save-source", "saved", "--spec", path, "--token-secret", "other"]) == 2
         assert main(["save-store", "saved"]) == 0
         words = ["sync", "--source", "saved", "--store", "saved", "--warehouse", "WH-01"]
         assert main(words) == 0
