@@ -92,7 +92,9 @@ class PageReader:
             if field.const is None and model.model_fields[name].is_required()
         }
         self._known = known_names(spec.record, spec.filter, spec.inputs.values())
-        self._labels = {_alias(field): label_of(name, field) for name, field in spec.record.mapped()}
+        # Of the fields that share a path the first names a reason: the others only classify.
+        fields = reversed([*spec.record.mapped()])
+        self._labels = {_alias(field): label_of(name, field) for name, field in fields}
         self._fingerprints = Fingerprints(spec.record, spec.filter, self._maker.id_field, spec.inputs)
         partial = record_schema(spec.record, model, inputs=spec.inputs, lenient=True)
         self._partial = SchemaValidator(partial, HIDE_INPUT)

@@ -172,6 +172,15 @@ def test_a_direction_may_be_the_sign_of_units_whose_sign_is_dropped() -> None:
     assert [(row.units_moved, row.direction) for row in result.movements] == [(3, "out"), (4, "in")]
 
 
+def test_a_reason_of_a_path_that_two_fields_share_names_the_one_that_rejects() -> None:
+    fields = {
+        "units_moved": {"path": "qty", "sign": "abs"},
+        "direction": {"path": "qty", "negative": "out"},
+    }
+    (letter,) = validate({**RECORD, "qty": "x"}, fields=fields).dead_letters
+    assert [str(reason).split(":")[0] for reason in letter.reasons] == ["units_moved (qty)"]
+
+
 @pytest.mark.parametrize(
     ("direction", "message"),
     [
