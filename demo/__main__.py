@@ -35,7 +35,7 @@ SPEC = """\
 name: demo-wms
 base_url: {url}
 request: {{path: /movements, params: {{warehouse: "{{warehouse}}"}}}}
-paging: {{page_size: {page}}}
+paging: {{page_size: {page}, pages_per_chunk: 1}}
 records: {{path: records}}
 total: {{from: body, path: total}}
 order: {{stable: true}}
