@@ -75,6 +75,8 @@ def test_every_block_field_with_the_name_of_a_secret_is_a_secret() -> None:
     assert len(kinds) >= 2
     for kind in kinds:
         for name, field in kind.model_fields.items():
+            if name == "token_secret":  # the name of another block
+                continue
             if any(word in name for word in ("token", "secret", "password", "url", "key")):
                 assert SecretStr in (field.annotation, *get_args(field.annotation)), f"{kind.__name__}.{name}"
 

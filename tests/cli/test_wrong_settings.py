@@ -26,7 +26,6 @@ FILES = {
     "erp.yaml": "name: erp\nbase_url: http://127.0.0.1:9\nauth: {kind: none}\nitems: {sku_id: sku}\n",
     "typo.yaml": "name: acme\nbase_url: http://127.0.0.1:9\nrecord: {path: a}\n",
     "tabs.yaml": "name: acme\n\tbase_url: http://127.0.0.1:9\n",
-    "shared.yaml": f"{OPEN}pace: {{shared_limit: tps}}\n",
     "engine.yaml": "name: slots\nbase_url: http://127.0.0.1:9\nbatchsize: 1\n",
 }
 WRONG = {
@@ -52,7 +51,6 @@ WRONG = {
     "an unknown host": ([*CHECK, "host.yaml"], "there is no host"),
     "an authority's file": (["sync", "--source", "ca.yaml", *ELSEWHERE], "tls.ca_file nowhere.pem"),
     "a grain": (["sync", "--source", "days.yaml", *ELSEWHERE], "window.grain"),
-    "a shared pace": (["sync", "--source", "shared.yaml", *ELSEWHERE], "shares its pace"),
     "items as movements": (["sync", "--source", "erp.yaml", *ELSEWHERE], "sync-master"),
     "movements as items": (["sync-master", "--source", "acme.yaml", *STORE], "needs `items`"),
     "a store's name": (["status", "--store", "velocity"], "velocity is not a URL"),

@@ -27,7 +27,7 @@ def test_a_refresh_has_an_artifact_with_pictures_under_a_stable_key(
         state: Any = asyncio.run(refresh_velocity(store=filled(sqlite_url), **request, return_state=True))
         [shown] = ask(prefect_server, "artifacts", str(state.state_details.flow_run_id))
         keys.add(shown["key"])
-        assert shown["data"].count("](data:image/png;base64,") == 2 and "SKU\\-1" in shown["data"]
+        assert shown["data"].count("](data:image/svg+xml;base64,") == 3 and "SKU\\-1" in shown["data"]
     assert len(keys) == 1 and next(iter(keys)).startswith("acme--wh-01")
 
 

@@ -95,7 +95,7 @@ def test_an_unreadable_ca_file_is_named(tmp_path: Path, content: str | None) -> 
 
 
 def test_ca_file_and_verify_false_exclude_each_other() -> None:
-    with pytest.raises(SpecError, match=r"tls: .*remove one of them"):
+    with pytest.raises(SpecError, match=r"tls\.ca_file .*remove one of them"):
         fetch("https://127.0.0.1:9", tls={"ca_file": "x.pem", "verify": False})
 
 

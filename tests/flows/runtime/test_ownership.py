@@ -37,7 +37,7 @@ def test_the_command_line_tags_its_flow_runs_but_no_task_runs(
     with wms(tmp_path) as (_, source):
         assert main(["sync", "--source", source, *words]) == 0
     [run] = flow_runs_in(sqlite_url)
-    assert tags_of(prefect_server, run) == ([TAG], set())
+    assert tags_of(prefect_server, run) == (["WH-01", "acme", TAG], set())
 
 
 def test_a_backfill_tags_the_runs_of_its_windows(
@@ -50,7 +50,7 @@ def test_a_backfill_tags_the_runs_of_its_windows(
         day = {"start": datetime(2026, 3, 1, tzinfo=UTC), "end": datetime(2026, 3, 2, tzinfo=UTC)}
         asyncio.run(backfill(warehouses=["WH-01"], window_minutes=1440, **request, **day))
     [run] = flow_runs_in(sqlite_url)
-    assert tags_of(prefect_server, run) == ([TAG], set())
+    assert tags_of(prefect_server, run) == (["WH-01", "acme", TAG], set())
 
 
 @pytest.mark.usefixtures("prefect_server")

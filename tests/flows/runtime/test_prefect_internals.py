@@ -24,6 +24,7 @@ DOCUMENTED = {
     "prefect.artifacts",
     "prefect.blocks.abstract",
     "prefect.blocks.core",
+    "prefect.blocks.system",
     "prefect.cache_policies",
     "prefect.client.orchestration",
     "prefect.client.schemas.filters",
