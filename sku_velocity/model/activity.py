@@ -38,6 +38,8 @@ class DailyColumns:
 
     def on(self, days: npt.NDArray[np.bool_]) -> DailyColumns:
         """Return the rows of some days, True for those in the period; the SKUs stay the same."""
+        if days.all():
+            return self
         kept = days[self.days]
         columns = (self.codes, self.days, self.units, self.lines, self.orders)
         return DailyColumns(self.skus, self.first, self.last, *(column[kept] for column in columns))

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -53,11 +53,12 @@ if TYPE_CHECKING:  # a store that is only written to does not need it
     import pyarrow as pa
 
 PARTITION = 20_000  # rows fetched from the database at a time
-DAYS_AT_A_TIME = 7  # days made from movements in one query
+DAYS_AT_A_TIME = 7  # days made from movements in one query, or stored in one transaction
 ATTEMPTS = 10  # at reading a rollup that others are publishing into
 YEAR, NEXT = 364, 28  # days: the same weekdays a year ago, and the days after them
 LONG = timedelta(days=400)  # a published range that may hold few of its days, as of a source without windows
 FORMAT = 1  # of the content
+COLUMN_TYPES = ("int32", "int32", "int64", "int64", "int64")  # codes, days, units, lines, orders
 
 ranges, moved, days = published_ranges.c, movements.c, rollup_days.c
 
@@ -134,14 +135,24 @@ class Activities(Repository):
             history = _history(found, period)
             stale = _stale(history, found, await _read_publications(connection, key))
         while stale:
-            some = [index for index in stale if index < stale[0] + DAYS_AT_A_TIME]
+            until = _batch_end(stale[0], history, found)
+            some = [index for index in stale if index < until]
             stale = stale[len(some) :]
             span = Period(history.zone, history.day(some[-1]), some[-1] - some[0] + 1)
             wanted = {history.day(index) for index in some}
             with _translating_overflow(key):
-                async with self.database.snapshot() as connection:
-                    made = await _make_days(connection, key, span, wanted)
-            await self._store(key, made)
+                async with (
+                    self.database.snapshot() as connection,
+                    aclosing(_make_days(connection, key, span, wanted)) as making,
+                ):
+                    made: list[_Day] = []
+                    async for day in making:
+                        made.append(day)
+                        if len(made) == DAYS_AT_A_TIME:
+                            await self._store(key, made)
+                            made = []
+            if made:
+                await self._store(key, made)
 
     async def _store(self, key: _Key, made: Sequence[_Day]) -> None:
         """Store days, except where another process has stored a newer one, and each SKU's first movement."""
@@ -261,12 +272,24 @@ async def _read_publications(connection: AsyncConnection, key: _Key) -> dict[dat
     return {row.day: row.publication for row in found}
 
 
-async def _make_days(connection: AsyncConnection, key: _Key, span: Period, wanted: set[date]) -> list[_Day]:
-    """Group the movements of a span by local day and SKU, and by local hour."""
-    import pyarrow.compute as pc
+def _batch_end(first: int, history: Period, found: Sequence[_Range]) -> int:
+    """Return the index after the days to read together: some, or all of the first one's windows.
 
-    found = await _read_ranges(connection, key, span)
-    publications = _newest(span, found)
+    A query reads all movements of the windows that it touches, so a long window is read in one.
+    """
+    start, end = (Period(history.zone, history.day(first), 1).window.start, history.window.end)
+    last = max((each.end for each in found if each.start <= start < each.end), default=start)
+    reached = (min(last, end).astimezone(history.zone).date() - history.first).days
+    return max(first + DAYS_AT_A_TIME, reached)
+
+
+async def _make_days(
+    connection: AsyncConnection, key: _Key, span: Period, wanted: set[date]
+) -> AsyncGenerator[_Day, None]:
+    """Yield the wanted days of a span, their movements grouped by SKU and by local hour."""
+    from sku_velocity.store.rollup_content import DAY as CONTENT
+
+    publications = _newest(span, await _read_ranges(connection, key, span))
     visible = and_(
         overlapping(key.source, key.warehouse, span.window),
         moved.timestamp_utc >= ranges.range_start,
@@ -276,74 +299,50 @@ async def _make_days(connection: AsyncConnection, key: _Key, span: Period, wante
         *(or_(moved.timestamp_utc < gap.start, moved.timestamp_utc >= gap.end) for gap in span.gaps),
         key.counts(),
     )
-    table = await _group_daily(connection, span, visible)
     hourly: dict[int, dict[int, int]] = defaultdict(dict)
     for hour, units in await _group_hourly(connection, span, visible):
         hourly[hour // 24][hour % 24] = units
-    return [
-        _Day(
-            span.day(index),
-            publication,
-            hourly[index],
-            table.filter(pc.equal(table["day"], index)).drop_columns(["day"]),
-        )
-        for index, publication in publications.items()
-        if span.day(index) in wanted
-    ]
+    missing = {index: newest for index, newest in publications.items() if span.day(index) in wanted}
+    async with aclosing(_group_daily(connection, span, visible)) as grouped:
+        async for index, content in grouped:
+            if index in missing:
+                yield _Day(span.day(index), missing.pop(index), hourly[index], content)
+    for index, publication in missing.items():
+        yield _Day(span.day(index), publication, {}, CONTENT.empty_table())
 
 
-async def _group_daily(connection: AsyncConnection, span: Period, visible: ColumnElement[bool]) -> pa.Table:
+async def _group_daily(
+    connection: AsyncConnection, span: Period, visible: ColumnElement[bool]
+) -> AsyncGenerator[tuple[int, pa.Table], None]:
+    """Yield each day with movements, by its index, in order; only one is in memory at a time."""
     import pyarrow as pa
 
     from sku_velocity.store.rollup_content import DAY as CONTENT
-    from sku_velocity.store.rollup_content import instants
+    from sku_velocity.store.rollup_content import by_day, instants
 
-    day = local_index(span, DAY).label("day")
     first, last = (type_coerce(each(moved.timestamp_utc), Text) for each in (func.min, func.max))
+    orders = func.count(moved.order_id.distinct())
     query = (
-        select(day, moved.sku_id, _units(), func.count(), func.count(moved.order_id), first, last)
+        select(local_index(span, DAY).label("day"), moved.sku_id, _units(), func.count(), orders, first, last)
         .select_from(_visible_movements())
         .where(visible)
         .group_by(literal_column("day"), moved.sku_id)  # by its label: SQLite would compute it again
+        .order_by(literal_column("day"))
+        .execution_options(yield_per=PARTITION)
     )
-    schema = pa.schema([("day", pa.int64()), *CONTENT])
-    parts = [schema.empty_table()]
-    has_orders = False
+    at, parts = -1, [CONTENT.empty_table()]
     async with connection.stream(query) as result:
-        async for rows in result.partitions(PARTITION):
-            index, skus, units, lines, with_order, firsts, lasts = zip(*rows, strict=True)
-            has_orders |= any(with_order)
-            columns = [index, skus, units, lines, with_order, instants(firsts), instants(lasts)]
-            parts.append(pa.table(list(map(_array, columns)), schema=schema))
-    table = pa.concat_tables(parts)
-    return await _count_orders(connection, table, day, visible) if has_orders else table
-
-
-def _array(values: Any) -> Any:
-    import pyarrow as pa
-
-    return values if isinstance(values, pa.Array) else pa.array(values)
-
-
-async def _count_orders(
-    connection: AsyncConnection, table: pa.Table, day: ColumnElement[int], visible: ColumnElement[bool]
-) -> pa.Table:
-    """Replace the counts of lines with an order by the counts of different orders."""
-    import pyarrow as pa
-
-    different = (
-        select(day, moved.sku_id, moved.order_id)
-        .select_from(_visible_movements())
-        .where(visible, moved.order_id.is_not(None))
-        .distinct()
-        .subquery()
-    )
-    of = different.c.day, different.c.sku_id
-    query = select(*of, func.count()).group_by(*of)
-    counts = {(index, sku): count for index, sku, count in await connection.execute(query)}
-    keys = zip(table["day"].to_pylist(), table["sku_id"].to_pylist(), strict=True)
-    orders = pa.array([counts.get(key, 0) for key in keys], pa.int64())
-    return table.set_column(table.schema.get_field_index("orders"), "orders", orders)
+        async for rows in result.partitions():
+            indexes, *sums, firsts, lasts = zip(*rows, strict=True)
+            columns = [*map(pa.array, sums), instants(firsts), instants(lasts)]
+            for index, part in by_day(indexes, pa.table(columns, schema=CONTENT)):
+                if index != at and at >= 0:
+                    yield at, pa.concat_tables(parts)
+                    parts = []
+                at = index
+                parts.append(part)
+    if at >= 0:
+        yield at, pa.concat_tables(parts)
 
 
 async def _group_hourly(
@@ -394,43 +393,49 @@ def _values(key: _Key, each: _Day) -> dict[str, Any]:
 
 
 async def _contents(
-    connection: AsyncConnection, key: _Key, first: date, last: date, names: Sequence[str]
-) -> list[tuple[date, pa.Table]]:
+    connection: AsyncConnection, key: _Key, period: Period, names: Sequence[str]
+) -> AsyncIterator[tuple[int, pa.Table]]:
+    """Yield each stored day of a period, by its index, one at a time."""
     from sku_velocity.store.rollup_content import unpack
 
-    query = select(days.day, days.content).where(key.of(rollup_days), days.day >= first, days.day <= last)
-    async with connection.stream(query.order_by(days.day)) as result:
-        return [(row.day, unpack(row.content, names)) async for row in result]
+    query = select(days.day, days.content).where(
+        key.of(rollup_days), days.day >= period.first, days.day <= period.as_of
+    )
+    async with connection.stream(query.order_by(days.day).execution_options(yield_per=1)) as result:
+        async for row in result:
+            yield (row.day - period.first).days, unpack(row.content, names)
 
 
 async def _read_daily(connection: AsyncConnection, key: _Key, period: Period) -> DailyColumns:
     import numpy as np
-    import pyarrow as pa
 
     from sku_velocity.store.rollup_content import DAY as CONTENT
-    from sku_velocity.store.rollup_content import numbers, unpack
+    from sku_velocity.store.rollup_content import codes_in, numbers, unpack
 
-    found = await _contents(connection, key, period.first, period.as_of, CONTENT.names)
-    table = pa.concat_tables([CONTENT.empty_table(), *(content for _, content in found)])
-    if not len(table):
+    packed = (
+        await connection.execute(select(rollups.c.first_movements).where(key.of(rollups)))
+    ).scalar_one_or_none()
+    if packed is None:
         return DailyColumns.empty()
-    encoded = table["sku_id"].combine_chunks().dictionary_encode()
-    skus, codes = encoded.dictionary, np.asarray(encoded.indices, dtype=np.int64)
-    last = np.full(len(skus), np.iinfo(np.int64).min)
-    np.maximum.at(last, codes, numbers(table["last"]))
-    packed = (await connection.execute(select(rollups.c.first_movements).where(key.of(rollups)))).scalar_one()
-    firsts = unpack(packed)
-    first = firsts["first"].take(pa.compute.index_in(skus, value_set=firsts["sku_id"].combine_chunks()))
-    lengths = [len(content) for _, content in found]
-    indexes = np.array([(day - period.first).days for day, _ in found], dtype=np.int64)
-    return DailyColumns(
-        np.asarray(skus.to_pylist(), dtype=object),
-        numbers(first),
-        last,
-        codes,
-        np.repeat(indexes, lengths),
-        *(numbers(table[name]) for name in ("units", "lines", "orders")),
-    )
+    firsts = unpack(packed)  # of every SKU of the rollup
+    never = np.iinfo(np.int64).min
+    last = np.full(len(firsts), never)
+    columns: list[list[Any]] = [[np.zeros(0, dtype=kind)] for kind in COLUMN_TYPES]
+    async for index, table in _contents(connection, key, period, CONTENT.names):
+        codes = codes_in(table["sku_id"], firsts["sku_id"])
+        last[codes] = np.maximum(last[codes], numbers(table["last"]))
+        day = np.full(len(table), index, dtype=np.int32)
+        for column, values in zip(
+            columns,
+            (codes, day, *(numbers(table[name]) for name in ("units", "lines", "orders"))),
+            strict=True,
+        ):
+            column.append(values)
+    moved_skus = np.flatnonzero(last != never)
+    place = np.cumsum(last != never, dtype=np.int32) - np.int32(1)
+    codes, *others = [np.concatenate(columns.pop(0)) for _ in COLUMN_TYPES]  # each part is freed at once
+    skus = np.asarray(firsts["sku_id"].take(moved_skus).to_pylist(), dtype=object)
+    return DailyColumns(skus, numbers(firsts["first"])[moved_skus], last[moved_skus], place[codes], *others)
 
 
 async def _read_hourly(connection: AsyncConnection, key: _Key, period: Period) -> dict[int, int]:
@@ -469,11 +474,11 @@ async def _read_sums(
 
     units, lines = np.zeros(len(daily.skus), dtype=np.int64), np.zeros(span.days, dtype=np.int64)
     skus = pa.array(daily.skus, pa.string())
-    for day, table in await _contents(connection, key, span.first, span.as_of, ("sku_id", "units", "lines")):
-        lines[(day - span.first).days] = numbers(table["lines"]).sum()
+    async for index, table in _contents(connection, key, span, ("sku_id", "units", "lines")):
+        lines[index] = numbers(table["lines"]).sum()
         places = pa.compute.index_in(table["sku_id"].combine_chunks(), value_set=skus)
         known = np.asarray(places.is_valid())
-        np.add.at(units, np.asarray(places.drop_null(), dtype=np.int64), numbers(table["units"])[known])
+        units[np.asarray(places.drop_null())] += numbers(table["units"])[known]  # a SKU is once in a day
     return units, lines
 
 

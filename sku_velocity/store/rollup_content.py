@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -46,10 +46,11 @@ def instants(values: Sequence[object]) -> pa.Array:
 
 
 def earliest(tables: Iterable[pa.Table]) -> pa.Table:
-    """Return each SKU's smallest `first` in tables that have `sku_id` and `first`."""
+    """Return each SKU's smallest `first` in tables that have `sku_id` and `first`, by SKU."""
     whole = pa.concat_tables([FIRST.empty_table(), *(table.select(FIRST.names) for table in tables)])
     grouped = whole.group_by("sku_id").aggregate([("first", "min")])
-    return pa.table([grouped["sku_id"].cast(pa.string()), grouped["first_min"]], schema=FIRST)
+    table = pa.table([grouped["sku_id"], grouped["first_min"]], schema=FIRST)
+    return table.sort_by("sku_id")
 
 
 def without(table: pa.Table, skus: pa.Array | pa.ChunkedArray) -> pa.Table:
@@ -68,7 +69,22 @@ def _one(skus: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def losing(firsts: pa.Table, before: pa.Table, after: pa.Table) -> pa.Array:
     """Return the SKUs whose first movement was in replaced days, `before`, and is not there `after`."""
-    known = dict(zip(firsts["sku_id"].to_pylist(), firsts["first"].to_pylist(), strict=True))
-    now = dict(zip(after["sku_id"].to_pylist(), after["first"].to_pylist(), strict=True))
-    pairs = zip(before["sku_id"].to_pylist(), before["first"].to_pylist(), strict=True)
-    return pa.array([sku for sku, first in pairs if known.get(sku) == first != now.get(sku)], pa.string())
+
+    def is_in(table: pa.Table) -> pa.Array:
+        places = pc.index_in(before["sku_id"], value_set=_one(table["sku_id"]))
+        return pc.fill_null(pc.equal(table["first"].take(places), before["first"]), False)
+
+    return before["sku_id"].filter(pc.and_(is_in(firsts), pc.invert(is_in(after))))
+
+
+def by_day(indexes: Sequence[int], table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the rows of each day, given each row's day, in ascending order."""
+    found, starts = np.unique(np.asarray(indexes, dtype=np.int64), return_index=True)
+    for index, start, end in zip(found, starts, [*starts[1:], len(indexes)], strict=True):
+        yield int(index), table.slice(start, end - start)
+
+
+def codes_in(skus: pa.ChunkedArray, known: pa.ChunkedArray) -> npt.NDArray[np.int32]:
+    """Return the place of each SKU among the known ones. Raises ArrowInvalid if one is not."""
+    codes: npt.NDArray[np.int32] = _one(pc.index_in(skus, value_set=_one(known))).to_numpy()
+    return codes
