@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sku_velocity.model.window import Window
@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # not at run time: a spec needs only the names of types
     import numpy.typing as npt
 
     Numbers = npt.NDArray[np.int64]
+    Small = npt.NDArray[np.integer[Any]]  # of 32 bits, in a store's millions of rows
 
 PICK, ALL_TYPES = "pick", "all"  # movement types to count
 
@@ -31,18 +32,24 @@ class DailyColumns:
     first: Numbers
     last: Numbers
     codes: Numbers
-    days: Numbers
+    days: Small
     units: Numbers
-    lines: Numbers
-    orders: Numbers
+    lines: Small
+    orders: Small
 
     def on(self, days: npt.NDArray[np.bool_]) -> DailyColumns:
         """Return the rows of some days, True for those in the period; the SKUs stay the same."""
         if days.all():
             return self
         kept = days[self.days]
-        columns = (self.codes, self.days, self.units, self.lines, self.orders)
-        return DailyColumns(self.skus, self.first, self.last, *(column[kept] for column in columns))
+        return replace(
+            self,
+            codes=self.codes[kept],
+            days=self.days[kept],
+            units=self.units[kept],
+            lines=self.lines[kept],
+            orders=self.orders[kept],
+        )
 
     @classmethod
     def empty(cls) -> DailyColumns:
@@ -82,3 +89,7 @@ class Activity:
     published: list[Window]
     types: Sequence[str] | None = None
     last_year: LastYear | None = None
+
+    def without_rows(self) -> Activity:
+        """Return the activity without its SKUs and their sums, which take most of the memory."""
+        return replace(self, daily=DailyColumns.empty(), last_year=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,7 @@ async def refresh(store: Store, request: RefreshRequest) -> RefreshResult:
     days = Days.of(activity, period, request.thresholds)
     inputs = _Inputs(request, period, activity, days, earlier, master, volumes)
     figures = await asyncio.to_thread(_measure, inputs)
+    inputs = replace(inputs, activity=(activity := activity.without_rows()))
     report = _report(inputs, figures)
     await store.velocity.replace(_as_row(inputs, report), await asyncio.to_thread(to_rows, figures))
     return await asyncio.to_thread(_render, inputs, figures, report)

@@ -58,7 +58,8 @@ ATTEMPTS = 10  # at reading a rollup that others are publishing into
 YEAR, NEXT = 364, 28  # days: the same weekdays a year ago, and the days after them
 LONG = timedelta(days=400)  # a published range that may hold few of its days, as of a source without windows
 FORMAT = 1  # of the content
-COLUMN_TYPES = ("int32", "int32", "int64", "int64", "int64")  # codes, days, units, lines, orders
+NEVER = -(2**63)  # in microseconds
+COLUMN_TYPES = ("int64", "int32", "int64", "int32", "int32")  # codes, days, units, lines, orders
 
 ranges, moved, days = published_ranges.c, movements.c, rollup_days.c
 
@@ -334,7 +335,7 @@ async def _group_daily(
     async with connection.stream(query) as result:
         async for rows in result.partitions():
             indexes, *sums, firsts, lasts = zip(*rows, strict=True)
-            columns = [*map(pa.array, sums), instants(firsts), instants(lasts)]
+            columns = [*map(pa.array, sums, CONTENT.types[: len(sums)]), instants(firsts), instants(lasts)]
             for index, part in by_day(indexes, pa.table(columns, schema=CONTENT)):
                 if index != at and at >= 0:
                     yield at, pa.concat_tables(parts)
@@ -375,21 +376,21 @@ async def _first_of_days(connection: AsyncConnection, key: _Key, wanted: pa.Arra
 
 
 def _values(key: _Key, each: _Day) -> dict[str, Any]:
-    import pyarrow.compute as pc
-
     from sku_velocity.store.rollup_content import pack
 
-    units, lines = (pc.sum(each.content[name]).as_py() or 0 for name in ("units", "lines"))
     return {
         "source": key.source,
         "warehouse_id": key.warehouse,
         "day": each.day,
         "publication": each.publication,
-        "units": units,
-        "lines": lines,
+        "skus": len(each.content),
         "hourly": json.dumps(each.hourly),
         "content": pack(each.content),
     }
+
+
+def _in(period: Period) -> ColumnElement[bool]:
+    return days.day.between(period.first, period.as_of)
 
 
 async def _contents(
@@ -398,9 +399,7 @@ async def _contents(
     """Yield each stored day of a period, by its index, one at a time."""
     from sku_velocity.store.rollup_content import unpack
 
-    query = select(days.day, days.content).where(
-        key.of(rollup_days), days.day >= period.first, days.day <= period.as_of
-    )
+    query = select(days.day, days.content).where(key.of(rollup_days), _in(period))
     async with connection.stream(query.order_by(days.day).execution_options(yield_per=1)) as result:
         async for row in result:
             yield (row.day - period.first).days, unpack(row.content, names)
@@ -418,30 +417,26 @@ async def _read_daily(connection: AsyncConnection, key: _Key, period: Period) ->
     if packed is None:
         return DailyColumns.empty()
     firsts = unpack(packed)  # of every SKU of the rollup
-    never = np.iinfo(np.int64).min
-    last = np.full(len(firsts), never)
-    columns: list[list[Any]] = [[np.zeros(0, dtype=kind)] for kind in COLUMN_TYPES]
+    rows = select(func.coalesce(func.sum(days.skus), 0)).where(key.of(rollup_days), _in(period))
+    size = (await connection.execute(rows)).scalar_one()
+    columns = [np.empty(size, dtype=kind) for kind in COLUMN_TYPES]
+    last, end = np.full(len(firsts), NEVER), 0
     async for index, table in _contents(connection, key, period, CONTENT.names):
+        begin, end = end, end + len(table)
         codes = codes_in(table["sku_id"], firsts["sku_id"])
         last[codes] = np.maximum(last[codes], numbers(table["last"]))
-        day = np.full(len(table), index, dtype=np.int32)
-        for column, values in zip(
-            columns,
-            (codes, day, *(numbers(table[name]) for name in ("units", "lines", "orders"))),
-            strict=True,
-        ):
-            column.append(values)
-    moved_skus = np.flatnonzero(last != never)
-    place = np.cumsum(last != never, dtype=np.int32) - np.int32(1)
-    codes, *others = [np.concatenate(columns.pop(0)) for _ in COLUMN_TYPES]  # each part is freed at once
-    skus = np.asarray(firsts["sku_id"].take(moved_skus).to_pylist(), dtype=object)
-    return DailyColumns(skus, numbers(firsts["first"])[moved_skus], last[moved_skus], place[codes], *others)
+        sums = (numbers(table[name]) for name in ("units", "lines", "orders"))
+        for column, values in zip(columns, (codes, index, *sums), strict=True):
+            column[begin:end] = values
+    has_moved = last != NEVER
+    place = np.cumsum(has_moved) - 1
+    skus = np.asarray(firsts["sku_id"].filter(has_moved).to_pylist(), dtype=object)
+    first = numbers(firsts["first"])[has_moved]
+    return DailyColumns(skus, first, last[has_moved], place[columns[0]], *columns[1:])
 
 
 async def _read_hourly(connection: AsyncConnection, key: _Key, period: Period) -> dict[int, int]:
-    query = select(days.day, days.hourly).where(
-        key.of(rollup_days), days.day >= period.first, days.day <= period.as_of
-    )
+    query = select(days.day, days.hourly).where(key.of(rollup_days), _in(period))
     return {
         (row.day - period.first).days * 24 + int(hour): units
         for row in await connection.execute(query)

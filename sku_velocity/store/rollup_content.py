@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Numbers = npt.NDArray[np.int64]
-
 # A row per SKU: sums of a local day; `first` and `last` are microseconds of UTC since 1970.
-NUMBERS = ("units", "lines", "orders", "first", "last")
-DAY = pa.schema([("sku_id", pa.string()), *((name, pa.int64()) for name in NUMBERS)])
+WIDE, SMALL = pa.int64(), pa.int32()
+SUMS = [("sku_id", pa.string()), ("units", WIDE), ("lines", SMALL), ("orders", SMALL)]
+DAY = pa.schema([*SUMS, ("first", WIDE), ("last", WIDE)])
 FIRST = pa.schema([("sku_id", pa.string()), ("first", pa.int64())])
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
 
@@ -33,9 +33,9 @@ def unpack(content: bytes, columns: Sequence[str] | None = None) -> pa.Table:
     return table.select(list(columns)) if columns else table
 
 
-def numbers(column: pa.ChunkedArray) -> Numbers:
+def numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     """Return a column without nulls as an array."""
-    return np.asarray(column.to_numpy(), dtype=np.int64)
+    return np.asarray(column.to_numpy())
 
 
 def instants(values: Sequence[object]) -> pa.Array:

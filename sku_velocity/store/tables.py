@@ -430,8 +430,8 @@ rollups = Table(
     PrimaryKeyConstraint("source", "warehouse_id"),
 )
 
-# One local day of a rollup, as of the newest publication that changed it: its sums, units by local hour as
-# JSON, and the sums of each SKU in `content`. `store.rollup_content` defines the binary columns.
+# One local day of a rollup, as of the newest publication that changed it: how many SKUs moved, units by local
+# hour as JSON, and the sums of each SKU in `content`. `store.rollup_content` defines the binary columns.
 rollup_days = Table(
     "rollup_days",
     metadata,
@@ -439,8 +439,7 @@ rollup_days = Table(
     Column("warehouse_id", Text, nullable=False),
     Column("day", Date, nullable=False),
     Column("publication", BigInteger, nullable=False),
-    Column("units", BigInteger, nullable=False),
-    Column("lines", BigInteger, nullable=False),
+    Column("skus", Integer, nullable=False),
     Column("hourly", Text, nullable=False),
     Column("content", LargeBinary, nullable=False),
     PrimaryKeyConstraint("source", "warehouse_id", "day"),

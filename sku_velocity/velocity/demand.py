@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,9 +50,10 @@ def weekly_variation(daily: DailyColumns, shares: Numbers) -> Numbers:
     """
     weeks, skus = len(shares) // WEEK, len(daily.skus)
     back = (len(shares) - 1 - daily.days) // WEEK
-    is_inside = back < weeks
-    cells = daily.codes[is_inside] * weeks + back[is_inside]
-    units = np.bincount(cells, daily.units[is_inside], skus * weeks).reshape(skus, weeks)
+    units = np.empty((skus, weeks))
+    for week in range(weeks):  # one at a time, to save memory
+        rows = np.flatnonzero(back == week)
+        units[:, week] = np.bincount(daily.codes[rows], daily.units[rows], skus)
     days = shares[::-1][: weeks * WEEK].reshape(weeks, WEEK).sum(axis=1)
     rates = units[:, days >= 1] / days[days >= 1]
     if not rates.shape[1]:
@@ -66,12 +68,18 @@ def daily_variation(daily: DailyColumns, days: Numbers) -> Numbers:
 
     As the population, from the sum and the sum of squares: exact while these are whole numbers below 2**53.
     """
-    units, squares = (
-        np.bincount(daily.codes, daily.units.astype(np.float64) ** power, len(days)) for power in (1, 2)
-    )
+    units, squares = _powers(daily)
     spread = np.sqrt(np.clip(days * squares - units**2, 0, None))
     variation: Numbers = np.divide(spread, units, out=np.full(len(units), np.nan), where=units > 0)
     return variation
+
+
+def _powers(daily: DailyColumns) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return the sum of each SKU's daily units, and of their squares."""
+    units = daily.units.astype(np.float64)
+    total = np.bincount(daily.codes, units, len(daily.skus))
+    units **= 2
+    return total, np.bincount(daily.codes, units, len(daily.skus))
 
 
 def p95_daily_units(daily: DailyColumns, days: Counts) -> Counts:
@@ -82,7 +90,7 @@ def p95_daily_units(daily: DailyColumns, days: Counts) -> Counts:
     from_top = days - (95 * days + 99) // 100
     is_active = (from_top < active) & (active > 0)
     places = np.where(is_active, start + from_top, 0)
-    return np.where(is_active, daily.units[order][places], 0) if len(order) else np.zeros(len(days), np.int64)
+    return np.where(is_active, daily.units[order[places]], 0) if len(order) else np.zeros(len(days), np.int64)
 
 
 def intermittence(daily: DailyColumns, days: Numbers) -> tuple[Numbers, Numbers]:
@@ -90,10 +98,8 @@ def intermittence(daily: DailyColumns, days: Numbers) -> tuple[Numbers, Numbers]
 
     NaN for a SKU without units. J. E. Boylan and A. A. Syntetos count only periods with demand for CV².
     """
-    has_units = daily.units > 0
-    codes, units = daily.codes[has_units], daily.units[has_units].astype(np.float64)
-    number = np.bincount(codes, minlength=len(daily.skus)).astype(np.float64)
-    total, squares = (np.bincount(codes, each, len(daily.skus)) for each in (units, units**2))
+    number = np.bincount(daily.codes, daily.units > 0, len(daily.skus))
+    total, squares = _powers(daily)
     nothing = np.full(len(daily.skus), np.nan)
     adi = np.divide(days, number, out=nothing.copy(), where=number > 0)
     cv2 = np.divide(number * squares, total**2, out=nothing.copy(), where=total > 0) - 1
