@@ -8,6 +8,7 @@ time; all others are only read.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ from sku_velocity.errors import StoreUnavailableError, VelocityError
 from sku_velocity.model.activity import ALL_TYPES, PICK, Activity, DailyColumns, LastYear
 from sku_velocity.model.calendar import DAY, HOUR, Period, covered_shares
 from sku_velocity.model.window import Window
-from sku_velocity.store.database import Repository, lock
+from sku_velocity.store.database import WRITERS, Database, Repository, lock
 from sku_velocity.store.errors import database_errors
 from sku_velocity.store.run_rows import overlapping
 from sku_velocity.store.tables import (
@@ -108,6 +109,10 @@ class _Key:
 class Activities(Repository):
     """The movements of each warehouse, as published at this moment."""
 
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._making = asyncio.Semaphore(WRITERS // 2)  # each reads and writes: it needs two connections
+
     async def of(
         self, source: str, warehouse: str, period: Period, count_types: Sequence[str] | None = None
     ) -> Activity:
@@ -143,6 +148,7 @@ class Activities(Repository):
             wanted = {history.day(index) for index in some}
             with _translating_overflow(key):
                 async with (
+                    self._making,
                     self.database.snapshot() as connection,
                     aclosing(_make_days(connection, key, span, wanted)) as making,
                 ):
@@ -278,9 +284,9 @@ def _batch_end(first: int, history: Period, found: Sequence[_Range]) -> int:
 
     A query reads all movements of the windows that it touches, so a long window is read in one.
     """
-    start, end = (Period(history.zone, history.day(first), 1).window.start, history.window.end)
-    last = max((each.end for each in found if each.start <= start < each.end), default=start)
-    reached = (min(last, end).astimezone(history.zone).date() - history.first).days
+    day = Period(history.zone, history.day(first), 1).window
+    last = max(each.end for each in found if each.start < day.end and each.end > day.start)
+    reached = (min(last, history.window.end).astimezone(history.zone).date() - history.first).days
     return max(first + DAYS_AT_A_TIME, reached)
 
 

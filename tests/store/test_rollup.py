@@ -22,6 +22,7 @@ from sku_velocity.model.window import Window
 from sku_velocity.steps.prune import prune_store
 from sku_velocity.steps.replay import replay_run
 from sku_velocity.store import Store
+from sku_velocity.store import activity as module
 from sku_velocity.store.pruning import Cutoffs
 from tests.support.dead_letters import OPEN, dead_letter, fixed_spec, land_run
 from tests.support.published_store import publish, table
@@ -100,9 +101,9 @@ def as_expected(activity: Activity) -> Expected:
 
 
 async def publish_window(store: Store, draw: random.Random, number: int) -> None:
-    """Publish a window of up to three days, in place of what is there."""
+    """Publish a window of up to ten days, in place of what is there."""
     start = START + timedelta(hours=draw.randrange(24 * DAYS))
-    window = Window(start, start + timedelta(hours=draw.choice([1, 6, 24, 72])))
+    window = Window(start, start + timedelta(hours=draw.choice([1, 6, 24, 72, 240])))
     seconds = (window.end - window.start).total_seconds()
     rows = [
         MovementRow(
@@ -126,7 +127,11 @@ async def publish_window(store: Store, draw: random.Random, number: int) -> None
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_it_equals_the_movements_after_any_changes(store: Store, store_url: str, seed: int) -> None:
+async def test_it_equals_the_movements_after_any_changes(
+    store: Store, store_url: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PARTITION", 7)  # rows, so that days continue in the next one
+    monkeypatch.setattr(module, "DAYS_AT_A_TIME", 3)
     draw, numbers = random.Random(seed), count()
     zone, types, rejecting = "UTC", None, None
     for _ in range(25):
@@ -150,8 +155,6 @@ async def test_it_equals_the_movements_after_any_changes(store: Store, store_url
 async def test_only_changed_days_are_made_again(
     store: Store, store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sku_velocity.store import activity as module
-
     made: list[Any] = []
     make_days = module._make_days
 
@@ -189,3 +192,42 @@ async def test_a_sku_that_lost_its_first_movement_has_the_next_one(store: Store)
     assert await first() == {"A": days[4].start, "B": days[0].start}
     await publish(store, [("A", 1, days[0].end - timedelta(seconds=1))], days[0])
     assert await first() == {"A": days[0].end - timedelta(seconds=1), "B": days[1].start}
+
+
+async def test_an_older_reading_never_replaces_a_newer_one(
+    store: Store, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = Window(START, START + timedelta(days=1))
+    period = Period(ZoneInfo("UTC"), START.date(), 7)
+    store_days, seen = module.Activities._store, []
+
+    async def overtaken(self: Any, key: Any, made: Any) -> None:
+        seen.append([each.publication for each in made])
+        if len(seen) == 1:  # another refresh reads and stores a revision first
+            await publish(store, [("B", 7, START)], day)
+            await store.activity.of("acme", "WH-01", period)
+        await store_days(self, key, made)
+
+    monkeypatch.setattr(module.Activities, "_store", overtaken)
+    await publish(store, [("A", 1, START)], day)
+    activity = await store.activity.of("acme", "WH-01", period)
+    assert seen == [[1], [2]]
+    assert as_expected(activity) == await expected(store_url, period, None)
+    assert activity.daily.skus.tolist() == ["B"]
+
+
+async def test_a_long_window_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[date] = []
+    make_days = module._make_days
+
+    async def counted(connection: Any, key: Any, span: Period, wanted: Any) -> Any:
+        read.append(span.first)
+        async for day in make_days(connection, key, span, wanted):
+            yield day
+
+    monkeypatch.setattr(module, "_make_days", counted)
+    month = Window(START, START + timedelta(days=31))
+    await publish(store, [("A", 1, START + timedelta(days=n)) for n in range(31)], month)
+    period = Period(ZoneInfo("Europe/Berlin"), (START + timedelta(days=30)).date(), 31)
+    activity = await store.activity.of("acme", "WH-01", period)
+    assert (len(read), len(activity.daily.codes)) == (1, 31)
