@@ -54,10 +54,11 @@ class Masters(Repository):
         Raises ConfigurationError if there is none.
         """
         version = await self.newest(source)
-        of_version = select(items.c.sku_id, items.c.unit_volume).join(
-            sync_runs, sync_runs.c.run_key == items.c.run_key
+        of_version = (
+            select(items.c.sku_id, items.c.unit_volume)
+            .join(sync_runs, sync_runs.c.run_key == items.c.run_key)
+            .where(sync_runs.c.run_id == version, items.c.status == ItemStatus.ACTIVE)
         )
-        of_version = of_version.where(sync_runs.c.run_id == version, items.c.status == ItemStatus.ACTIVE)
         async with self.database.reading() as connection:
             return {sku: volume for sku, volume in await connection.execute(of_version)}
 

@@ -36,13 +36,15 @@ def test_an_unpublished_window_is_not_exported(executor: Executor, tmp_path: Pat
 def test_a_failed_export_fails_the_run_and_a_retry_only_exports(
     executor: Executor, tmp_path: Path, sqlite_url: str
 ) -> None:
-    (tmp_path / "out").touch()  # a file instead of a directory
+    obstacle = tmp_path / "out" / "source=acme"
+    obstacle.parent.mkdir()
+    obstacle.touch()  # a file instead of a directory
     with wms(tmp_path) as (server, source):
         outcome, report = sync(executor, source, sqlite_url, **WHOLE, export_to=str(tmp_path / "out"))
         assert (outcome.name, outcome.is_failed, report.published) == ("NotExported", True, True)
         assert "Retry repeats only the export" in outcome.message and "check export_to" in outcome.message
         assert published(sqlite_url)[0] == server.ground_truth("WH-01").valid
-        (tmp_path / "out").unlink()
+        obstacle.unlink()
         server.reset_stats()
         run = report.run_id
         outcome, report = sync(

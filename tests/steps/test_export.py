@@ -315,8 +315,11 @@ async def test_a_broken_file_is_written_again(store: Store, out: Path) -> None:
 async def test_a_path_that_is_not_a_directory_is_a_wrong_setting(store: Store) -> None:
     await publish(store, 1)
     file = Path(__file__)
-    for place in (file, file / "below"):
-        with pytest.raises(ConfigurationError, match="check export_to and its permissions"):
+    for place, reason in (
+        (file, "is a file: write a directory"),
+        (file / "below", "check export_to and its permissions"),
+    ):
+        with pytest.raises(ConfigurationError, match=reason):
             await export(store, place)
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any, Literal
 
-from sqlalchemy import Text, case, literal, select, text, update
+from sqlalchemy import Date, Text, case, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.model.chunk import Chunk, Page, PageResult
@@ -124,15 +124,16 @@ async def make_refresh(store: Store, warehouse: str, days: int, skus: int = 2) -
     """Store a warehouse's velocity as of `days` ago."""
     as_of = NOW.date() - timedelta(days=days)
     whole = {7: 1.0, 28: 1.0, 91: 1.0}
-    refresh = Refresh("acme", warehouse, as_of, "UTC", None, skus, skus, skus, whole, {}, {})
+    refresh = Refresh("acme", warehouse, as_of, "UTC", None, skus, skus, skus, whole, {}, [], {})
     await store.velocity.replace(refresh, [_figures(warehouse, as_of, f"SKU-{n}") for n in range(skus)])
 
 
 def _figures(warehouse: str, as_of: date, sku: str) -> tuple[Any, ...]:
     named: dict[str, Any] = {"source": "acme", "warehouse_id": warehouse, "as_of": as_of, "sku_id": sku}
-    named |= {"last_movement": NOW, "class_changed": False}
-    texts = {each.name for each in velocity_figures.columns if isinstance(each.type, Text)}
-    return tuple(named.get(name, "A" if name in texts else 0) for name in COLUMNS)
+    named |= {"class_changed": False}
+    by_type = {Text: "A", Date: as_of, UtcDateTime: NOW}
+    others = {each.name: by_type.get(type(each.type), 0) for each in velocity_figures.columns}
+    return tuple((others | named)[name] for name in COLUMNS)
 
 
 @asynccontextmanager

@@ -56,8 +56,12 @@ class PrefectUi:
 
     def submit(self) -> str:
         """Start the run that the form describes, open its page, and return its id."""
-        with self.page.expect_response(re.compile("/create_flow_run$")) as answer:
-            self.main.get_by_role("button", name="Submit").click()
+        for _ in range(5):  # a server on SQLite that is busy answers 503, and the form stays open
+            with self.page.expect_response(re.compile("/create_flow_run$")) as answer:
+                self.main.get_by_role("button", name="Submit").click()
+            if answer.value.status < 500:
+                break
+        assert answer.value.ok, answer.value.text()
         run: str = answer.value.json()["id"]
         self.page.locator(f'a[href*="{run}"]').first.click()
         return run
