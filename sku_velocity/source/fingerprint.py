@@ -34,11 +34,12 @@ class Fingerprints:
 
     def of(self, records: Iterable[MappedRecord | Any]) -> str:
         """Hash mapped records, or those that broke a rule as received, in order: 24 hexadecimal digits."""
-        digest = blake2b(digest_size=12)
-        for record in records:
-            essence = self._of_mapped(record) if isinstance(record, tuple) else self._of_received(record)
-            digest.update(json.dumps(essence, default=str, sort_keys=True).encode("utf-8", "replace"))
-        return digest.hexdigest()
+        essences = [
+            self._of_mapped(record) if isinstance(record, tuple) else self._of_received(record)
+            for record in records
+        ]
+        text = json.dumps(essences, default=str, sort_keys=True)
+        return blake2b(text.encode("utf-8", "replace"), digest_size=12).hexdigest()
 
     def _of_mapped(self, record: MappedRecord) -> Any:
         fields, extra_fields, _ = record

@@ -49,6 +49,7 @@ class WindowReader:
     master_version: MasterVersion | None = None
     _first_page: FetchedPage[RawPage] | None = None
     _first_seen: SeenPage | None = None
+    _first_key: str | None = None
     _largest_total: int = 0
     _empty_pages: int = 0  # in a row
 
@@ -87,6 +88,7 @@ class WindowReader:
             await self._check_first_position(response.content, self.pages.paginator)
             total = await self._find_end(response.content, self.pages.paginator)
         self._first_page, self._first_seen = response, seen_page(self.reader, response.content)
+        self._first_key = self.reader.first_key(response.content)
         is_clamped = total is not None and 0 < received < min(requested, total)
         return WindowProbe(total, received if is_clamped or received > requested else requested)
 
@@ -147,11 +149,12 @@ class WindowReader:
         started = time.monotonic()
         response = self._take_first_page(offset) or await self.pages.after(cursor)
         self.pages.check_progress(cursor, offset, response)
-        self._check_repetition(offset, response)
+        fingerprint = self.reader.fingerprint(response.content, slice(None))
+        self._check_repetition(offset, response, fingerprint)
         page = Page(offset, len(response.content.records))
         result = replace(
             self.reader.validate(response.content, page),
-            first_fingerprint=self.reader.fingerprint(response.content, slice(None)),
+            first_fingerprint=fingerprint,
             edges=read_edges(self.reader, response.content, self.pages.paginator),
             total=self._reported_total(response),
             cursor=cursor,
@@ -202,6 +205,8 @@ class WindowReader:
         """
         if not (offset and page.records and self._spec.has_ids):
             return
+        if self.reader.first_key(page) != self._first_key:
+            return  # decided without a fingerprint of the whole page
         seen = seen_page(self.reader, page)
         if seen != self._first_seen:
             return
@@ -230,21 +235,22 @@ class WindowReader:
             f"paging.cursor_param {paging.cursor_param}" if paging.style == "cursor" else "paging.next_path"
         )
 
-    def _check_repetition(self, offset: int, response: FetchedPage[RawPage]) -> None:
+    def _check_repetition(
+        self, offset: int, response: FetchedPage[RawPage], fingerprint: str | None
+    ) -> None:
         """Check that a chain of pages does not read the same records for ever: each may have a new cursor."""
-        key = self.cursor_key
-        seen = seen_page(self.reader, response.content)
+        key, received = self.cursor_key, len(response.content.records)
         self._largest_total = max(self._largest_total, self._reported_total(response) or 0)
         try:
             first = self.reader.first_key(response.content)
-            self.pages.trail.check_page(seen.fingerprint, first, offset, self._spec.has_ids)
+            self.pages.trail.check_page(fingerprint, first, offset, self._spec.has_ids)
         except EndlessPagingError as error:
             raise SourceMappingError(
                 f"{self._spec.name}: mapping: the page at offset {offset}: {error}: the source ignores the "
                 f"cursor: check {key}"
             ) from error
-        read = offset + seen.received
-        if seen.received and self._largest_total and read > MOST_READ * self._largest_total:
+        read = offset + received
+        if received and self._largest_total and read > MOST_READ * self._largest_total:
             raise SourceMappingError(
                 f"{self._spec.name}: mapping: {read} records read, but the source reports "
                 f"{self._largest_total}: check {key} (the source may ignore the cursor) and total, or start "
