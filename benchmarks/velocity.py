@@ -27,7 +27,7 @@ from sku_velocity.model.window import Window
 from sku_velocity.steps.refresh_velocity import RefreshRequest, refresh
 from sku_velocity.store import Store
 from sku_velocity.store.database import Database
-from sku_velocity.store.tables import instant_text, movements, sync_runs
+from sku_velocity.store.tables import microseconds, movements, sync_runs
 
 SIZES = (1_000_000, 5_000_000, 20_000_000)
 SKUS, DAYS = 50_000, 91
@@ -172,7 +172,7 @@ async def insert(connection: Any, rows: Iterator[tuple[Any, ...]]) -> None:
     else:
         marks = ", ".join("?" * len(INSERTED))
         statement = f"INSERT INTO movements ({', '.join(INSERTED)}) VALUES ({marks})"
-        await connection.exec_driver_sql(statement, [(*row[:-1], instant_text(row[-1])) for row in rows])
+        await connection.exec_driver_sql(statement, [(*row[:-1], microseconds(row[-1])) for row in rows])
 
 
 def in_process(url: str, home: str, as_of: date, server: int | None) -> dict[str, float]:

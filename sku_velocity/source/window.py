@@ -235,9 +235,7 @@ class WindowReader:
             f"paging.cursor_param {paging.cursor_param}" if paging.style == "cursor" else "paging.next_path"
         )
 
-    def _check_repetition(
-        self, offset: int, response: FetchedPage[RawPage], fingerprint: str | None
-    ) -> None:
+    def _check_repetition(self, offset: int, response: FetchedPage[RawPage], fingerprint: str | None) -> None:
         """Check that a chain of pages does not read the same records for ever: each may have a new cursor."""
         key, received = self.cursor_key, len(response.content.records)
         self._largest_total = max(self._largest_total, self._reported_total(response) or 0)

@@ -21,7 +21,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Integer,
-    Text,
     and_,
     cast,
     delete,
@@ -42,7 +41,7 @@ from sku_velocity.store.database import WRITERS, Database, Repository, lock
 from sku_velocity.store.errors import database_errors
 from sku_velocity.store.run_rows import overlapping
 from sku_velocity.store.tables import (
-    instant_text,
+    microseconds,
     movements,
     published_ranges,
     rollup_days,
@@ -327,10 +326,18 @@ async def _group_daily(
     from sku_velocity.store.rollup_content import DAY as CONTENT
     from sku_velocity.store.rollup_content import by_day, instants
 
-    first, last = (type_coerce(each(moved.timestamp_utc), Text) for each in (func.min, func.max))
+    first, last = (type_coerce(each(moved.timestamp_utc), BigInteger) for each in (func.min, func.max))
     orders = func.count(moved.order_id.distinct())
     query = (
-        select(local_index(span, DAY).label("day"), moved.sku_id, _units(), func.count(), orders, first, last)
+        select(
+            local_index(connection.dialect.name, span, DAY).label("day"),
+            moved.sku_id,
+            _units(),
+            func.count(),
+            orders,
+            first,
+            last,
+        )
         .select_from(_visible_movements())
         .where(visible)
         .group_by(literal_column("day"), moved.sku_id)  # by its label: SQLite would compute it again
@@ -355,7 +362,7 @@ async def _group_daily(
 async def _group_hourly(
     connection: AsyncConnection, span: Period, visible: ColumnElement[bool]
 ) -> Sequence[tuple[int, int]]:
-    hour = local_index(span, HOUR).label("hour")
+    hour = local_index(connection.dialect.name, span, HOUR).label("hour")
     query = select(hour, _units()).select_from(_visible_movements()).where(visible)
     found = await connection.execute(query.group_by(literal_column("hour")))
     return [(index, units) for index, units in found]
@@ -500,23 +507,23 @@ def _units() -> ColumnElement[int]:
     return cast(func.sum(moved.units_moved), BigInteger)  # PostgreSQL returns the sum as a decimal
 
 
-def local_index(period: Period, step: int) -> ColumnElement[int]:
+def local_index(dialect: str, period: Period, step: int) -> ColumnElement[int]:
     """Return an expression for a movement's local day (`step` DAY) or hour (HOUR) in the period.
 
     The database finds the interval by binary search over its bounds in UTC. So it needs no time zone data,
-    is exact for every zone, and on SQLite, where instants are text, is several times as fast as the date
-    functions, which also round 23:59:59.9996 into the next day.
+    and is exact for every zone; SQLite's date functions are slower and round 23:59:59.9996 into the next day.
     """
     # As text: building thousands of SQLAlchemy cases takes longer than running them.
-    return literal_column(
-        _binary_search([(interval.start, interval.index) for interval in period.intervals(step)]), Integer()
-    )
+    bounds = [
+        (str(microseconds(each.start)) if dialect == "sqlite" else f"'{each.start.isoformat()}'", each.index)
+        for each in period.intervals(step)
+    ]
+    return literal_column(_binary_search(bounds), Integer())
 
 
-def _binary_search(bounds: Sequence[tuple[datetime, int]]) -> str:
+def _binary_search(bounds: Sequence[tuple[str, int]]) -> str:
     if len(bounds) == 1:
         return str(bounds[0][1])
     middle = len(bounds) // 2
     before, after = _binary_search(bounds[:middle]), _binary_search(bounds[middle:])
-    bound = instant_text(bounds[middle][0])
-    return f"CASE WHEN movements.timestamp_utc < '{bound}' THEN {before} ELSE {after} END"
+    return f"CASE WHEN movements.timestamp_utc < {bounds[middle][0]} THEN {before} ELSE {after} END"

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sku_velocity.model.chunk import PageResult
 from sku_velocity.model.movement import ItemRow, MovementRow
 from sku_velocity.store.letter_rows import letter_values
-from sku_velocity.store.tables import dead_letters, instant_texts
+from sku_velocity.store.tables import dead_letters, microseconds
 
 UNLOADED_COLUMNS = ("run_key", "position", "record_id")
 ITEM_COLUMNS = ("run_key", *ItemRow._fields[:-1])  # without its aliases
@@ -47,7 +47,7 @@ async def insert_movements(connection: AsyncConnection, key: int, rows: Sequence
         if values.count(None) < len(rows)  # what no row has costs nothing
     }
     if connection.dialect.name != "postgresql":
-        columns["timestamp_utc"] = instant_texts(columns["timestamp_utc"])
+        columns["timestamp_utc"] = map(microseconds, columns["timestamp_utc"])
     values = list(zip(repeat(key, len(rows)), *columns.values(), strict=True))
     await _insert(connection, "movements", ("run_key", *columns), values)
 

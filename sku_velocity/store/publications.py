@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
+from sqlalchemy import BigInteger, ColumnElement, Row, delete, func, insert, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sku_velocity.errors import IncompleteWindowError
@@ -27,7 +27,7 @@ from sku_velocity.store.run_rows import (
     lock_run,
     overlapping,
 )
-from sku_velocity.store.tables import chunks, movements, published_ranges, sync_runs
+from sku_velocity.store.tables import YEAR_ONE, chunks, movements, published_ranges, sync_runs
 
 
 class _Range(NamedTuple):
@@ -208,8 +208,9 @@ async def _read_overlapped(connection: AsyncConnection, run: SyncRun) -> list[_R
 
 
 def _utc_date(dialect: str, instant: ColumnElement[datetime]) -> ColumnElement[str]:
-    if dialect == "sqlite":  # text
-        return func.substr(instant, 1, 10)
+    if dialect == "sqlite":
+        since_year_one = type_coerce(instant, BigInteger) + YEAR_ONE * 1_000_000  # or it would round up
+        return func.date(since_year_one // 1_000_000 - YEAR_ONE, "unixepoch")
     return func.to_char(func.timezone("UTC", instant), "YYYY-MM-DD")
 
 

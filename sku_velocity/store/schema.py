@@ -11,7 +11,7 @@ from sqlalchemy import Column, Connection, MetaData, Table, Text, insert, inspec
 from sku_velocity.errors import StoreConfigurationError
 from sku_velocity.store.database import Database, lock
 from sku_velocity.store.tables import metadata
-from sku_velocity.store.views import VIEWS
+from sku_velocity.store.views import views
 
 VERSION_TABLE = "sku_velocity_schema"  # not Alembic's default: the database may hold another program's tables
 _version = Table(VERSION_TABLE, MetaData(), Column("version_num", Text, primary_key=True))  # as Alembic's
@@ -80,7 +80,7 @@ def _newer(current: str, url: str) -> StoreConfigurationError:
 def _create(connection: Connection) -> None:
     """Create the newest schema: the tables, the views, and the revision that later migrations start from."""
     metadata.create_all(connection, checkfirst=False)
-    for view in VIEWS:
+    for view in views(connection.dialect.name):
         connection.exec_driver_sql(view)
     _version.create(connection)
     connection.execute(insert(_version).values(version_num=known_versions()[-1]))

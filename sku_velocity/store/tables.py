@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
-from operator import methodcaller
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -40,38 +38,35 @@ metadata = MetaData(
 )
 
 
-_to_utc = methodcaller("astimezone", UTC)
-_iso = methodcaller("isoformat", "T", "microseconds")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+YEAR_ONE = 62_135_596_800  # seconds from the first instant of datetime to 1970
 
 
-def instant_text(instant: datetime) -> str:
-    """Format an instant in UTC as text of fixed width, so that text order is time order."""
-    in_utc = instant.astimezone(UTC).replace(tzinfo=None)  # formatting a naive one takes half the time
-    return f"{in_utc.isoformat('T', 'microseconds')}+00:00"
+def microseconds(instant: datetime) -> int:
+    """Return an instant as microseconds since 1970, as SQLite stores it."""
+    return (instant - _EPOCH) // _MICROSECOND
 
 
-def instant_texts(instants: Iterable[datetime]) -> Iterator[str]:
-    """Format instants as `instant_text` does, without a Python call for each: a page has many."""
-    return map(_iso, map(_to_utc, instants))
-
-
-def as_instant(value: str | datetime) -> datetime:
-    """Convert a driver's value to an instant; on SQLite it is text by `instant_text`."""
+def as_instant(value: int | str | datetime) -> datetime:
+    """Convert a driver's value to an instant: on SQLite an integer by `microseconds`, or a view's text."""
+    if isinstance(value, int):
+        return _EPOCH + timedelta(microseconds=value)
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An instant in UTC: TIMESTAMPTZ on PostgreSQL, ISO 8601 text of fixed width on SQLite."""
+    """An instant in UTC: TIMESTAMPTZ on PostgreSQL, microseconds since 1970 on SQLite; views show text."""
 
     impl = DateTime
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        text = dialect.name == "sqlite"
-        return dialect.type_descriptor(Text() if text else DateTime(timezone=True))
+        is_number = dialect.name == "sqlite"
+        return dialect.type_descriptor(BigInteger() if is_number else DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        return instant_text(value) if value is not None and dialect.name == "sqlite" else value
+        return microseconds(value) if value is not None and dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         return None if value is None else as_instant(value)

@@ -15,7 +15,7 @@ from sku_velocity.model.velocity import EarlierClass, EarlierClasses, Refresh
 from sku_velocity.model.velocity_fields import CLASSES, PENDING
 from sku_velocity.model.window import iso
 from sku_velocity.store.database import Repository, lock
-from sku_velocity.store.tables import instant_text, velocity_figures, velocity_refreshes
+from sku_velocity.store.tables import microseconds, velocity_figures, velocity_refreshes
 
 COLUMNS = tuple(column.name for column in velocity_figures.columns)
 _INSERT = f"INSERT INTO sku_velocity ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
@@ -91,7 +91,7 @@ def _to_json(value: Any) -> Any:
 
 def _to_sqlite(value: Any) -> Any:
     if isinstance(value, datetime):
-        return instant_text(value)
+        return microseconds(value)
     return value.isoformat() if isinstance(value, date) else value
 
 

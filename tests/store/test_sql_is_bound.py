@@ -36,8 +36,8 @@ ALLOWED = {
     ("sku_velocity/store/velocity.py", "_INSERT"): "the columns are those of the table in tables.py",
     (
         "sku_velocity/store/activity.py",
-        "_binary_search([(interval.start, interval.index) for interval in period.intervals(step)])",
-    ): "calendar intervals: instants by instant_text, and integers",
+        "_binary_search(bounds)",
+    ): "calendar intervals: microseconds and indexes, which are integers",
     (
         "sku_velocity/store/database.py",
         "connection.get_execution_options().get('sqlite_begin', 'BEGIN')",

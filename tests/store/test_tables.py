@@ -1,16 +1,50 @@
-"""Instants have one form in the store, whether they are formatted one by one or by the page."""
+"""Instants on SQLite: stored as microseconds, shown by the views as text."""
 
-from datetime import datetime, timedelta, timezone
+import sqlite3
+from datetime import UTC, datetime, timedelta, timezone
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sku_velocity.store.tables import instant_text, instant_texts
+from sku_velocity.store.tables import as_instant, microseconds
+from sku_velocity.store.views import views
 
 OFFSETS = st.timedeltas(timedelta(hours=-14), timedelta(hours=14)).map(timezone)
 INSTANTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=OFFSETS)  # noqa: DTZ001
 
 
-@given(st.lists(INSTANTS))
-def test_the_instants_of_a_page_are_formatted_as_single_ones(instants: list[datetime]) -> None:
-    assert list(instant_texts(instants)) == [instant_text(each) for each in instants]
+@pytest.fixture(scope="module")
+def windows() -> sqlite3.Connection:
+    """A view of windows with the columns that it shows."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE published_ranges (publication)")
+    connection.execute(
+        "CREATE TABLE publications (publication, source, warehouse_id, range_start, range_end, run_id, "
+        "published_at, cause, added, changed, removed, unchanged)"
+    )
+    [view] = (each for each in views("sqlite") if "published_windows" in each)
+    connection.execute(view)
+    return connection
+
+
+@given(INSTANTS)
+@example(datetime(1, 1, 1, tzinfo=UTC))
+@example(datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
+@example(datetime(2026, 3, 1, 23, 59, 59, 999_600, tzinfo=UTC))
+@example(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
+def test_an_instant_is_stored_exactly_and_shown_as_text(
+    windows: sqlite3.Connection, instant: datetime
+) -> None:
+    stored = microseconds(instant)
+    assert as_instant(stored) == instant and as_instant(stored).tzinfo is UTC
+    windows.execute("DELETE FROM publications")
+    windows.execute("INSERT INTO publications (warehouse_id, range_start) VALUES ('WH-01', ?)", [stored])
+    [(text, nothing)] = windows.execute("SELECT range_start, range_end FROM published_windows")
+    in_utc = instant.astimezone(UTC).replace(tzinfo=None)
+    assert text == f"{in_utc.isoformat('T', 'microseconds')}+00:00" and nothing is None
+
+
+@given(INSTANTS, INSTANTS)
+def test_stored_instants_keep_their_order(one: datetime, other: datetime) -> None:
+    assert (microseconds(one) < microseconds(other)) == (one < other)
