@@ -8,13 +8,16 @@ from __future__ import annotations
 import os
 import sys
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from sku_velocity.process.garbage import relaxed_collection
 from sku_velocity.text import option_name
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class Command(NamedTuple):
@@ -162,7 +165,14 @@ def _usage_error(error: CycloptsError) -> str:
     if not isinstance(cause, ValidationError):
         return str(error)
     faults = [(option_name(str(each["loc"][0])) if each["loc"] else "", each) for each in cause.errors()]
-    return "; ".join(f"--{option}: {each['msg']}, not {each['input']!r}" for option, each in faults)
+    return "; ".join(
+        f"--{option}: {'is missing' if each['type'] == 'missing' else _not_allowed(each)}"
+        for option, each in faults
+    )
+
+
+def _not_allowed(fault: ErrorDetails) -> str:
+    return f"{fault['msg'].removeprefix('Value error, ')}, not {fault['input']!r}"
 
 
 def _fail(reason: str, exit_code: int) -> int:

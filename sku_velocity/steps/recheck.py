@@ -99,8 +99,17 @@ class _Recheck:
 
     async def perform(self) -> None:
         since = self.due - timedelta(hours=self.request.lookback_hours)
+        wrong: ConfigurationError | None = None
         if self.context.source.spec.changes is not None:
-            await self._ask_for_changes(since)
+            try:
+                await self._ask_for_changes(since)
+            except SourceMappingError as error:  # of `changes` alone: windows can be compared
+                wrong = error
+        await self._look_and_read(since)
+        if wrong:
+            raise wrong
+
+    async def _look_and_read(self, since: datetime) -> None:
         async with self.context.store() as store:
             found = await store.rechecks.windows(self.source, since, self.request.warehouses)
         left = [each for each in sort_windows(found) if each.changed_at or each.known_at < self.due]

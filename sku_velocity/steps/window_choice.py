@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from sku_velocity.errors import ConfigurationError
+from sku_velocity.model.movement import EARLIEST, LATEST
 from sku_velocity.model.settle_lag import SETTLE_MINUTES
 from sku_velocity.model.window import Window, iso
 from sku_velocity.model.window_grid import DAY_MINUTES, WindowGrid
@@ -53,12 +54,19 @@ class Bounds:
 class WindowChoice:
     """The windows of a source that a request asks for, by the instant at which it was due.
 
-    `command` and `options` are the request as a command, for the advice in an error.
+    `command` and `options` are the request as a command, for the advice in an error. Raises
+    ConfigurationError if a bound is so early or so late that a change of its zone would overflow.
     """
 
     def __init__(
         self, spec: SourceSpec, asked: Asked, due: datetime, command: str, options: Mapping[str, Any]
     ) -> None:
+        for name, bound in {"start": asked.start, "end": asked.end}.items():
+            if bound and not EARLIEST <= bound <= LATEST:
+                raise ConfigurationError(
+                    f"{name} {bound.isoformat()}: give an instant from {iso(EARLIEST)} to {iso(LATEST)}, or "
+                    f"omit {name}"
+                )
         self._spec = spec
         self._asked = asked
         self._command: Callable[..., str] = partial(command_line, command, options)

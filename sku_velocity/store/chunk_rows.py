@@ -9,8 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, bindparam, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
 
 from sku_velocity.errors import IncompleteWindowError, RequestCost, StoreConfigurationError
 from sku_velocity.model.chunk import (
@@ -75,16 +74,14 @@ class LockedChunk(NamedTuple):
     progress: ChunkProgress
 
 
-async def append_chunks(
-    connection: AsyncConnection, key: int, plan: Sequence[Chunk], cursor: str | None = None
-) -> None:
+def append_chunks(connection: Connection, key: int, plan: Sequence[Chunk], cursor: str | None = None) -> None:
     """Insert chunks that have not been started; `cursor` is where the first of them begins."""
     if plan:
-        await connection.execute(insert(chunks), [_chunk_values(key, chunk, cursor) for chunk in plan])
+        connection.execute(insert(chunks), [_chunk_values(key, chunk, cursor) for chunk in plan])
 
 
-async def lock_chunk(
-    connection: AsyncConnection,
+def lock_chunk(
+    connection: Connection,
     run_id: str,
     index: int,
     mapping_digest: str | None = None,
@@ -95,7 +92,7 @@ async def lock_chunk(
     Raises StoreConfigurationError if the store has no such chunk, and IncompleteWindowError if the run is no
     longer read by the spec with this digest, or by the plan after this number of repairs.
     """
-    row = await find_chunk(connection, _CHUNK_LOCKED, run_id, index)
+    row = find_chunk(connection, _CHUNK_LOCKED, run_id, index)
     if mapping_digest is not None and row.mapping_digest != mapping_digest:
         raise IncompleteWindowError(
             f"run {run_id}: the store holds rows of it by another spec now: let the other process end, "
@@ -105,20 +102,18 @@ async def lock_chunk(
     return LockedChunk(row.run_key, to_progress(row))
 
 
-async def find_chunk(
-    connection: AsyncConnection, statement: Select[Any], run_id: str, index: int
-) -> Row[Any]:
+def find_chunk(connection: Connection, statement: Select[Any], run_id: str, index: int) -> Row[Any]:
     """Return a chunk's row. Raises StoreConfigurationError if the store has no such chunk."""
     values = {"run": run_id, "index": index}
-    row: Row[Any] | None = (await connection.execute(statement, values)).one_or_none()
+    row: Row[Any] | None = connection.execute(statement, values).one_or_none()
     if row is None:  # it may have waited until another plan replaced the chunk: the next statement finds that
-        row = (await connection.execute(statement, values)).one_or_none()
+        row = connection.execute(statement, values).one_or_none()
     if row is None:
         raise StoreConfigurationError(f"this store has no chunk {index} of run {run_id}: {MISSING}")
     return row
 
 
-async def write_chunk(connection: AsyncConnection, key: int, progress: ChunkProgress) -> None:
+def write_chunk(connection: Connection, key: int, progress: ChunkProgress) -> None:
     """Update a chunk's row."""
     values = {name: getattr(progress, name) for name in COPIED + SUMS}
     values["size"] = progress.chunk.size  # it shrinks if the last page of a cursor comes early
@@ -127,7 +122,7 @@ async def write_chunk(connection: AsyncConnection, key: int, progress: ChunkProg
     values |= {name: json.dumps(dict(getattr(progress, name))) for name in COUNTS}
     landed_at = datetime.now(UTC) if progress.state is ChunkState.LANDED else None
     where = {"run": key, "index": progress.chunk.index, "now": landed_at}
-    await connection.execute(_WRITE_CHUNK, values | where)
+    connection.execute(_WRITE_CHUNK, values | where)
 
 
 def is_next(progress: ChunkProgress, result: PageResult) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from sku_velocity.errors import RequestCost, VelocityError
 from sku_velocity.model.chunk import ChunkProgress, PageResult
@@ -36,7 +36,7 @@ class Chunks(Repository):
     async def progress(self, run_id: str, index: int) -> ChunkProgress:
         """Return a chunk's row of the ledger: `next_offset` is where to resume."""
         async with self.database.reading() as connection:
-            return to_progress(await find_chunk(connection, CHUNK, run_id, index))
+            return to_progress(await connection.run_sync(find_chunk, CHUNK, run_id, index))
 
     async def land_page(
         self,
@@ -53,19 +53,25 @@ class Chunks(Repository):
         cursor and one fills its chunk, the next chunk is inserted too. Raises IncompleteWindowError if the
         run is no longer read by the spec with this digest, or by the plan after this number of repairs.
         """
-        async with self.database.writing() as connection:
-            key, progress = await lock_chunk(connection, run_id, index, mapping_digest, repairs)
+
+        def land(connection: Connection) -> ChunkProgress:
+            key, progress = lock_chunk(connection, run_id, index, mapping_digest, repairs)
             if not is_next(progress, result):
                 return progress
-            await insert_page(connection, key, result)
+            insert_page(connection, key, result)
             advanced = after_page(progress, result)
-            await write_chunk(connection, key, advanced)
+            write_chunk(connection, key, advanced)
             if following := chunk_after(advanced, result, progress.chunk.size):
-                await append_chunks(connection, key, [following], result.next_cursor)
-        return advanced
+                append_chunks(connection, key, [following], result.next_cursor)
+            return advanced
+
+        return await self.database.write(land)
 
     async def fail(self, run_id: str, index: int, error: str, cost: RequestCost = VelocityError.cost) -> None:
         """Mark a chunk as failed, with the error and what it cost, unless it has landed."""
-        async with self.database.writing() as connection:
-            key, progress = await lock_chunk(connection, run_id, index)
-            await write_chunk(connection, key, after_failure(progress, error, cost))
+
+        def mark(connection: Connection) -> None:
+            key, progress = lock_chunk(connection, run_id, index)
+            write_chunk(connection, key, after_failure(progress, error, cost))
+
+        await self.database.write(mark)

@@ -8,19 +8,22 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, event, func, make_url, select
+from sqlalchemy import URL, Connection, Engine, event, func, make_url, select
+from sqlalchemy import create_engine as create_sync_engine
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from sku_velocity.errors import StoreConfigurationError, StoreUnavailableError
 from sku_velocity.store.errors import release_cursors, translating_errors
+
+T = TypeVar("T")
 
 BUSY_TIMEOUT = 30  # seconds to wait for another writer of the same SQLite file
 CONNECT_TIMEOUT = 10  # seconds
@@ -30,6 +33,8 @@ WRITERS = 8
 LOCKS = 2
 LOCK_TIMEOUT = 600.0  # seconds to wait for another process's exclusive lock
 LOCK_POLL = 0.2  # seconds
+# Without isolation_level=None the driver begins transactions by itself, and only before a write.
+_SQLITE = {"timeout": BUSY_TIMEOUT, "isolation_level": None, "check_same_thread": False}
 POOL: dict[str, Any] = {"pool_size": 2 * WRITERS, "max_overflow": 0, "hide_parameters": True}
 
 EXAMPLES = "write sqlite:///file.db or postgresql://user:password@host/database"
@@ -57,6 +62,7 @@ class Database:
         self._engine = create_engine(parsed)
         self._file = StoreFile(Path(parsed.database or "")) if parsed.drivername == "sqlite" else None
         self._writer = self._engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+        self._thread_writer = _sqlite_writer(Path(parsed.database or "")) if self._file else None
         # SQLite has one writer at a time. Writers queue here without a limit, instead of polling the file's
         # lock or waiting for a connection until the pool's timeout.
         self._write_slots = asyncio.Semaphore(1 if self._engine.dialect.name == "sqlite" else WRITERS)
@@ -91,6 +97,31 @@ class Database:
                 async with self._writer.begin() as connection:
                     yield connection
                     self._check_file()  # or a commit would go to a file that nobody can read any more
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run a function in a transaction for writes, and return its result. Raises as `writing` does.
+
+        On SQLite it runs in another thread, as a whole: a hop for each of its statements would cost more than
+        they do. If the caller is cancelled, the transaction ends first.
+        """
+        if self._thread_writer is None:
+            async with self.writing() as connection:
+                return await connection.run_sync(work)
+        with translating_errors(self.display_url):
+            async with self._write_slots:
+                thread = asyncio.ensure_future(asyncio.to_thread(self._write, self._thread_writer, work))
+                try:
+                    return await asyncio.shield(thread)
+                except asyncio.CancelledError:
+                    await asyncio.wait([thread])
+                    raise
+
+    def _write(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+        self._check_file()
+        with engine.begin() as connection:
+            result = work(connection)
+            self._check_file()  # or a commit would go to a file that nobody can read any more
+            return result
 
     @asynccontextmanager
     async def exclusive(self, *name: str) -> AsyncIterator[None]:
@@ -145,6 +176,8 @@ class Database:
 
     async def close(self) -> None:
         await self._engine.dispose()
+        if self._thread_writer is not None:
+            self._thread_writer.dispose()
 
 
 class Repository:
@@ -236,15 +269,25 @@ def _sqlite_engine(file: Path) -> AsyncEngine:
             f"store sqlite:///{file}: there is no directory {file.parent}: create it"
         )
     _check_file(file)
-    # Without isolation_level=None the driver begins transactions by itself, and only before a write.
-    arguments = {"timeout": BUSY_TIMEOUT, "isolation_level": None}
     address = URL.create("sqlite+aiosqlite", database=str(file.absolute()))
-    engine = create_async_engine(address, connect_args=arguments, **POOL)
-    event.listen(engine.sync_engine, "connect", _set_up_sqlite)
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
-    event.listen(engine.sync_engine, "invalidate", _end_sqlite)
-    event.listen(engine.sync_engine, "handle_error", _release_after_error)
+    engine = create_async_engine(address, connect_args=_SQLITE, **POOL)
+    _listen(engine.sync_engine)
     return engine
+
+
+def _sqlite_writer(file: Path) -> Engine:
+    """Create an engine for transactions that run in a thread, one at a time."""
+    address = URL.create("sqlite", database=str(file.absolute()))
+    engine = create_sync_engine(address, connect_args=_SQLITE, **(POOL | {"pool_size": 1}))
+    _listen(engine)
+    return engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+
+
+def _listen(engine: Engine) -> None:
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "invalidate", _end_sqlite)
+    event.listen(engine, "handle_error", _release_after_error)
 
 
 def _check_file(file: Path) -> None:

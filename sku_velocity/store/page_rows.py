@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 from typing import Any
 
-from sqlalchemy import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, insert
 
 from sku_velocity.model.chunk import PageResult
 from sku_velocity.model.movement import ItemRow, MovementRow
@@ -22,24 +21,24 @@ ALIAS_COLUMNS = ("run_key", "position", "ordinal", "alias")
 _VARIABLES = 32_766 if sqlite3.sqlite_version_info >= (3, 32) else 999
 
 
-async def insert_page(connection: AsyncConnection, key: int, result: PageResult) -> None:
+def insert_page(connection: Connection, key: int, result: PageResult) -> None:
     """Insert a page's rows at its positions.
 
     The positions are free, because a chunk's rows and its `next_offset` change in one transaction. If one
     were taken, the tables' primary keys would reject the page.
     """
     if result.movements:
-        await insert_movements(connection, key, result.movements)
+        insert_movements(connection, key, result.movements)
     if result.unloaded_ids:
         values = [(key, *each) for each in result.unloaded_ids.items()]
-        await _insert(connection, "unloaded_ids", UNLOADED_COLUMNS, values)
+        _insert(connection, "unloaded_ids", UNLOADED_COLUMNS, values)
     if result.items:
-        await _insert_items(connection, key, result.items)
+        _insert_items(connection, key, result.items)
     if result.dead_letters:
-        await connection.execute(insert(dead_letters), letter_values(key, result.dead_letters))
+        connection.execute(insert(dead_letters), letter_values(key, result.dead_letters))
 
 
-async def insert_movements(connection: AsyncConnection, key: int, rows: Sequence[MovementRow]) -> None:
+def insert_movements(connection: Connection, key: int, rows: Sequence[MovementRow]) -> None:
     """Insert movements of a run at free positions."""
     columns: dict[str, Iterable[Any]] = {
         name: values
@@ -49,25 +48,23 @@ async def insert_movements(connection: AsyncConnection, key: int, rows: Sequence
     if connection.dialect.name != "postgresql":
         columns["timestamp_utc"] = map(microseconds, columns["timestamp_utc"])
     values = list(zip(repeat(key, len(rows)), *columns.values(), strict=True))
-    await _insert(connection, "movements", ("run_key", *columns), values)
+    _insert(connection, "movements", ("run_key", *columns), values)
 
 
-async def _insert_items(connection: AsyncConnection, key: int, rows: Sequence[ItemRow]) -> None:
-    await _insert(connection, "items", ITEM_COLUMNS, [(key, *row[:-1]) for row in rows])
+def _insert_items(connection: Connection, key: int, rows: Sequence[ItemRow]) -> None:
+    _insert(connection, "items", ITEM_COLUMNS, [(key, *row[:-1]) for row in rows])
     aliases = [
         (key, row.position, ordinal, alias) for row in rows for ordinal, alias in enumerate(row.aliases)
     ]
     if aliases:
-        await _insert(connection, "item_aliases", ALIAS_COLUMNS, aliases)
+        _insert(connection, "item_aliases", ALIAS_COLUMNS, aliases)
 
 
-async def _insert(
-    connection: AsyncConnection, table: str, columns: Sequence[str], rows: list[tuple[Any, ...]]
-) -> None:
+def _insert(connection: Connection, table: str, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
     if connection.dialect.name == "postgresql":
         # In the transaction that an earlier statement has begun: COPY itself does not begin one.
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        await driver.copy_records_to_table(table, records=rows, columns=columns)
+        driver: Any = connection.connection.dbapi_connection
+        driver.run_async(lambda each: each.copy_records_to_table(table, records=rows, columns=columns))
     else:
         # One SQLite step for many rows: before each step, its thread waits until the event loop's thread
         # releases the interpreter, which takes a busy one 5 ms.
@@ -76,4 +73,4 @@ async def _insert(
         for part in (rows[first : first + size] for first in range(0, len(rows), size)):
             values = ", ".join([row] * len(part))
             statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}"
-            await connection.exec_driver_sql(statement, tuple(chain.from_iterable(part)))
+            connection.exec_driver_sql(statement, tuple(chain.from_iterable(part)))

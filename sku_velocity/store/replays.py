@@ -197,7 +197,7 @@ async def _move(
 ) -> None:
     """Insert rows, close dead letters and adjust the ledger, whose counts still add up to those fetched."""
     if rows := [each.row for each in records if each.row]:
-        await insert_movements(connection, key, rows)
+        await connection.run_sync(insert_movements, key, rows)
         loaded = unloaded_ids.c.position.in_([row.position for row in rows])
         await connection.execute(delete(unloaded_ids).where(unloaded_ids.c.run_key == key, loaded))
     for outcome, note in NOTES.items():

@@ -49,7 +49,7 @@ class Runs(Repository):
             values = _values(run) | {"plan_number": _next_plan_number(run)}
             await connection.execute(insert(sync_runs).values(values))
             row = await get_run(connection, run.id)
-            await append_chunks(connection, row.key, plan)
+            await connection.run_sync(append_chunks, row.key, plan)
             return row.run
 
     async def find(self, identifier: str) -> SyncRun | None:
@@ -97,7 +97,7 @@ class Runs(Repository):
             # The chunks first: that waits for a page that is landing now, whose rows are then deleted, too.
             for table in (chunks, movements, unloaded_ids, items, item_aliases, dead_letters):
                 await connection.execute(delete(table).where(table.c.run_key == row.key))
-            await append_chunks(connection, row.key, plan)
+            await connection.run_sync(append_chunks, row.key, plan)
             await connection.execute(
                 update(sync_runs)
                 .where(sync_runs.c.run_key == row.key)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from simulator.faults import Fault
 from sku_velocity.store.schema import known_versions
@@ -167,6 +168,34 @@ def test_a_refused_token_exits_with_2_and_one_line(
         assert sync(command, source, sqlite_url, **WHOLE) == 2
     line = only_line(capsys)
     assert "token: HTTP 401" in line and "another" not in line
+
+
+def test_a_missing_option_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        run("sync", "--source", "acme.yaml", "--store", f"sqlite:///{tmp_path}/s.db", "--resume", "abc") == 2
+    )
+    assert only_line(capsys) == "error: --warehouse: is missing"
+
+
+@pytest.mark.parametrize(
+    ("option", "instant"), [("--start", "0001-01-01T00:00:00Z"), ("--end", "9999-12-31T23:59:59Z")]
+)
+@pytest.mark.parametrize("command_name", ["sync", "backfill"])
+def test_a_bound_beyond_all_calendars_is_a_wrong_setting(
+    tmp_path: Path,
+    sqlite_url: str,
+    capsys: pytest.CaptureFixture[str],
+    command_name: str,
+    option: str,
+    instant: str,
+) -> None:
+    with wms(tmp_path) as (_, source):
+        spec = yaml.safe_load(Path(source).read_text())
+    windowed = tmp_path / "windowed.yaml"
+    windowed.write_text(yaml.safe_dump(spec | {"window": {"params": {"start": "from", "end": "to"}}}))
+    words = ("--source", str(windowed), "--store", sqlite_url, "--warehouse", "WH-01")
+    assert run(command_name, *words, option, instant, "--token-env", "WMS_TOKEN") == 2
+    assert f"{option.removeprefix('--')} {instant[:10]}" in only_line(capsys)
 
 
 def test_an_unknown_run_to_resume_exits_with_2(

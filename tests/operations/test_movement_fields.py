@@ -152,7 +152,7 @@ def test_a_replayed_record_has_its_fields(executor: Executor, tmp_path: Path, st
     [
         ({}, None, 4, ["pick"]),
         ({}, ["receipt"], 3, ["receipt"]),
-        ({}, ["pick", "ADJ"], 6, ["pick", "ADJ"]),
+        ({}, ["pick", "ADJ"], 6, ["ADJ", "pick"]),
         ({}, ["all"], 10, None),
         ({"types": {}}, None, 10, None),
         ({"types": {}}, ["RCV"], 3, ["RCV"]),

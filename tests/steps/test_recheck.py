@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from sku_velocity.cli.executor import Executor
-from sku_velocity.errors import ConfigurationError, SourceAuthError
+from sku_velocity.errors import ConfigurationError, SourceAuthError, SourceMappingError
 from sku_velocity.model.window import iso
 from sku_velocity.store import Store
 from tests.support.late_source import PAGE_SIZE, LateSource, published, serve_late
@@ -349,6 +349,18 @@ def test_reported_changes_are_read_in_windows_of_any_age(
     _, report = recheck(PROCESS, source, store_url)
     assert len(report.windows) == 2  # within the margin they are reported again, and are the same
     assert {each.published for each in report.windows} == {False}
+
+
+def test_an_answer_about_changes_that_is_not_understood_stops_no_comparison(
+    changing: tuple[LateSource, str], sqlite_url: str
+) -> None:
+    served, source = changing
+    read_hours(source, sqlite_url, 0, 1)
+    served.add(hour(0.001))
+    served.garbled = "modified_since"
+    with pytest.raises(SourceMappingError, match="records"):
+        recheck(PROCESS, source, sqlite_url)
+    assert published(sqlite_url) == served.between(0, 2)
 
 
 def test_reported_changes_that_the_budget_leaves_are_read_by_the_next_recheck(

@@ -95,8 +95,8 @@ async def test_a_page_that_lands_while_its_window_is_planned_again_leaves_no_row
     async with Store.open(postgresql_url) as store:
         run = await store.runs.begin(a_run(total=2), [Chunk(0, 0, 2, 2)])
         async with database.writing() as landing:
-            key, _ = await chunk_rows.lock_chunk(landing, run.id, 0)
-            await page_rows.insert_page(landing, key, page)
+            key, _ = await landing.run_sync(chunk_rows.lock_chunk, run.id, 0)
+            await landing.run_sync(page_rows.insert_page, key, page)
             replanning = asyncio.ensure_future(store.runs.replan(run.id, 2, [Chunk(0, 0, 2, 2)]))
             while not (await query(database, WAITING))[0][0]:
                 pass
