@@ -23,7 +23,7 @@ from sku_velocity.errors import ConfigurationError
 from sku_velocity.slotting.spec import parse_engine
 from sku_velocity.source.spec import SourceSpec, parse_spec
 
-SECRET = "hunter2-hunter2"
+SECRET = "hunter2-of-blocks"
 
 
 def acme() -> SourceSpec:
