@@ -1,4 +1,4 @@
-"""docs/architecture.md names what is there."""
+"""docs/design.md names what is there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.checkout import CHECKOUT
 
-PAGE = (CHECKOUT / "docs" / "architecture.md").read_text()
+PAGE = (CHECKOUT / "docs" / "design.md").read_text()
 PACKAGES = re.findall(r"^\| `([a-z_/]+)/` \| (.+) \|$", PAGE, re.MULTILINE)
 
 
