@@ -66,7 +66,7 @@ def commands() -> str:
     with_prefect = App(name="python -m flows", help="The commands that need Prefect.")
     add_commands(with_prefect)
     text = shared + "\n" + with_prefect.generate_docs(output_format="markdown")
-    text = re.sub(r"(sku-velocity [\w -]+?) -m [\w.]+", r"\1", text)  # how this program was started
+    text = re.sub(r"((?:sku-velocity|-m flows) [\w -]+?) -m [\w.]+", r"\1", text)  # how this was started
     return re.sub(r"^# ", "## ", re.sub(r"^## ", "### ", text, flags=re.MULTILINE), flags=re.MULTILINE)
 
 
