@@ -67,6 +67,7 @@ def commands() -> str:
     add_commands(with_prefect)
     text = shared + "\n" + with_prefect.generate_docs(output_format="markdown")
     text = re.sub(r"((?:sku-velocity|-m flows) [\w -]+?) -m [\w.]+", r"\1", text)  # how this was started
+    text = text.replace("-m flows -m flows", "-m flows")
     return re.sub(r"^# ", "## ", re.sub(r"^## ", "### ", text, flags=re.MULTILINE), flags=re.MULTILINE)
 
 
