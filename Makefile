@@ -26,15 +26,16 @@ demo: .venv/installed ## run the main job against a simulated WMS with its own P
 ui: .venv/installed ## run the demo and leave its Prefect UI up until Ctrl-C
 	@$(BIN)/python -m demo --keep
 
-# Two processes, even on more cores: each starts its own Prefect server and PostgreSQL.
+# Three processes, also on two cores, as many tests wait: each starts its own Prefect server and PostgreSQL.
 test: .venv/installed ## run the tests
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 pictures: .venv/installed ## renew the pictures in docs/ by running the UI tests
 	@PICTURES=docs $(BIN)/python -m pytest tests/ui
 
 chaos: .venv/installed ## run the long fault tests and report lost rows and recovery times
-	@$(BIN)/python -m pytest tests/chaos --long
+	@PROOF_EXAMPLES=100 $(BIN)/python -m pytest --long tests/chaos tests/steps/test_proof.py tests/steps/test_paging_proofs.py \
+		tests/blocks/test_secrets_in_processes.py
 
 check: .venv/installed ## run lint, type checks, the audit and the tests
 	$(BIN)/ruff check .

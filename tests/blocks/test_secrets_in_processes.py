@@ -65,6 +65,7 @@ def save_blocks(url: str, store: str, directory: Path, kind: str) -> dict[str, A
     return dict.fromkeys(blocks, f"hidden-{kind}")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("worker")
 def test_no_process_of_a_worker_or_a_fan_out_gets_a_secret(
     operator: Operator, tmp_path: Path, postgresql_url: str

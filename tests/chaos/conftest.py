@@ -18,7 +18,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "long: takes too long for every run of the tests")
     config.addinivalue_line("markers", "mounts: mounts a disk, which requires root")
 
 

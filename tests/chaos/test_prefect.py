@@ -45,7 +45,8 @@ def test_a_run_survives_a_temporary_loss_of_connection(
     assert "RUNNING" not in states_of_tasks(prefect_server, run)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_survives_a_server_restart(
     number: signal.Signals, tmp_path: Path, sqlite_url: str, fault_log: FaultLog, is_long: bool
 ) -> None:

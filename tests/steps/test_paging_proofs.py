@@ -105,7 +105,7 @@ def sources(edits: st.SearchStrategy[list[Edit]]) -> st.SearchStrategy[ChangingS
 
 thorough = settings(
     deadline=None,
-    max_examples=int(os.environ.get("PROOF_EXAMPLES", "25")),
+    max_examples=int(os.environ.get("PROOF_EXAMPLES", "12")),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

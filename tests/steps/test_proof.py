@@ -62,7 +62,7 @@ shapes = st.fixed_dictionaries(
 )
 thorough = settings(
     deadline=None,
-    max_examples=int(os.environ.get("PROOF_EXAMPLES", "25")),
+    max_examples=int(os.environ.get("PROOF_EXAMPLES", "12")),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
