@@ -17,7 +17,7 @@ from benchmarks.processes import Service, prefect_server, quiet_environment, run
 from benchmarks.report import Cell, Section, Table, publish, target
 from benchmarks.server_cost import QUIET_LOOKS, Meter
 
-SIZES = (100, 500, 2000)  # tasks
+SIZES = (100, 500)  # tasks
 EVENTS = 3  # of a task run: Pending, Running, Completed
 LEAST = 10.0  # target: ThreadPoolTaskRunner takes this many times our client CPU
 OURS, PEER = "event-loop", "thread-pool"

@@ -18,7 +18,7 @@ OURS = ("prefect", "httpx", "pydantic", "sqlalchemy")
 PREAMBLE = """\
 # What was measured
 
-Made by `make bench`, about an hour and a half, or one by one by `python -m benchmarks NAME`; each section is
+Made by `make bench`, about an hour, or one by one by `python -m benchmarks NAME`; each section is
 replaced when its benchmark runs. Compare figures within one table only: all of a table was run side by side,
 in one go, on the machine that is named under it.
 """

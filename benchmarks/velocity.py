@@ -29,7 +29,7 @@ from sku_velocity.store import Store
 from sku_velocity.store.database import Database
 from sku_velocity.store.tables import microseconds, movements, sync_runs
 
-SIZES = (1_000_000, 5_000_000, 20_000_000)
+SIZES = (1_000_000, 2_000_000, 4_000_000)
 SKUS, DAYS = 50_000, 91
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 AS_OF = date(2026, 4, 1)  # the last of 91 days, which include the start of summer time
