@@ -160,7 +160,8 @@ def test_a_killed_fan_out_finds_its_runs_again_and_starts_none_twice(
         assert ended["state_name"] == "Complete"
         seconds = time.monotonic() - started
         assert runs_of(operator, parent) == begun and len(begun) == 2
-        assert not [page for page in server.stats().read_again if page.count > 2]
+        again = [page for page in server.stats().read_again if page.warehouse != "/warehouses"]
+        assert not [page for page in again if page.count > 2]
         for name in WAREHOUSES[:2]:
             fault = "a fan-out killed, then Retry"
             fault_log.record(fault, true_content(server, name), seen_content(sqlite_url, name), seconds)
