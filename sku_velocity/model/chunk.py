@@ -62,10 +62,6 @@ class Chunk:
         return self.offset + self.size
 
     @property
-    def is_single_page(self) -> bool:
-        return self.size <= self.page_size
-
-    @property
     def label(self) -> str:
         """First and last position, as in `12000-12999`, or what the part of a push removes."""
         return "removals" if self.index < 0 else f"{self.offset}-{self.end - 1}"

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from math import ceil
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
@@ -122,10 +123,9 @@ class Plan:
         """The chunks that have not landed: all at first, the remaining ones on a retry."""
         return [progress for progress in self.chunks if progress.state is not ChunkState.LANDED]
 
-    @property
-    def is_single_page(self) -> bool:
-        """True if a single request reads the whole window."""
-        return len(self.chunks) <= 1 and all(each.chunk.is_single_page for each in self.chunks)
+    def has_at_most(self, pages: int) -> bool:
+        """Return whether no more pages than these are planned; by cursor a plan is longer than its window."""
+        return sum(ceil(each.chunk.size / each.chunk.page_size) for each in self.chunks) <= pages
 
 
 class Verdict(StrEnum):

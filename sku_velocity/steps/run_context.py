@@ -90,6 +90,7 @@ class RunContext:
     store_access: StoreAccess
     engine: EngineAccess | None = None
     is_inline = False
+    is_in_group = False  # whether this is one of several windows that the run reads
 
     def __init__(
         self,
@@ -313,6 +314,7 @@ class RunContext:
         context = copy(self)
         context.listener, context.display = Listener(), self.display.for_window()
         context.started = time.monotonic()
+        context.is_in_group = True
         return context
 
     async def run(self, operation: Operation[Q, T], request: Q) -> Outcome[T]:

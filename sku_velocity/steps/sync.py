@@ -37,6 +37,7 @@ from sku_velocity.steps.window_choice import Bounds, WindowChoice, grid_of
 Windows = SyncRequest | SyncGroupRequest | SyncMasterRequest
 Published = tuple[RunReport, Sequence[ChunkProgress]]  # of a window that was published, or refused
 
+PAGES_PER_STEP = 10  # of a window in a group: a step for each page would cost more than the pages
 STARVED_LOOP = (
     "The event loop woke its tasks %d ms late (99th percentile): the process gets too little CPU, so its "
     "pace and timeouts suffer. Give it more CPU, or lower pace.max_concurrency."
@@ -133,7 +134,7 @@ class Wanted:
 
 
 async def _read(context: RunContext, wanted: Wanted, request: Windows) -> tuple[Plan, Published]:
-    """Read a window whole, and publish it: in one step if it is a single page, otherwise in one per chunk."""
+    """Read a window whole, and publish it: in one step if it is small, otherwise in one per chunk."""
     plan, published = await context.perform(read_window, wanted, request)
     if published is None:
         context.listener.planned(plan.run.id)
@@ -144,9 +145,9 @@ async def _read(context: RunContext, wanted: Wanted, request: Windows) -> tuple[
 
 @step("read {wanted.label}")
 async def read_window(context: RunContext, wanted: Wanted, request: Windows) -> tuple[Plan, Published | None]:
-    """Plan a window. One that is a single page is also ingested, proven and published."""
+    """Plan a window. If it is a single page, or a few in a group, it is also read, proven and published."""
     plan = await _plan(context, wanted, request)
-    if not plan.is_single_page:
+    if not plan.has_at_most(PAGES_PER_STEP if context.is_in_group else 1):
         return plan, None
     context.listener.planned(plan.run.id)
     await context.display.show_plan(plan.run)
@@ -222,7 +223,8 @@ async def ingest_chunk(context: RunContext, run: SyncRun, progress: ChunkProgres
                 cost = getattr(error, "cost", VelocityError.cost)
                 await store.chunks.fail(run.id, index, hide(str(error)), cost)
             raise
-    await context.display.show_chunk(progress, rejects)
+    if not (context.is_in_group and context.is_inline):  # the window's table shows it, too
+        await context.display.show_chunk(progress, rejects)
     return progress
 
 

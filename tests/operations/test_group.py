@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from simulator.faults import Fault
 from sku_velocity.cli.executor import Executor
+from sku_velocity.cli.executor import current as process
+from sku_velocity.steps.run_context import RunContext
+from sku_velocity.steps.sync import ingest_chunk, prove_window, read_window
 from tests.support.acme import published, spec_file, wms
 from tests.support.days import WINDOWED, day
 from tests.support.operations import sync_group
@@ -45,3 +52,31 @@ def test_a_warehouse_that_cannot_be_asked_for_is_named_with_the_reason(
         outcome, report = sync_group(executor, source, sqlite_url, **window)
     assert [run.published for run in report.runs] == [True, True, False]
     assert "WH-03 2026-03-01" in outcome.message and "SourceAuthError" in report.left[0].message
+
+
+@pytest.mark.parametrize(("days", "ingested", "proven"), [(1, 0, 0), (7, 3 * 16, 3)])
+def test_a_small_window_is_one_step_and_a_larger_one_has_a_step_for_each_chunk(
+    tmp_path: Path,
+    sqlite_url: str,
+    token: None,
+    monkeypatch: pytest.MonkeyPatch,
+    days: int,
+    ingested: int,
+    proven: int,
+) -> None:
+    performed, perform = Counter[str](), RunContext.perform
+
+    async def count(self: RunContext, step: Any, *args: Any, **kwargs: Any) -> Any:
+        performed[step.name] += not self.is_inline
+        return await perform(self, step, *args, **kwargs)
+
+    monkeypatch.setattr(RunContext, "perform", count)
+    with wms(tmp_path, warehouses=THREE, records=3010) as (server, _):
+        source = spec_file(server, tmp_path, **WINDOWED)
+        window = {"warehouses": [*THREE], "start": day(1), "end": day(1 + days)}
+        outcome, report = sync_group(process(), source, sqlite_url, **window)
+        truth = server.ground_truth(None, day(1), day(1 + days))
+    assert outcome.name == "Complete" and [run.published for run in report.runs] == [True] * 3
+    assert published(sqlite_url) == (truth.valid, truth.units, 3)
+    found = (performed[each.name] for each in (read_window, ingest_chunk, prove_window))
+    assert tuple(found) == (3, ingested, proven)
