@@ -131,7 +131,7 @@ def _report(inputs: _Inputs, figures: Figures) -> VelocityReport:
         incomplete_days={period.day(index): share for index, share in enumerate(published) if share < 1},
         classes=class_counts(figures),
         demand={name: int(demand.get(name, 0)) for name in DEMAND},
-        movers=_movers(figures.sort_values("rank_units").head(TOP)),
+        movers=_movers(figures[figures[f"units_{LONGEST}"] > 0].sort_values("rank_units").head(TOP)),
         up=_movers(figures.assign(change=change)[change > 0].nlargest(TOP, "change")),
         down=_movers(figures.assign(change=change)[change < 0].nsmallest(TOP, "change")),
         new=int(new.sum()),

@@ -46,6 +46,7 @@ def test_the_command_prints_what_was_refreshed_and_the_path_of_the_report(
     assert run("refresh-velocity", *words, "--warehouse", "WH-01", "--time-zone", "Europe/Berlin") == 0
     shown = capsys.readouterr().out
     assert "velocity.acme.WH-01.html" in shown and "100 %" in shown and "2026-04-05" in shown
+    assert "Most units" in shown and "Completeness" in shown  # of a single warehouse, the report's sections
 
 
 @pytest.mark.parametrize(

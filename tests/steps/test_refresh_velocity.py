@@ -406,6 +406,7 @@ async def test_every_active_sku_of_the_master_has_a_row_and_its_volume(
         ("DEAD", 0, None, 0.0, None, "D", None, None, None),
     ]
     assert (report.skus, report.dead_skus, report.new, report.master) == (3, ["DEAD"], 2, "erp")
+    assert "DEAD" not in {mover.sku_id for mover in report.movers} and report.movers
     assert "Dead SKUs: 1" in page_of(report) and report.classes == {"NX": 2, "D": 1}
 
 
