@@ -14,7 +14,7 @@ from prefect.events import AutomationCore, DeploymentEventTrigger, EventTrigger,
 from prefect.utilities.importtools import import_object
 from pydantic import BaseModel
 
-from flows.artifacts.events import INCOMPLETE_EVENT, REJECTS_EVENT, REVISED_EVENT
+from flows.artifacts.events import PAYLOADS
 from flows.runtime.ownership import HEARTBEAT, HEARTBEAT_ENVIRONMENT, TAG
 from flows.runtime.prefect_internals import deployment_models
 from tests.support.checkout import CHECKOUT
@@ -28,7 +28,7 @@ PARTS: dict[str, type[BaseModel]] = {
     "schedules": models.RawScheduleConfig,
 }
 
-EVENTS = {INCOMPLETE_EVENT, REJECTS_EVENT, REVISED_EVENT}
+EVENTS = {payload.EVENT for payload in PAYLOADS}
 
 every_deployment = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda each: each["name"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from prefect import runtime
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 from prefect.client.orchestration import get_client
 
-from flows.artifacts.events import SHOWN_NAME, emit_window_events
+from flows.artifacts.events import SHOWN_NAME, emit_class_changes, emit_late, emit_window_events
 from flows.artifacts.markdown import escape, ignoring_artifact_errors
 from flows.artifacts.master_drift import publish_master_drift, publish_window_drift
 from flows.artifacts.recheck import publish_recheck
@@ -24,6 +25,7 @@ from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.recheck import RecheckReport
 from sku_velocity.model.reports import PruneReport, RunsReport
 from sku_velocity.model.run import PushReport, RunReport, SyncRun
+from sku_velocity.model.status import Freshness
 from sku_velocity.model.window import short_label
 from sku_velocity.output.names import artifact_key
 from sku_velocity.steps.display import Display
@@ -101,6 +103,12 @@ class PrefectDisplay(Display):
         from flows.artifacts.velocity import publish_velocity  # it draws, and other runs do not
 
         await publish_velocity(result)
+        with ignoring_artifact_errors():
+            await emit_class_changes(result.report)
+
+    async def show_late(self, late: Sequence[Freshness], now: datetime) -> None:
+        with ignoring_artifact_errors():
+            await emit_late(late, now)
 
     async def show_open_rejects(self, store: Store, source: str) -> None:
         await publish_open_rejects(store, source)

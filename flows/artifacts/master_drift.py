@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from prefect.artifacts import acreate_markdown_artifact
-from prefect.events import emit_event
 
-from flows.artifacts.events import run_ids
+from flows.artifacts.events import MappingsChanged, Payload, UnknownSkus, emit
 from flows.artifacts.markdown import escape
 from sku_velocity.model.chunk import ChunkProgress
 from sku_velocity.model.master import MasterChanges
@@ -17,7 +15,6 @@ from sku_velocity.model.run import RunReport, unknown_skus
 from sku_velocity.output.names import artifact_key
 from sku_velocity.text import shorten
 
-DRIFT_EVENT = "sku-velocity.master.drift"
 SHOWN = 50  # rows of a kind on an artifact
 IN_EVENT = 20  # names of a kind in an event
 SHOWN_CHARACTERS = 80  # of a name, which is external and may be a megabyte long
@@ -74,18 +71,21 @@ async def publish_window_drift(report: RunReport, chunks: Sequence[ChunkProgress
     unknown = unknown_skus(chunks)
     if report.master is None or not unknown:
         return
-    payload = {
-        "warehouse": report.warehouse,
-        **run_ids(report),
-        "unknown_skus": len(unknown),
-        "movements": unknown.total(),
-        "most": {shorten(sku, SHOWN_CHARACTERS): count for sku, count in unknown.most_common(IN_EVENT)},
-    }
+    most = unknown.most_common(IN_EVENT)
+    payload = UnknownSkus(
+        version=report.master.version,
+        warehouse=report.warehouse,
+        run_id=report.run_id,
+        flow_run_id=report.flow_run_id,
+        unknown_skus=len(unknown),
+        movements=unknown.total(),
+        most={shorten(sku, SHOWN_CHARACTERS): count for sku, count in most},
+    )
     await _publish(
         report.master.source,
         artifact_key("unknown-skus", report.source, report.warehouse),
         render_unknown(report, unknown),
-        {"version": report.master.version, **payload},
+        payload,
     )
 
 
@@ -93,21 +93,22 @@ async def publish_master_drift(source: str, version: str, changes: MasterChanges
     """Report what a new master version maps differently from the previous one, if anything."""
     if not changes.is_drift:
         return
-    payload = {
-        "moved": [_shortened(row) for row in changes.moved[:IN_EVENT]],
-        "gone": [_shortened(row) for row in changes.gone[:IN_EVENT]],
-        "retired": _shortened(changes.retired[:IN_EVENT]),
-        "counts": {name: len(getattr(changes, name)) for name in ("moved", "gone", "retired")},
-    }
+    payload = MappingsChanged(
+        version=version,
+        moved=[_shortened(row) for row in changes.moved[:IN_EVENT]],
+        gone=[_shortened(row) for row in changes.gone[:IN_EVENT]],
+        retired=_shortened(changes.retired[:IN_EVENT]),
+        counts={name: len(getattr(changes, name)) for name in ("moved", "gone", "retired")},
+    )
     await _publish(
         source,
         artifact_key("master-changes", source),
         render_changes(source, version, changes),
-        {"version": version, **payload},
+        payload,
     )
 
 
-async def _publish(master: str, key: str, markdown: str, payload: dict[str, Any]) -> None:
+async def _publish(master: str, key: str, markdown: str, payload: Payload) -> None:
     await acreate_markdown_artifact(markdown, key=key, description=f"Drift against the master {master}")
     resource = {"prefect.resource.id": f"sku-velocity.master.{master}", "prefect.resource.name": master}
-    emit_event(DRIFT_EVENT, resource, payload=payload)
+    emit(payload, resource)

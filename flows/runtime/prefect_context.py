@@ -13,6 +13,7 @@ from prefect import runtime, task, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
@@ -26,7 +27,7 @@ from flows.artifacts.display import PrefectDisplay
 from flows.runtime.old_artifacts import prune_artifacts
 from flows.runtime.ownership import our_runs
 from flows.runtime.task_runner import as_they_complete
-from sku_velocity.errors import RetriableError
+from sku_velocity.errors import RetriableError, VelocityError
 from sku_velocity.steps.access import EngineAccess, Log, SourceAccess, StoreAccess
 from sku_velocity.steps.display import Listener
 from sku_velocity.steps.outcome import Outcome
@@ -119,6 +120,22 @@ class PrefectContext(RunContext):
         with our_runs():
             return await run_flow(self._flows[operation], request)
 
+    async def show_late(self) -> None:
+        """Show which warehouses of the source are late, unless this run is a part of another one."""
+        run = FlowRunContext.get()
+        is_part = run is None or run.flow_run is None or run.flow_run.parent_task_run_id is not None
+        if is_part or not (hasattr(self, "source") and hasattr(self, "store_access")):
+            return
+        now = datetime.now(UTC)
+        try:
+            async with self.store() as store:
+                found = await store.status.freshness(self.source.spec.name)
+        except VelocityError as error:
+            self.log.warning("Not checked whether warehouses are late: %s", error)
+            return
+        if late := [each for each in found if each.is_late(now)]:
+            await self.display.show_late(late, now)
+
     async def prune_artifacts(self, ended_before: datetime, dry_run: bool) -> int | None:
         return await self.perform(prune_old_artifacts, ended_before, dry_run)
 
@@ -190,7 +207,13 @@ async def perform(
     operation: Operation[Q, T], request: Q, flows: Mapping[Operation[Any, Any], FlowCall] | None = None
 ) -> State[T]:
     """Perform an operation as this flow run, and return its final state."""
-    outcome = await operation(PrefectContext(flows), request)
+    context = PrefectContext(flows)
+    try:
+        outcome = await operation(context, request)
+    except Exception:
+        await context.show_late()
+        raise
+    await context.show_late()
     return state_of(outcome, outcome.report)
 
 

@@ -49,6 +49,37 @@ class PublishedRange:
 
 
 @dataclass(frozen=True)
+class Freshness:
+    """How far a warehouse is published: its newest range, and when that was planned to be read."""
+
+    source: str
+    warehouse: str
+    newest: PublishedRange
+    read_at: datetime
+
+    @property
+    def grid(self) -> WindowGrid:
+        """The grid of the newest range, by which the next windows are due."""
+        return self.newest.grid or HOURS
+
+    @property
+    def complete_until(self) -> datetime:
+        """When the published movements end; a window read before its end counts up to the read."""
+        return min(self.newest.window.end, self.read_at)
+
+    def lag(self, now: datetime) -> timedelta:
+        """Return how far behind `now` the published movements end."""
+        return now - self.complete_until
+
+    def is_late(self, now: datetime) -> bool:
+        """Return True if the next window is overdue, judging by the length of the newest one."""
+        window = self.newest.window
+        if window.end >= now:  # it reaches beyond now
+            return False
+        return self.lag(now) > max(LATE_AFTER, 2 * (window.end - window.start), 2 * self.grid.step)
+
+
+@dataclass(frozen=True)
 class OpenRun:
     """A run that has not published its window: it is being read, was interrupted, or was refused.
 
@@ -178,9 +209,15 @@ class WarehouseStatus:
         return Window(ranges[0].window.start, ranges[-1].window.end) if ranges else None
 
     @property
+    def freshness(self) -> Freshness | None:
+        """How far it is published; None if nothing is."""
+        ranges, place = self.coverage.published, (self.coverage.source, self.coverage.warehouse)
+        return Freshness(*place, ranges[-1], self.read_at) if ranges and self.read_at else None
+
+    @property
     def grid(self) -> WindowGrid:
         """The grid of the newest published window, by which the next ones are due."""
-        return self.coverage.published[-1].grid or HOURS if self.coverage.published else HOURS
+        return self.freshness.grid if self.freshness else HOURS
 
     @property
     def gaps(self) -> list[Window]:
@@ -200,17 +237,13 @@ class WarehouseStatus:
 
     @property
     def complete_until(self) -> datetime | None:
-        """When the published movements end; a window read before its end counts up to the read."""
-        return min(self.span.end, self.read_at) if self.span and self.read_at else None
+        """When the published movements end; None if nothing is published."""
+        return self.freshness.complete_until if self.freshness else None
 
     def lag(self, now: datetime) -> timedelta | None:
-        """Return how far behind `now` the newest published window ends; None if nothing is published."""
-        return now - self.complete_until if self.complete_until else None
+        """Return how far behind `now` the published movements end; None if nothing is published."""
+        return self.freshness.lag(now) if self.freshness else None
 
     def is_late(self, now: datetime) -> bool:
         """Return True if the next window is overdue, judging by the length of the newest one."""
-        lag, ranges = self.lag(now), self.coverage.published
-        if lag is None or ranges[-1].window.end >= now:  # it reaches beyond now
-            return False
-        newest = ranges[-1].window
-        return lag > max(LATE_AFTER, 2 * (newest.end - newest.start), 2 * self.grid.step)
+        return bool(self.freshness and self.freshness.is_late(now))

@@ -56,7 +56,8 @@ class VelocityReport(BaseModel):
     SKUs by ABC class by lines and XYZ class, as in `AX`, `demand` by demand class. `movers` are the first 20
     by units, `up` and `down` those whose rate changed most; `new` and `dead` count the SKUs of class N and D,
     of which the first 20 are `new_skus` and `dead_skus`; `changes` are the first 50 of `changed` SKUs, by
-    lines in descending order. `files` are paths. `count_types` are the movement types that were counted,
+    lines in descending order, and `change_counts` counts all of them by change, as in `ABX > BBX`, the most
+    frequent first. `files` are paths. `count_types` are the movement types that were counted,
     None if all were; `master` is the one whose SKUs have rows.
     """
 
@@ -88,6 +89,7 @@ class VelocityReport(BaseModel):
     compared_with: date | None
     changed: int
     changes: list[ClassChange]
+    change_counts: Mapping[str, int] = {}
     files: Mapping[str, str]
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sku_velocity.model.chunk import ChunkProgress
@@ -12,6 +13,7 @@ from sku_velocity.model.movement import DeadLetter
 from sku_velocity.model.recheck import RecheckReport
 from sku_velocity.model.reports import PruneReport, RunOutcome, RunsReport
 from sku_velocity.model.run import PushReport, RunReport, SyncRun
+from sku_velocity.model.status import Freshness
 
 if TYPE_CHECKING:  # they import pandas and SQLAlchemy
     from sku_velocity.steps.refresh_velocity import RefreshResult
@@ -68,6 +70,9 @@ class Display:
 
     async def show_open_rejects(self, store: Store, source: str) -> None:
         """Show the dead letters of a source that are still to be handled, within a step."""
+
+    async def show_late(self, late: Sequence[Freshness], now: datetime) -> None:
+        """Show the warehouses of a source whose next window is overdue, at least one."""
 
     async def show_runs(self, report: RunsReport) -> None:
         """Show a run of many runs: a backfill, or the sync of many warehouses."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -142,6 +143,9 @@ def _report(inputs: _Inputs, figures: Figures) -> VelocityReport:
         changed=len(changes),
         changes=[ClassChange(sku_id=sku, before=before, after=after)
                  for sku, before, after in changes[:SHOWN_CHANGES]],
+        change_counts=dict(
+            Counter(f"{before or 'none'} > {after or 'none'}" for _, before, after in changes).most_common()
+        ),
         files={},
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from sku_velocity.model.publication import Cause
 from sku_velocity.model.run import OPEN, MasterVersion, RunState, RunStatus, Verdict
 from sku_velocity.model.status import (
     Coverage,
+    Freshness,
     LastRun,
     OpenRun,
     Place,
@@ -74,6 +75,25 @@ class Status(Repository):
             )
             for place, run in sorted(last.items())
         ]
+
+    async def freshness(self, source: str) -> list[Freshness]:
+        """Return how far each warehouse of a source is published, without those that have nothing."""
+        ranges = published_ranges.c
+        newest = (
+            select(ranges.warehouse_id, func.max(ranges.range_start).label("range_start"))
+            .where(ranges.source == source)
+            .group_by(ranges.warehouse_id)
+            .subquery()
+        )
+        is_newest = and_(
+            ranges.source == source,
+            ranges.warehouse_id == newest.c.warehouse_id,
+            ranges.range_start == newest.c.range_start,
+        )
+        statement = _published().join(newest, is_newest).order_by(ranges.warehouse_id)
+        async with self.database.reading() as connection:
+            rows = (await connection.execute(statement)).all()
+        return [Freshness(*_place_of(row), _to_published_range(row), row.created_at) for row in rows]
 
     async def coverage(self, source: str, warehouse: str, span: Window) -> Coverage:
         """Return the published ranges and the open runs of a warehouse in a span of time."""
@@ -180,23 +200,20 @@ async def _read_published(
 ) -> defaultdict[Place, list[PublishedRange]]:
     ranges = published_ranges.c
     found: defaultdict[Place, list[PublishedRange]] = defaultdict(list)
-    rows = await connection.execute(
-        select(
-            published_ranges,
-            sync_runs.c.mapping_digest,
-            sync_runs.c.verdict,
-            sync_runs.c.window_minutes,
-            sync_runs.c.window_zone,
-        )
-        .join(sync_runs)
-        .where(condition)
-        .order_by(ranges.range_start)
-    )
-    for row in rows:
-        window, is_unproven = Window(row.range_start, row.range_end), row.verdict == Verdict.UNPROVEN
-        published = PublishedRange(window, row.run_key, row.mapping_digest, is_unproven, to_grid(row))
-        found[_place_of(row)].append(published)
+    for row in await connection.execute(_published().where(condition).order_by(ranges.range_start)):
+        found[_place_of(row)].append(_to_published_range(row))
     return found
+
+
+def _published() -> Select[Any]:
+    runs = sync_runs.c
+    of_run = (runs.mapping_digest, runs.verdict, runs.window_minutes, runs.window_zone, runs.created_at)
+    return select(published_ranges, *of_run).join(sync_runs)
+
+
+def _to_published_range(row: Row[Any]) -> PublishedRange:
+    window, is_unproven = Window(row.range_start, row.range_end), row.verdict == Verdict.UNPROVEN
+    return PublishedRange(window, row.run_key, row.mapping_digest, is_unproven, to_grid(row))
 
 
 async def _read_open_runs(
