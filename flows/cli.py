@@ -1,4 +1,4 @@
-"""The commands that need Prefect: `save-*`, which store blocks, and `sync-warehouses`."""
+"""The commands that need Prefect: `save-*`, which store blocks, `notify` and `sync-warehouses`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
 from pydantic import ValidationError
 
 from blocks.slotting import SlottingEngine, find_engine
 from blocks.store import VelocityStore, find_store
 from blocks.stored import load_token
 from blocks.wms import WmsSource, find_source
+from flows.runtime.notifications import save_notifications
 from flows.sync_warehouses import fan_out
 from sku_velocity.cli.backfill import print_outcome
 from sku_velocity.cli.executor import current
@@ -23,10 +25,14 @@ from sku_velocity.steps.access import ENGINE_TOKEN_VARIABLE, STORE_VARIABLE
 from sku_velocity.steps.display import Listener
 from sku_velocity.steps.requests import SyncWarehousesRequest
 
+SILENT_HOURS = 26  # for daily windows, with two hours to spare
+SilentHours = Annotated[float, Parameter(validator=Number(gt=0, lte=8_760))]
+
 
 def add_commands(app: App) -> None:
     """Add the commands that need Prefect."""
     app.command(sync_warehouses)
+    app.command(notify)
     for save in (save_source, save_store, save_engine):
         app.command(save)
 
@@ -92,6 +98,27 @@ def save_engine(
         The Secret block that holds the engine's token instead. Each run reads it.
     """
     return _save(find_engine(str(spec), token_env), name, token_secret)
+
+
+def notify(block: str, *, silent_hours: SilentHours = SILENT_HOURS) -> int:
+    """Notify people through a block of runs that need them, late warehouses and silent sources.
+
+    It creates an automation for each in the Prefect server. Run it again to update them; delete or disable
+    them in the Prefect UI (Automations).
+
+    Parameters
+    ----------
+    block
+        The type and name of a block that can notify: slack-webhook/NAME, sendgrid-email/NAME,
+        custom-webhook/NAME, webhook/NAME, and so on.
+    silent_hours
+        Notify if nothing of a source was published for these hours: longer than the longest time between
+        two of its windows.
+    """
+    current().show_log(False)
+    for name, done in current().run(save_notifications(block, silent_hours)):
+        print(f"{done}: {name}")
+    return 0
 
 
 def _save(

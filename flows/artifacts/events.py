@@ -87,7 +87,7 @@ class WarehouseLate(Payload):
     warehouse: str = Field(description="the warehouse")
     complete_until: datetime = Field(description="the end of what is published")
     lag_seconds: int = Field(description="seconds since then")
-    late_warehouses: int = Field(description="warehouses of the source that are late, this one included")
+    late_warehouses: int = Field(description="late warehouses of the source, of those that the run reads")
 
 
 class ClassesChanged(Payload):
@@ -172,7 +172,7 @@ async def emit_late(late: Sequence[Freshness], now: datetime) -> None:
     after that, a warehouse that is still late has another one.
     """
     since = min(each.complete_until for each in late)
-    events = await _find(WarehouseLate.EVENT, {"sku-velocity.source": [late[0].source]}, since)
+    events = await find_events(WarehouseLate.EVENT, {"sku-velocity.source": [late[0].source]}, since)
     emitted = {_resource_id(event): datetime.fromisoformat(event["occurred"]) for event in reversed(events)}
     for each in late:
         label = _shown(each.warehouse)
@@ -203,7 +203,7 @@ async def emit_class_changes(report: VelocityReport) -> None:
         skus=report.changes[:NAMED_SKUS],
     )
     resource = _resource("velocity", report.source, payload.warehouse)
-    before = await _find(payload.EVENT, {"prefect.resource.id": [resource["prefect.resource.id"]]})
+    before = await find_events(payload.EVENT, {"prefect.resource.id": [resource["prefect.resource.id"]]})
     if payload.model_dump(mode="json") not in [event["payload"] for event in before]:
         emit(payload, resource)
 
@@ -213,7 +213,7 @@ def emit(payload: Payload, resource: dict[str, str]) -> None:
     emit_event(payload.EVENT, resource, payload=payload.model_dump(mode="json"))
 
 
-async def _find(event: str, labels: dict[str, list[str]], since: datetime | None = None) -> list[Any]:
+async def find_events(event: str, labels: dict[str, list[str]], since: datetime | None = None) -> list[Any]:
     """Return the events of a name about resources with these labels, the newest first."""
     criteria: dict[str, Any] = {"event": {"name": [event]}, "resource": {"labels": labels}}
     if since is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache, wraps
@@ -120,8 +120,11 @@ class PrefectContext(RunContext):
         with our_runs():
             return await run_flow(self._flows[operation], request)
 
-    async def show_late(self) -> None:
-        """Show which warehouses of the source are late, unless this run is a part of another one."""
+    async def show_late(self, warehouses: Collection[str] | None) -> None:
+        """Show which of these warehouses, by default all of the source, are late.
+
+        A run that is a part of another one leaves that to it.
+        """
         run = FlowRunContext.get()
         is_part = run is None or run.flow_run is None or run.flow_run.parent_task_run_id is not None
         if is_part or not (hasattr(self, "source") and hasattr(self, "store_access")):
@@ -129,7 +132,7 @@ class PrefectContext(RunContext):
         now = datetime.now(UTC)
         try:
             async with self.store() as store:
-                found = await store.status.freshness(self.source.spec.name)
+                found = await store.status.freshness(self.source.spec.name, warehouses)
         except VelocityError as error:
             self.log.warning("Not checked whether warehouses are late: %s", error)
             return
@@ -208,12 +211,14 @@ async def perform(
 ) -> State[T]:
     """Perform an operation as this flow run, and return its final state."""
     context = PrefectContext(flows)
+    given = request.parameters()
+    warehouses = [given["warehouse"]] if given.get("warehouse") else given.get("warehouses") or None
     try:
         outcome = await operation(context, request)
     except Exception:
-        await context.show_late()
+        await context.show_late(warehouses)
         raise
-    await context.show_late()
+    await context.show_late(warehouses)
     return state_of(outcome, outcome.report)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from statistics import median
 from typing import Any, cast
@@ -37,6 +37,7 @@ from sku_velocity.store.tables import (
     movements,
     publications,
     published_ranges,
+    publishing_locks,
     rechecks,
     sync_runs,
 )
@@ -76,24 +77,26 @@ class Status(Repository):
             for place, run in sorted(last.items())
         ]
 
-    async def freshness(self, source: str) -> list[Freshness]:
-        """Return how far each warehouse of a source is published, without those that have nothing."""
-        ranges = published_ranges.c
+    async def freshness(self, source: str, warehouses: Collection[str] | None = None) -> list[Freshness]:
+        """Return how far warehouses of a source, by default all, are published. Others have no entry."""
+        # publishing_locks has a row per published warehouse, so one index read for each is enough.
+        ranges, places = published_ranges.c, publishing_locks.c
         newest = (
-            select(ranges.warehouse_id, func.max(ranges.range_start).label("range_start"))
-            .where(ranges.source == source)
-            .group_by(ranges.warehouse_id)
-            .subquery()
+            select(func.max(ranges.range_start))
+            .where(ranges.source == places.source, ranges.warehouse_id == places.warehouse_id)
+            .correlate(publishing_locks)
+            .scalar_subquery()
         )
         is_newest = and_(
-            ranges.source == source,
-            ranges.warehouse_id == newest.c.warehouse_id,
-            ranges.range_start == newest.c.range_start,
+            ranges.source == places.source,
+            ranges.warehouse_id == places.warehouse_id,
+            ranges.range_start == newest,
         )
-        statement = _published().join(newest, is_newest).order_by(ranges.warehouse_id)
+        statement = _published().join(publishing_locks, is_newest).where(places.source == source)
         async with self.database.reading() as connection:
-            rows = (await connection.execute(statement)).all()
-        return [Freshness(*_place_of(row), _to_published_range(row), row.created_at) for row in rows]
+            rows = await connection.execute(statement.order_by(places.warehouse_id))
+            found = [Freshness(*_place_of(row), _to_published_range(row), row.created_at) for row in rows]
+        return [each for each in found if warehouses is None or each.warehouse in warehouses]
 
     async def coverage(self, source: str, warehouse: str, span: Window) -> Coverage:
         """Return the published ranges and the open runs of a warehouse in a span of time."""

@@ -87,6 +87,11 @@ def test_a_revision_is_shown_in_an_artifact_and_an_event(
     assert "would have caught 99% of them" in shown
     assert report.total("removed") == 1 and len(report.revised) == 2
     for window in report.windows:
+        (event,) = events(prefect_server, "sku-velocity.window.published", window.run_id)
+        assert (event["payload"]["publication"], event["payload"]["cause"]) == (
+            window.publication,
+            "revision",
+        )
         (event,) = events(prefect_server, "sku-velocity.window.revised", window.run_id)
         payload = event["payload"]
         assert (payload["publication"], payload["cause"]) == (window.publication, "revision")

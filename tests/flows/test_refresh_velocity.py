@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+import time
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.states import Scheduled
 
+from flows.artifacts.events import ClassesChanged, find_events
 from flows.refresh_velocity import refresh_velocity
 from flows.runtime.prefect_internals import run_flow
 from tests.support.prefect_api import ask
 from tests.support.prefect_server import PrefectServer
 from tests.support.velocity_store import AS_OF, filled
+from tests.support.waiting import until
 
 
 def test_a_refresh_has_an_artifact_with_pictures_under_a_stable_key(
@@ -60,3 +63,34 @@ def test_a_refresh_can_be_awaited_within_another_flow(
 
     [report] = asyncio.run(another()).root
     assert report.skus == 2
+
+
+def test_changed_classes_are_an_event_once_a_day(
+    prefect_server: PrefectServer, sqlite_url: str, tmp_path: Path
+) -> None:
+    rows = [
+        ("SKU-1", 1, datetime(2026, 4, 1, 10, tzinfo=UTC)),
+        ("SKU-2", 9, datetime(2026, 4, 5, 10, tzinfo=UTC)),
+    ]
+    store = filled(sqlite_url, ["WH-CLASSES"], rows)
+
+    def emitted() -> list[Any]:
+        labels = {"sku-velocity.warehouse": ["WH-CLASSES"]}
+        return asyncio.run(find_events(ClassesChanged.EVENT, labels))
+
+    def refresh(as_of: str) -> None:
+        asyncio.run(refresh_velocity(store=store, as_of=as_of, reports=str(tmp_path)))
+
+    refresh("2026-04-04")
+    refresh("2026-04-05")
+    [event] = until(emitted)
+    refresh("2026-04-05")
+    time.sleep(2)  # for any further one
+    assert len(emitted()) == 1
+    assert event["resource"]["prefect.resource.id"] == "sku-velocity.velocity.acme.WH-CLASSES"
+    payload = ClassesChanged.model_validate(event["payload"])
+    assert (payload.as_of, payload.compared_with) == (date(2026, 4, 5), date(2026, 4, 4))
+    assert payload.changed == sum(payload.counts.values()) == len(payload.skus) > 0
+    assert {f"{each.before or 'none'} > {each.after or 'none'}" for each in payload.skus} == set(
+        payload.counts
+    )

@@ -155,6 +155,17 @@ async def test_a_window_is_late_after_twice_the_newest_window_and_at_least_two_h
     assert status.is_late(hour(6.6)) and not status.is_late(hour(6.5))
 
 
+async def test_the_freshness_of_each_warehouse_is_that_of_its_newest_range(store: Store) -> None:
+    for number, warehouse in enumerate(("WH-01", "WH-02")):
+        for end in (4, 8 + number, 2):
+            await publish_hourly(store, hours(end - 1, end), warehouse=warehouse)
+    found = await store.status.freshness("acme")
+    assert [each.newest.window for each in found] == [hours(7, 8), hours(8, 9)]
+    assert found == [status.freshness for status in await store.status.of_warehouses("acme")]
+    assert await store.status.freshness("acme", ["WH-02", "WH-03"]) == found[1:]
+    assert await store.status.freshness("other") == []
+
+
 async def test_an_unbounded_window_lags_but_is_never_late(store: Store) -> None:
     await publish_hourly(store, Window.everything())
     status = replace(await only(store), read_at=hour(0))

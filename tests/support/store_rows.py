@@ -75,7 +75,7 @@ async def land_hourly(store: Store, window: Window, warehouse: str = "WH-01") ->
     return await land(store, a_run(window, warehouse=warehouse), instants)
 
 
-async def publish_hourly(store: Store, window: Window) -> SyncRun:
-    run = await land_hourly(store, window)
+async def publish_hourly(store: Store, window: Window, warehouse: str = "WH-01") -> SyncRun:
+    run = await land_hourly(store, window, warehouse)
     await store.publications.publish(run.id, REPORT)
     return run
