@@ -31,7 +31,7 @@ class Payload(BaseModel):
 
 class _OfRun(Payload):
     run_id: str = Field(description="the sync run, for `--resume` and `--run`")
-    flow_run_id: str | None = Field(description="the Prefect flow run that planned it")
+    flow_run_id: str | None = Field(description="the Prefect flow run that planned it; null if none did")
 
 
 class _OfWindow(_OfRun):

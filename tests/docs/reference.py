@@ -16,6 +16,7 @@ from prefect.utilities.callables import parameter_schema
 from sqlalchemy import Dialect, create_engine, inspect
 from sqlalchemy.dialects import postgresql, sqlite
 
+from flows.artifacts.events import PAYLOADS
 from flows.cli import add_commands
 from sku_velocity.cli.app import COMMANDS, make_app
 from sku_velocity.output.schemas import MOVEMENTS, VELOCITY
@@ -140,6 +141,17 @@ def keys_of(part: dict[str, Any], whole: dict[str, Any], prefix: str) -> Iterato
                 yield from keys_of(whole["$defs"][name], whole, f"{path}.")
 
 
+def events() -> str:
+    parts = []
+    for each in PAYLOADS:
+        fields = each.model_json_schema()["properties"].items()
+        rows = [(code(name), kind_of(part), part["description"]) for name, part in fields]
+        parts.append(f"## {code(each.EVENT)}\n\n{each.__doc__}\n\n" + table("field|type|meaning", rows))
+    return "The payload of each event. [Events and notifications](../events.md) says how to use them.\n\n" + (
+        "\n".join(parts)
+    )
+
+
 def tables() -> str:
     fields = [field for schema in (MOVEMENTS, VELOCITY) for field in schema]
     units = {each.name: each.metadata[b"unit"].decode() for each in fields if each.metadata}
@@ -208,6 +220,7 @@ PAGES: dict[str, tuple[str, Callable[[], str]]] = {
     "commands": ("Commands", commands),
     "flow-parameters": ("Parameters of the flows", flow_parameters),
     "spec": ("Keys of a spec", spec_keys),
+    "events": ("Events", events),
     "tables": ("Views and tables", tables),
     "exit-codes": ("Exit codes", exit_codes),
     "environment": ("Environment variables", environment),
