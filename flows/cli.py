@@ -1,4 +1,4 @@
-"""The commands that need Prefect: `save-*`, which store blocks, `notify` and `sync-warehouses`."""
+"""The commands that need Prefect: `init`, `notify`, `save-*`, which store blocks, and `sync-warehouses`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from blocks.slotting import SlottingEngine, find_engine
 from blocks.store import VelocityStore, find_store
 from blocks.stored import load_token
 from blocks.wms import WmsSource, find_source
+from flows.init.command import init
 from flows.runtime.notifications import save_notifications
 from flows.sync_warehouses import fan_out
 from sku_velocity.cli.backfill import print_outcome
@@ -31,6 +32,7 @@ SilentHours = Annotated[float, Parameter(validator=Number(gt=0, lte=8_760))]
 
 def add_commands(app: App) -> None:
     """Add the commands that need Prefect."""
+    app.command(init)
     app.command(sync_warehouses)
     app.command(notify)
     for save in (save_source, save_store, save_engine):

@@ -1,0 +1,1 @@
+"""The guided deployment: a team's answers, its prefect.yaml, and what a server lacks of it."""
