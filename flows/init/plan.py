@@ -95,8 +95,9 @@ class Planner:
             *steps,
             await self._work_pool(),
             await self._automation(),
+            *await self._dropped(),  # while the old file still names them
             self._file(),
-            *await self._deployments(),
+            await self._deployments(),
         ]
 
     async def _block_types(self) -> Step:
@@ -191,15 +192,12 @@ class Planner:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{self._path}: it cannot be read: {error}") from error
 
-    async def _deployments(self) -> list[Step]:
+    async def _deployments(self) -> Step:
         new = deployments_in(self._wanted.text)
-        names = {each["name"] for each in new}
-        dropped = [each for each in deployments_in(self._old_text() or "") if each["name"] not in names]
         found = {each["name"]: await self._differences(each) for each in new}
         differences = [f"{name}: {each}" for name, several in found.items() for each in several]
         changed = [each for each in new if found[each["name"]]]
-        deploy = Step("deployments", differences, lambda: self._deploy(changed))
-        return [deploy, *[step for each in dropped if (step := await self._turn_off(each))]]
+        return Step("deployments", differences, lambda: self._deploy(changed))
 
     async def _differences(self, new: dict[str, Any]) -> list[str]:
         name = _full_name(new)
@@ -217,7 +215,7 @@ class Planner:
                 f"deployment {name}: it reads the source {theirs}: deploy {ours} beside it with --suffix, or "
                 "delete it"
             )
-        return _compare(_features_found(found), _features_wanted(new))
+        return _compare(_features_found(found, bool(new["schedules"])), _features_wanted(new))
 
     async def _find(self, name: str) -> DeploymentResponse | None:
         try:
@@ -225,8 +223,13 @@ class Planner:
         except ObjectNotFound:
             return None
 
+    async def _dropped(self) -> list[Step]:
+        """Return a step for each scheduled deployment that the file will no longer have. Its runs stay."""
+        kept = {each["name"] for each in deployments_in(self._wanted.text)}
+        dropped = [each for each in deployments_in(self._old_text() or "") if each["name"] not in kept]
+        return [step for each in dropped if (step := await self._turn_off(each))]
+
     async def _turn_off(self, old: dict[str, Any]) -> Step | None:
-        """Return the step for a deployment that the file no longer has: its past runs stay."""
         try:
             name = _full_name(old)
         except (ImportError, AttributeError, ValueError):
@@ -235,10 +238,11 @@ class Planner:
         active = [each for each in found.schedules if each.active] if found and TAG in found.tags else []
         if not found or not active:
             return None
+        deployment = found.id
 
         async def turn_off() -> None:
             for schedule in active:
-                await self._api.update_deployment_schedule(found.id, schedule.id, active=False)
+                await self._api.update_deployment_schedule(deployment, schedule.id, active=False)
 
         return Step(f"deployment {name}", ["no longer chosen, its schedules are turned off"], turn_off)
 
@@ -291,17 +295,18 @@ def _features_wanted(deployment: dict[str, Any]) -> dict[str, Any]:
         "concurrency limit": (limit.get("limit"), limit.get("collision_strategy")),
         "parameters are validated": deployment["enforce_parameter_schema"],
         "description": deployment["description"],
-        "parameter form": parameter_schema(flow_of(deployment)).model_dump(mode="json"),
+        "parameter form": _form(parameter_schema(flow_of(deployment)).model_dump(mode="json")),
     }
 
 
-def _features_found(found: DeploymentResponse) -> dict[str, Any]:
+def _features_found(found: DeploymentResponse, is_scheduled: bool) -> dict[str, Any]:
+    """Return what can differ. Schedules that users have given to a deployment without one are theirs."""
     limit, options = found.global_concurrency_limit, found.concurrency_options
     return {
         **{f"parameters.{name}": value for name, value in found.parameters.items()},
         **{
             f"schedule {each.slug}": _schedule(active=each.active, **each.schedule.model_dump())
-            for each in found.schedules
+            for each in (found.schedules if is_scheduled else ())
         },
         "entrypoint": found.entrypoint,
         "pull steps": found.pull_steps or [],
@@ -311,8 +316,12 @@ def _features_found(found: DeploymentResponse) -> dict[str, Any]:
         "concurrency limit": (limit and limit.limit, options and options.collision_strategy.value),
         "parameters are validated": found.enforce_parameter_schema,
         "description": found.description,
-        "parameter form": found.parameter_openapi_schema,
+        "parameter form": _form(found.parameter_openapi_schema or {}),
     }
+
+
+def _form(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in schema.items() if value}  # the server omits empty parts
 
 
 def _schedule(cron: str = "", timezone: str | None = None, active: bool = True, **_: object) -> str:
