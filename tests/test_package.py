@@ -1,10 +1,8 @@
-"""The wheel: it holds the core without Prefect's parts, and installs the command."""
+"""The wheel: it holds the core, the flows and the blocks, and installs the command."""
 
 from __future__ import annotations
 
 import subprocess
-import sys
-import sysconfig
 import tomllib
 import zipfile
 from pathlib import Path
@@ -12,22 +10,21 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkout import CHECKOUT
+from tests.support.wheel import build_wheel, install_wheel
 
 VERSION = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"]
+PACKAGES = {"sku_velocity", "flows", "blocks"}
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(directory)]
-    subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True)
-    [built] = directory.glob("*.whl")
-    return built
+    return build_wheel(tmp_path_factory.mktemp("dist"))
 
 
-def test_the_wheel_holds_the_core_and_its_data_and_nothing_else(wheel: Path) -> None:
-    names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names} == {"sku_velocity", f"sku_velocity-{VERSION}.dist-info"}
+def test_the_wheel_holds_the_packages_and_their_data_and_nothing_else(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    names = archive.namelist()
+    assert {name.split("/")[0] for name in names} == PACKAGES | {f"sku_velocity-{VERSION}.dist-info"}
     for part in (
         "source/presets/odoo-json2.yaml",
         "source/source.schema.json",
@@ -36,17 +33,12 @@ def test_the_wheel_holds_the_core_and_its_data_and_nothing_else(wheel: Path) -> 
         "py.typed",
     ):
         assert f"sku_velocity/{part}" in names
+    for part in ("prefect.yaml", "automations.yaml"):
+        assert archive.read(f"flows/init/{part}") == (CHECKOUT / part).read_bytes()
 
 
 def test_an_installed_wheel_runs_its_command_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
-    home = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
-    site = home / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    # What it depends on is taken from here; in a .pth, the links of editable installations are not followed.
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
-    install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps"]
-    subprocess.run([*install, "--python", home / "bin" / "python", wheel], check=True)
-    command = home / "bin" / "sku-velocity"
+    command = install_wheel(wheel, tmp_path / "venv") / "sku-velocity"
     outputs = [
         subprocess.run([command, word], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
         for word in ("--version", "presets")
