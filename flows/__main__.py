@@ -1,4 +1,4 @@
-"""The command line with Prefect: `python -m flows`, from the root of the checkout.
+"""The command line with Prefect: `python -m flows`.
 
 The same commands as `sku-velocity`, run as flows of the Prefect server in use, and those that need one.
 """

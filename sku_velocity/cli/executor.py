@@ -36,7 +36,7 @@ class Executor:
     retry_words: Mapping[str, str] = MappingProxyType(
         {"Retry, or the same backfill,": "the same backfill", "A Retry": "--resume", "Retry": "--resume"}
     )
-    hint: str | None = "To see runs in Prefect's UI, run the same command as `python -m flows` in a checkout."
+    hint: str | None = "To see runs in Prefect's UI, run the same command as `python -m flows`."
 
     def context(self, listener: Listener | None = None) -> RunContext:
         """Return a context that finds sources, stores and engines as this executor does."""

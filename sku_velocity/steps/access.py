@@ -203,5 +203,5 @@ def warn_if_unverified(tls: TlsSpec, base_url: AnyHttpUrl, log: Log = LOG) -> No
 def _needs_prefect(option: str, name: str, instead: str) -> str:
     return (
         f"{option}: {name} is not {instead}. If it is the name of a Prefect block, run the same command with "
-        f"Prefect, in a checkout: python -m flows"
+        f"Prefect: python -m flows"
     )

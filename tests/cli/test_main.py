@@ -117,7 +117,7 @@ def test_too_many_rejects_exit_with_1_unless_the_limit_is_raised(tmp_path: Path,
     ("arguments", "expected"),
     [
         (["sync", "--warehouse", "WH-01"], "--source"),
-        (["sync", "--source", "wms", "--warehouse", "WH-01"], "in a checkout: python -m flows"),
+        (["sync", "--source", "wms", "--warehouse", "WH-01"], "with Prefect: python -m flows"),
         (["sync", "--source", "nowhere.yaml", "--warehouse", "WH-01"], "nowhere.yaml cannot be read"),
         (["sync", "--source", "x", "--warehouse", "WH-01", "--start", "yesterday"], "--start"),
         (

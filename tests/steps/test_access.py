@@ -35,7 +35,7 @@ def open_client(access: FileSource | FileEngine) -> None:
 
 @pytest.mark.parametrize("find", [find_source, find_store, find_engine])
 def test_the_name_of_a_block_is_refused_with_advice(find: Callable[[str], Any]) -> None:
-    with pytest.raises(ConfigurationError, match="in a checkout: python -m flows"):
+    with pytest.raises(ConfigurationError, match="with Prefect: python -m flows"):
         find("wms")
 
 
