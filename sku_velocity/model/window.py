@@ -59,6 +59,13 @@ class Window:
         return f"{iso(self.start)}/{iso(self.end)}"
 
 
+def cut_out(whole: Window, hole: Window) -> list[Window]:
+    """Return the parts of `whole` outside `hole`: all of it, one or two segments, or nothing."""
+    left = (whole.start, min(whole.end, hole.start))
+    right = (max(whole.start, hole.end), whole.end)
+    return [Window(start, end) for start, end in dict.fromkeys((left, right)) if start < end]
+
+
 def short_label(window: Window) -> str:
     """Format a window for a name: its start to the minute and its length, as in `2026-11-23T02:00Z +1h`."""
     if window.is_everything:
@@ -78,10 +85,14 @@ def iso(instant: datetime) -> str:
 
 @dataclass(frozen=True)
 class PublishedSegment:
-    """A stretch of time in which one run is published, and the publication that last changed its rows."""
+    """A stretch of time in which one run is published, and the publication that last changed its rows.
+
+    `archived_to` is the directory or URL of the files that hold its movements instead of the store, or None.
+    """
 
     run_key: int
     run_id: str
     window: Window
     publication: int
     published_at: datetime
+    archived_to: str | None = None

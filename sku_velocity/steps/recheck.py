@@ -253,7 +253,13 @@ async def ask_for_changes(
     async with context.client() as client, context.store() as store:
         before = await store.rechecks.asked_at(name, warehouse)
         changes = await read_changes(client, warehouse, span, (before or since) - CHANGES_MARGIN)
-        await store.rechecks.note_changes(name, warehouse, changes.instants, asked_at)
+        if archived := await store.rechecks.note_changes(name, warehouse, changes.instants, asked_at):
+            context.log.warning(
+                "%s from %s: records of %d archived windows have changed; those windows are final",
+                warehouse,
+                name,
+                archived,
+            )
         if changes.unplaced:
             context.log.warning(
                 "%s from %s: %d changed records have no valid time, so their windows are unknown",

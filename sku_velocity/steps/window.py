@@ -62,9 +62,13 @@ async def plan(
     grid: WindowGrid | None = None,
     origin: Origin | None = None,
 ) -> SyncRun:
-    """Probe how many records the window holds, cut it into chunks, and store both."""
-    probe = await reader.probe()
+    """Probe how many records the window holds, cut it into chunks, and store both.
+
+    Raises IncompleteWindowError, before any request, if a part of the window is archived.
+    """
     spec = reader.client.spec
+    await store.publications.check_not_archived(spec.name, reader.warehouse, reader.window)
+    probe = await reader.probe()
     run = SyncRun(
         run_id,
         spec.name,

@@ -4,6 +4,10 @@ A day of the rollup is a row with the day's sums of every SKU. It names the newe
 published ranges that it was made from: as each change of what is visible gives its range a higher number, a
 day is out of date if, and only if, that number differs now. Days are made from movements again, a few at a
 time; all others are only read.
+
+A day with archived movements cannot be made again: it stays as it was counted, and what was published in it
+since counts as not published. If movements are counted in another way, all days are made again, from the
+first one on that has no archived movements (`counted_from`); earlier ones count as not published.
 """
 
 from __future__ import annotations
@@ -15,7 +19,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import (
     BigInteger,
@@ -36,7 +41,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sku_velocity.errors import StoreUnavailableError, VelocityError
 from sku_velocity.model.activity import ALL_TYPES, PICK, Activity, DailyColumns, LastYear
 from sku_velocity.model.calendar import DAY, HOUR, Period, covered_shares
-from sku_velocity.model.window import Window
+from sku_velocity.model.window import Window, cut_out
 from sku_velocity.store.database import WRITERS, Database, Repository, lock
 from sku_velocity.store.errors import database_errors
 from sku_velocity.store.run_rows import overlapping
@@ -57,7 +62,7 @@ DAYS_AT_A_TIME = 7  # days made from movements in one query, or stored in one tr
 ATTEMPTS = 10  # at reading a rollup that others are publishing into
 YEAR, NEXT = 364, 28  # days: the same weekdays a year ago, and the days after them
 LONG = timedelta(days=400)  # a published range that may hold few of its days, as of a source without windows
-FORMAT = 1  # of the content
+FORMAT = 1  # of the content; a new one must convert the stored days: some cannot be made again
 NEVER = -(2**63)  # in microseconds
 COLUMN_TYPES = ("int64", "int32", "int64", "int32", "int32")  # codes, days, units, lines, orders
 
@@ -72,6 +77,18 @@ class _Range(NamedTuple):
     publication: int
     run_key: int
     has_types: bool
+    is_archived: bool
+
+
+class _Rollup(NamedTuple):
+    """The publication of each stored day, and the first day that can be counted, None for any."""
+
+    publications: Mapping[date, int]
+    since: date | None
+
+    def has(self, day: date) -> bool:
+        """Return True if a day can be counted."""
+        return self.since is None or day >= self.since
 
 
 @dataclass(frozen=True)
@@ -92,6 +109,16 @@ class _Key:
     warehouse: str
     definition: str
     count_types: Sequence[str] | None
+
+    @classmethod
+    def counting(cls, source: str, warehouse: str, zone: str, count_types: Sequence[str] | None) -> Self:
+        counted = None if count_types is None else sorted(set(count_types))
+        return cls(source, warehouse, json.dumps([FORMAT, zone, counted]), counted)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of the days."""
+        return ZoneInfo(json.loads(self.definition)[1])
 
     def of(self, table: Any) -> ColumnElement[bool]:
         return and_(table.c.source == self.source, table.c.warehouse_id == self.warehouse)
@@ -122,9 +149,7 @@ class Activities(Repository):
         whose windows were published since. Raises VelocityError if a sum of units exceeds 64 bits, and
         StoreUnavailableError if windows are published faster than they can be read.
         """
-        counted = None if count_types is None else sorted(set(count_types))
-        definition = json.dumps([FORMAT, period.zone.key, counted])
-        key = _Key(source, warehouse, definition, counted)
+        key = _Key.counting(source, warehouse, period.zone.key, count_types)
         for _ in range(ATTEMPTS):
             await self._update(key, period)
             if activity := await self._read(key, period):
@@ -133,12 +158,22 @@ class Activities(Repository):
             f"the days of {warehouse} from {source} were published again while they were read: try later"
         )
 
+    async def bring_up_to_date(self, source: str, warehouse: str, until: datetime) -> None:
+        """Make the days again that are out of date, up to an instant, counted as those that are stored.
+
+        Nothing if none is stored. Raises VelocityError if a sum of units exceeds 64 bits.
+        """
+        async with self.database.reading() as connection:
+            key = await _stored_key(connection, source, warehouse)
+        if key:
+            await self._update(key, _last_day(key, until))
+
     async def _update(self, key: _Key, period: Period) -> None:
         """Make the days again that are out of date, up to the period's last."""
         async with self.database.snapshot() as connection:
             found = await _read_ranges(connection, key, period)
             history = _history(found, period)
-            stale = _stale(history, found, await _read_publications(connection, key))
+            stale = _stale(history, found, await _read_rollup(connection, key))
         while stale:
             until = _batch_end(stale[0], history, found)
             some = [index for index in stale if index < until]
@@ -162,15 +197,32 @@ class Activities(Repository):
 
     async def _store(self, key: _Key, made: Sequence[_Day]) -> None:
         """Store days, except where another process has stored a newer one, and each SKU's first movement."""
-        from sku_velocity.store.rollup_content import FIRST, earliest, losing, only, pack, unpack, without
+        from sku_velocity.store.rollup_content import (
+            FIRST,
+            before_instant,
+            earliest,
+            losing,
+            only,
+            pack,
+            unpack,
+            without,
+        )
 
         async with self.database.writing() as connection:
             await lock(connection, "rollup", key.source, key.warehouse)
             row = (await connection.execute(select(rollups).where(key.of(rollups)))).one_or_none()
             firsts = unpack(row.first_movements) if row else FIRST.empty_table()
+            since = row.counted_from if row else await _first_countable(connection, key)
             if row and row.definition != key.definition:
                 await connection.execute(delete(rollup_days).where(key.of(rollup_days)))
-                firsts = FIRST.empty_table()
+                since = await _first_countable(connection, key)
+                # By what was counted before: of archived movements, nothing else is known.
+                firsts = (
+                    before_instant(firsts, microseconds(_midnight(key, since)))
+                    if since
+                    else FIRST.empty_table()
+                )
+            made = [each for each in made if since is None or each.day >= since]
             mine = and_(key.of(rollup_days), days.day.in_([each.day for each in made]))
             found = await connection.execute(select(days.day, days.publication, days.content).where(mine))
             stored = {each.day: each for each in found}
@@ -195,6 +247,7 @@ class Activities(Repository):
                     source=key.source,
                     warehouse_id=key.warehouse,
                     definition=key.definition,
+                    counted_from=since,
                     first_movements=pack(firsts),
                 )
             )
@@ -204,22 +257,61 @@ class Activities(Repository):
         async with self.database.snapshot() as connection:
             found = await _read_ranges(connection, key, period)
             history = _history(found, period)
-            if _stale(history, found, await _read_publications(connection, key)):
+            rollup = await _read_rollup(connection, key)
+            if _stale(history, found, rollup):
                 return None
             inside = [each for each in found if each.end > period.window.start]
+            counted = _counted(key, history, found, rollup)
             daily = await _read_daily(connection, key, period)
             hourly = await _read_hourly(connection, key, period)
-            last_year = await _read_last_year(connection, key, period, found, daily)
+            last_year = await _read_last_year(connection, key, period, counted, daily)
         types = key.count_types or ([PICK] if any(each.has_types for each in inside) else [ALL_TYPES])
-        windows = [Window(each.start, each.end) for each in inside]
+        windows = [each for each in counted if each.end > period.window.start]
         return Activity(daily, hourly, windows, None if ALL_TYPES in types else types, last_year)
+
+
+async def is_up_to_date(connection: AsyncConnection, source: str, warehouse: str, until: datetime) -> bool:
+    """Return True if the stored days up to an instant are as published, or if none is stored.
+
+    Until the transaction ends, no other one changes them.
+    """
+    await lock(connection, "rollup", source, warehouse)
+    key = await _stored_key(connection, source, warehouse)
+    if key is None:
+        return True
+    period = _last_day(key, until)
+    found = await _read_ranges(connection, key, period)
+    return not _stale(_history(found, period), found, await _read_rollup(connection, key))
+
+
+async def _stored_key(connection: AsyncConnection, source: str, warehouse: str) -> _Key | None:
+    """Return how the stored days of a warehouse are counted, in this format; None if there are none."""
+    of_place = and_(rollups.c.source == source, rollups.c.warehouse_id == warehouse)
+    found = await connection.execute(select(rollups.c.definition).where(of_place))
+    definition = found.scalar_one_or_none()
+    return _Key.counting(source, warehouse, *json.loads(definition)[1:]) if definition else None
+
+
+def _last_day(key: _Key, until: datetime) -> Period:
+    """Return the last local day before an instant."""
+    return Period(key.zone, (until - datetime.resolution).astimezone(key.zone).date(), 1)
+
+
+def _midnight(key: _Key, day: date) -> datetime:
+    """Return the start of a local day."""
+    return datetime.combine(day, datetime.min.time(), key.zone).astimezone(UTC)
 
 
 async def _read_ranges(connection: AsyncConnection, key: _Key, period: Period) -> list[_Range]:
     """Return the published ranges that begin before the period's end, in order."""
     rows = await connection.execute(
         select(
-            ranges.range_start, ranges.range_end, ranges.publication, ranges.run_key, sync_runs.c.has_types
+            ranges.range_start,
+            ranges.range_end,
+            ranges.publication,
+            ranges.run_key,
+            sync_runs.c.has_types,
+            sync_runs.c.archived_at.is_not(None),
         )
         .join(sync_runs)
         .where(key.of(published_ranges), ranges.range_start < period.window.end)
@@ -230,7 +322,7 @@ async def _read_ranges(connection: AsyncConnection, key: _Key, period: Period) -
 
 async def _shortened(connection: AsyncConnection, range_: _Range, period: Period) -> _Range:
     """Return a long range from the day of its first movement on, or from the period's first day."""
-    if range_.end - range_.start < LONG:
+    if range_.end - range_.start < LONG or range_.is_archived:
         return range_
     first = type_coerce(func.min(moved.timestamp_utc), moved.timestamp_utc.type)
     found = await connection.execute(
@@ -262,20 +354,59 @@ def _newest(span: Period, found: Sequence[_Range]) -> dict[int, int]:
     return newest
 
 
-def _stale(history: Period, found: Sequence[_Range], stored: Mapping[date, int]) -> list[int]:
-    """Return the indexes of the days that the stored rollup does not have as they are published."""
-    newest = _newest(history, found).items()
-    return [index for index, publication in sorted(newest) if stored.get(history.day(index)) != publication]
+def _newest_to_make(span: Period, found: Sequence[_Range]) -> dict[int, int]:
+    """Return the newest publication of each day of a span that can be made from movements, by its index."""
+    archived = _newest(span, [each for each in found if each.is_archived])
+    return {index: newest for index, newest in _newest(span, found).items() if index not in archived}
 
 
-async def _read_publications(connection: AsyncConnection, key: _Key) -> dict[date, int]:
+def _stale(history: Period, found: Sequence[_Range], rollup: _Rollup) -> list[int]:
+    """Return the indexes of the days to make: those that the stored rollup does not have as published."""
+    return [
+        index
+        for index, publication in sorted(_newest_to_make(history, found).items())
+        if rollup.has(history.day(index)) and rollup.publications.get(history.day(index)) != publication
+    ]
+
+
+def _counted(key: _Key, history: Period, found: Sequence[_Range], rollup: _Rollup) -> list[Window]:
+    """Return what the stored days count: the published ranges, less what they were not made from."""
+    stored, newest = rollup.publications, _newest(history, found)
+    late = {
+        index: stored.get(history.day(index), 0)
+        for index, publication in newest.items()
+        if rollup.has(history.day(index)) and stored.get(history.day(index), 0) < publication
+    }
+    holes = [(Window(each.start, each.end), late[each.index]) for each in history.intervals(DAY)
+             if each.index in late]  # fmt: skip
+    before = [Window.between(None, _midnight(key, rollup.since))] if rollup.since else []
+    counted: list[Window] = []
+    for range_ in found:
+        parts = [Window(range_.start, range_.end)]
+        for hole in before + [day for day, publication in holes if range_.publication > publication]:
+            parts = [left for part in parts for left in cut_out(part, hole)]
+        counted += parts
+    return counted
+
+
+async def _read_rollup(connection: AsyncConnection, key: _Key) -> _Rollup:
     """Return the publication of each stored day; none if they were counted in another way."""
-    found = await connection.execute(
-        select(days.day, days.publication)
-        .join(rollups, and_(rollups.c.source == days.source, rollups.c.warehouse_id == days.warehouse_id))
-        .where(key.of(rollup_days), rollups.c.definition == key.definition)
+    found = await connection.execute(select(rollups).where(key.of(rollups)))
+    row = found.one_or_none()
+    if row is None or row.definition != key.definition:
+        return _Rollup({}, await _first_countable(connection, key))
+    stored = await connection.execute(select(days.day, days.publication).where(key.of(rollup_days)))
+    return _Rollup({each.day: each.publication for each in stored}, row.counted_from)
+
+
+async def _first_countable(connection: AsyncConnection, key: _Key) -> date | None:
+    """Return the first local day after all archived movements; None if there are none."""
+    last = type_coerce(func.max(ranges.range_end), ranges.range_end.type)
+    archived = (
+        select(last).join(sync_runs).where(key.of(published_ranges), sync_runs.c.archived_at.is_not(None))
     )
-    return {row.day: row.publication for row in found}
+    end = (await connection.execute(archived)).scalar_one()
+    return _last_day(key, end).as_of + timedelta(days=1) if end else None
 
 
 def _batch_end(first: int, history: Period, found: Sequence[_Range]) -> int:
@@ -295,7 +426,7 @@ async def _make_days(
     """Yield the wanted days of a span, their movements grouped by SKU and by local hour."""
     from sku_velocity.store.rollup_content import DAY as CONTENT
 
-    publications = _newest(span, await _read_ranges(connection, key, span))
+    publications = _newest_to_make(span, await _read_ranges(connection, key, span))
     visible = and_(
         overlapping(key.source, key.warehouse, span.window),
         moved.timestamp_utc >= ranges.range_start,
@@ -458,12 +589,12 @@ async def _read_hourly(connection: AsyncConnection, key: _Key, period: Period) -
 
 
 async def _read_last_year(
-    connection: AsyncConnection, key: _Key, period: Period, found: Sequence[_Range], daily: DailyColumns
+    connection: AsyncConnection, key: _Key, period: Period, counted: Sequence[Window], daily: DailyColumns
 ) -> LastYear | None:
     """Return the units of the same days a year ago, and of the days after them."""
     end = period.as_of - timedelta(days=YEAR)
     spans = Period(period.zone, end, period.days), Period(period.zone, end + timedelta(days=NEXT), NEXT)
-    windows = [Window(each.start, each.end) for each in found if each.start < spans[1].window.end]
+    windows = [each for each in counted if each.start < spans[1].window.end]
     shares = [covered_shares(span, windows) for span in spans]
     if not any(shares[0]) or not any(shares[1]):
         return None

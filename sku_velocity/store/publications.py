@@ -15,11 +15,12 @@ from sku_velocity.model.chunk import ChunkState
 from sku_velocity.model.publication import Cause, Difference, Publication
 from sku_velocity.model.run import NO_WAREHOUSE, RunState, SyncRun, Verdict
 from sku_velocity.model.status import Place
-from sku_velocity.model.window import PublishedSegment, Window
+from sku_velocity.model.window import PublishedSegment, Window, cut_out
 from sku_velocity.store.database import Repository
 from sku_velocity.store.publication_rows import find_publication, get_publication, insert_publication
 from sku_velocity.store.revision_rows import cause_of, compare_with_published
 from sku_velocity.store.run_rows import (
+    check_not_archived,
     check_plan,
     close_run,
     find_newer,
@@ -63,6 +64,7 @@ class Publications(Repository):
                 return await get_publication(connection, run_id)
             check_plan(run_id, row.run.repairs, repairs)
             await _check_publishable(connection, row.key, row.run)
+            await check_not_archived(connection, row.run.source, row.run.warehouse, row.run.window)
             newer = await find_newer(connection, row.run)
             overlapped = await _read_overlapped(connection, row.run)
             kept = [each for each in overlapped if each.run_key in newer]
@@ -100,7 +102,7 @@ class Publications(Repository):
         """Return the published segments of a window, by time; there may be none, or gaps."""
         ranges = published_ranges.c
         found = (
-            select(published_ranges, sync_runs.c.run_id)
+            select(published_ranges, sync_runs.c.run_id, sync_runs.c.archived_to)
             .join(sync_runs)
             .where(overlapping(source, warehouse, window))
             .order_by(ranges.range_start)
@@ -113,6 +115,7 @@ class Publications(Repository):
                     Window(max(row.range_start, window.start), min(row.range_end, window.end)),
                     row.publication,
                     row.published_at,
+                    row.archived_to,
                 )
                 for row in await connection.execute(found)
             ]
@@ -153,6 +156,11 @@ class Publications(Repository):
             async for rows in (await connection.stream(found)).partitions(size):
                 yield rows
 
+    async def check_not_archived(self, source: str, warehouse: str, window: Window) -> None:
+        """Check that a window may be read again. Raises IncompleteWindowError if a part of it is archived."""
+        async with self.database.reading() as connection:
+            await check_not_archived(connection, source, warehouse, window)
+
     def exporting(self, source: str, warehouse: str) -> AbstractAsyncContextManager[None]:
         """Hold the lock of a warehouse's exported files. Raises as `Database.exclusive` does."""
         return self.database.exclusive("export", source, warehouse)
@@ -164,13 +172,6 @@ class Publications(Repository):
         pairs = select(ranges.source, ranges.warehouse_id).where(of_warehouses).distinct()
         async with self.database.reading() as connection:
             return sorted(Place(row.source, row.warehouse_id) for row in await connection.execute(pairs))
-
-
-def cut_out(whole: Window, hole: Window) -> list[Window]:
-    """Return the parts of `whole` outside `hole`: all of it, one or two segments, or nothing."""
-    left = (whole.start, min(whole.end, hole.start))
-    right = (max(whole.start, hole.end), whole.end)
-    return [Window(start, end) for start, end in dict.fromkeys((left, right)) if start < end]
 
 
 async def _check_publishable(connection: AsyncConnection, key: int, run: SyncRun) -> None:

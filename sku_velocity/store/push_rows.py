@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.errors import IncompleteWindowError, StoreConfigurationError
+from sku_velocity.errors import ConfigurationError, IncompleteWindowError, StoreConfigurationError
 from sku_velocity.model.chunk import MAX_TOTAL, Chunk
 from sku_velocity.model.dead_letter import PUSH
 from sku_velocity.model.movement import DeadLetter, MovementRow
@@ -114,11 +114,25 @@ def _is_answered(engine: str, key: ColumnElement[int], index: ColumnElement[int]
 
 
 async def get_published_run(connection: AsyncConnection, run_id: str) -> int:
-    """Return the key of a run that is published, or was until a later one superseded it."""
+    """Return the key of a run that is published, or was until a later one superseded it.
+
+    Raises IncompleteWindowError if it never was, and ConfigurationError if it is archived.
+    """
     row = await get_run(connection, run_id)
+    found = await connection.execute(select(sync_runs.c.archived_to).where(sync_runs.c.run_key == row.key))
+    check_not_archived(run_id, found.scalar_one())
     if row.run.state not in (RunState.PUBLISHED, RunState.SUPERSEDED):
         raise IncompleteWindowError(f"run {run_id} is {row.run.state}: only published runs are pushed")
     return row.key
+
+
+def check_not_archived(run_id: str, archived_to: str | None) -> None:
+    """Check that the store still has a run's movements. Raises ConfigurationError if they are archived."""
+    if archived_to is not None:
+        raise ConfigurationError(
+            f"run {run_id}: its movements are archived in {archived_to}, so they are not pushed any more: "
+            "send the engine those files, or omit push"
+        )
 
 
 async def find_push(connection: AsyncConnection, run_id: str, index: int, engine: str) -> Row[Any] | None:
@@ -133,6 +147,7 @@ async def find_push(connection: AsyncConnection, run_id: str, index: int, engine
         sync_runs.c.run_id,
         sync_runs.c.source,
         sync_runs.c.warehouse_id,
+        sync_runs.c.archived_to,
         is_corrected.label("is_corrected"),
     )
     with_run = pushes.join(sync_runs, sync_runs.c.run_key == pushes.c.run_key)

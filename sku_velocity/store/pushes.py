@@ -96,7 +96,10 @@ class Pushes(Repository):
             ]
 
     async def begin(self, run_id: str, index: int, engine: str) -> None:
-        """Count an attempt at a chunk. Raises IncompleteWindowError if its run was never published."""
+        """Count an attempt at a chunk.
+
+        Raises IncompleteWindowError if its run was never published, and ConfigurationError if it is archived.
+        """
         async with self.database.writing() as connection:
             key = await push_rows.get_published_run(connection, run_id)
             await lock(connection, "push", run_id, str(index), engine)
@@ -118,6 +121,7 @@ class Pushes(Repository):
         """
         async with self.database.writing() as connection:
             row = await push_rows.get_push(connection, run_id, index, engine)
+            push_rows.check_not_archived(run_id, row.archived_to)
             if row.until_position is not None:
                 ranges, sent = push_rows.parse_ranges(row.visible_ranges), json.loads(row.movement_fields)
                 rows = await push_rows.read_rows(connection, row, row.until_position, ranges)

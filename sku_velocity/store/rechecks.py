@@ -41,13 +41,17 @@ class Rechecks(Repository):
     async def windows(
         self, source: str, published_since: datetime, warehouses: Collection[str] | None = None
     ) -> list[PublishedWindow]:
-        """Return a source's windows that were published since an instant, or have reported changes."""
+        """Return a source's windows that were published since an instant, or have reported changes.
+
+        Archived ones are final, and not returned.
+        """
         found = (
             select(sync_runs, ranges.range_start, ranges.range_end)
             .join(published_ranges, ranges.run_key == runs.run_key)
             .where(
                 runs.source == source,
                 runs.warehouse_id != NO_WAREHOUSE,
+                runs.archived_at.is_(None),
                 or_(runs.finished_at >= published_since, runs.changed_at.is_not(None)),
             )
             .order_by(runs.run_key, ranges.range_start)
@@ -133,19 +137,21 @@ class Rechecks(Repository):
 
     async def note_changes(
         self, source: str, warehouse: str, instants: Collection[datetime], asked_at: datetime
-    ) -> None:
+    ) -> int:
         """Mark the windows of a warehouse with records that the source reported as changed by `asked_at`.
 
-        A run that is still being read is marked too: it may have read them before they changed.
+        A run that is still being read is marked too: it may have read them before they changed. Return the
+        number of archived windows with such records, which are final and not marked.
         """
-        in_order = sorted(instants)
+        in_order, keys, archived = sorted(instants), list[int](), 0
         async with self.database.writing() as connection:
             if in_order:
-                keys = await _find_runs_with(connection, source, warehouse, in_order)
+                keys, archived = await _find_runs_with(connection, source, warehouse, in_order)
                 for first in range(0, len(keys), KEYS_PER_STATEMENT):
                     some = runs.run_key.in_(keys[first : first + KEYS_PER_STATEMENT])
                     await connection.execute(update(sync_runs).where(some).values(changed_at=asked_at))
             await _note(connection, source, warehouse, asked_at=asked_at)
+        return archived
 
 
 def _to_window(row: Row[Any], earlier: tuple[Window, ...]) -> PublishedWindow:
@@ -181,20 +187,25 @@ async def _note(connection: AsyncConnection, source: str, warehouse: str, **valu
 
 async def _find_runs_with(
     connection: AsyncConnection, source: str, warehouse: str, in_order: Sequence[datetime]
-) -> list[int]:
-    """Return the keys of the runs, published or open, whose window contains any of these instants."""
-    found = select(runs.run_key, runs.window_start, runs.window_end).where(
+) -> tuple[list[int], int]:
+    """Return the keys of the runs, published or open, whose window contains any of these instants.
+
+    And the number of such runs that are archived.
+    """
+    found = select(runs.run_key, runs.window_start, runs.window_end, runs.archived_at).where(
         runs.source == source,
         runs.warehouse_id == warehouse,
         runs.state != RunState.SUPERSEDED,
         runs.window_start <= in_order[-1],
         runs.window_end > in_order[0],
     )
-    return [
-        row.run_key
+    containing = [
+        row
         for row in await connection.execute(found)
         if bisect_left(in_order, row.window_start) < bisect_left(in_order, row.window_end)
     ]
+    keys = [row.run_key for row in containing if row.archived_at is None]
+    return keys, len(containing) - len(keys)
 
 
 async def _differs(connection: AsyncConnection, key: int, run: SyncRun) -> bool:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.dead_letter import (
     VALIDATION,
     DeadLetterFilter,
@@ -53,11 +54,15 @@ class Replays(Repository):
     """The replays of dead letters whose run is published or incomplete."""
 
     async def runs(self, criteria: DeadLetterFilter) -> list[SyncRun]:
-        """Return the published and the incomplete runs that have matching dead letters, by window."""
+        """Return the published and the incomplete runs that have matching dead letters, by window.
+
+        An archived run is only returned if the criteria name it.
+        """
+        is_wanted = or_(sync_runs.c.archived_at.is_(None), sync_runs.c.run_id == criteria.run)
         found = (
             select(sync_runs)
             .join(dead_letters)
-            .where(matches(criteria), sync_runs.c.state.in_(REPLAYABLE))
+            .where(matches(criteria), sync_runs.c.state.in_(REPLAYABLE), is_wanted)
             .order_by(sync_runs.c.warehouse_id, sync_runs.c.window_start, sync_runs.c.run_key)
             .distinct()
         )
@@ -90,10 +95,12 @@ class Replays(Repository):
         before: its next push sends them). Those `repeated`, whose record id the run contains already, and
         those `waiting`, whose chunk is being pushed to an engine, stay open. An unpublished run that thereby
         holds rows of two mappings is read again when it is resumed. Locks the run against publishing,
-        replanning and other replays, and its chunks against new batches.
+        replanning and other replays, and its chunks against new batches. Raises ConfigurationError if the
+        run is archived.
         """
         async with self.database.writing() as connection:
             run = await lock_run(connection, run_id)
+            await _check_not_archived(connection, run)
             if run.run.state not in REPLAYABLE:
                 return Counter()
             chunk_of = await _lock_chunks(connection, run.key, revalidated)
@@ -118,6 +125,15 @@ class Replays(Repository):
             return Counter(each.outcome.value for each in accepted) + Counter(
                 repeated=len(repeated), waiting=len(waiting), unsent=unsent, published=published
             )
+
+
+async def _check_not_archived(connection: AsyncConnection, run: RunRow) -> None:
+    found = await connection.execute(select(sync_runs.c.archived_to).where(sync_runs.c.run_key == run.key))
+    if archived_to := found.scalar_one():
+        raise ConfigurationError(
+            f"run {run.run.id} of {run.run.warehouse} from {run.run.source}, {run.run.window}: its movements "
+            f"are archived in {archived_to}, so none is added: discard its dead letters"
+        )
 
 
 async def _lock_chunks(

@@ -62,6 +62,11 @@ def only(table: pa.Table, skus: pa.Array | pa.ChunkedArray) -> pa.Table:
     return table.filter(pc.is_in(table["sku_id"], value_set=_one(skus)))
 
 
+def before_instant(firsts: pa.Table, instant: int) -> pa.Table:
+    """Return the rows whose `first` is before an instant, in microseconds since 1970."""
+    return firsts.filter(pc.less(firsts["first"], instant))
+
+
 def _one(skus: pa.Array | pa.ChunkedArray) -> pa.Array:
     return skus.combine_chunks() if isinstance(skus, pa.ChunkedArray) else skus
 

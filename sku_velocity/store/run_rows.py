@@ -83,6 +83,30 @@ async def close_run(
         await connection.execute(delete(unloaded_ids).where(unloaded_ids.c.run_key == key))
 
 
+async def check_not_archived(
+    connection: AsyncConnection, source: str, warehouse: str, window: Window
+) -> None:
+    """Check that no part of a window is archived: what is archived is final.
+
+    Raises IncompleteWindowError, which names the first such part and where its movements are.
+    """
+    ranges, runs = published_ranges.c, sync_runs.c
+    found = (
+        select(ranges.range_start, ranges.range_end, runs.archived_to)
+        .join(sync_runs)
+        .where(overlapping(source, warehouse, window), runs.archived_at.is_not(None))
+        .order_by(ranges.range_start)
+        .limit(1)
+    )
+    if row := (await connection.execute(found)).one_or_none():
+        archived = Window(row.range_start, row.range_end)
+        raise IncompleteWindowError(
+            f"{warehouse} from {source}, {window}: the movements of {archived} are archived in "
+            f"{row.archived_to}, and an archived window is final: read a window without it, or read this "
+            "one into another store"
+        )
+
+
 async def find_newer(connection: AsyncConnection, run: SyncRun) -> dict[int, str]:
     """Return the runs that were planned after this one and are published in its window: ids by key."""
     newer = (

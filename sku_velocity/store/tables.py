@@ -151,6 +151,11 @@ sync_runs = Table(
     Column("looked_at", UtcDateTime),
     Column("unchanged_at", UtcDateTime),
     Column("changed_at", UtcDateTime),
+    # When the movements of the published run were archived, where, and how many: since then they are not
+    # visible any more, and are deleted.
+    Column("archived_at", UtcDateTime),
+    Column("archived_to", Text),
+    Column("archived_rows", BigInteger),
 )
 
 chunks = Table(
@@ -422,12 +427,14 @@ def _completeness() -> list[Column[Any]]:
 
 
 # What each SKU moved on each local day, of one warehouse: how it was counted, and each SKU's first movement.
+# Days before `counted_from` cannot be counted in this way, because movements of them are archived.
 rollups = Table(
     "rollups",
     metadata,
     Column("source", Text, nullable=False),
     Column("warehouse_id", Text, nullable=False),
     Column("definition", Text, nullable=False),
+    Column("counted_from", Date),
     Column("first_movements", LargeBinary, nullable=False),
     PrimaryKeyConstraint("source", "warehouse_id"),
 )

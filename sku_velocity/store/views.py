@@ -22,6 +22,7 @@ FROM published_ranges p
 JOIN sync_runs r ON r.run_key = p.run_key
 JOIN movements m ON m.run_key = p.run_key
                 AND m.timestamp_utc >= p.range_start AND m.timestamp_utc < p.range_end
+WHERE r.archived_at IS NULL
 """
 
 # Every window of movements that was ever published, also if its run has been superseded or deleted since.
@@ -29,9 +30,11 @@ WINDOWS_VIEW = """
 CREATE VIEW published_windows AS
 SELECT b.publication, b.source, b.warehouse_id, @b.range_start, @b.range_end, b.run_id, @b.published_at,
        b.cause, b.added, b.changed, b.removed, b.unchanged,
-       CASE WHEN b.publication IN (SELECT publication FROM published_ranges) THEN 'published'
-            ELSE 'superseded' END AS state
+       CASE WHEN b.publication NOT IN (SELECT publication FROM published_ranges) THEN 'superseded'
+            WHEN r.archived_at IS NOT NULL THEN 'archived' ELSE 'published' END AS state,
+       r.archived_to
 FROM publications b
+LEFT JOIN sync_runs r ON r.run_id = b.run_id
 WHERE b.warehouse_id <> ''
 """
 

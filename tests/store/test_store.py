@@ -20,10 +20,9 @@ from sku_velocity.model.chunk import Chunk, ChunkProgress, ChunkState, Page
 from sku_velocity.model.dead_letter import DeadLetterFilter
 from sku_velocity.model.movement import DeadLetter, MovementRow, Reason
 from sku_velocity.model.run import RunState, SyncRun
-from sku_velocity.model.window import Window
+from sku_velocity.model.window import Window, cut_out
 from sku_velocity.store import Store
 from sku_velocity.store.database import Database
-from sku_velocity.store.publications import cut_out
 from sku_velocity.store.tables import UtcDateTime
 from tests.support.store_rows import (
     HOURS,
