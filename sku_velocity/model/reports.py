@@ -150,14 +150,17 @@ KINDS = {
 class PruneReport(BaseModel):
     """What was deleted, or with `dry_run` would be: rows of the store by table, and Prefect artifacts.
 
-    `artifacts` is None without Prefect; `free_bytes` is what VACUUM would then free in a SQLite file, None on
-    PostgreSQL.
+    `archived_windows` is None if none was to be archived; `archived_rows` movements of archived windows were
+    deleted, also of those that an interrupted prune had archived. `artifacts` is None without Prefect;
+    `free_bytes` is what VACUUM would then free in a SQLite file, None on PostgreSQL.
     """
 
     model_config = ConfigDict(frozen=True)
 
     dry_run: bool
     rows: dict[str, int]
+    archived_windows: int | None = None
+    archived_rows: int = 0
     artifacts: int | None
     free_bytes: int | None
 
@@ -169,6 +172,11 @@ class PruneReport(BaseModel):
     def by_kind(self) -> list[tuple[str, int]]:
         """Each kind with the number that was deleted, or would be."""
         counts = [(name, self.rows.get(table, 0)) for table, name in KINDS.items()]
+        if self.archived_windows is not None:
+            counts += [
+                ("archived windows", self.archived_windows),
+                ("movements of those", self.archived_rows),
+            ]
         return counts if self.artifacts is None else [*counts, ("artifacts", self.artifacts)]
 
     @property

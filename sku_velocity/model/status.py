@@ -38,7 +38,8 @@ class PublishedRange:
     """A stretch of time in which a run is published. `run_key` increases from run to run.
 
     `mapping_digest` is that of the spec by which the run was read; `is_unproven` is True if it could not be
-    proven whole; `grid` is that of the windows that the run was asked for.
+    proven whole; `grid` is that of the windows that the run was asked for. `is_archived` is True if its
+    movements are archived: then it is final.
     """
 
     window: Window
@@ -46,6 +47,7 @@ class PublishedRange:
     mapping_digest: str | None = None
     is_unproven: bool = False
     grid: WindowGrid | None = None
+    is_archived: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,11 @@ class Coverage:
         return min(starts + [run.window.start for run in self.open_runs], default=None)
 
     def by_spec(self, mapping_digest: str) -> Coverage:
-        """Return what is published by the spec with this digest: the rest counts as missing."""
-        return replace(self, published=[e for e in self.published if e.mapping_digest == mapping_digest])
+        """Return what is published by the spec with this digest, or final: the rest counts as missing."""
+        is_kept = [
+            each for each in self.published if each.is_archived or each.mapping_digest == mapping_digest
+        ]
+        return replace(self, published=is_kept)
 
     def gaps(self, span: Window) -> list[Window]:
         """Return the parts of a span of time that are not published."""
@@ -186,10 +191,19 @@ class Revisions(NamedTuple):
     removed: int = 0
 
 
+class Archived(NamedTuple):
+    """The archived movements of a warehouse: how many, where the newest are, and when their window ends."""
+
+    rows: int
+    to: str
+    until: datetime
+
+
 @dataclass(frozen=True)
 class WarehouseStatus:
     """The status of a warehouse of a source. `rows` and `rejects` count the published records.
 
+    `rows` are those in the store, without archived ones.
     `read_at` is when the newest window was planned, None if nothing is published; `rechecked_at` is when a
     recheck last looked at a window.
     """
@@ -201,6 +215,7 @@ class WarehouseStatus:
     read_at: datetime | None
     rechecked_at: datetime | None = None
     revisions: Revisions = Revisions()
+    archived: Archived | None = None
 
     @property
     def span(self) -> Window | None:
@@ -226,9 +241,13 @@ class WarehouseStatus:
 
     @property
     def older_spec(self) -> list[Window]:
-        """The published stretches that were read by another spec than the last run's."""
-        digest = self.last_run.mapping_digest
-        return [each.window for each in self.coverage.published if digest not in (None, each.mapping_digest)]
+        """The published stretches that were read by another spec than the last run's and are not final."""
+        digest, ranges = self.last_run.mapping_digest, self.coverage.published
+        return [
+            each.window
+            for each in ranges
+            if not each.is_archived and digest not in (None, each.mapping_digest)
+        ]
 
     @property
     def unproven(self) -> list[Window]:

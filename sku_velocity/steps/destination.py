@@ -50,6 +50,11 @@ class Destination:
         if isinstance(fs, LocalFileSystem) and Path(self._root).is_file():
             raise ConfigurationError(f"export_to {url} is a file: write a directory")
 
+    @property
+    def place(self) -> str:
+        """The URL, or the absolute path of a directory: the same from every working directory."""
+        return self._root if isinstance(self._fs, LocalFileSystem) else self.url
+
     def names(self, directory: str) -> list[str]:
         """Return the names in a directory; none if it does not exist."""
         with translate_errors(self.url):
@@ -67,6 +72,11 @@ class Destination:
                 return pq.read_schema(file)
             except pa.ArrowInvalid:  # left behind by a power cut
                 return None
+
+    def batches(self, name: str, size: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a Parquet file, at most `size` at a time."""
+        with translate_errors(self.url), self._fs.open(self._path(name), "rb") as file:
+            yield from pq.ParquetFile(file).iter_batches(size)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

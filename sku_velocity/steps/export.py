@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sku_velocity.errors import ExportError
 from sku_velocity.model.window import PublishedSegment, Window, iso
 from sku_velocity.output.names import partition
-from sku_velocity.output.schemas import MOVEMENTS
+from sku_velocity.output.schemas import INSTANT, MOVEMENTS
 from sku_velocity.steps.destination import Destination, translate_errors
 from sku_velocity.store import Store
 
@@ -66,24 +68,44 @@ async def export_window(
     A date without movements has no file. A file that extends beyond the window is written again with it, as
     one; a file that is up to date is kept. Each file is replaced atomically; one that replaces several is
     there before they are deleted. Exports of a warehouse wait for each other. Memory grows with the row
-    group. Raises ExportError if the destination is temporarily unavailable, ConfigurationError if the setting
-    is wrong, and the errors of the store.
+    group. Archived movements are read from the archive. Raises ExportError if the destination is temporarily
+    unavailable or the archive is missing, ConfigurationError if the setting is wrong, and the errors of the
+    store.
     """
-    directory = directory_of(source, warehouse)
     async with store.publications.exporting(source, warehouse):
-        found = await asyncio.to_thread(_find_files, destination, directory, window)
-        window = widen(window, found)
-        found = [file for file in found if file.overlaps(window)]
-        segments = await store.publications.segments(source, warehouse, window)
-        days = {file.start.date() for file in found}
-        if len(days) < number_of_days(window):
-            days |= await store.publications.days(source, warehouse, window)
-        files = [DayFile.of(day, window, found, segments) for day in sorted(days)]
-        export = _Export(store, destination, directory, warehouse, row_group)
-        current = await asyncio.to_thread(lambda: [export.is_current(file) for file in files])
-        for is_current, stretch in groupby(zip(current, files, strict=True), itemgetter(0)):
-            if not is_current:
-                await export.replace([file for _, file in stretch], segments)
+        return await export_exclusively(store, destination, source, warehouse, window, row_group)
+
+
+async def export_exclusively(
+    store: Store,
+    destination: Destination,
+    source: str,
+    warehouse: str,
+    window: Window,
+    row_group: int = ROW_GROUP,
+) -> Exported:
+    """Do what `export_window` does, for a caller that holds the lock of the warehouse's exports."""
+    directory = directory_of(source, warehouse)
+    found = await asyncio.to_thread(find_files, destination, directory, window)
+    window = widen(window, found)
+    found = [file for file in found if file.overlaps(window)]
+    segments = await store.publications.segments(source, warehouse, window)
+    archives = await asyncio.to_thread(_find_archives, destination, directory, found, segments)
+    if not found:
+        for archive in archives.values():
+            await asyncio.to_thread(archive.check)
+    days = {file.start.date() for file in found}
+    for each in segments:
+        if each.archived_to:
+            days |= {file.start.date() for file in archives[each.archived_to].of(each)}
+    if len(days) < number_of_days(window):
+        days |= await store.publications.days(source, warehouse, window)
+    files = [DayFile.of(day, window, found, segments) for day in sorted(days)]
+    export = _Export(store, destination, directory, archives, row_group)
+    current = await asyncio.to_thread(lambda: [export.is_current(file) for file in files])
+    for is_current, stretch in groupby(zip(current, files, strict=True), itemgetter(0)):
+        if not is_current:
+            await export.replace([file for _, file in stretch], segments)
     return Exported(directory, current.count(False))
 
 
@@ -152,11 +174,58 @@ def _common(one: Window, other: Window) -> Window:
     return Window(max(one.start, other.start), min(one.end, other.end))
 
 
-def _find_files(destination: Destination, directory: str, window: Window) -> list[Window]:
+def find_files(destination: Destination, directory: str, window: Window) -> list[Window]:
     """Return the ranges of the files of all dates that a window touches."""
     days = [day for day in find_days(destination, directory) if day_window(day).overlaps(window)]
     names = [name for day in days for name in destination.names(f"{directory}/date={day}")]
     return [content for name in names if (content := content_of(name))]
+
+
+def path_of(directory: str, content: Window) -> str:
+    """Return the path of the file of a range within a destination."""
+    return f"{directory}/date={content.start.date()}/{file_name(content)}"
+
+
+@dataclass(frozen=True)
+class _Archive:
+    """The files of a warehouse in an archive, by time."""
+
+    destination: Destination
+    directory: str
+    files: Sequence[Window]
+
+    def of(self, segment: PublishedSegment) -> list[Window]:
+        """Return the files that hold a segment. Those that a larger one is about to replace are left out."""
+        found = [each for each in self.files if each.overlaps(segment.window)]
+        return [each for each in found if not any(_is_part(each, other) for other in found)]
+
+    def check(self) -> None:
+        """Check that the archive has files of the warehouse. Raises ExportError if it is missing."""
+        if not self.files and not find_days(self.destination, self.directory):
+            raise ExportError(
+                f"archive {self.destination.url}: it has no {self.directory}, from where archived movements "
+                "are to be exported: restore it to this place, then export again"
+            )
+
+
+def _find_archives(
+    destination: Destination, directory: str, found: Sequence[Window], segments: Sequence[PublishedSegment]
+) -> dict[str, _Archive]:
+    """Return the archives of segments, by URL. `found` are the files of the destination, which may be one."""
+    spans: dict[str, list[Window]] = {}
+    for each in segments:
+        if each.archived_to:
+            spans.setdefault(each.archived_to, []).append(each.window)
+    archives = {}
+    for url, windows in spans.items():
+        archive, span = Destination(url), Window(windows[0].start, windows[-1].end)
+        files = found if url == destination.place else find_files(archive, directory, span)
+        archives[url] = _Archive(archive, directory, sorted(files, key=lambda each: each.start))
+    return archives
+
+
+def _is_part(one: Window, other: Window) -> bool:
+    return one != other and other.start <= one.start and one.end <= other.end
 
 
 @dataclass(frozen=True)
@@ -190,7 +259,7 @@ class _Export:
     store: Store
     destination: Destination
     directory: str
-    warehouse: str
+    archives: Mapping[str, _Archive]
     row_group: int
 
     def is_current(self, file: DayFile) -> bool:
@@ -234,13 +303,31 @@ class _Export:
     async def _read(self, segments: Iterable[PublishedSegment]) -> AsyncGenerator[DayBatch, None]:
         """Yield the movements of segments, which are in order of time, split by date."""
         for segment in segments:
+            if segment.archived_to:
+                async with aclosing(
+                    self._read_archived(segment, self.archives[segment.archived_to])
+                ) as archived:
+                    async for batch in archived:
+                        yield batch
+                continue
             async with aclosing(self.store.publications.stream(segment, STORED, self.row_group)) as batches:
                 async for rows in batches:
                     for day, part in groupby(rows, lambda row: row.timestamp_utc.date()):
                         yield DayBatch(day, _record_batch(list(part), segment))
 
+    async def _read_archived(
+        self, segment: PublishedSegment, archive: _Archive
+    ) -> AsyncGenerator[DayBatch, None]:
+        """Yield the movements of an archived segment from the archive's files."""
+        await asyncio.to_thread(archive.check)
+        for file in archive.of(segment):
+            batches = archive.destination.batches(path_of(self.directory, file), self.row_group)
+            while batch := await asyncio.to_thread(next, batches, None):
+                if len(rows := _only(batch, segment)):
+                    yield DayBatch(file.start.date(), rows)
+
     def _path(self, content: Window) -> str:
-        return f"{self.directory}/date={content.start.date()}/{file_name(content)}"
+        return path_of(self.directory, content)
 
 
 class _LookAhead:
@@ -258,6 +345,14 @@ class _LookAhead:
                 yield following.rows
             following = await anext(self._batches, None)
         self._next = following
+
+
+def _only(batch: pa.RecordBatch, segment: PublishedSegment) -> pa.RecordBatch:
+    """Return the rows of a file that belong to a segment."""
+    at, (start, end) = batch["timestamp_utc"], (pa.scalar(each, INSTANT) for each in segment.window.bounds)
+    in_window = pc.and_(pc.greater_equal(at, start), pc.less(at, end))
+    rows = batch.filter(pc.and_(pc.equal(batch["run_id"], segment.run_id), in_window))
+    return pa.RecordBatch.from_arrays([rows[name] for name in MOVEMENTS.names], schema=MOVEMENTS)
 
 
 def _record_batch(rows: Sequence[Any], segment: PublishedSegment) -> pa.RecordBatch:

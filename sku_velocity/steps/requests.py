@@ -396,8 +396,8 @@ class CompactRequest(StoreRequest):
 class PruneRequest(StoreRequest):
     """Delete superseded and abandoned runs, old velocity and, with Prefect, old artifacts.
 
-    Published data is kept, with its dead letters and the master version that it was mapped by. An
-    interrupted prune is resumed by the next one.
+    Published data is kept, with its dead letters and the master version that it was mapped by; its oldest
+    movements can be archived. An interrupted prune is resumed by the next one.
     """
 
     superseded_days: Days = 30
@@ -406,6 +406,11 @@ class PruneRequest(StoreRequest):
     """Days to keep a run that stopped without ever being published."""
     letter_days: Days = 365
     """Days to keep a replayed or discarded dead letter of a published run."""
+    movement_days: Days | None = None
+    """Days to keep the movements of a published window in the store, at least 460; older ones are archived in
+    archive_to. Omit to keep all."""
+    archive_to: str | None = None
+    """The directory or URL where movements are archived as Parquet before they are deleted."""
     velocity_days: Days = 400
     """Days to keep velocity. The newest of each warehouse is always kept."""
     artifact_days: Days = ARTIFACT_DAYS

@@ -134,7 +134,7 @@ class Pruning(Repository):
         async with self.database.writing() as connection:
             # Once we hold this lock, a page or a push in progress when the run was marked has ended.
             await connection.execute(select(runs.run_key).where(runs.run_key == key).with_for_update())
-            deleted = await _delete_batch(
+            deleted = await delete_batch(
                 connection, {table: table.c.run_key == key for table in RUN_TABLES}, limit
             )
             if deleted.is_last:
@@ -146,7 +146,7 @@ class Pruning(Repository):
     async def delete_letter_batch(self, cutoffs: Cutoffs, limit: int) -> DeletedBatch:
         """Delete up to `limit` dead letters of published runs that were closed before the cutoff."""
         async with self.database.writing() as connection:
-            return await _delete_batch(connection, {dead_letters: _is_closed(cutoffs)}, limit)
+            return await delete_batch(connection, {dead_letters: _is_closed(cutoffs)}, limit)
 
     async def delete_refresh_batch(self, refresh: RefreshKey, limit: int) -> DeletedBatch:
         """Delete up to `limit` rows of an old refresh; with the last of them the refresh itself."""
@@ -160,7 +160,7 @@ class Pruning(Repository):
                 )
                 for table in (velocity_figures, velocity_refreshes)
             }
-            return await _delete_batch(connection, of_refresh, limit)
+            return await delete_batch(connection, of_refresh, limit)
 
     async def free_bytes(self) -> int | None:
         """Return the bytes that VACUUM would free in a SQLite file; None if the database vacuums itself."""
@@ -220,7 +220,7 @@ def _is_closed(cutoffs: Cutoffs) -> ColumnElement[bool]:
     )
 
 
-async def _delete_batch(
+async def delete_batch(
     connection: AsyncConnection, conditions: dict[Table, ColumnElement[bool]], limit: int
 ) -> DeletedBatch:
     """Delete up to `limit` of these rows, one table after the other."""

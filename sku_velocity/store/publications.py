@@ -102,7 +102,7 @@ class Publications(Repository):
         """Return the published segments of a window, by time; there may be none, or gaps."""
         ranges = published_ranges.c
         found = (
-            select(published_ranges, sync_runs.c.run_id, sync_runs.c.archived_to)
+            select(published_ranges, sync_runs.c.run_id, sync_runs.c.archived_to, sync_runs.c.archived_rows)
             .join(sync_runs)
             .where(overlapping(source, warehouse, window))
             .order_by(ranges.range_start)
@@ -115,7 +115,7 @@ class Publications(Repository):
                     Window(max(row.range_start, window.start), min(row.range_end, window.end)),
                     row.publication,
                     row.published_at,
-                    row.archived_to,
+                    row.archived_to if row.archived_rows else None,
                 )
                 for row in await connection.execute(found)
             ]

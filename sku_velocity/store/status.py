@@ -17,6 +17,7 @@ from sku_velocity.model.dead_letter import DeadLetterState
 from sku_velocity.model.publication import Cause
 from sku_velocity.model.run import OPEN, MasterVersion, RunState, RunStatus, Verdict
 from sku_velocity.model.status import (
+    Archived,
     Coverage,
     Freshness,
     LastRun,
@@ -64,6 +65,7 @@ class Status(Repository):
             created_at = await _read_created_at(connection, newest)
             rechecked_at = await _read_rechecked_at(connection, source, warehouse)
             revisions = await _count_revisions(connection, source, warehouse)
+            archived = await _read_archived(connection, source, warehouse)
         return [
             WarehouseStatus(
                 coverage=_coverage(place, published[place], open_runs[place]),
@@ -73,6 +75,7 @@ class Status(Repository):
                 read_at=created_at[published[place][-1].run_key] if published[place] else None,
                 rechecked_at=rechecked_at.get(place),
                 revisions=revisions.get(place, Revisions()),
+                archived=archived.get(place),
             )
             for place, run in sorted(last.items())
         ]
@@ -210,13 +213,21 @@ async def _read_published(
 
 def _published() -> Select[Any]:
     runs = sync_runs.c
-    of_run = (runs.mapping_digest, runs.verdict, runs.window_minutes, runs.window_zone, runs.created_at)
+    of_run = (
+        runs.mapping_digest,
+        runs.verdict,
+        runs.window_minutes,
+        runs.window_zone,
+        runs.created_at,
+        runs.archived_at,
+    )
     return select(published_ranges, *of_run).join(sync_runs)
 
 
 def _to_published_range(row: Row[Any]) -> PublishedRange:
     window, is_unproven = Window(row.range_start, row.range_end), row.verdict == Verdict.UNPROVEN
-    return PublishedRange(window, row.run_key, row.mapping_digest, is_unproven, to_grid(row))
+    is_archived = row.archived_at is not None
+    return PublishedRange(window, row.run_key, row.mapping_digest, is_unproven, to_grid(row), is_archived)
 
 
 async def _read_open_runs(
@@ -292,7 +303,7 @@ def _loaded_by_whole_runs() -> Select[Any]:
         _per_place(loaded)
         .join(chunks, _of_run(chunks))
         .join(published_ranges, _of_run(published_ranges))
-        .where(_in_one_piece())
+        .where(_in_one_piece(), sync_runs.c.archived_at.is_(None))
     )
 
 
@@ -301,7 +312,9 @@ def _published_by_cut_runs() -> Select[Any]:
     moved_at = movements.c.timestamp_utc
     is_published = and_(moved_at >= published_ranges.c.range_start, moved_at < published_ranges.c.range_end)
     per_place = (
-        _per_place(func.count()).join(published_ranges, _of_run(published_ranges)).where(~_in_one_piece())
+        _per_place(func.count())
+        .join(published_ranges, _of_run(published_ranges))
+        .where(~_in_one_piece(), sync_runs.c.archived_at.is_(None))
     )
     return per_place.join(movements, _of_run(movements) & is_published)
 
@@ -329,6 +342,30 @@ async def _read_rechecked_at(
 ) -> dict[Place, Any]:
     rows = await connection.execute(select(rechecks).where(_at(rechecks, source, warehouse)))
     return {_place_of(row): row.rechecked_at for row in rows}
+
+
+async def _read_archived(
+    connection: AsyncConnection, source: str | None, warehouse: str | None
+) -> dict[Place, Archived]:
+    runs, until = sync_runs.c, func.max(sync_runs.c.window_end)
+    statement = (
+        select(
+            runs.source,
+            runs.warehouse_id,
+            runs.archived_to,
+            func.sum(runs.archived_rows).label("rows"),
+            until.label("until"),
+        )
+        .where(_at(sync_runs, source, warehouse), runs.archived_at.is_not(None))
+        .group_by(runs.source, runs.warehouse_id, runs.archived_to)
+        .order_by(until)
+    )
+    found: dict[Place, Archived] = {}
+    for row in await connection.execute(statement):
+        earlier = found.get(_place_of(row))
+        total = int(row.rows) + (earlier.rows if earlier else 0)
+        found[_place_of(row)] = Archived(total, row.archived_to, row.until)
+    return found
 
 
 async def _count_revisions(

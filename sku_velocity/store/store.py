@@ -8,6 +8,7 @@ from typing import Self
 
 from sku_velocity.store import schema
 from sku_velocity.store.activity import Activities
+from sku_velocity.store.archive import Archive
 from sku_velocity.store.chunks import Chunks
 from sku_velocity.store.database import Database
 from sku_velocity.store.dead_letters import DeadLetters
@@ -49,6 +50,7 @@ class Store:
         self.velocity = Velocity(database)
         self.status = Status(database)
         self.pruning = Pruning(database)
+        self.archive = Archive(database)
         self.paces = Paces(database)
 
     def __repr__(self) -> str:
