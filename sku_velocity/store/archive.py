@@ -160,7 +160,8 @@ class Archive(Repository):
 
 def _is_due(cutoff: datetime) -> ColumnElement[bool]:
     """Return the condition for a run to be archived."""
-    is_recent = exists().where(ranges.run_key == runs.run_key, ranges.published_at >= cutoff)
+    others = published_ranges.alias().c
+    is_recent = exists().where(others.run_key == runs.run_key, others.published_at >= cutoff)
     return and_(
         runs.state == RunState.PUBLISHED,
         runs.warehouse_id != NO_WAREHOUSE,

@@ -348,7 +348,7 @@ async def _read_archived(
     connection: AsyncConnection, source: str | None, warehouse: str | None
 ) -> dict[Place, Archived]:
     runs, until = sync_runs.c, func.max(sync_runs.c.window_end)
-    statement = (
+    statement: Select[Any] = (
         select(
             runs.source,
             runs.warehouse_id,
