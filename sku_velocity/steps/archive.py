@@ -48,20 +48,19 @@ async def _archive(store: Store, destination: Destination, batch: ArchiveBatch) 
             await export_exclusively(store, destination, source, warehouse, stretch)
         written = await asyncio.to_thread(_read_back, destination, batch)
         contents = await store.archive.contents(batch)
-        if written != contents:
-            run = next(id for id in batch.run_ids if written.get(id) != contents.get(id))
-            in_files, in_store = (each.get(run, Content()).rows for each in (written, contents))
-            raise ExportError(
-                f"archive {destination.url}: its files have {in_files} rows of run {run} of {warehouse} from "
-                f"{source}, the store has {in_store}: nothing was deleted; check what else writes "
-                "there, move wrong files away, and prune again"
-            )
+        for run, content in contents.items():
+            if (found := written.get(run, Content())) != content:
+                raise ExportError(
+                    f"archive {destination.url}: its files have {found.rows} rows of run {run} of "
+                    f"{warehouse} from {source}, the store has {content.rows}: nothing was deleted; check "
+                    "what else writes there, move wrong files away, and prune again"
+                )
         return await store.archive.mark(batch, destination.place, contents)
 
 
 def _read_back(destination: Destination, batch: ArchiveBatch) -> dict[str, Content]:
     """Read the files of a batch whole. Return the content of each run that they have rows of."""
-    directory, wanted = directory_of(batch.source, batch.warehouse), set(batch.run_ids)
+    directory = directory_of(batch.source, batch.warehouse)
     paths = {path_of(directory, file) for stretch in batch.stretches
              for file in find_files(destination, directory, stretch) if file.overlaps(stretch)}  # fmt: skip
     rows, positions = Counter[str](), Counter[str]()
@@ -69,7 +68,7 @@ def _read_back(destination: Destination, batch: ArchiveBatch) -> dict[str, Conte
         for run, number, total in _count(destination.batches(path, ROW_GROUP)):
             rows[run] += number
             positions[run] += total
-    return {run: Content(rows[run], positions[run]) for run in rows if run in wanted}
+    return {run: Content(rows[run], positions[run]) for run in rows}
 
 
 def _count(batches: Iterable[pa.RecordBatch]) -> Iterable[tuple[str, int, int]]:

@@ -51,10 +51,6 @@ class ArchiveBatch:
     ranges: tuple[RunRange, ...]
 
     @property
-    def run_ids(self) -> list[str]:
-        return list(dict.fromkeys(each.run_id for each in self.ranges))
-
-    @property
     def end(self) -> datetime:
         return max(each.window.end for each in self.ranges)
 
@@ -99,51 +95,43 @@ class Archive(Repository):
             return number, rows.scalar_one()
 
     async def contents(self, batch: ArchiveBatch) -> dict[str, Content]:
-        """Return the content of each run of a batch that has published movements, by its id."""
-        keys = {each.run_key: each.run_id for each in batch.ranges}
+        """Return the contents of the runs that were not changed since the batch was read, by id."""
         in_range = and_(moved.timestamp_utc >= ranges.range_start, moved.timestamp_utc < ranges.range_end)
-        found = (
-            select(moved.run_key, func.count(), func.sum(moved.position))
-            .join(published_ranges, and_(ranges.run_key == moved.run_key, in_range))
-            .where(moved.run_key.in_(keys))
-            .group_by(moved.run_key)
-        )
-        async with self.database.reading() as connection:
+        async with self.database.snapshot() as connection:
+            unchanged = await _read_unchanged(connection, batch)
+            found = (
+                select(moved.run_key, func.count(), func.sum(moved.position))
+                .join(published_ranges, and_(ranges.run_key == moved.run_key, in_range))
+                .where(moved.run_key.in_(unchanged))
+                .group_by(moved.run_key)
+            )
             rows = await connection.execute(found)
-            return {keys[key]: Content(number, int(positions)) for key, number, positions in rows}
+            counted = {key: Content(number, int(positions)) for key, number, positions in rows}
+        return {run_id: counted.get(key, Content()) for key, run_id in unchanged.items()}
 
     async def mark(self, batch: ArchiveBatch, archived_to: str, contents: Mapping[str, Content]) -> int:
-        """Hide the movements of a batch, which are in files now. Return the number of runs.
+        """Hide the movements of runs with these contents, which are in files. Return the number of runs.
 
         Runs that were changed since the batch was read are left, and so are all if days of the rollup are
         out of date: the next prune archives them.
         """
-        keys = {each.run_key: each.run_id for each in batch.ranges}
         async with self.database.writing() as connection:
             await lock_warehouse(connection, batch.ranges[0].run_id)
             if not await is_up_to_date(connection, batch.source, batch.warehouse, batch.end):
                 return 0
+            unchanged = await _read_unchanged(connection, batch)
             # A batch of a push that is being cut is cut before.
-            begun = select(pushes.c.run_key).where(pushes.c.run_key.in_(keys))
+            begun = select(pushes.c.run_key).where(pushes.c.run_key.in_(unchanged))
             await connection.execute(begun.order_by(pushes.c.run_key).with_for_update())
-            is_open = and_(runs.run_key.in_(keys), runs.archived_at.is_(None))
-            same = _by_run(batch.ranges)
-            now = _by_run(await _read_ranges(connection, _select_ranges(is_open)))
             values = [
-                {"key": key, "rows": contents.get(keys[key], Content()).rows}
-                for key, published in now.items()
-                if same[key] == published
+                {"key": key, "rows": contents[run_id].rows}
+                for key, run_id in unchanged.items()
+                if run_id in contents
             ]
             if values:
+                to = {"archived_at": datetime.now(UTC), "archived_to": archived_to}
                 marked = update(sync_runs).where(runs.run_key == bindparam("key"))
-                await connection.execute(
-                    marked.values(
-                        archived_at=datetime.now(UTC),
-                        archived_to=archived_to,
-                        archived_rows=bindparam("rows"),
-                    ),
-                    values,
-                )
+                await connection.execute(marked.values(**to, archived_rows=bindparam("rows")), values)
             return len(values)
 
     async def find_marked(self) -> list[int]:
@@ -185,6 +173,14 @@ async def _read_ranges(connection: AsyncConnection, found: Select[Any]) -> list[
         RunRange(row.run_key, row.run_id, Window(row.range_start, row.range_end), row.publication)
         for row in await connection.execute(found)
     ]
+
+
+async def _read_unchanged(connection: AsyncConnection, batch: ArchiveBatch) -> dict[int, str]:
+    """Return the runs of a batch that are published as when it was read, and not archived: ids by key."""
+    then = _by_run(batch.ranges)
+    is_open = and_(runs.run_key.in_(then), runs.archived_at.is_(None))
+    now = _by_run(await _read_ranges(connection, _select_ranges(is_open)))
+    return {key: found[0].run_id for key, found in now.items() if found == then[key]}
 
 
 def _by_run(published: Iterable[RunRange]) -> dict[int, list[RunRange]]:

@@ -4,82 +4,28 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from itertools import count
+from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from sku_velocity.errors import IncompleteWindowError
-from sku_velocity.model.activity import Activity
 from sku_velocity.model.calendar import Period, covered_shares
-from sku_velocity.model.chunk import Chunk, Page, PageResult
-from sku_velocity.model.movement import MovementRow
-from sku_velocity.model.run import SyncRun
 from sku_velocity.model.status import Place
 from sku_velocity.model.window import Window
-from sku_velocity.steps.archive import archive_windows
-from sku_velocity.steps.destination import Destination
-from sku_velocity.steps.prune import delete_archived
 from sku_velocity.store import Store
-from sku_velocity.store.tables import published_ranges
-from tests.support.aged_store import writing
+from tests.support.archived import Daily, archive, daily, hour, hours, new_id, publish
 from tests.support.exported import files, published, seen_by_duckdb
 from tests.support.published_store import table
 
 pytestmark = pytest.mark.anyio
 
-MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 ZONE = ZoneInfo("Europe/Berlin")
 PERIOD = Period(ZONE, date(2026, 3, 10), 14)
-DAY = Window(MIDNIGHT, MIDNIGHT + timedelta(days=1))
-Daily = dict[date, dict[str, tuple[int, int, int]]]
-_ids = (f"run-{number}" for number in count())
-
-
-def hour(number: float) -> datetime:
-    return MIDNIGHT + timedelta(hours=number)
-
-
-def hours(start: float, end: float) -> Window:
-    return Window(hour(start), hour(end))
-
-
-async def publish(store: Store, window: Window, *at: float, units: int = 1, id: str | None = None) -> SyncRun:
-    """Publish a window with a movement at each of these hours, of two SKUs in turn."""
-    run = SyncRun(id or next(_ids), "acme", "WH-01", window, len(at))
-    await store.runs.begin(run, [Chunk(0, 0, len(at), len(at))] if at else [])
-    if at:
-        rows = [
-            MovementRow(n, None, f"SKU-{n % 2}", "WH-01", units + n, hour(each)) for n, each in enumerate(at)
-        ]
-        await store.chunks.land_page(run.id, 0, PageResult(Page(0, len(rows)), len(rows), rows, []))
-    await store.publications.publish(run.id, "{}")
-    return run
-
-
-async def archive(store: Store, url: str, out: Path, until: datetime) -> int:
-    """Archive the windows that ended before an instant, as if published long ago. Return their number."""
-    async with writing(url) as connection:
-        await connection.execute(published_ranges.update().values(published_at=MIDNIGHT - timedelta(days=1)))
-    archived = await archive_windows(store, Destination(str(out)), until)
-    await delete_archived(store, rows_at_once=3)
-    return archived
-
-
-def daily(activity: Activity) -> Daily:
-    """Return units, lines and orders by day and SKU."""
-    found: Daily = defaultdict(dict)
-    columns = activity.daily
-    for code, day, *sums in zip(*(getattr(columns, name).tolist() for name in
-                                  ("codes", "days", "units", "lines", "orders")), strict=True):  # fmt: skip
-        found[PERIOD.day(day)][columns.skus[code]] = tuple(sums)
-    return found
 
 
 @dataclass
@@ -93,10 +39,10 @@ class Twins:
     out: Path
     final: list[Window] = field(default_factory=list)
     frozen: Daily = field(default_factory=dict)
-    counted: dict[date, int] = field(default_factory=dict)  # the last publication that a frozen day counts
+    counted: dict[int, int] = field(default_factory=dict)  # the last publication that a frozen day counts
 
     async def publish(self, window: Window, at: Sequence[float], units: int) -> None:
-        id = next(_ids)
+        id = new_id()
         if any(window.overlaps(each) for each in self.final):
             with pytest.raises(IncompleteWindowError, match="an archived window is final"):
                 await publish(self.store, window, *at, units=units, id=id)
@@ -120,7 +66,7 @@ class Twins:
         assert archived == len({each.run_id for each in due if ends[each.run_id] <= until})
         self.final += new
         for interval in PERIOD.intervals(86_400):
-            day = PERIOD.day(interval.index)
+            day = interval.index
             whole = Window(interval.start, interval.end)
             if day not in self.frozen and any(each.overlaps(whole) for each in new):
                 self.frozen[day], self.counted[day] = moved.get(day, {}), newest
@@ -141,7 +87,7 @@ class Twins:
         assert daily(mine) == expected
         segments = await self.twin.publications.segments("acme", "WH-01", PERIOD.window)
         for index, share in enumerate(covered_shares(PERIOD, mine.published)):
-            newest = self.counted.get(PERIOD.day(index), 10**9)
+            newest = self.counted.get(index, 10**9)
             windows = [each.window for each in segments if each.publication <= newest]
             assert share == pytest.approx(covered_shares(PERIOD, windows)[index])
 
