@@ -7,7 +7,7 @@ from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from sku_velocity.model.status import WarehouseStatus
+from sku_velocity.model.status import StoreSize, WarehouseStatus
 
 Value = Callable[[WarehouseStatus, datetime], float | None]
 
@@ -37,6 +37,10 @@ METRICS: dict[str, tuple[str, Value]] = {
     "lag_seconds": ("Time since the end of the newest published window", _lag),
     "late": ("1 if the next window is overdue", lambda status, now: status.is_late(now)),
     "rows": ("Published records", lambda status, now: status.rows),
+    "archived_rows": (
+        "Published records in the archive",
+        lambda status, now: status.archived.rows if status.archived else 0,
+    ),
     "open_rejects": ("Open dead letters of published windows", lambda status, now: status.rejects),
     "gaps": ("Stretches between published windows", lambda status, now: len(status.gaps)),
     "unpublished_runs": ("Runs not published", lambda status, now: len(status.coverage.open_runs)),
@@ -56,9 +60,30 @@ METRICS: dict[str, tuple[str, Value]] = {
 }
 
 
-def metrics_of(statuses: Sequence[WarehouseStatus], now: datetime) -> str:
-    """Return the metrics of warehouses in Prometheus' text format; those without a value have no sample."""
+# Of the store, by name: its help, and its value.
+STORE_METRICS: dict[str, tuple[str, Callable[[StoreSize], int | None]]] = {
+    "store_bytes": ("Size of the store", lambda size: size.bytes),
+    "store_free_bytes": ("Part of a SQLite file that new rows reuse", lambda size: size.free),
+    "store_bytes_per_published_day": (
+        "Size per published day of a warehouse",
+        lambda size: size.bytes_per_day,
+    ),
+    "store_growth_bytes_per_day": ("Growth of the store per day", lambda size: size.growth_per_day),
+}
+
+
+def metrics_of(statuses: Sequence[WarehouseStatus], size: StoreSize, now: datetime) -> str:
+    """Return the metrics of warehouses, and of the store, in Prometheus' text format.
+
+    Those without a value have no sample.
+    """
     registry = CollectorRegistry()
+    for name, (help_text, size_of) in STORE_METRICS.items():
+        if (number := size_of(size)) is not None:
+            Gauge(f"sku_velocity_{name}", help_text, registry=registry).set(number)
+    tables = Gauge("sku_velocity_store_table_bytes", "Size of a table", ("table",), registry=registry)
+    for table, number in (size.tables or {}).items():
+        tables.labels(table).set(number)
     for name, (help_text, value_of) in METRICS.items():
         gauge = Gauge(f"sku_velocity_{name}", help_text, ("source", "warehouse"), registry=registry)
         for status in statuses:

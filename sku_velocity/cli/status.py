@@ -16,12 +16,13 @@ from sku_velocity.cli.executor import current, run
 from sku_velocity.cli.next_steps import CommandContext, backfill_older, next_steps
 from sku_velocity.errors import ConfigurationError
 from sku_velocity.model.run import RunState
-from sku_velocity.model.status import LastRun, OpenRun, WarehouseStatus
+from sku_velocity.model.status import LastRun, OpenRun, StoreSize, WarehouseStatus
 from sku_velocity.model.window import Window, iso
 from sku_velocity.text import printable
 
 SHOWN_GAPS = 5  # the newest of a warehouse; the JSON lists all
 SHOWN_RUNS = 3
+SHOWN_TABLES = 3  # the largest; the JSON has all
 SHOWN_CHARACTERS = 200  # of a reason
 COLUMNS = ("source", "warehouse", "last run", "rows", "rejects", "behind", "gaps")
 EMPTY = (
@@ -32,12 +33,13 @@ EMPTY = (
 
 def print_statuses(
     statuses: Sequence[WarehouseStatus],
+    size: StoreSize,
     now: datetime,
     context: CommandContext,
     console: Console,
     of: str = "",
 ) -> None:
-    """Print a row per warehouse, then each one's problems and the commands to run.
+    """Print a row per warehouse, the size of the store, then each one's problems and the commands to run.
 
     `of` names what was asked for, to say that there is none.
     """
@@ -50,6 +52,7 @@ def print_statuses(
     for status in statuses:
         table.add_row(*(Text(printable(cell)) for cell in _row(status, now)))
     console.print(table)
+    console.print(describe_size(size), markup=False, highlight=False, soft_wrap=True)
     for status in statuses:
         for line in _details(status, now, context):
             console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
@@ -103,6 +106,9 @@ def _details(status: WarehouseStatus, now: datetime, context: CommandContext) ->
             f"  last recheck {duration(now - status.rechecked_at)} ago; {revised.windows} revisions so far: "
             f"rows {revised.added} added, {revised.changed} changed, {revised.removed} removed"
         )
+    if status.archived:
+        archived = status.archived
+        lines.append(f"  archived: {archived.rows} rows until {iso(archived.until)}, in {archived.to}")
     if status.is_late(now) and status.complete_until:
         lines.append(f"  late: nothing is published after {iso(status.complete_until)}")
     if not lines and not steps:
@@ -155,6 +161,7 @@ def status_as_json(status: WarehouseStatus, now: datetime, context: CommandConte
             "began_at": iso(run.began_at),
         },
         "rows": status.rows,
+        "archived": status.archived and {**status.archived._asdict(), "until": iso(status.archived.until)},
         "rejects": status.rejects,
         "complete_until": status.complete_until and iso(status.complete_until),
         "lag_seconds": None if lag is None else round(lag.total_seconds()),
@@ -167,6 +174,38 @@ def status_as_json(status: WarehouseStatus, now: datetime, context: CommandConte
         "open_runs": [_open_run(each, now) for each in status.coverage.open_runs],
         "next_steps": next_steps(status, now, context),
     }
+
+
+def size_as_json(size: StoreSize) -> dict[str, Any]:
+    """Return the size of the store as JSON, in bytes."""
+    return {
+        "bytes": size.bytes,
+        "free_bytes": size.free,
+        "bytes_by_table": size.tables,
+        "bytes_per_published_day": size.bytes_per_day,
+        "growth_bytes_per_day": size.growth_per_day,
+    }
+
+
+def describe_size(size: StoreSize) -> str:
+    """Return the size of the store, its largest tables and its growth as a line."""
+    text = f"Store: {_bytes(size.bytes)}"
+    if size.free:
+        text += f", {_bytes(size.free)} of them free"
+    if size.tables:
+        largest = list(size.tables.items())[:SHOWN_TABLES]
+        text += f" ({', '.join(f'{name} {_bytes(number)}' for name, number in largest)})"
+    if size.bytes_per_day is not None and size.growth_per_day is not None:
+        text += f"; {_bytes(size.bytes_per_day)} per published day of a warehouse"
+        text += f"; it grows by {_bytes(size.growth_per_day)} a day"
+    return text
+
+
+def _bytes(number: int) -> str:
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number / 2**10:.0f} KiB"
 
 
 def _open_run(run: OpenRun, now: datetime) -> dict[str, Any]:
@@ -198,7 +237,7 @@ def status(
 ) -> int:
     """Show the status of each warehouse: last run, rows, rejects, lag, gaps, open runs, and next steps.
 
-    It reads only the store. The exit code is 0 for every status.
+    And the size of the store and its growth. It reads only the store. The exit code is 0 for every status.
 
     Parameters
     ----------
@@ -222,19 +261,22 @@ def status(
     found = current().context()
     context = CommandContext(found.program, source, token_env, store, found.source_suffix)
 
-    async def read() -> list[WarehouseStatus]:
+    now = datetime.now(UTC)
+
+    async def read() -> tuple[list[WarehouseStatus], StoreSize]:
         name = (await found.find_source(source, None)).spec.name if source else None
         async with (await found.find_store(store)).get_store() as opened:
-            return await opened.status.of_warehouses(name, warehouse)
+            return await opened.status.of_warehouses(name, warehouse), await opened.size.measure(now)
 
-    statuses, now = run(read()), datetime.now(UTC)
+    statuses, size = run(read())
     if prometheus:
         from sku_velocity.cli.metrics import metrics_of  # imported here: few use it
 
-        print(metrics_of(statuses, now), end="")
+        print(metrics_of(statuses, size, now), end="")
     elif report_as_json:
-        print(json.dumps([status_as_json(each, now, context) for each in statuses]))
+        warehouses = [status_as_json(each, now, context) for each in statuses]
+        print(json.dumps({"store": size_as_json(size), "warehouses": warehouses}))
     else:
         of = "".join(f" of {name}" for name in (warehouse, source) if name)
-        print_statuses(statuses, now, context, Console(), of)
+        print_statuses(statuses, size, now, context, Console(), of)
     return 0

@@ -16,6 +16,9 @@ STALLED_AFTER = timedelta(hours=1)  # without a landed chunk
 LATE_AFTER = timedelta(hours=2)  # or twice the newest window, if that is longer
 
 
+GROWTH_DAYS = 7  # the last ones, by which the growth of the store is measured
+
+
 class Place(NamedTuple):
     """A warehouse of a source."""
 
@@ -266,3 +269,30 @@ class WarehouseStatus:
     def is_late(self, now: datetime) -> bool:
         """Return True if the next window is overdue, judging by the length of the newest one."""
         return bool(self.freshness and self.freshness.is_late(now))
+
+
+class StoreSize(NamedTuple):
+    """The size of the store in bytes, with indexes; `tables` by name, the largest first.
+
+    `free` is the part of a SQLite file that new rows reuse, None on PostgreSQL. `tables` is None if they were
+    not measured. `days` sums up the time of each warehouse whose movements the store holds, in days, and
+    `recent_days` the part of it in the last `GROWTH_DAYS`.
+    """
+
+    bytes: int
+    free: int | None
+    tables: dict[str, int] | None
+    days: float
+    recent_days: float
+
+    @property
+    def bytes_per_day(self) -> int | None:
+        """The bytes that a published day of a warehouse takes, on average; None if there is none."""
+        return round((self.bytes - (self.free or 0)) / self.days) if self.days else None
+
+    @property
+    def growth_per_day(self) -> int | None:
+        """The bytes by which the store grows a day, if as much is published as in the last days."""
+        if self.bytes_per_day is None:
+            return None
+        return round(self.bytes_per_day * self.recent_days / GROWTH_DAYS)

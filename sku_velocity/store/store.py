@@ -22,6 +22,7 @@ from sku_velocity.store.rechecks import Rechecks
 from sku_velocity.store.replays import Replays
 from sku_velocity.store.runs import Runs
 from sku_velocity.store.sent_figures import SentFigures
+from sku_velocity.store.size import Size
 from sku_velocity.store.status import Status
 from sku_velocity.store.velocity import Velocity
 
@@ -49,6 +50,7 @@ class Store:
         self.activity = Activities(database)
         self.velocity = Velocity(database)
         self.status = Status(database)
+        self.size = Size(database)
         self.pruning = Pruning(database)
         self.archive = Archive(database)
         self.paces = Paces(database)

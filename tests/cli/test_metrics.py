@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sku_velocity.cli.metrics import METRICS
+from sku_velocity.cli.metrics import METRICS, STORE_METRICS
 from tests.support.acme import WHOLE, wms
 from tests.support.commands import run
 
@@ -31,17 +31,23 @@ def test_a_published_warehouse_has_every_metric(
     capsys.readouterr()
     assert run("status", "--store", sqlite_url, "--prometheus") == 0
     families = list(text_string_to_metric_families(capsys.readouterr().out))
-    samples = {sample.name: sample for family in families for sample in family.samples}
-    assert {name.removeprefix("sku_velocity_") for name in samples} == METRICS.keys()
+    found = [sample for family in families for sample in family.samples]
+    samples = {sample.name.removeprefix("sku_velocity_"): sample for sample in found}
+    of_store = {name: samples.pop(name) for name in list(samples) if name.startswith("store_")}
+    assert of_store.keys() == STORE_METRICS.keys() | {"store_table_bytes"}
+    assert of_store["store_bytes"].value > 0
+    assert samples.keys() == METRICS.keys()
     assert all(each.labels == {"source": "acme", "warehouse": "WH-01"} for each in samples.values())
-    assert samples["sku_velocity_rows"].value == 980 and samples["sku_velocity_open_rejects"].value == 20
-    assert samples["sku_velocity_late"].value == 1 and samples["sku_velocity_lag_seconds"].value > 86_400
-    assert samples["sku_velocity_last_run_allowed_requests_per_second"].value == 200
-    assert samples["sku_velocity_last_run_requests"].value >= 10
+    assert samples["rows"].value == 980 and samples["open_rejects"].value == 20
+    assert samples["late"].value == 1 and samples["lag_seconds"].value > 86_400
+    assert samples["last_run_allowed_requests_per_second"].value == 200
+    assert samples["last_run_requests"].value >= 10
 
 
 def test_an_empty_store_has_no_samples(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("status", "--store", sqlite_url, "--prometheus") == 0
     families = list(text_string_to_metric_families(capsys.readouterr().out))
-    assert len(families) == len(METRICS) and not any(family.samples for family in families)
+    names = {family.name.removeprefix("sku_velocity_") for family in families if family.samples}
+    assert names == {"store_bytes", "store_free_bytes", "store_table_bytes"}
+    assert METRICS.keys() < {family.name.removeprefix("sku_velocity_") for family in families}
     assert run("status", "--store", sqlite_url, "--prometheus", "--json") == 2

@@ -38,7 +38,7 @@ def test_it_prints_what_was_revised_and_how_late_rows_came(
         assert (report["compared"], report["windows"], report["lateness"]) == (1, [], None)
         assert published(sqlite_url) == served.content
     assert command("status", "--store", sqlite_url, "--json") == 0
-    [entry] = json.loads(capsys.readouterr().out)
+    [entry] = json.loads(capsys.readouterr().out)["warehouses"]
     assert entry["rechecked_at"] and entry["revisions"] == {
         "windows": 1,
         "added": 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from simulator.faults import Fault
 from sku_velocity.model.chunk import Chunk, Page
 from sku_velocity.model.window import Window
 from sku_velocity.store import Store
+from tests.support import archived
 from tests.support.acme import published, spec_file, wms
 from tests.support.commands import run
 from tests.support.store_rows import a_page, a_row, a_run, hour, hours, land_hourly, publish_hourly
@@ -49,7 +51,7 @@ def test_status_reports_gaps_open_runs_and_next_steps(
 ) -> None:
     run_id = fill(store_url, build_trouble)
     assert run("status", "--store", store_url, "--json") == 0
-    [entry] = json.loads(capsys.readouterr().out)
+    [entry] = json.loads(capsys.readouterr().out)["warehouses"]
     assert (entry["source"], entry["warehouse"], entry["rows"], entry["rejects"]) == ("acme", "WH-01", 3, 0)
     assert entry["gaps"] == [{"start": "2026-03-01T02:00:00Z", "end": "2026-03-01T05:00:00Z"}]
     assert [(each["run_id"], each["landed"], each["chunks"]) for each in entry["open_runs"]] == [
@@ -73,6 +75,33 @@ def test_status_is_readable_on_80_columns_and_each_command_is_on_one_line(
     assert any(line.startswith(f"  run {run_id} of 2026-03-01T06:00:00Z") for line in lines)
     assert lines[-1].startswith("sku-velocity backfill --source acme") and lines[-2] == "  Next:"
     assert "\x1b" not in "".join(lines) and "[bold]" in "".join(lines)
+
+
+def test_status_reports_the_size_of_the_store_and_what_is_archived(
+    sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def build(store: Store) -> None:
+        for day in range(2):
+            await archived.publish(store, archived.hours(24 * day, 24 * day + 24), 24 * day + 1, 24 * day + 2)
+        await archived.archive(store, sqlite_url, tmp_path / "archive", archived.hour(24))
+
+    fill(sqlite_url, build)
+    assert run("status", "--store", sqlite_url) == 0
+    shown = capsys.readouterr().out
+    size = (
+        r"Store: \d+ KiB.* \(\w+ \d+ KiB, .*\); \d+ KiB per published day of a warehouse; it grows by 0 KiB"
+    )
+    assert re.search(size, shown)
+    assert f"  archived: 2 rows until 2026-03-02T00:00:00Z, in {tmp_path}/archive" in shown
+    assert run("status", "--store", sqlite_url, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    store = found["store"]
+    assert store["bytes_per_published_day"] == store["bytes"] - store["free_bytes"] > 0
+    assert sum(store["bytes_by_table"].values()) <= store["bytes"] and store["growth_bytes_per_day"] == 0
+    [entry] = found["warehouses"]
+    until = "2026-03-02T00:00:00Z"
+    assert entry["archived"] == {"rows": 2, "to": f"{tmp_path}/archive", "until": until}
+    assert (entry["rows"], entry["gaps"], entry["older_spec"]) == (2, [], [])
 
 
 def test_many_gaps_and_many_runs_are_summarized(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,10 +139,10 @@ def test_status_of_one_source_names_it_as_the_operator_does(
     with wms(tmp_path) as (_, source):
         words = ["status", "--source", source, "--token-env", "ACME", "--store", sqlite_url, "--json"]
         assert run(*words) == 0
-        [entry] = json.loads(capsys.readouterr().out)
+        [entry] = json.loads(capsys.readouterr().out)["warehouses"]
         assert f"--source {source} --token-env ACME" in entry["next_steps"][0]
         assert run(*words, "--warehouse", "WH-09") == 0
-    assert json.loads(capsys.readouterr().out) == []
+    assert json.loads(capsys.readouterr().out)["warehouses"] == []
 
 
 def backfill(source: str, store: str, *more: str) -> int:

@@ -27,7 +27,7 @@ def steps(command: Command, store: str, capsys: pytest.CaptureFixture[str]) -> l
     shown = capsys.readouterr().out
     found = re.findall(r"((?:sku-velocity|python -m flows) .*)", shown)
     assert command("status", "--store", store, "--json") == 0
-    [entry] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    [entry] = json.loads(capsys.readouterr().out.splitlines()[-1])["warehouses"]
     assert set(entry["next_steps"]) <= set(found)
     return found
 

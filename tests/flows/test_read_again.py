@@ -23,7 +23,7 @@ def older_windows(store: str, capsys: pytest.CaptureFixture[str]) -> list[dict[s
     """Return the windows that `status` names as read by an older spec."""
     capsys.readouterr()
     assert main(["status", "--store", store, "--json"]) == 0
-    [entry] = json.loads(capsys.readouterr().out)
+    [entry] = json.loads(capsys.readouterr().out)["warehouses"]
     windows: list[dict[str, str]] = entry["older_spec"]
     return windows
 

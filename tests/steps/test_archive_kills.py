@@ -25,9 +25,7 @@ from tests.support.published_store import table
 
 pytestmark = pytest.mark.anyio
 
-CHANGES = (
-    12  # hourly files of two dates are replaced by one each, read back, marked; four batches are deleted
-)
+CHANGES = (2 + 4) + 2 + 1 + 8  # files put and deleted, files read back, the mark, batches of rows deleted
 
 
 @pytest.fixture(scope="module")
