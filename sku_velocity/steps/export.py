@@ -203,8 +203,8 @@ class _Archive:
         """Check that the archive has files of the warehouse. Raises ExportError if it is missing."""
         if not self.files and not find_days(self.destination, self.directory):
             raise ExportError(
-                f"archive {self.destination.url}: it has no {self.directory}, from where archived movements "
-                "are to be exported: restore it to this place, then export again"
+                f"archive {self.destination.url}: it has no {self.directory}, which the export of archived "
+                "movements reads: restore it to this place, then export again"
             )
 
 

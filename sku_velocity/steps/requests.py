@@ -410,7 +410,7 @@ class PruneRequest(StoreRequest):
     """Days to keep the movements of a published window in the store, at least 460; older ones are archived in
     archive_to. Omit to keep all."""
     archive_to: str | None = None
-    """The directory or URL where movements are archived as Parquet before they are deleted."""
+    """The directory or URL for archived movements, as Parquet. They are deleted once they are there."""
     velocity_days: Days = 400
     """Days to keep velocity. The newest of each warehouse is always kept."""
     artifact_days: Days = ARTIFACT_DAYS

@@ -19,6 +19,7 @@ def windows() -> sqlite3.Connection:
     """A view of windows with the columns that it shows."""
     connection = sqlite3.connect(":memory:")
     connection.execute("CREATE TABLE published_ranges (publication)")
+    connection.execute("CREATE TABLE sync_runs (run_id, archived_at, archived_to)")
     connection.execute(
         "CREATE TABLE publications (publication, source, warehouse_id, range_start, range_end, run_id, "
         "published_at, cause, added, changed, removed, unchanged)"
