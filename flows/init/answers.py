@@ -93,12 +93,21 @@ class Questions:
         if given is not None:
             return given
         if self.is_terminal:
-            asked = Prompt.ask(Text(question), default=default) if default else Prompt.ask(Text(question))
-            return read((asked or "").strip())
+            return read(self._ask(Text(question), default))
         if default is None:
             self.missing.append(option)
             return None
         return read(default)
+
+    def _ask(self, question: Text, default: str | None) -> str:
+        """Ask until there is an answer. Raises ConfigurationError at the end of the input."""
+        answer = ""
+        try:
+            while not answer:
+                answer = (Prompt.ask(question, default=default) if default else Prompt.ask(question)).strip()
+        except EOFError as error:
+            raise ConfigurationError(f"no answer to: {question}") from error
+        return answer
 
     def check(self) -> None:
         """Raise ConfigurationError if an option is missing."""
@@ -160,7 +169,7 @@ def answer(options: Options, spec: SourceSpec, engine: str | None, questions: Qu
         question = "Warehouses, as the API names them, separated by commas"
         asked = questions.answer(None, "--warehouse", question, default, str)
         warehouses = [] if lists and asked == everything else names_in(asked or "")
-        if not warehouses and not lists and questions.is_terminal:
+        if asked is not None and not warehouses and not lists:
             questions.missing.append("--warehouse")
     zone = questions.answer(options.time_zone, "--time-zone", "Time zone of the schedules", "UTC", str) or ""
     try:

@@ -56,7 +56,7 @@ class Team:
             with subprocess.Popen(
                 self._command(),
                 cwd=self.directory,
-                env=self.environment | {"COLUMNS": "200"},
+                env=self.environment | {"COLUMNS": "200", "TERM": "dumb"},
                 stdin=theirs,
                 stdout=theirs,
                 stderr=theirs,
