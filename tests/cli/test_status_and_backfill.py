@@ -183,7 +183,7 @@ def test_backfill_exits_with_1_while_a_window_is_missing_and_with_0_once_none_is
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        (["--window-minutes", "0"], "--window-minutes: Value error, must be a part of a day"),
+        (["--window-minutes", "0"], "--window-minutes: must be a part of a day"),
         (["--start", "2026-03-01T00:00:00"], "timezone"),
         ([], "--start"),
     ],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sku_velocity.store.tables import as_instant, microseconds
+from sku_velocity.store.tables import as_instant, metadata, microseconds
 from sku_velocity.store.views import views
 
 OFFSETS = st.timedeltas(timedelta(hours=-14), timedelta(hours=14)).map(timezone)
@@ -18,12 +18,8 @@ INSTANTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=OFF
 def windows() -> sqlite3.Connection:
     """A view of windows with the columns that it shows."""
     connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE published_ranges (publication)")
-    connection.execute("CREATE TABLE sync_runs (run_id, archived_at, archived_to)")
-    connection.execute(
-        "CREATE TABLE publications (publication, source, warehouse_id, range_start, range_end, run_id, "
-        "published_at, cause, added, changed, removed, unchanged)"
-    )
+    for table in metadata.tables.values():
+        connection.execute(f"CREATE TABLE {table.name} ({', '.join(table.columns.keys())})")
     [view] = (each for each in views("sqlite") if "published_windows" in each)
     connection.execute(view)
     return connection
