@@ -20,7 +20,7 @@ FEW = ("--deployment", "sync-velocity", "--no-check")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     """A server of its own: that of other tests has deployments of the same names."""
     server = PrefectServer.at(tmp_path_factory.mktemp("prefect"))
     with server.running():
@@ -28,9 +28,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
 
 
 @pytest.fixture
-def team(server: PrefectServer, tmp_path: Path) -> Iterator[Team]:
+def team(prefect_server: PrefectServer, tmp_path: Path) -> Iterator[Team]:
     """A team on a server without anything of theirs."""
-    team = Team(server, Path(sys.executable), tmp_path)
+    team = Team(prefect_server, Path(sys.executable), tmp_path)
     with team.api:
         yield team
         for kind in ("deployments", "automations", "block_documents", "work_pools"):
