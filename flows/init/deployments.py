@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from prefect.flows import Flow
+from prefect import Flow
 from prefect.utilities.importtools import import_object
 
 HERE = Path(__file__).parent

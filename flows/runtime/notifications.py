@@ -10,8 +10,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import BlockDocument
-from prefect.events.actions import CallWebhook, SendNotification
-from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events import AutomationCore, CallWebhook, EventTrigger, Posture, SendNotification
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.urls import url_for
 

@@ -13,7 +13,6 @@ from prefect import runtime, task, unmapped
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
@@ -26,6 +25,7 @@ from blocks.wms import find_source
 from flows.artifacts.display import PrefectDisplay
 from flows.runtime.old_artifacts import prune_artifacts
 from flows.runtime.ownership import our_runs
+from flows.runtime.prefect_internals import is_outer_run
 from flows.runtime.task_runner import as_they_complete
 from sku_velocity.errors import RetriableError, VelocityError
 from sku_velocity.steps.access import EngineAccess, Log, SourceAccess, StoreAccess
@@ -125,9 +125,7 @@ class PrefectContext(RunContext):
 
         A run that is a part of another one leaves that to it.
         """
-        run = FlowRunContext.get()
-        is_part = run is None or run.flow_run is None or run.flow_run.parent_task_run_id is not None
-        if is_part or not (hasattr(self, "source") and hasattr(self, "store_access")):
+        if not is_outer_run() or not (hasattr(self, "source") and hasattr(self, "store_access")):
             return
         now = datetime.now(UTC)
         try:

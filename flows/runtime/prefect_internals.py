@@ -9,7 +9,7 @@ import logging
 from time import monotonic
 from types import ModuleType
 
-from prefect.context import AsyncClientContext, SyncClientContext, TagsContext
+from prefect.context import AsyncClientContext, FlowRunContext, SyncClientContext, TagsContext
 from prefect.events.worker import EventsWorker
 from prefect.flow_engine import run_flow, run_flow_async
 from prefect.logging.handlers import APILogWorker, PrefectConsoleHandler
@@ -60,3 +60,9 @@ def deployment_models() -> ModuleType:
     from prefect.cli.deploy import _models
 
     return _models
+
+
+def is_outer_run() -> bool:
+    """Return whether this is within a flow run that no other flow run has started."""
+    run = FlowRunContext.get()
+    return run is not None and run.flow_run is not None and run.flow_run.parent_task_run_id is None

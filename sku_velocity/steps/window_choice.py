@@ -62,7 +62,7 @@ class WindowChoice:
         self, spec: SourceSpec, asked: Asked, due: datetime, command: str, options: Mapping[str, Any]
     ) -> None:
         for name, bound in {"start": asked.start, "end": asked.end}.items():
-            if bound and not EARLIEST <= bound <= LATEST:
+            if bound and bound.tzinfo and not EARLIEST <= bound <= LATEST:
                 raise ConfigurationError(
                     f"{name} {bound.isoformat()}: give an instant from {iso(EARLIEST)} to {iso(LATEST)}, or "
                     f"omit {name}"

@@ -27,9 +27,11 @@ DOCUMENTED = {
     "prefect.blocks.system",
     "prefect.cache_policies",
     "prefect.client.orchestration",
+    "prefect.client.schemas.actions",
     "prefect.client.schemas.filters",
     "prefect.client.schemas.objects",
     "prefect.client.schemas.responses",
+    "prefect.client.schemas.schedules",
     "prefect.client.schemas.sorting",
     "prefect.deployments",
     "prefect.events",
@@ -41,6 +43,8 @@ DOCUMENTED = {
     "prefect.task_runners",
     "prefect.tasks",
     "prefect.utilities.annotations",
+    "prefect.utilities.callables",
+    "prefect.utilities.importtools",
     "prefect.utilities.urls",
 }
 
