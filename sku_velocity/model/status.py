@@ -157,10 +157,8 @@ class Coverage:
 
     def by_spec(self, mapping_digest: str) -> Coverage:
         """Return what is published by the spec with this digest, or final: the rest counts as missing."""
-        is_kept = [
-            each for each in self.published if each.is_archived or each.mapping_digest == mapping_digest
-        ]
-        return replace(self, published=is_kept)
+        kept = [each for each in self.published if each.is_archived or each.mapping_digest == mapping_digest]
+        return replace(self, published=kept)
 
     def gaps(self, span: Window) -> list[Window]:
         """Return the parts of a span of time that are not published."""

@@ -98,9 +98,9 @@ def _outcome_of(report: PruneReport) -> Outcome[PruneReport]:
     rows = f"{runs} runs and {refreshes} refreshes of velocity, {report.total} rows in all"
     message = f"{verb} {rows}{artifacts}."
     if report.archived_windows is not None:
-        verb = "Would archive" if report.dry_run else "Archived"
+        verb, left = ("Would archive", "would leave") if report.dry_run else ("Archived", "left")
         message += (
-            f" {verb} {report.archived_windows} windows; {report.archived_rows} movements left the store."
+            f" {verb} {report.archived_windows} windows; {report.archived_rows} movements {left} the store."
         )
     return Outcome("Completed", message, report)
 

@@ -99,12 +99,7 @@ class _Recheck:
 
     async def perform(self) -> None:
         since = self.due - timedelta(hours=self.request.lookback_hours)
-        wrong: ConfigurationError | None = None
-        if self.context.source.spec.changes is not None:
-            try:
-                await self._ask_for_changes(since)
-            except SourceMappingError as error:  # of `changes` alone: windows can be compared
-                wrong = error
+        wrong = await self._ask_for_changes(since) if self.context.source.spec.changes is not None else None
         await self._look_and_read(since)
         if wrong:
             raise wrong
@@ -140,15 +135,24 @@ class _Recheck:
     def _has_budget(self) -> bool:
         return self.tally.requests < self.request.max_requests
 
-    async def _ask_for_changes(self, since: datetime) -> None:
-        """Ask the source which records have changed, for each warehouse."""
+    async def _ask_for_changes(self, since: datetime) -> SourceMappingError | None:
+        """Ask the source which records have changed, for each warehouse.
+
+        Return the first answer that is not understood: the windows can be compared all the same.
+        """
+        wrong: SourceMappingError | None = None
         async with self.context.store() as store:
             places = await store.rechecks.warehouses(self.source)
         for warehouse, span in places:
             is_chosen = self.request.warehouses is None or warehouse in self.request.warehouses
             if is_chosen and self._has_budget:
-                changes, self.tally = await self.context.perform(ask_for_changes, warehouse, span, since)
+                try:
+                    changes, self.tally = await self.context.perform(ask_for_changes, warehouse, span, since)
+                except SourceMappingError as error:
+                    wrong = wrong or error
+                    continue
                 self.unplaced += changes.unplaced
+        return wrong
 
     async def _compare(self, portion: Sequence[PublishedWindow]) -> list[Rereading]:
         """Look at windows, as far as the budget allows, and return those that differ."""

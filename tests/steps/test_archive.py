@@ -287,6 +287,6 @@ def test_a_prune_archives_what_is_old_enough(sqlite_url: str, tmp_path: Path) ->
             PROCESS, sqlite_url, movement_days=460, archive_to=str(tmp_path / "out"), dry_run=dry_run
         )
         assert (report.archived_windows, report.archived_rows) == (2, 4)
-        verb = "Would archive" if dry_run else "Archived"
-        assert outcome.message.endswith(f"{verb} 2 windows; 4 movements left the store.")
+        verb, left = ("Would archive", "would leave") if dry_run else ("Archived", "left")
+        assert outcome.message.endswith(f"{verb} 2 windows; 4 movements {left} the store.")
         assert len(files(tmp_path / "out")) == (0 if dry_run else 2)
