@@ -226,7 +226,7 @@ async def check(source: SourceAccess, warehouse: str, window: Window, console: C
         spec, reader = source.spec, WindowReader.of(client, warehouse, window)
         probe, answer = await reader.peek()
         content = answer.content
-        records = reader.reader.records_as_received(content)
+        records = content.records
         is_listed = spec.warehouses is not None and spec.items is None
         found = [
             *scope_findings(spec, warehouse, window, content),

@@ -146,11 +146,6 @@ class Envelope:
         self._schema = SchemaValidator(core_schema.model_fields_schema(fields), HIDE_INPUT)
 
     @property
-    def page_fields(self) -> dict[str, core_schema.ModelField]:
-        """The schema of the values that belong to a page, to parse them along with its records."""
-        return _schema_fields(self._paths)
-
-    @property
     def _next_page_path(self) -> str | None:
         """The key of the spec and the path of what says in the body that another page follows."""
         paging = self._spec.paging

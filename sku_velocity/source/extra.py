@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sku_velocity.source.columns import Column
 from sku_velocity.source.spec import EXTRA
 
 MAX_BYTES = 4096  # of a record's object
@@ -18,17 +18,15 @@ _NUMBERS = ("NaN", "Infinity")
 
 
 class ExtraReader:
-    """Reads the extra fields of mapped records."""
+    """Reads the extra fields of records, each from its column."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = sorted(names)
-        keys = [f"{EXTRA}{name}" for name in self._names]
-        one = itemgetter(*keys)
-        self._values = one if len(keys) > 1 else lambda record: (one(record),)
 
-    def texts(self, records: Sequence[dict[str, Any]]) -> list[str | None]:
+    def texts(self, columns: Mapping[str, Column]) -> list[str | None]:
         """Return the JSON text of each record's extra fields that have a value; None if none has."""
-        return [self._text(self._values(record)) for record in records]
+        values = (columns[f"{EXTRA}{name}"] for name in self._names)
+        return [self._text(each) for each in zip(*values, strict=True)]
 
     def _text(self, values: Iterable[Any]) -> str | None:
         found = {name: value for name, value in zip(self._names, values, strict=True) if value is not None}

@@ -54,11 +54,6 @@ class FieldSpec(Part):
         """All paths that are read."""
         return self.path or self.join
 
-    @property
-    def is_converted(self) -> bool:
-        """Whether the field's value may differ from the one received, apart from a number's text."""
-        return False
-
     def __str__(self) -> str:
         if self.const is not None:
             return f"const {self.const}"
@@ -70,10 +65,6 @@ class TextFieldSpec(FieldSpec):
 
     case: Literal["as_is", "upper", "lower"] = "as_is"
     strip: bool = Field(default=False, description="Remove spaces at both ends")
-
-    @property
-    def is_converted(self) -> bool:
-        return self.strip or self.case != "as_is"
 
     def text_schema(self, rule: CoreSchema) -> CoreSchema:
         """Return the schema of the text that is validated by a rule after its change of case and spaces."""
@@ -166,6 +157,7 @@ class UnitsSpec(FieldSpec):
 
     @property
     def is_converted(self) -> bool:
+        """Whether the units may differ from the number received."""
         return self.sign != "as_is" or self.factor != Decimal(1) or self.rounding != "reject"
 
     @property
@@ -196,10 +188,6 @@ class DirectionSpec(FieldSpec):
         return self
 
     @property
-    def is_converted(self) -> bool:
-        return True
-
-    @property
     def meanings(self) -> dict[object, str]:
         """The direction by each key of the values that mean one."""
         return dict.fromkeys(self._keys(self.in_), "in") | dict.fromkeys(self._keys(self.out), "out")
@@ -224,10 +212,6 @@ class TimestampSpec(FieldSpec):
         if self.const is not None:
             raise ValueError("a timestamp cannot be a constant: give path or join")
         return self
-
-    @property
-    def is_converted(self) -> bool:
-        return True
 
     @field_validator("assume_timezone")
     @classmethod

@@ -274,7 +274,7 @@ def read_edges(reader: PageReader, page: RawPage, paginator: Positional | Sequen
     if not size:
         return PageEdges(None, None)
     whole = paginator.proof == "reread" or (paginator.proof == "stable" and not has_ids)
-    keys = [] if has_ids else _keys(page)
+    keys = [] if has_ids else page.records
     return PageEdges(
         reader.fingerprint(page, slice(width)),
         reader.fingerprint(page, slice(-width, None)),
@@ -290,18 +290,13 @@ def count_equal_rows(page: RawPage, before: int, after: int) -> int:
     They are 0 if they are fewer than the first `before` and the last `after`, which two pages share: then a
     shift between two pages shows.
     """
-    keys = _keys(page)
+    keys = page.records
     counts = [
         (max(_run(edge), _recurrence(edge)), shared)
         for edge, shared in ((keys, before), (keys[::-1], after))
         if shared
     ]
     return max((count for count, shared in counts if count >= shared), default=0)
-
-
-def _keys(page: RawPage) -> list[Any]:
-    """Return what the records of a page without ids are compared by: all their fields."""
-    return [page.texts[index] if record is None else record[:2] for index, record in enumerate(page.records)]
 
 
 def _edge_repeats(keys: Sequence[Any], width: int) -> bool:

@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import Any
 
 from sku_velocity.source.fields import RecordFields, RowFilter
-from sku_velocity.source.mapping import MappedRecord, as_received, known_names, look_up, value_of
+from sku_velocity.source.mapping import known_names, look_up, value_of
 
 
 class Fingerprints:
@@ -26,43 +26,25 @@ class Fingerprints:
         inputs: Mapping[str, str],
     ) -> None:
         self._fields = {name: field for name, field in fields.mapped() if field.const is None}
-        self._keys = {name: as_received(name, field) for name, field in self._fields.items()}
-        self._filters = dict(enumerate(filters))
+        self._filters = [rule.path for rule in filters]
         self._inputs = inputs
-        self._known = known_names(fields, self._filters.values(), inputs.values())
+        self._known = known_names(fields, self._filters, inputs.values())
         self._id_field = id_field
 
-    def of(self, records: Iterable[MappedRecord | Any]) -> str:
-        """Hash mapped records, or those that broke a rule as received, in order: 24 hexadecimal digits."""
-        essences = [
-            self._of_mapped(record) if isinstance(record, tuple) else self._of_received(record)
-            for record in records
-        ]
-        text = json.dumps(essences, default=str, sort_keys=True)
+    def of(self, records: Iterable[Any]) -> str:
+        """Hash records as received, in order: 24 hexadecimal digits."""
+        text = json.dumps([self._essence(record) for record in records], default=str, sort_keys=True)
         return blake2b(text.encode("utf-8", "replace"), digest_size=12).hexdigest()
 
-    def _of_mapped(self, record: MappedRecord) -> Any:
-        fields, extra_fields, _ = record
-        values = {name: fields[key] for name, key in self._keys.items()}
-        values |= {name: fields[name] for name in self._inputs}
-        compared = {rule.path: fields[str(number)] for number, rule in self._filters.items()}
-        return self._essence(values, compared, extra_fields)
-
-    def _of_received(self, record: Any) -> Any:
+    def _essence(self, record: Any) -> Any:
         if not isinstance(record, dict):
             return record
-        values = {name: value_of(record, field) for name, field in self._fields.items()}
-        values |= {name: look_up(record, path) for name, path in self._inputs.items()}
-        compared = {rule.path: look_up(record, rule.path) for rule in self._filters.values()}
-        return self._essence(values, compared, record)
-
-    def _essence(
-        self, values: dict[str, Any], compared: dict[str, Any], extra_fields: dict[str, Any]
-    ) -> list[Any]:
-        values = {name: _as_text(value) for name, value in values.items()}
+        values = {name: _as_text(value_of(record, field)) for name, field in self._fields.items()}
+        values |= {name: _as_text(look_up(record, path)) for name, path in self._inputs.items()}
         if values.get(self._id_field) not in (None, ""):
             return [values]
-        return [values, compared, {k: v for k, v in extra_fields.items() if k not in self._known}]
+        compared = {path: look_up(record, path) for path in self._filters}
+        return [values, compared, {key: v for key, v in record.items() if key not in self._known}]
 
 
 def _as_text(value: Any) -> Any:

@@ -35,10 +35,6 @@ class AliasesSpec(TextFieldSpec):
             raise ValueError("give each for a list of objects, or split for one string, not both")
         return self
 
-    @property
-    def is_converted(self) -> bool:
-        return True
-
 
 class StatusSpec(FieldSpec):
     """Whether an item is in use: the values that mean active, and those that mean retired.
@@ -57,10 +53,6 @@ class StatusSpec(FieldSpec):
         if both := [value for value in self.active if comparison_keys(value) & retired]:
             raise ValueError(f"{sorted(map(str, both))} cannot mean both active and retired")
         return self
-
-    @property
-    def is_converted(self) -> bool:
-        return True
 
 
 class ItemsSpec(RecordFields):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError, ValidationInfo
@@ -17,7 +18,6 @@ from sku_velocity.source.fields import (
     DirectionSpec,
     FieldSpec,
     RecordFields,
-    RowFilter,
     SkuSpec,
     TimestampSpec,
     UnitsSpec,
@@ -26,61 +26,35 @@ from sku_velocity.source.item_fields import AliasesSpec, StatusSpec, aliases_rea
 from sku_velocity.source.timestamps import instant_reader
 from sku_velocity.source.units import to_number, units_reader
 
-# A parsed record: its fields by name, the fields that the spec does not map, and the names that were set.
-MappedRecord = tuple[dict[str, Any], dict[str, Any], set[str]]
+# A parsed record: its fields by name, what else pydantic returns, and the names that were set.
+MappedRecord = tuple[dict[str, Any], None, set[str]]
 
-NATIVE_ISO = (
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
-    r"([Zz]|[+-][0-9]{2}:[0-5][0-9])$"
-)
 UNIT = "units_moved.factor"  # the key in a `MappedRecord` of the unit of measure that decides the factor
+_CONTAINERS = {str: dict, int: list}  # by the type of a key
 UNESCAPED_DOT = re.compile(r"(?<!\\)\.")
 
 
 def record_schema(
-    fields: RecordFields,
-    model: type[BaseModel],
-    filters: Iterable[RowFilter] = (),
-    inputs: Mapping[str, str] | None = None,
-    *,
-    lenient: bool = False,
-    fast: bool = False,
+    fields: RecordFields, model: type[BaseModel], unit: str | None = None, *, lenient: bool = False
 ) -> CoreSchema:
     """Return the schema that parses a JSON record into a `MappedRecord`, with the model's rules per field.
 
-    The values that filters compare are among the fields, under the filter's number, and so are `inputs`, by
-    their paths. If `lenient`, a field that breaks its rule is None. If `fast`, it accepts the same records,
-    but its errors give no reason.
+    `unit` is the path of the unit of measure, if the factor of the units depends on it. If `lenient`, a field
+    that breaks its rule is None.
     """
     mapped = {name: field for name, field in fields.mapped() if field.const is None}
-    found = {name: _field(model, name, field, fast) for name, field in mapped.items()}
+    found = {name: _field(model, name, field) for name, field in mapped.items()}
     if lenient:
-        found = {name: _or_none(field["schema"], field) for name, field in found.items()}
-    anything = core_schema.any_schema()
-    schema: CoreSchema = core_schema.model_fields_schema(
-        {key: _as_is(path) for key, path in (inputs or {}).items()}  # first: the units' reader needs its unit
-        | found
-        | {
-            as_received(name, field): _or_none(anything, found[name])
-            for name, field in mapped.items()
-            if as_received(name, field) != name
-        }
-        | {str(number): _as_is(rule.path) for number, rule in enumerate(filters)},
-        extras_schema=core_schema.any_schema(),
-        extra_behavior="allow",
-    )
-    derived = [field for field in mapped.values() if _is_derived(field)]
+        found = {name: _or_none(field) for name, field in found.items()}
+    before = {UNIT: _as_is(unit)} if unit else {}  # the units' reader needs it
+    schema: CoreSchema = core_schema.model_fields_schema(before | found, extra_behavior="ignore")
+    derived = [field for field in mapped.values() if is_derived(field)]
     return core_schema.no_info_before_validator_function(_deriver(derived), schema) if derived else schema
 
 
 def label_of(name: str, field: FieldSpec) -> str:
     """Return a field's name as shown in reasons, with its path in the record if that differs."""
     return name if str(field) == name else f"{name} ({field})"
-
-
-def as_received(name: str, field: FieldSpec) -> str:
-    """Return the key in a `MappedRecord` of a field's value before its conversion."""
-    return f"={name}" if field.is_converted else name
 
 
 def constants(fields: RecordFields, model: type[BaseModel]) -> dict[str, Any]:
@@ -94,29 +68,37 @@ def constants(fields: RecordFields, model: type[BaseModel]) -> dict[str, Any]:
     return found
 
 
-def known_names(fields: RecordFields, filters: Iterable[RowFilter], inputs: Iterable[str]) -> set[str]:
+def known_names(fields: RecordFields, filters: Iterable[str], inputs: Iterable[str]) -> set[str]:
     """Return the top-level keys of a record that the spec reads; all others are extra fields."""
     paths = [path for _, field in fields.mapped() for path in field.paths]
-    return {str(path_keys(path)[0]) for path in [*paths, *(rule.path for rule in filters), *inputs]}
+    return {str(path_keys(path)[0]) for path in [*paths, *filters, *inputs]}
 
 
 def path_keys(path: str) -> list[str | int]:
     """Split a dotted path into its keys; a number is a list index."""
+    return list(_keys(path))
+
+
+@cache
+def _keys(path: str) -> tuple[str | int, ...]:
     keys = [key.replace("\\.", ".") for key in UNESCAPED_DOT.split(path)]
-    return [int(key) if key.isdecimal() else key for key in keys]
+    return tuple(int(key) if key.isdecimal() else key for key in keys)
 
 
 def look_up(record: Any, path: str, default: Any = None) -> Any:
     """Return the value at a dotted path of a record, or the default if there is none."""
-    for key in path_keys(path):
+    for key in _keys(path):
+        if type(record) is not _CONTAINERS[type(key)]:
+            return default
         try:
             record = record[key]
-        except (LookupError, TypeError):
+        except LookupError:
             return default
     return record
 
 
-def _is_derived(field: FieldSpec) -> bool:
+def is_derived(field: FieldSpec) -> bool:
+    """Return True if a field's value is not simply the one at its path."""
     return bool(field.join) or len(field.path) > 1
 
 
@@ -140,18 +122,17 @@ def value_of(record: Any, field: FieldSpec) -> Any:
     return None if None in parts else field.separator.join(map(str, parts))
 
 
-def _field(model: type[BaseModel], name: str, field: FieldSpec, fast: bool) -> core_schema.ModelField:
+def _field(model: type[BaseModel], name: str, field: FieldSpec) -> core_schema.ModelField:
     rule = model.model_fields[name]
-    schema = _value_schema(model, name, field)
-    if fast and isinstance(field, TimestampSpec) and field.format == "iso":
-        schema = core_schema.union_schema([_native_iso(), schema], mode="left_to_right")
+    schema = value_schema(model, name, field)
     if not rule.is_required():
         schema = core_schema.with_default_schema(schema, default=rule.default)
-    alias: list[str | int] = [str(field)] if _is_derived(field) else path_keys(field.path[0])
+    alias: list[str | int] = [str(field)] if is_derived(field) else path_keys(field.path[0])
     return core_schema.model_field(schema, validation_alias=[alias])
 
 
-def _value_schema(model: type[BaseModel], name: str, field: FieldSpec) -> CoreSchema:
+def value_schema(model: type[BaseModel], name: str, field: FieldSpec) -> CoreSchema:
+    """Return the rule of a field's values: the model's, after the conversion that the spec asks for."""
     if isinstance(field, SkuSpec):
         return _sku_schema(model, name, field)
     if isinstance(field, UnitsSpec) and field.is_converted:
@@ -211,18 +192,8 @@ def direction_reader(spec: DirectionSpec) -> Callable[[Any], str | None]:
     return lambda value: next((meanings[key] for key in comparison_keys(value) if key in meanings), None)
 
 
-def _native_iso() -> CoreSchema:
-    """Parse the usual ISO 8601 text without Python code: with an offset, and nothing to round."""
-    return core_schema.chain_schema(
-        [
-            core_schema.str_schema(pattern=NATIVE_ISO, strict=True),
-            core_schema.datetime_schema(ge=EARLIEST, le=LATEST, tz_constraint="aware"),
-        ]
-    )
-
-
-def _or_none(schema: CoreSchema, field: core_schema.ModelField) -> core_schema.ModelField:
-    lenient = core_schema.with_default_schema(schema, default=None, on_error="default")
+def _or_none(field: core_schema.ModelField) -> core_schema.ModelField:
+    lenient = core_schema.with_default_schema(field["schema"], default=None, on_error="default")
     return core_schema.model_field(lenient, validation_alias=field["validation_alias"])
 
 

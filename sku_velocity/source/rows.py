@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import repeat
-from operator import itemgetter, methodcaller
+from operator import methodcaller
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -17,6 +17,7 @@ from sku_velocity.model.master import Master, NamedMovement
 from sku_velocity.model.movement import DETAILS, ItemRow, Movement, MovementRow, Reason
 from sku_velocity.model.window import Window
 from sku_velocity.source.bounds import requested_window
+from sku_velocity.source.columns import Column
 from sku_velocity.source.extra import ExtraReader, refusal
 from sku_velocity.source.fields import RecordFields
 from sku_velocity.source.mapping import constants, label_of
@@ -60,9 +61,9 @@ class RowMaker(Protocol):
         """The field that identifies a record, if it is mapped."""
         ...
 
-    def rows(self, records: Sequence[dict[str, Any]], positions: Sequence[int]) -> Rows: ...
+    def rows(self, columns: Mapping[str, Column], positions: Sequence[int]) -> Rows: ...
 
-    def trim(self, record: dict[str, Any]) -> Trim | None:
+    def trim(self, record: Mapping[str, Any]) -> Trim | None:
         """Return why a record is out of scope, or None; its invalid fields are None."""
         ...
 
@@ -74,19 +75,20 @@ def row_maker(spec: SourceSpec, warehouse: str, window: Window, master: Master |
     return MovementRows(spec, warehouse, window, master)
 
 
-class Columns:
-    """Reads the mapped records of a page column by column."""
+class ColumnsOrConstants:
+    """The fields of a page's records: a column if the spec maps it, else the constant or the default."""
 
     def __init__(self, fields: RecordFields, model: type[BaseModel]) -> None:
-        self._constants = constants(fields, model)
-        self._mapped = {name for name, _ in fields.mapped()} - self._constants.keys()
-        self._defaults = {name: rule.default for name, rule in model.model_fields.items()}
+        rules = model.model_fields.items()
+        self._others = {name: rule.default for name, rule in rules} | constants(fields, model)
 
-    def of(self, records: Sequence[dict[str, Any]], name: str) -> Iterable[Any]:
-        """Return one field of all records: the value of each, or the constant."""
-        if name in self._mapped:
-            return map(itemgetter(name), records)
-        return repeat(self._constants.get(name, self._defaults[name]), len(records))
+    def of(self, columns: Mapping[str, Column], name: str, count: int) -> Iterable[Any]:
+        """Return one field of `count` records."""
+        return columns[name] if name in columns else repeat(self._others[name], count)
+
+    def one(self, record: Mapping[str, Any], name: str) -> Any:
+        """Return one field of one record."""
+        return record[name] if name in record else self._others[name]
 
 
 class MovementRows:
@@ -104,25 +106,30 @@ class MovementRows:
         self._warehouse = warehouse
         self._window = window
         self._master = master
-        self._columns = Columns(spec.fields, self.model)
+        self._fields = ColumnsOrConstants(spec.fields, self.model)
         self._types = spec.type_names
         self._extra = ExtraReader(spec.extra) if spec.extra else None
         self._requested = requested_window(window, spec.window, spec.sent_bounds)
 
-    def rows(self, records: Sequence[dict[str, Any]], positions: Sequence[int]) -> Rows:
-        reported = list(self._columns.of(records, "sku_id"))
-        warehouses = list(self._columns.of(records, "warehouse_id"))
-        times = list(map(_to_utc, self._columns.of(records, "timestamp_utc")))
-        columns = (
+    def rows(self, columns: Mapping[str, Column], positions: Sequence[int]) -> Rows:
+        count = len(positions)
+
+        def field(name: str) -> Iterable[Any]:
+            return self._fields.of(columns, name, count)
+
+        reported = list(field("sku_id"))
+        warehouses = list(field("warehouse_id"))
+        times = list(map(_to_utc, field("timestamp_utc")))
+        values = (
             positions,
-            [id or None for id in self._columns.of(records, "movement_id")],  # an empty text is no id
+            [id or None for id in field("movement_id")],  # an empty text is no id
             self._master.canonical(reported) if self._master else reported,
             warehouses,
-            self._columns.of(records, "units_moved"),
+            field("units_moved"),
             times,
-            *(self._detail(records, name) for name in DETAILS),
+            *(self._detail(columns, name, count) for name in DETAILS),
         )
-        rows = _to_rows(MovementRow, columns)
+        rows = _to_rows(MovementRow, values)
         rejected: Rejects = {}
         if not self._all_in_scope(warehouses, times):
             rows, rejected = self._sort_by_scope(rows)
@@ -133,13 +140,13 @@ class MovementRows:
             return sorted_rows
         return self._check_skus(self._master, sorted_rows, dict(zip(positions, reported, strict=True)))
 
-    def _detail(self, records: Sequence[dict[str, Any]], name: str) -> Iterable[str | None]:
+    def _detail(self, columns: Mapping[str, Column], name: str, count: int) -> Iterable[str | None]:
         """Return an optional field of all records: None if the spec does not map it, or it is empty."""
         if name == "extra":
-            return self._extra.texts(records) if self._extra else repeat(None, len(records))
+            return self._extra.texts(columns) if self._extra else repeat(None, count)
         if getattr(self._spec.fields, name) is None:
-            return repeat(None, len(records))
-        values = [value or None for value in self._columns.of(records, name)]
+            return repeat(None, count)
+        values = [value or None for value in self._fields.of(columns, name, count)]
         return map(self._types.get, values, values) if name == "movement_type" else values
 
     def _all_in_scope(self, warehouses: list[str], times: list[datetime]) -> bool:
@@ -149,10 +156,8 @@ class MovementRows:
             and warehouses.count(self._warehouse) == len(warehouses)
         )
 
-    def trim(self, record: dict[str, Any]) -> Trim | None:
-        (at,), (warehouse,) = (
-            [*self._columns.of([record], name)] for name in ("timestamp_utc", "warehouse_id")
-        )
+    def trim(self, record: Mapping[str, Any]) -> Trim | None:
+        at, warehouse = self._fields.one(record, "timestamp_utc"), self._fields.one(record, "warehouse_id")
         if at is not None and at.astimezone(UTC) not in self._window:
             place = f"fields.timestamp_utc {self._spec.fields.timestamp_utc}"
             is_expected = at.astimezone(UTC) in self._requested
@@ -191,18 +196,17 @@ class ItemRows:
     id_field = "sku_id"
 
     def __init__(self, spec: SourceSpec) -> None:
-        self._columns = Columns(spec.record, Item)
+        self._fields = ColumnsOrConstants(spec.record, Item)
 
-    def rows(self, records: Sequence[dict[str, Any]], positions: Sequence[int]) -> Rows:
-        skus = list(self._columns.of(records, "sku_id"))
-        aliases = self._columns.of(records, "aliases")
-        columns = (self._columns.of(records, name) for name in ItemRow._fields[2:-1])
+    def rows(self, columns: Mapping[str, Column], positions: Sequence[int]) -> Rows:
+        names = ("sku_id", "aliases", *ItemRow._fields[2:-1])
+        skus, aliases, *fields = (list(self._fields.of(columns, name, len(positions))) for name in names)
         others = [
             tuple(name for name in names if name != sku) for sku, names in zip(skus, aliases, strict=True)
         ]
-        return Rows(items=_to_rows(ItemRow, (positions, skus, *columns, others)))
+        return Rows(items=_to_rows(ItemRow, (positions, skus, *fields, others)))
 
-    def trim(self, record: dict[str, Any]) -> Trim | None:
+    def trim(self, record: Mapping[str, Any]) -> Trim | None:
         return None  # a master is read whole
 
 

@@ -9,8 +9,9 @@ from decimal import ROUND_FLOOR, Context, Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from sku_velocity.model.movement import EARLIEST, LATEST
 from sku_velocity.model.window_grid import first_instant
 from sku_velocity.source.fields import TimestampSpec
 from sku_velocity.source.time_format import DAY, AmbiguousTimeError, TimeFormat
@@ -26,6 +27,10 @@ ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d{1,2})(:\d\d(?::\d\d)?)((?<=:\d\d:\d\d)[.,]\d+)?"
     r"([Zz]|[+\u2212-]\d\d(?::?[0-5]\d)?)?",
     re.ASCII,
+)
+NATIVE_ISO = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?"
+    r"([Zz]|[+-][0-9]{2}:[0-5][0-9])$"
 )
 
 
@@ -45,6 +50,16 @@ def instant_reader(spec: TimestampSpec) -> Callable[[Any], datetime]:
             time_format = TimeFormat.of(form)
             is_date = time_format.grain == DAY
             return lambda value: _in_zone(_by_format(value, time_format), zone, is_date)
+
+
+def native_iso() -> CoreSchema:
+    """Return the schema of the usual ISO 8601 text, without Python code: an offset, and nothing to round."""
+    return core_schema.chain_schema(
+        [
+            core_schema.str_schema(pattern=NATIVE_ISO, strict=True),
+            core_schema.datetime_schema(ge=EARLIEST, le=LATEST, tz_constraint="aware"),
+        ]
+    )
 
 
 def _since_epoch(value: Any, unit: str) -> datetime:

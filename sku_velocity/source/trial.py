@@ -51,7 +51,7 @@ class PagingTrial:
 
     async def findings(self) -> list[Finding]:
         """Read the second page and compare it. Raises what `SourceClient.fetch` raises."""
-        records = self._received(self.first)
+        records = self.first.content.records
         if len(records) < 2:
             return [Finding(f"{_count(records)} on the first page do not test the paging: {LONGER}")]
         is_positional = isinstance(self.reader.pages.paginator, Positional)
@@ -82,7 +82,7 @@ class PagingTrial:
     async def _by_cursor(self, records: list[Any]) -> Finding | None:
         limit, key = self._spec.paging.limit_param, self.reader.cursor_key
         small = await self.reader.pages.at(0, len(records) // 2) if limit else self.first
-        begin = self._received(small)
+        begin = small.content.records
         if limit and len(begin) >= len(records):
             wanted = f"a page of {len(records) // 2} records was requested, and {len(begin)} came"
             return _fault(f"{wanted}: check paging.limit_param {limit}")
@@ -90,14 +90,14 @@ class PagingTrial:
             return (
                 _fault(f"a first page of {len(begin)} names no next page: check {key}") if limit else ONE_PAGE
             )
-        got = self._received(await self.reader.pages.after(small.following))
+        got = (await self.reader.pages.after(small.following)).content.records
         expected = records[len(begin) :][: len(got)]
         if wrong := self._why_wrong(begin, got, key):
             return wrong
         return None if got[: len(expected)] == expected else self._differs(expected, got, key)
 
     async def _page_at(self, offset: int, count: int) -> list[Any]:
-        return self._received(await self.reader.pages.at(offset, count))
+        return (await self.reader.pages.at(offset, count)).content.records
 
     def _why_wrong(self, first: list[Any], second: list[Any], key: str) -> Finding | None:
         """Compare two pages that should have no record in common."""
@@ -119,9 +119,6 @@ class PagingTrial:
             f"{_count(expected)} of the first page were read again, and {common} of them came: check {key}, "
             f"{order}, and read a window that no longer changes"
         )
-
-    def _received(self, page: FetchedPage[RawPage]) -> list[Any]:
-        return self.reader.reader.records_as_received(page.content)
 
     @property
     def _spec(self) -> SourceSpec:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import CoreSchema, ErrorDetails, SchemaValidator, core_schema
+from pydantic_core import ErrorDetails, SchemaValidator, from_json
 
 from sku_velocity.errors import SourceMappingError, UnreadableBodyError
 from sku_velocity.masking import hide_distinctive
@@ -19,10 +18,12 @@ from sku_velocity.model.chunk import Page, PageResult, count_values, sum_extra_f
 from sku_velocity.model.master import Master
 from sku_velocity.model.movement import MAX_ID, DeadLetter, Reason
 from sku_velocity.model.window import Window
-from sku_velocity.source.envelope import HIDE_INPUT, Envelope, EnvelopeFields, records_depth, records_in
+from sku_velocity.source.columns import Column, ColumnReader
+from sku_velocity.source.envelope import HIDE_INPUT, Envelope, records_depth, records_in
 from sku_velocity.source.fields import FieldSpec, RowFilter
 from sku_velocity.source.fingerprint import Fingerprints
 from sku_velocity.source.mapping import (
+    UNIT,
     MappedRecord,
     known_names,
     label_of,
@@ -41,15 +42,18 @@ UNPARSED = "is nested too deep, or contains an overlong number or invalid Unicod
 
 @dataclass(frozen=True)
 class RawPage:
-    """A parsed page: each record is mapped, or None if it breaks a rule.
+    """A parsed page: its records as received, and its columns, which are those of `ColumnReader`.
 
-    `total`, `following` (the cursor or link of the next page) and `more` (whether there is one) are None if
-    the body does not contain them; `lacks_following`: it does not have the key of `following`. A body
-    that is `null` is an empty page.
+    `broken` has the index of each record that breaks a rule: the columns hold nothing valid of it. `total`,
+    `following` (the cursor or link of the next page) and `more` (whether there is one) are None if the body
+    does not contain them; `lacks_following`: it does not have the key of `following`. A body that is `null`
+    is an empty page.
     """
 
     body: bytes
-    records: Sequence[MappedRecord | None]
+    records: list[Any]
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    broken: Collection[int] = ()
     total: int | None = None
     following: str | None = None
     more: bool | None = None
@@ -60,18 +64,22 @@ class RawPage:
     path: str = ""  # of the list in the body
 
     @cached_property
-    def document(self) -> Any:
-        """The body's JSON as received; parsed only for a page that contains a reject."""
-        return read_document(self.body, records_depth(self.path))
-
-    @cached_property
     def texts(self) -> list[str]:
         """The JSON text of each record as received, in the order of `records`."""
         return record_texts(self.body, self.path)[self.start :]
 
     def cut(self, start: int, size: int) -> RawPage:
         """Return the page without its first `start` records, and with at most `size`."""
-        return replace(self, records=self.records[start : start + size], start=self.start + start)
+        if start == 0 and size >= len(self.records):
+            return self
+        chosen = slice(start, start + size)
+        return replace(
+            self,
+            records=self.records[chosen],
+            columns={key: column[chosen] for key, column in self.columns.items()},
+            broken={index - start for index in self.broken if start <= index < start + size},
+            start=self.start + start,
+        )
 
 
 class PageReader:
@@ -91,61 +99,91 @@ class PageReader:
             for name, field in spec.record.mapped()
             if field.const is None and model.model_fields[name].is_required()
         }
-        self._known = known_names(spec.record, spec.filter, spec.inputs.values())
+        self._known = known_names(spec.record, (rule.path for rule in spec.filter), spec.inputs.values())
         # Of the fields that share a path the first names a reason: the others only classify.
         fields = reversed([*spec.record.mapped()])
         self._labels = {_alias(field): label_of(name, field) for name, field in fields}
         self._fingerprints = Fingerprints(spec.record, spec.filter, self._maker.id_field, spec.inputs)
-        partial = record_schema(spec.record, model, inputs=spec.inputs, lenient=True)
-        self._partial = SchemaValidator(partial, HIDE_INPUT)
-        slow = record_schema(spec.record, model, spec.filter, spec.inputs)
-        self._record = SchemaValidator(slow, HIDE_INPUT)
-        record = record_schema(spec.record, model, spec.filter, spec.inputs, fast=True)
+        self._columns = ColumnReader(spec.record, model, spec.filter, spec.inputs)
+        unit = spec.inputs.get(UNIT)
+        self._record = SchemaValidator(record_schema(spec.record, model, unit), HIDE_INPUT)
+        self._partial = SchemaValidator(record_schema(spec.record, model, unit, lenient=True), HIDE_INPUT)
         self._envelope = Envelope(spec)
-        self._page = SchemaValidator(_page_schema(spec, record, self._envelope.page_fields), HIDE_INPUT)
-        self._depth = records_depth(spec.records.path)
 
     def read(self, body: bytes) -> RawPage:
-        """Parse and map a whole page in one pass over its bytes.
+        """Parse and map a page. An unparsable record affects only itself and not its page.
 
         Raises UnreadableBodyError if the body is not JSON, and SourceMappingError if the records are not
         where the spec says, or the total, cursor or flag beside them is not understood.
         """
+        path = self._spec.records.path
+        document, is_whole = self._parse(body)
         try:
-            parsed = self._page.validate_json(body)
-        except ValidationError:
-            return self._read_leniently(body)
-        if not self._spec.records.path:
-            return self._page_of(body, parsed, self._envelope.of_document(parsed, body))
-        return self._page_of(body, parsed[0]["records"] or [], self._envelope.of(parsed[0], body))
-
-    def _page_of(self, body: bytes, records: list[MappedRecord | None], envelope: EnvelopeFields) -> RawPage:
-        self._envelope.check_keys(body, self._spec.records.path)
+            records = records_in(document, path)
+        except (LookupError, TypeError) as error:
+            raise self._mapping_error(body) from error
+        if document is None:
+            return RawPage(body, [], is_null=True)
+        envelope = self._envelope.of_document(document, body)
+        self._envelope.check_keys(body, path)
+        columns, unsure = self._columns.read(records)
+        # A record that does not parse with its page may have any value that only JSON's parser refuses.
+        broken = self._judge(columns, records, unsure if is_whole else range(len(records)))
         return RawPage(
             body,
             records,
+            columns,
+            broken,
             envelope.total,
             envelope.following,
             envelope.more,
             envelope.lacks_following,
-            path=self._spec.records.path,
+            path=path,
         )
+
+    def _parse(self, body: bytes) -> tuple[Any, bool]:
+        """Return a body's JSON, and whether all of it could be parsed."""
+        try:
+            return from_json(body), True
+        except ValueError:
+            pass
+        try:
+            return read_document(body, records_depth(self._spec.records.path)), False
+        except ValueError as error:
+            raise UnreadableBodyError(
+                f"{self._spec.name}: the response is not JSON: {quote(body)}"
+            ) from error
+
+    def _judge(
+        self, columns: Mapping[str, list[Any]], records: Sequence[Any], indexes: Iterable[int]
+    ) -> set[int]:
+        """Judge records on their own, and set their fields. Return the indexes of those that break a rule."""
+        broken = set()
+        for index in indexes:
+            fields = self._map_one(records[index])
+            if fields is None:
+                broken.add(index)
+                continue
+            for name, value in fields.items():
+                columns[name][index] = value
+        return broken
 
     def validate(self, raw: RawPage, page: Page) -> PageResult:
         """Sort a page's records into rows, dead letters and records out of scope.
 
         A record that is out of scope as far as it can be read is trimmed, even if it is invalid.
         """
-        records, filtered = raw.records, self._filtered(raw)
-        accepted = [
-            (index, record)
-            for index, record in enumerate(records)
-            if record is not None and index not in filtered
-        ]
-        good = [record for _, record in accepted]
-        rows = self._maker.rows(
-            [record[0] for record in good], [page.offset + index for index, _ in accepted]
-        )
+        filtered = self._filtered(raw)
+        positions: Sequence[int] = range(page.offset, page.offset + len(raw.records))
+        good, columns = raw.records, raw.columns
+        if raw.broken or filtered:
+            accepted = [
+                index for index in range(len(good)) if index not in raw.broken and index not in filtered
+            ]
+            good = [raw.records[index] for index in accepted]
+            positions = [page.offset + index for index in accepted]
+            columns = {key: [column[index] for index in accepted] for key, column in columns.items()}
+        rows = self._maker.rows(columns, positions)
         unloaded = self._unloaded(raw, page.offset, rows)
         dropped: list[tuple[str, str]] = list(filtered.values())
         rejects, trimmed = [], 0
@@ -164,7 +202,7 @@ class PageReader:
         ids = {page.offset + index: unloaded[index].get(self._maker.id_field) for index in counted}
         return PageResult(
             page=page,
-            fetched=len(records),
+            fetched=len(raw.records),
             movements=rows.movements,
             items=rows.items,
             dead_letters=self._dead_letters(raw, rejects, page.offset, rows.rejected) if rejects else [],
@@ -185,12 +223,14 @@ class PageReader:
         positions = [row.position for row in rows.movements] or [row.position for row in rows.items]
         loaded = {position - offset for position in positions}
         return {
-            index: record[0] if record else self._valid_fields(raw.texts[index])
-            for index, record in enumerate(raw.records)
-            if index not in loaded
+            index: self._valid_fields(raw, index) for index in range(len(raw.records)) if index not in loaded
         }
 
-    def _valid_fields(self, text: str) -> dict[str, Any]:
+    def _valid_fields(self, raw: RawPage, index: int) -> dict[str, Any]:
+        """Return the fields of a record that do not break their rule; those that do are None."""
+        if index not in raw.broken:
+            return {name: column[index] for name, column in raw.columns.items()}
+        text = raw.texts[index]
         try:
             fields: dict[str, Any] = self._partial.validate_json(storable(text))[0]
         except ValidationError:
@@ -202,21 +242,17 @@ class PageReader:
 
         A record that is not an object, or cannot be parsed, has no value to filter it by: it is a reject.
         """
-        rules = [(str(number), rule) for number, rule in enumerate(self._spec.filter)]
         found = {}
-        for index, record in enumerate(raw.records if rules else ()):
-            received = None if record else self._raw_record(raw, index)
-            for key, rule in rules if record or isinstance(received, dict) else ():
-                value = record[0][key] if record else look_up(received, rule.path)
-                if rule.drops(value):
+        for number, rule in enumerate(self._spec.filter):
+            for index, value in enumerate(raw.columns.get(str(number), ())):
+                if index not in found and rule.drops(value) and isinstance(raw.records[index], dict):
                     found[index] = (f"filter {rule.path}", _shown_value(rule, value))
-                    break
         return found
 
-    def _count_extra_fields(self, records: Iterable[MappedRecord]) -> dict[str, int]:
-        counted = Counter(chain.from_iterable(record[1] for record in records if record[1]))
-        for name in self._known & counted.keys():
-            del counted[name]
+    def _count_extra_fields(self, records: Iterable[dict[str, Any]]) -> dict[str, int]:
+        counted: Counter[str] = Counter()
+        for names, count in Counter(map(tuple, records)).items():
+            counted.update(dict.fromkeys(self._known.symmetric_difference(names) - self._known, count))
         return sum_extra_fields({hide_distinctive(name)[:MAX_ID]: count} for name, count in counted.items())
 
     def instants(self, raw: RawPage) -> list[datetime | None]:
@@ -225,35 +261,23 @@ class PageReader:
         That includes records that a filter drops or that are invalid, which may have been loaded before they
         were changed; None for one without a valid time.
         """
-        records = [
-            record[0] if record else self._valid_fields(raw.texts[index])
-            for index, record in enumerate(raw.records)
-        ]
+        records = [self._valid_fields(raw, index) for index in range(len(raw.records))]
         return [record["timestamp_utc"] for record in records if self._maker.trim(record) is None]
 
     def fingerprint(self, raw: RawPage, selection: slice) -> str | None:
         """Hash some of a page's records as received; None if there are none."""
-        chosen = range(len(raw.records))[selection]
-        if not chosen:
-            return None
-        return self._fingerprints.of(raw.records[index] or self._raw_record(raw, index) for index in chosen)
+        chosen = raw.records[selection]
+        return self._fingerprints.of(chosen) if chosen else None
 
     def first_key(self, raw: RawPage) -> str | None:
         """Return the id of a page's first record or, without one, the page's fingerprint; None if empty."""
-        record = raw.records[0] if raw.records else None
-        id = record[0].get(self._maker.id_field) if record else None
+        ids = raw.columns.get(self._maker.id_field)
+        id = ids[0] if ids and 0 not in raw.broken else None
         return f"id {id}" if id else self.fingerprint(raw, slice(None))
-
-    def records_as_received(self, raw: RawPage) -> list[Any]:
-        """Return a page's records as received."""
-        return self._records_in(raw.document)[raw.start :]
-
-    def _raw_record(self, raw: RawPage, index: int) -> Any:
-        return self.records_as_received(raw)[index]
 
     def unmapped_fields(self, raw: RawPage) -> dict[str, str]:
         """Return the fields that no record of the page has at their path: a sign of a wrong mapping."""
-        records = [record for record in self.records_as_received(raw) if isinstance(record, dict)]
+        records = [record for record in raw.records if isinstance(record, dict)]
         missing = dict(self._required) if records else {}
         for record in records:
             absent = {fault.field for fault in self._faults(dump(record)) if fault.message == MISSING}
@@ -296,31 +320,12 @@ class PageReader:
         message = f"{UNPARSED}: {fault['msg']}" if fault["type"] == "json_invalid" else fault["msg"]
         return Reason(self._labels.get(place, place), message)
 
-    def _records_in(self, document: Any) -> list[Any]:
-        return records_in(document, self._spec.records.path)
-
-    def _read_leniently(self, body: bytes) -> RawPage:
-        """Read record by record, so that an unparsable record affects only itself and not its page."""
-        try:
-            document = read_document(body, self._depth)
-            records = self._records_in(document)
-        except ValueError as error:
-            raise UnreadableBodyError(
-                f"{self._spec.name}: the response is not JSON: {quote(body)}"
-            ) from error
-        except (LookupError, TypeError) as error:
-            raise self._mapping_error(body) from error
-        if document is None:
-            return RawPage(body, [], is_null=True)
-        mapped = [self._map_one(record) for record in records]
-        return self._page_of(body, mapped, self._envelope.of_document(document, body))
-
-    def _map_one(self, record: Any) -> MappedRecord | None:
+    def _map_one(self, record: Any) -> dict[str, Any] | None:
         try:
             mapped: MappedRecord = self._record.validate_json(dump(record))
         except ValidationError:
             return None
-        return mapped
+        return mapped[0]
 
     def _mapping_error(self, body: bytes) -> SourceMappingError:
         path = self._spec.records.path
@@ -345,17 +350,3 @@ def _shown_value(rule: RowFilter, value: Any) -> str:
             f"{name} {bound:g}" for name, bound in bounds.items() if bound is not None
         )
     return value if isinstance(value, str) else dump(value)
-
-
-def _page_schema(
-    spec: SourceSpec, record: CoreSchema, envelope: dict[str, core_schema.ModelField]
-) -> CoreSchema:
-    """Return the schema of the list of records or of its envelope; a record that breaks a rule is None."""
-    records = core_schema.list_schema(
-        core_schema.with_default_schema(record, default=None, on_error="default")
-    )
-    if not spec.records.path:
-        return records
-    nullable = core_schema.nullable_schema(records)
-    field = core_schema.model_field(nullable, validation_alias=path_keys(spec.records.path))
-    return core_schema.model_fields_schema({"records": field} | envelope, extra_behavior="ignore")

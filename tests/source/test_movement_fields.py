@@ -8,17 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
-from pydantic_core import SchemaValidator
 
 from sku_velocity.errors import SpecError
 from sku_velocity.model.chunk import Page, PageResult
 from sku_velocity.model.master import Master, Names
-from sku_velocity.model.movement import Movement, MovementRow
+from sku_velocity.model.movement import MovementRow
 from sku_velocity.model.run import MasterVersion, UnknownSku
 from sku_velocity.model.window import Window
 from sku_velocity.source.extra import MAX_BYTES
-from sku_velocity.source.mapping import record_schema
 from sku_velocity.source.spec import SourceSpec, parse_spec
 from sku_velocity.source.validation import PageReader
 
@@ -518,31 +515,36 @@ UNIT_SPECS = st.fixed_dictionaries(
 )
 
 
-@given(st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, VALUES)), SKU_SPECS, UNIT_SPECS, st.booleans())
-def test_the_fast_and_the_slow_path_validate_alike(
-    change: dict[str, Any], sku: dict[str, Any], unit: dict[str, Any], directed_by_sign: bool
+CHANGES = st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, VALUES))
+REMOVED = st.sets(st.sampled_from(sorted(RECORD)), max_size=1)
+
+
+@given(st.lists(st.tuples(CHANGES, REMOVED), min_size=1, max_size=4), SKU_SPECS, UNIT_SPECS, st.booleans())
+def test_a_page_by_columns_and_its_records_one_by_one_are_judged_alike(
+    changes: list[tuple[dict[str, Any], set[str]]],
+    sku: dict[str, Any],
+    unit: dict[str, Any],
+    directed_by_sign: bool,
 ) -> None:
     """A page with a record that cannot be parsed is read record by record."""
     fields = {**DETAILED["fields"], "sku_id": sku, "units_moved": unit}
     if directed_by_sign:
         fields["direction"] = {"path": "units_moved", "negative": "out"}
     parts = {**DETAILED, "fields": fields}
-    spec, text = spec_of(**parts), json.dumps({**RECORD, **change})
-
-    def read(fast: bool) -> Any:
-        schema = record_schema(spec.fields, Movement, spec.filter, spec.inputs, fast=fast)
-        try:
-            mapped = SchemaValidator(schema).validate_json(text)
-        except ValidationError:
-            return None
-        return json.dumps(mapped[:2], default=str)  # in which NaN equals NaN
-
-    assert read(fast=True) == read(fast=False)
+    records = [
+        {key: value for key, value in {**RECORD, **change}.items() if key not in removed}
+        for change, removed in changes
+    ]
+    text = ", ".join(map(json.dumps, records))
     pages = reader(**parts)
     hard = f'[{text}, {{"deep": {"[" * 300}{"]" * 300}}}]'
-    alone, beside = (pages.read(body.encode()) for body in (f"[{text}]", hard))
-    results = [pages.validate(raw, Page(0, len(raw.records))) for raw in (alone, beside)]
+    by_columns, one_by_one = (pages.read(body.encode()) for body in (f"[{text}]", hard))
+    results = [pages.validate(raw, Page(0, len(raw.records))) for raw in (by_columns, one_by_one)]
     assert repr(results[0].movements) == repr(results[1].movements)
     assert results[0].dead_letters == results[1].dead_letters[:-1]
-    assert len(results[0].movements) + len(results[0].dead_letters) == 1
-    assert pages.fingerprint(alone, slice(1)) == pages.fingerprint(beside, slice(1))
+    assert results[0].extra_fields == results[1].extra_fields
+    assert results[0].unloaded_ids == results[1].unloaded_ids
+    loaded = results[0]
+    assert len(loaded.movements) + len(loaded.dead_letters) + loaded.filtered + loaded.trimmed == len(records)
+    whole = slice(len(records))
+    assert pages.fingerprint(by_columns, whole) == pages.fingerprint(one_by_one, whole)
