@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from rich.console import Console
 
 from sku_velocity.cli.executor import current, run
-from sku_velocity.cli.terminal import DONE, FLAT, TEXT, Output, perform, show_message
+from sku_velocity.cli.terminal import DONE, FLAT, TEXT, Output, perform, reworded, show_message
 from sku_velocity.model.reports import RunOutcome
 from sku_velocity.steps import backfill as steps
 from sku_velocity.steps.backfill import Reading
@@ -34,7 +34,7 @@ def backfill(
 
 def print_outcome(outcome: RunOutcome) -> None:
     """Print how one of many runs ended, in one line."""
-    Console().print(str(outcome), markup=False, highlight=False, soft_wrap=True)
+    Console().print(reworded(str(outcome)), markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_plan(request: BackfillRequest, output: Output) -> int:

@@ -157,7 +157,7 @@ def show_run(outcome: Outcome[RunReport]) -> None:
     for line in _lines(report):
         console.print(line, markup=False)
     if not report.is_delivered:
-        console.print(_reworded(outcome.message), markup=False, highlight=False, soft_wrap=True)
+        console.print(reworded(outcome.message), markup=False, highlight=False, soft_wrap=True)
     console.print(f"run {report.run_id}", markup=False, highlight=False)
     if hint := current().hint:
         console.print(hint, markup=False, highlight=False, soft_wrap=True)
@@ -181,10 +181,10 @@ def _lines(report: RunReport) -> Iterator[str]:
 
 def show_message(outcome: Outcome[Any]) -> None:
     """Print what an operation did, in one line."""
-    Console().print(_reworded(outcome.message), markup=False, highlight=False, soft_wrap=True)
+    Console().print(reworded(outcome.message), markup=False, highlight=False, soft_wrap=True)
 
 
-def _reworded(message: str) -> str:
+def reworded(message: str) -> str:
     """Return a message of Prefect's UI, which names its Retry, as this command line says it."""
     for retry, instead in current().retry_words.items():
         message = message.replace(retry, instead)

@@ -17,21 +17,9 @@ from sku_velocity.cli.executor import Executor
 from tests.support.acme import TOKEN, WHOLE, spec_file
 from tests.support.days import WINDOWED
 from tests.support.erp import wms_and_erp
+from tests.support.no_prefect import IMPORTS, forbid_prefect
 from tests.support.operations import sync
 
-# Python imports a module of this name at its start.
-SITECUSTOMIZE = """
-import sys
-
-class NoPrefect:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "prefect":
-            with open({log!r}, "a") as log:
-                print(name, file=log)
-            raise ImportError("Prefect must not be imported")
-
-sys.meta_path.insert(0, NoPrefect())
-"""
 DAY = ["--start", "2026-03-01T00:00:00Z", "--end", "2026-03-02T00:00:00Z"]
 SOURCE = ["--source", "acme.yaml"]
 READING = [*SOURCE, "--token-env", "WMS_TOKEN", "--warehouse", "WH-01"]
@@ -74,7 +62,7 @@ class Place:
 
     @property
     def log(self) -> Path:
-        return self.directory / "imports.log"
+        return self.directory / IMPORTS
 
     def start(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Start Python in a process in which an import of Prefect fails and is logged."""
@@ -105,7 +93,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             server.ground_truth("WH-01").bad_positions[0],
             f"{server.url}/movements?warehouse=WH-01",
         )
-        (directory / "sitecustomize.py").write_text(SITECUSTOMIZE.format(log=str(place.log)))
+        forbid_prefect(directory)
         yield place
 
 
