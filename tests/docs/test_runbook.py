@@ -1,4 +1,7 @@
-"""docs/runbook.md is correct: each command in it runs, and each section that it links to exists."""
+"""docs/runbook.md is correct: each command in it runs, and each section that it links to exists.
+
+The commands of other pages that run a flow once, or save a block, run here too.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +39,7 @@ from sku_velocity.http.tls import explain_certificate_error
 from tests.support.acme import TOKEN, spec_of
 from tests.support.acme_flow import sync
 from tests.support.checkout import CHECKOUT
+from tests.support.doc_commands import shown_commands
 from tests.support.engine import ENGINE_TOKEN
 from tests.support.ports import free_port
 from tests.support.prefect_server import PrefectServer
@@ -53,6 +59,13 @@ OF_BACKUP = (
 )  # test_backup runs them
 COMMANDS = list(dict.fromkeys(line.removeprefix("$ ") for line in LINES if not line.startswith(OF_BACKUP)))
 PYTHON = ".venv/bin/python"
+OTHERS = [
+    command.words
+    for command in dict.fromkeys(shown_commands())
+    if command.page != "docs/runbook.md"
+    and command.words[:3] == ("python", "-m", "flows")
+    and command.words[3] in ("sync", "sync-master", "save-source", "save-engine")
+]
 # Other tests use blocks with the names in the runbook.
 BLOCK_NAMES = {name: f"runbook-{name}" for name in ("wms", "erp", "slots", "velocity")}
 WMS, ERP, SLOTS, VELOCITY = BLOCK_NAMES.values()
@@ -80,6 +93,16 @@ class Setting:
             case [".venv/bin/python", "-c", _] if 'execute("VACUUM' in command:
                 return self._start(*words[1:])
         raise ValueError(f"the runbook's test does not know how to run: {command}")
+
+    def run_of_another_page(self, words: Sequence[str]) -> int:
+        """Run a command that names the spec of acme, or its block, or a bucket."""
+        names = BLOCK_NAMES | {"acme": WMS, "acme.yaml": "wms.yaml", "s3://bucket/movements": "exported"}
+        # The name of a master is that in its spec.
+        rest = [
+            word if before == "--master" else names.get(word, word) for before, word in pairwise(words[2:])
+        ]
+        self.server.play(replace(self.server.simulator.scenario, start=datetime.now(UTC) - timedelta(days=3)))
+        return main(rest)
 
     def _start(self, *words: str) -> int:
         return subprocess.run([sys.executable, *words], env=self.environment).returncode
@@ -133,7 +156,7 @@ def write_specs(server: Server, engine: EngineServer, directory: Path) -> None:
 @pytest.fixture(scope="module")
 def setting(prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
     directory = tmp_path_factory.mktemp("operator")
-    scenario = Scenario(token=TOKEN, bad_ratio=0.02, items=make_items(20))
+    scenario = Scenario(token=TOKEN, bad_ratio=0.02, skus=20, items=make_items(20))
     with (
         pytest.MonkeyPatch.context() as patch,
         serve(scenario) as server,
@@ -141,8 +164,10 @@ def setting(prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathFact
     ):
         write_specs(server, engine, directory)
         patch.chdir(directory)
-        patch.setenv("WMS_TOKEN", TOKEN)
-        patch.setenv("SKU_VELOCITY_ENGINE_TOKEN", ENGINE_TOKEN)
+        for variable in ("WMS_TOKEN", "ACME_TOKEN"):
+            patch.setenv(variable, TOKEN)
+        for variable in ("SKU_VELOCITY_ENGINE_TOKEN", "SLOTS_TOKEN"):
+            patch.setenv(variable, ENGINE_TOKEN)
         patch.setenv("SKU_VELOCITY_STORE", "sqlite:///sku-velocity.db")
         for block, spec in ((WMS, "wms.yaml"), (ERP, "erp.yaml")):
             assert main(["save-source", block, "--spec", spec, "--token-env", "WMS_TOKEN"]) == 0
@@ -154,6 +179,13 @@ def setting(prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathFact
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.removeprefix(f"{PYTHON} -m ")[:60])
 def test_each_command_of_the_runbook_runs(setting: Setting, command: str) -> None:
     assert setting.run(command) == 0
+
+
+@pytest.mark.parametrize("words", OTHERS, ids=lambda words: " ".join(words[3:])[:60])
+def test_the_commands_of_other_pages_run(setting: Setting, words: Sequence[str]) -> None:
+    before = setting.server.simulator.scenario
+    assert setting.run_of_another_page(words) == 0
+    setting.server.play(before)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,18 @@ from typing import Any
 from demo.prefect_client import prefect_client
 from tests.support.acme import TOKEN
 from tests.support.checkout import CHECKOUT
+from tests.support.doc_commands import shown_commands
 from tests.support.prefect_server import PrefectServer
 from tests.support.waiting import TIMEOUT, until
 
+# How docs/quickstart-prefect.md deploys without `init`. Not the source, which each test saves, and not the
+# automation, which would end the runs of tests.
+BY_HAND = [
+    command.words
+    for command in shown_commands()
+    if command.page == "docs/quickstart-prefect.md"
+    and not {"init", "save-source", "automation", "worker", "export"} & set(command.words)
+]
 SYNC_VELOCITY = "/deployments/name/sku-velocity-sync/sync-velocity"
 
 
@@ -114,13 +123,11 @@ def end_worker(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def deployed_operator(server: PrefectServer, store: str) -> Iterator[Operator]:
-    """An operator in a checkout where everything is deployed as the README says."""
+    """An operator in a checkout where everything is deployed as docs/quickstart-prefect.md says."""
     operator = Operator(server, store)
     with operator.api:
-        operator.run("prefect", "block", "register", "-m", "blocks")
-        operator.run("flows", "save-store", "velocity")
-        operator.run("prefect", "work-pool", "create", "sku-velocity", "--type", "process")
-        operator.run("prefect", "--no-prompt", "deploy", "--all")
+        for words in BY_HAND:
+            operator.run(*(words[2:] if words[0] == "python" else words))
         yield operator
 
 

@@ -16,7 +16,15 @@ from simulator.scenario import Scenario
 from simulator.server import Server, serve
 from tests.support.acme import TOKEN, spec_file
 from tests.support.days import WINDOWED
+from tests.support.doc_commands import shown_commands
 from tests.support.prefect_server import PrefectServer
+
+# The options of `init` in docs/quickstart-prefect.md: of the first source, and of one beside it.
+ACME, GLOBEX = [
+    command.words[4:]
+    for command in shown_commands()
+    if command.page == "docs/quickstart-prefect.md" and command.words[3:4] == ("init",)
+]
 
 
 @contextmanager
@@ -36,7 +44,8 @@ class Team:
         self.directory = directory
         self.python = python
         self.store = f"sqlite:///{directory}/velocity.db"
-        self.environment = server.environment | {"WMS_TOKEN": TOKEN, "PREFECT_WORKER_QUERY_SECONDS": "1"}
+        tokens = dict.fromkeys(("WMS_TOKEN", "ACME_TOKEN", "GLOBEX_TOKEN"), TOKEN)
+        self.environment = server.environment | tokens | {"PREFECT_WORKER_QUERY_SECONDS": "1"}
         self.api = prefect_client(server.api_url)
 
     def init(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -44,9 +53,12 @@ class Team:
         return self._run(*words, stdin=subprocess.DEVNULL)
 
     def init_acme(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run init for the warehouse WH-01 of acme, with more options."""
-        source = ("--source", "acme.yaml", "--token-env", "WMS_TOKEN", "--store", self.store)
-        return self.init(*source, "--warehouse", "WH-01", *words)
+        """Run init for the warehouse WH-01 of acme as the page says, with more options."""
+        return self.init(*ACME, "--store", self.store, *words)
+
+    def init_globex(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run init for a second source as the page says, with more options."""
+        return self.init(*GLOBEX, "--store", self.store, *words)
 
     def init_on_a_terminal(self, *answers: str) -> str:
         """Run init on a terminal, give these answers, and return what the terminal shows."""

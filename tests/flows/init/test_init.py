@@ -142,8 +142,8 @@ def test_another_source_and_another_store_are_deployed_beside_with_a_suffix(team
     team.store = f"sqlite:///{team.directory}/other.db"
     done = team.init_acme(*FEW)
     assert done.returncode == 2 and "it is another store" in done.stderr and "--suffix" in done.stderr
-    other = ("--suffix", "globex", "--directory", "globex")
-    assert team.init_acme(*FEW, *other).returncode == 0
+    spec.rename(team.directory / "globex.yaml")
+    assert team.init_globex(*FEW).returncode == 0
     assert names_on(team, "deployments") == {"sync-velocity", "sync-velocity-globex"}
 
 
