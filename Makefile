@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help install demo ui test real manifests chaos pictures check audit bench schema lock clean
+.PHONY: help install demo ui test real manifests chaos pictures check audit bench schema reference lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -86,6 +86,9 @@ audit: .venv/installed ## check the pins against the known advisories, if OSV is
 
 schema: .venv/installed ## write the JSON Schemas of spec files, after a change of their keys
 	@$(BIN)/python -m tests.cli.test_schema
+
+reference: .venv/installed ## write docs/reference, after a change of commands, parameters, keys, events or tables
+	@$(BIN)/python -m tests.docs.reference
 
 lock: .venv/installed ## compile requirements.txt from pyproject.toml again
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \

@@ -123,6 +123,13 @@ def test_its_options_exist_and_their_values_are_valid(command: DocCommand) -> No
     parse(command.words)
 
 
+@pytest.mark.parametrize("command", [each for each in SHOWN if each.page == "docs/runbook.md"], ids=id_of)
+def test_a_command_of_the_runbook_exists_without_prefect(command: DocCommand) -> None:
+    """The page says so, and which names to replace."""
+    if command.words[:3] == ("python", "-m", "flows") and not command.words[3].startswith("save-"):
+        parse(["sku-velocity", *command.words[3:]])
+
+
 def test_a_renamed_option_is_detected() -> None:
     with pytest.raises(Exception, match="Unknown option"):
         parse(["sku-velocity", "sync", "--push-to", "slots.yaml"])
@@ -147,6 +154,29 @@ def test_the_targets_of_make_and_the_files_of_the_checkout_exist() -> None:
     paths = {word.rpartition("//")[2] for command in SHOWN for word in command.words}
     files = [path for path in paths if path.startswith(("deploy/", "tests/"))]
     assert len(files) >= 5 and all((CHECKOUT / path).is_file() for path in files)
+
+
+def needs(command: DocCommand) -> set[str]:
+    """Return the variables and the files of the user that a command needs."""
+    words = command.words
+    after = dict(zip(words, words[1:], strict=False))
+    needed = {after[option] for option in ("--token-env", "--source", "--spec") if option in after}
+    if words[:3] == ("python", "-m", "flows") or words[0] == "prefect" and words[1] != "server":
+        needed.add("PREFECT_API_URL")
+    if "save-store" in words:
+        needed.add("SKU_VELOCITY_STORE")
+    if after.get("--push", "").endswith(".yaml") or "save-engine" in words and "--token-env" not in after:
+        needed.add("SKU_VELOCITY_ENGINE_TOKEN")
+    return {name for name in needed if name.endswith(".yaml") or name.isupper()}
+
+
+@pytest.mark.parametrize("page", sorted({command.page for command in SHOWN}))
+def test_a_page_says_which_variables_and_files_its_commands_need(page: str) -> None:
+    text = text_of(page)
+    said = set(re.findall(r"`([\w.]+)`", FENCE.sub("", text)))
+    said |= set(re.findall(r"\b([A-Z_]+)=", text)) | set(re.findall(r"> (\S+\.yaml)$", text, re.MULTILINE))
+    needed = set().union(*(needs(command) for command in SHOWN if command.page == page))
+    assert needed - said == set()
 
 
 def test_a_deployment_run_has_parameters_of_the_flow() -> None:
