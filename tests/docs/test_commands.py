@@ -227,7 +227,7 @@ def manifest_commands() -> list[list[str]]:
     found = [each["command"] for each in services if "command" in each]
     scripts = [script.split(";") for each in found if each[0] == "sh" for script in each[2:]]
     found = [each for each in found if each[0] != "sh"] + [line.split() for each in scripts for line in each]
-    for path in (CHECKOUT / "deploy/kubernetes").glob("*.yaml"):
+    for path in sorted((CHECKOUT / "deploy/kubernetes").glob("*.yaml")):
         found += [json.loads(json.dumps(each)) for each in _args(yaml.safe_load_all(path.read_text()))]
     ecs = json.loads((CHECKOUT / "deploy/ecs/worker-task-definition.json").read_text())
     return [*found, *(each["command"] for each in ecs["containerDefinitions"])]
