@@ -110,7 +110,7 @@ class PageResult:
 
     page: Page
     fetched: int
-    movements: list[MovementRow]
+    movements: Sequence[MovementRow]
     dead_letters: list[DeadLetter]
     trimmed: int = 0
     filtered: int = 0

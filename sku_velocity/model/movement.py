@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args, overload
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -165,6 +166,32 @@ class MovementRow(NamedTuple):
     unit_of_measure: str | None = None
     direction: str | None = None
     extra: str | None = None
+
+
+class Movements(Sequence[MovementRow]):
+    """Movements by column, in the order of `MovementRow`: a page is stored without an object for each row."""
+
+    def __init__(self, columns: Sequence[Sequence[Any]]) -> None:
+        self.columns = columns
+
+    @classmethod
+    def of(cls, rows: Sequence[MovementRow]) -> Movements:
+        """Return these rows by column."""
+        return rows if isinstance(rows, Movements) else cls(list(zip(*rows, strict=True)))
+
+    def __len__(self) -> int:
+        return len(self.columns[0]) if self.columns else 0
+
+    @overload
+    def __getitem__(self, index: int) -> MovementRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> Movements: ...
+    def __getitem__(self, index: int | slice) -> MovementRow | Movements:
+        values = [column[index] for column in self.columns]
+        return Movements(values) if isinstance(index, slice) else MovementRow._make(values)
+
+    def __iter__(self) -> Iterator[MovementRow]:
+        return map(MovementRow._make, zip(*self.columns, strict=True))
 
 
 # The columns that a spec may map or not, in the order of every table, view and file.

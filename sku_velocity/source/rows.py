@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import repeat
 from operator import methodcaller
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
 from sku_velocity.model.item import Item
 from sku_velocity.model.master import Master, NamedMovement
-from sku_velocity.model.movement import DETAILS, ItemRow, Movement, MovementRow, Reason
+from sku_velocity.model.movement import DETAILS, ItemRow, Movement, MovementRow, Movements, Reason
 from sku_velocity.model.window import Window
 from sku_velocity.source.bounds import requested_window
 from sku_velocity.source.columns import Column
@@ -24,7 +23,6 @@ from sku_velocity.source.mapping import constants, label_of
 from sku_velocity.source.spec import SourceSpec
 
 Rejects = dict[int, tuple[Reason, ...]]  # by position
-_Row = TypeVar("_Row", MovementRow, ItemRow)
 _to_utc = methodcaller("astimezone", UTC)
 
 
@@ -32,7 +30,7 @@ _to_utc = methodcaller("astimezone", UTC)
 class Rows:
     """A page's valid records as rows, and those rejected by the run; all others are out of scope."""
 
-    movements: list[MovementRow] = field(default_factory=list)
+    movements: Sequence[MovementRow] = ()
     items: list[ItemRow] = field(default_factory=list)
     rejected: Rejects = field(default_factory=dict)
     unknown_skus: Mapping[str, int] = field(default_factory=dict)
@@ -82,9 +80,9 @@ class ColumnsOrConstants:
         rules = model.model_fields.items()
         self._others = {name: rule.default for name, rule in rules} | constants(fields, model)
 
-    def of(self, columns: Mapping[str, Column], name: str, count: int) -> Iterable[Any]:
+    def of(self, columns: Mapping[str, Column], name: str, count: int) -> Column:
         """Return one field of `count` records."""
-        return columns[name] if name in columns else repeat(self._others[name], count)
+        return columns[name] if name in columns else [self._others[name]] * count
 
     def one(self, record: Mapping[str, Any], name: str) -> Any:
         """Return one field of one record."""
@@ -114,22 +112,21 @@ class MovementRows:
     def rows(self, columns: Mapping[str, Column], positions: Sequence[int]) -> Rows:
         count = len(positions)
 
-        def field(name: str) -> Iterable[Any]:
+        def values_of(name: str) -> Column:
             return self._fields.of(columns, name, count)
 
-        reported = list(field("sku_id"))
-        warehouses = list(field("warehouse_id"))
-        times = list(map(_to_utc, field("timestamp_utc")))
+        reported, warehouses = values_of("sku_id"), values_of("warehouse_id")
+        times = list(map(_to_utc, values_of("timestamp_utc")))
         values = (
             positions,
-            [id or None for id in field("movement_id")],  # an empty text is no id
+            [id or None for id in values_of("movement_id")],  # an empty text is no id
             self._master.canonical(reported) if self._master else reported,
             warehouses,
-            field("units_moved"),
+            values_of("units_moved"),
             times,
             *(self._detail(columns, name, count) for name in DETAILS),
         )
-        rows = _to_rows(MovementRow, values)
+        rows: Sequence[MovementRow] = Movements(values)
         rejected: Rejects = {}
         if not self._all_in_scope(warehouses, times):
             rows, rejected = self._sort_by_scope(rows)
@@ -140,16 +137,16 @@ class MovementRows:
             return sorted_rows
         return self._check_skus(self._master, sorted_rows, dict(zip(positions, reported, strict=True)))
 
-    def _detail(self, columns: Mapping[str, Column], name: str, count: int) -> Iterable[str | None]:
+    def _detail(self, columns: Mapping[str, Column], name: str, count: int) -> Column:
         """Return an optional field of all records: None if the spec does not map it, or it is empty."""
         if name == "extra":
-            return self._extra.texts(columns) if self._extra else repeat(None, count)
+            return self._extra.texts(columns) if self._extra else [None] * count
         if getattr(self._spec.fields, name) is None:
-            return repeat(None, count)
+            return [None] * count
         values = [value or None for value in self._fields.of(columns, name, count)]
-        return map(self._types.get, values, values) if name == "movement_type" else values
+        return list(map(self._types.get, values, values)) if name == "movement_type" else values
 
-    def _all_in_scope(self, warehouses: list[str], times: list[datetime]) -> bool:
+    def _all_in_scope(self, warehouses: Column, times: list[datetime]) -> bool:
         return not times or (
             min(times) in self._window
             and max(times) in self._window
@@ -166,7 +163,7 @@ class MovementRows:
             return None
         return Trim(f"fields.warehouse_id {self._spec.fields.warehouse_id}", warehouse, is_expected=False)
 
-    def _sort_by_scope(self, rows: list[MovementRow]) -> tuple[list[MovementRow], Rejects]:
+    def _sort_by_scope(self, rows: Sequence[MovementRow]) -> tuple[list[MovementRow], Rejects]:
         inside = [row for row in rows if row.timestamp_utc in self._window]
         in_scope = [row for row in inside if row.warehouse_id == self._warehouse]
         if not self._spec.request.names_warehouse:
@@ -200,23 +197,18 @@ class ItemRows:
 
     def rows(self, columns: Mapping[str, Column], positions: Sequence[int]) -> Rows:
         names = ("sku_id", "aliases", *ItemRow._fields[2:-1])
-        skus, aliases, *fields = (list(self._fields.of(columns, name, len(positions))) for name in names)
+        skus, aliases, *fields = (self._fields.of(columns, name, len(positions)) for name in names)
         others = [
             tuple(name for name in names if name != sku) for sku, names in zip(skus, aliases, strict=True)
         ]
-        return Rows(items=_to_rows(ItemRow, (positions, skus, *fields, others)))
+        return Rows(items=list(map(ItemRow, positions, skus, *fields, others)))
 
     def trim(self, record: Mapping[str, Any]) -> Trim | None:
         return None  # a master is read whole
 
 
-def _check_extra(rows: list[MovementRow], rejected: Rejects) -> tuple[list[MovementRow], Rejects]:
+def _check_extra(rows: Sequence[MovementRow], rejected: Rejects) -> tuple[Sequence[MovementRow], Rejects]:
     """Reject the rows whose extra fields cannot be stored."""
     refusals = {row.position: refusal(row.extra) for row in rows}
     bad = {position: (Reason("extra", message),) for position, message in refusals.items() if message}
     return [row for row in rows if row.position not in bad] if bad else rows, rejected | bad
-
-
-def _to_rows(row: type[_Row], columns: Sequence[Iterable[Any]]) -> list[_Row]:
-    """Return rows made of columns, as `_make` builds them, but without a Python call for each row."""
-    return list(map(tuple.__new__, repeat(row), zip(*columns, strict=True)))

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from pydantic import ValidationError
@@ -250,10 +251,9 @@ class PageReader:
         return found
 
     def _count_extra_fields(self, records: Iterable[dict[str, Any]]) -> dict[str, int]:
-        counted: Counter[str] = Counter()
-        for names, count in Counter(map(tuple, records)).items():
-            counted.update(dict.fromkeys(self._known.symmetric_difference(names) - self._known, count))
-        return sum_extra_fields({hide_distinctive(name)[:MAX_ID]: count} for name, count in counted.items())
+        extra = set().union(*records) - self._known
+        counted = Counter(chain.from_iterable(records)) if extra else {}
+        return sum_extra_fields({hide_distinctive(name)[:MAX_ID]: counted[name]} for name in extra)
 
     def instants(self, raw: RawPage) -> list[datetime | None]:
         """Return when each record of a page is dated, if it is in the reader's window and warehouse.

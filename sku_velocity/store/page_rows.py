@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, insert
 
 from sku_velocity.model.chunk import PageResult
-from sku_velocity.model.movement import ItemRow, MovementRow
+from sku_velocity.model.movement import ItemRow, MovementRow, Movements
 from sku_velocity.store.letter_rows import letter_values
 from sku_velocity.store.tables import dead_letters, microseconds
 
@@ -42,7 +42,7 @@ def insert_movements(connection: Connection, key: int, rows: Sequence[MovementRo
     """Insert movements of a run at free positions."""
     columns: dict[str, Iterable[Any]] = {
         name: values
-        for name, values in zip(MovementRow._fields, zip(*rows, strict=True), strict=True)
+        for name, values in zip(MovementRow._fields, Movements.of(rows).columns, strict=True)
         if values.count(None) < len(rows)  # what no row has costs nothing
     }
     if connection.dialect.name != "postgresql":

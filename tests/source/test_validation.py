@@ -49,7 +49,7 @@ def faults_of(**changes: Any) -> dict[str, str]:
 def test_a_good_record_becomes_a_movement_at_its_position() -> None:
     result = validate(GOOD, offset=700)
     at = datetime(2026, 3, 1, 8, 30, tzinfo=UTC)
-    assert result.movements == [MovementRow(700, "M-1", "85123A", "WH-01", 6, at)]
+    assert list(result.movements) == [MovementRow(700, "M-1", "85123A", "WH-01", 6, at)]
     assert result.dead_letters == []
 
 
