@@ -237,8 +237,13 @@ class WarehouseStatus:
 
     @property
     def gaps(self) -> list[Window]:
-        """The stretches within the span that no published window covers: missed schedules."""
-        return self.coverage.gaps(self.span) if self.span else []
+        """The stretches up to the newest published window that none covers: missed schedules, and runs
+        before the first published window that have not published theirs.
+        """
+        if self.span is None:
+            return []
+        begun = (run.window.start for run in self.coverage.open_runs if not run.window.is_everything)
+        return self.coverage.gaps(Window(min([self.span.start, *begun]), self.span.end))
 
     @property
     def older_spec(self) -> list[Window]:

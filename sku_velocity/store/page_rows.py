@@ -47,7 +47,7 @@ def insert_movements(connection: Connection, key: int, rows: Sequence[MovementRo
     }
     if connection.dialect.name != "postgresql":
         columns["timestamp_utc"] = map(microseconds, columns["timestamp_utc"])
-    values = list(zip(repeat(key, len(rows)), *columns.values(), strict=True))
+    values = zip(repeat(key, len(rows)), *columns.values(), strict=True)
     _insert(connection, "movements", ("run_key", *columns), values)
 
 
@@ -60,7 +60,9 @@ def _insert_items(connection: Connection, key: int, rows: Sequence[ItemRow]) -> 
         _insert(connection, "item_aliases", ALIAS_COLUMNS, aliases)
 
 
-def _insert(connection: Connection, table: str, columns: Sequence[str], rows: list[tuple[Any, ...]]) -> None:
+def _insert(
+    connection: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
+) -> None:
     if connection.dialect.name == "postgresql":
         # In the transaction that an earlier statement has begun: COPY itself does not begin one.
         driver: Any = connection.connection.dbapi_connection
@@ -68,9 +70,10 @@ def _insert(connection: Connection, table: str, columns: Sequence[str], rows: li
     else:
         # One SQLite step for many rows: before each step, its thread waits until the event loop's thread
         # releases the interpreter, which takes a busy one 5 ms.
-        size = _VARIABLES // len(columns)
+        size = _VARIABLES // len(columns) * len(columns)
         row = f"({', '.join('?' for _ in columns)})"
-        for part in (rows[first : first + size] for first in range(0, len(rows), size)):
-            values = ", ".join([row] * len(part))
-            statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}"
-            connection.exec_driver_sql(statement, tuple(chain.from_iterable(part)))
+        values = tuple(chain.from_iterable(rows))
+        for part in (values[first : first + size] for first in range(0, len(values), size)):
+            row_places = ", ".join([row] * (len(part) // len(columns)))
+            statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {row_places}"
+            connection.exec_driver_sql(statement, part)

@@ -77,11 +77,9 @@ class Twins:
         statuses = [await each.status.of_warehouses() for each in (self.store, self.twin)]
         for [mine], [other] in [statuses] if statuses[1] else []:
             assert mine.rows + (mine.archived.rows if mine.archived else 0) == other.rows
-            assert (mine.gaps, mine.span, mine.complete_until) == (
-                other.gaps,
-                other.span,
-                other.complete_until,
-            )
+            assert (mine.span, mine.complete_until) == (other.span, other.complete_until)
+            if other.span:  # without the runs that were planned here, but refused as their window is archived
+                assert mine.coverage.gaps(other.span) == other.coverage.gaps(other.span)
         mine, other = [await each.activity.of("acme", "WH-01", PERIOD) for each in (self.store, self.twin)]
         expected = {day: sums for day, sums in (daily(other) | self.frozen).items() if sums}
         assert daily(mine) == expected

@@ -59,6 +59,15 @@ async def test_a_missed_schedule_is_a_gap(store: Store) -> None:
     assert (status.rows, status.rejects, status.span) == (5, 0, hours(0, 10))
 
 
+async def test_a_first_window_that_was_not_published_is_a_gap(store: Store) -> None:
+    await plan_hour(store, 1, landed=1)
+    await publish_hourly(store, hours(2, 3))
+    status = await only(store)
+    assert status.gaps == [hours(1, 2)]
+    await publish_hourly(store, hours(1, 2))
+    assert (await only(store)).gaps == []
+
+
 async def test_each_warehouse_of_each_source_has_its_own_status(store: Store) -> None:
     for source, warehouse in (("b", "WH-01"), ("a", "WH-02"), ("a", "WH-01")):
         await store.runs.begin(replace(a_run(warehouse=warehouse), source=source), [])
