@@ -49,10 +49,14 @@ class SourceAnswer(Answer):
 
 
 class SourceClient:
-    """Sends requests to one source, at its pace. Bound to the event loop that opened it."""
+    """Sends requests to one source, at its pace. Bound to the event loop that opened it.
+
+    `tally` is the total cost of its requests so far.
+    """
 
     def __init__(self, spec: SourceSpec, exchange: Exchange[SourceAnswer]) -> None:
         self.spec = spec
+        self.tally = Tally()
         self._exchange = exchange
 
     @classmethod
@@ -73,10 +77,9 @@ class SourceClient:
         async with Exchange.open(spec, in_flight, _server_of(spec), signature, clock, sleep) as exchange:
             yield cls(spec, exchange)
 
-    @property
-    def tally(self) -> Tally:
-        """The total cost of all requests so far."""
-        return self._exchange.tally
+    def apart(self) -> SourceClient:
+        """Return a client with the same connections and pace, which counts only its own requests."""
+        return SourceClient(self.spec, self._exchange)
 
     @property
     def pacer(self) -> Pacer:
@@ -106,7 +109,11 @@ class SourceClient:
                     f"request.path; body: {quote(answer.body)}"
                 ) from error
 
-        return await self._exchange.send(request, read)
+        tally = Tally()
+        try:
+            return await self._exchange.send(request, read, tally)
+        finally:
+            self.tally += tally
 
     def conceal(self, cursor: str, is_link: bool) -> str:
         """Return a cursor or link without secrets. A request that contains it gets them back when signed."""

@@ -197,7 +197,8 @@ class RunContext:
         async def open_reader() -> AsyncIterator[WindowReader]:
             async with self.client() as client, self.store() as store:
                 master = await store.masters.load(version) if version else None
-                yield WindowReader.of(client, warehouse, window, master)
+                own = client.apart() if self.is_in_group else client
+                yield WindowReader.of(own, warehouse, window, master)
 
         return shared(("reader", self.source.spec.name, warehouse, window, version), open_reader)
 

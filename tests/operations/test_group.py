@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from sku_velocity.steps.sync import ingest_chunk, prove_window, read_window
 from tests.support.acme import published, spec_file, wms
 from tests.support.days import WINDOWED, day
 from tests.support.operations import sync_group
+from tests.support.published_store import table
 
 THREE = ("WH-01", "WH-02", "WH-03")
 
@@ -52,6 +55,21 @@ def test_a_warehouse_that_cannot_be_asked_for_is_named_with_the_reason(
         outcome, report = sync_group(executor, source, sqlite_url, **window)
     assert [run.published for run in report.runs] == [True, True, False]
     assert "WH-03 2026-03-01" in outcome.message and "SourceAuthError" in report.left[0].message
+
+
+def test_the_report_of_each_window_counts_its_own_requests(
+    executor: Executor, tmp_path: Path, sqlite_url: str, token: None
+) -> None:
+    with wms(tmp_path, warehouses=THREE) as (server, _):
+        source = spec_file(server, tmp_path, **WINDOWED)
+        server.play(replace(server.simulator.scenario, faults=(Fault("503", 0, times=1, warehouse="WH-02"),)))
+        server.reset_stats()
+        sync_group(executor, source, sqlite_url, warehouses=[*THREE], start=day(1), end=day(2))
+        sent = server.stats().requests
+    found = asyncio.run(table(sqlite_url, "SELECT report FROM sync_runs ORDER BY warehouse_id"))
+    reports = [json.loads(report) for (report,) in found]
+    requests = [report["requests"] for report in reports]
+    assert sum(requests) == sent and requests[0] == requests[2] == requests[1] - 1
 
 
 @pytest.mark.parametrize(("days", "ingested", "proven"), [(1, 0, 0), (7, 3 * 16, 3)])
