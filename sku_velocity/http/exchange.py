@@ -151,7 +151,7 @@ class Exchange(Generic[A]):
         request = self._http.build_request(method, url, params=params, **content)
         if params:  # a blank as %20: OData services read + as a plus
             request.url = request.url.copy_with(query=request.url.query.replace(b"+", b"%20"))
-        request.extensions["trace"] = self._before_send
+        request.extensions["trace"] = self._trace
         return request
 
     async def send(
@@ -278,10 +278,12 @@ class Exchange(Generic[A]):
             body = b"null"
         return Answer(response.status_code, response.headers, body)
 
-    async def _before_send(self, event: str, info: Mapping[str, Any]) -> None:
+    async def _trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Handle an httpx trace event: the pacer delays the request right before it is written."""
         if event == "http11.send_request_headers.started":
             await self.pacer.before_send()
+        elif event in ("http11.send_request_headers.complete", "http11.send_request_headers.failed"):
+            self.pacer.after_send()
         elif event == "connection.connect_tcp.complete":
             _discard_on_close(info["return_value"].get_extra_info("socket"))
 

@@ -15,6 +15,7 @@ from sku_velocity.process.capacity import MAX_IN_FLIGHT
 # Requests leave at 98% of the ceiling. Their latency to the server varies; the 20 ms per second that this
 # leaves keep a late and an early request out of the same second.
 SHARE_OF_CEILING = 0.98
+SPARE = 1 / SHARE_OF_CEILING - 1  # seconds by which a request may be written late without effect
 WITHOUT_SHARE = (
     1.0  # requests/s of a shared pace by a process that holds no share of it, such as check-source
 )
@@ -26,7 +27,7 @@ class Pacer:
     Starts are handed out on a fixed grid (the virtual scheduling form of the leaky bucket, ITU-T I.371
     "GCRA"), so a request that wakes late does not delay those behind it, and the rate is reached, not just
     approached. If a busy event loop releases many late ones at once, `before_send` spreads them: no more are
-    sent within a second than the grid has slots. `pause` stops all starts for a while, as `Retry-After` asks.
+    sent within a second than the grid has slots, by the time at which they were written. `pause` stops all starts for a while, as `Retry-After` asks.
     Refusals lower the rate and the number of requests in flight; successes raise them again. If several
     processes read one source, `set_rate` sets the share of each, and `starved` is set while a request waits
     for a share.
@@ -43,6 +44,7 @@ class Pacer:
         self._in_flight = InFlightLimit(pace.max_concurrency or MAX_IN_FLIGHT, clock)
         self._burst = pace.burst
         self._sent: deque[float] = deque()
+        self._writing = 0  # the last of `_sent`
         self._clock = clock
         self._sleep = sleep
         self._due = clock()
@@ -93,6 +95,13 @@ class Pacer:
         self._sent.append(self._clock())
         while len(self._sent) > self._most_in_a_second:
             self._sent.popleft()
+        self._writing = min(self._writing + 1, len(self._sent))
+
+    def after_send(self) -> None:
+        """Record that a request is written: a process that waits for a CPU may do so late."""
+        if self._writing:
+            self._sent[-self._writing] = max(self._sent[-self._writing], self._clock() - SPARE)
+            self._writing -= 1
 
     def on_success(self, started: float) -> None:
         """Record the success of a request that started at this time."""

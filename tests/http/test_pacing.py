@@ -103,3 +103,31 @@ async def test_requests_delayed_by_a_busy_loop_are_not_sent_all_at_once(rate: in
         await pacer.before_send()
         times.append(clock.now)
     assert all(later - first >= 1 for first, later in zip(times, times[rate:], strict=False))
+
+
+@pytest.mark.parametrize("rate", [1, 5, 50])
+async def test_a_request_that_is_written_late_counts_from_then_on(rate: int) -> None:
+    clock = FakeClock()
+    pacer = Pacer(PaceSpec(requests_per_second=rate), clock, clock.sleep)
+    written = []
+    for number in range(4 * rate + 1):
+        await pacer.before_send()
+        clock.now += 0.3 if number % 3 == 0 else 0.01  # the process waits for a CPU
+        pacer.after_send()
+        written.append(clock.now)
+    assert all(later - first >= 1 for first, later in zip(written, written[rate:], strict=False))
+
+
+async def test_requests_written_at_the_same_time_are_recorded_in_their_order() -> None:
+    clock = FakeClock()
+    pacer = Pacer(PaceSpec(requests_per_second=2), clock, clock.sleep)
+    await pacer.before_send()
+    await pacer.before_send()
+    clock.now = 0.5
+    pacer.after_send()
+    clock.now = 0.75
+    pacer.after_send()
+    await pacer.before_send()
+    assert clock.now == pytest.approx(1.5)
+    await pacer.before_send()
+    assert clock.now == pytest.approx(1.75)
