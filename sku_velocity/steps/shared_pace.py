@@ -8,41 +8,56 @@ the pace. A process that cannot renew its share stops sending before the others 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Self
 from uuid import uuid4
 
-from sku_velocity.errors import VelocityError
+from sku_velocity.errors import ConfigurationError, VelocityError
 from sku_velocity.http.pacing import Pacer
 from sku_velocity.http.spec import PaceSpec
 from sku_velocity.steps.access import LOG, Log
 from sku_velocity.store import Store
 
 WARNING_INTERVAL = 60.0  # seconds
+RENEWAL_VARIABLE = "SKU_VELOCITY_PACE_RENEWAL"
+RENEWALS = (0.2, 5.0)  # seconds; more would leave a share too few attempts before it expires
 
 
 @dataclass(frozen=True)
 class Terms:
     """Timing in seconds: a share is renewed every `renewal`, and relied on for `valid`.
 
-    After `expiry` without renewal, other processes take it over. It is released after `idle` without a
-    request.
+    After `expiry` without renewal, other processes take it over, each at its next `renewal`, so within 20 s.
+    It is released after `idle` without a request.
     """
 
     renewal: float = 1.0
     valid: float = 10.0
-    expiry: float = 20.0
+    expiry: float = 17.0
     idle: float = 3.0
+
+    @classmethod
+    def of_environment(cls) -> Self:
+        """Return the terms with the renewal that the environment sets. Raises ConfigurationError."""
+        if not (text := os.environ.get(RENEWAL_VARIABLE)):
+            return cls()
+        least, most = RENEWALS
+        with suppress(ValueError):
+            if least <= (renewal := float(text)) <= most:
+                return cls(renewal=renewal)
+        raise ConfigurationError(f"{RENEWAL_VARIABLE}: not a number of seconds from {least:g} to {most:g}")
 
 
 @asynccontextmanager
 async def shared_pace(
-    store: Store, pace: PaceSpec, pacer: Pacer, log: Log = LOG, terms: Terms = Terms()
+    store: Store, pace: PaceSpec, pacer: Pacer, log: Log = LOG, terms: Terms | None = None
 ) -> AsyncIterator[None]:
     """Limit the pacer to the process's share of `pace.shared_limit`, which the store holds."""
-    share = SharedPace(store, pace, pacer, log, terms)
+    share = SharedPace(store, pace, pacer, log, terms or Terms.of_environment())
     renewal = asyncio.create_task(share.maintain())
     try:
         yield

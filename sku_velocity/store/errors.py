@@ -57,6 +57,7 @@ _BY_SQLSTATE: dict[str, Diagnosis] = {
     "3D": (StoreConfigurationError, "create the database, or correct its name in the store's URL"),
     "3F": _NO_RIGHTS,
     "42501": _NO_RIGHTS,
+    "25P03": _UNAVAILABLE,
     "25006": (StoreConfigurationError, "use the address of a server that accepts writes"),
     "40": _LOCKED,
     "55P03": _LOCKED,

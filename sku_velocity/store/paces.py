@@ -12,6 +12,7 @@ from sku_velocity.store.database import Repository, lock
 from sku_velocity.store.tables import shared_paces
 
 TURN = 20.0  # seconds that a slot is one process's if there are fewer slots than processes
+STALLED = 3.0  # seconds that a transaction may wait for its process, which may be cut off: others wait for it
 
 
 class Share(NamedTuple):
@@ -36,6 +37,7 @@ class Paces(Repository):
         """
         columns = shared_paces.c
         async with self.database.writing() as connection:
+            await _limit_stalls(connection)
             await lock(connection, "pace", pace)
             now = await _now(connection)
             is_expired = columns.renewed_at < now - expiry
@@ -59,6 +61,7 @@ class Paces(Repository):
         """Release all slots of a process."""
         columns = shared_paces.c
         async with self.database.writing() as connection:
+            await _limit_stalls(connection)
             await connection.execute(
                 delete(shared_paces).where(columns.pace == pace, columns.holder == holder)
             )
@@ -79,6 +82,15 @@ def fair_share(holder: str, wanting: Sequence[str], slots: int, now: float) -> i
     each, rest = divmod(slots, len(wanting))
     turn = int(now // TURN) if not each else 0
     return each + ((sorted(wanting).index(holder) + turn) % len(wanting) < rest)
+
+
+async def _limit_stalls(connection: AsyncConnection) -> None:
+    """End the transaction, and release its locks, if the database hears nothing from this process."""
+    if connection.dialect.name == "postgresql":
+        milliseconds = str(round(1000 * STALLED))
+        await connection.execute(
+            select(func.set_config("idle_in_transaction_session_timeout", milliseconds, True))
+        )
 
 
 async def _now(connection: AsyncConnection) -> float:

@@ -30,6 +30,8 @@ NOTE = "Written by `make reference` from the code; do not edit.\n"
 VARIABLES = {
     "SKU_VELOCITY_STORE": "The store's URL, if `--store` is omitted. Without both: `sku-velocity.db` here.",
     "SKU_VELOCITY_ENGINE_TOKEN": "The slotting engine's token, if `--push` names a file.",
+    "SKU_VELOCITY_PACE_RENEWAL": "Seconds between two renewals of a process's share of `pace.shared_limit`, "
+    "each a transaction in the store: 0.2 to 5. Default: 1.",
     "the one named by `--token-env`": "The source's token.",
     "PREFECT_API_URL": "The Prefect server. Without it, `python -m flows` starts a temporary one for a run.",
     "PREFECT_API_AUTH_STRING": "User and password of a Prefect server that requires them.",

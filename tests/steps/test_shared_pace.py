@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sku_velocity.errors import StoreUnavailableError
+from sku_velocity.errors import ConfigurationError, StoreUnavailableError
 from sku_velocity.http.pacing import Pacer
 from sku_velocity.http.spec import PaceSpec
 from sku_velocity.steps.access import LOG
-from sku_velocity.steps.shared_pace import SharedPace, Terms, shared_pace
-from sku_velocity.store import Store
+from sku_velocity.steps.shared_pace import RENEWAL_VARIABLE, SharedPace, Terms, shared_pace
+from sku_velocity.store import Store, paces
 from sku_velocity.store.paces import fair_share
 
 pytestmark = pytest.mark.anyio
@@ -166,6 +167,31 @@ async def test_a_process_that_cannot_renew_stops_and_resumes_when_it_can(
         await single.send(5)
 
 
+async def test_a_process_that_is_cut_off_while_it_renews_does_not_stop_the_others(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paces, "STALLED", 0.5)
+    now, locked, is_back = paces._now, asyncio.Event(), asyncio.Event()
+
+    async def wait(connection: AsyncConnection) -> float:
+        locked.set()
+        await is_back.wait()
+        return await now(connection)
+
+    async with Store.open(postgresql_url) as store, Store.open(postgresql_url) as other:
+        with monkeypatch.context() as cut:
+            cut.setattr(paces, "_now", wait)
+            cut_off = asyncio.create_task(store.paces.renew("acme", "cut off", 20, 0, True, 20))
+            await locked.wait()
+        async with asyncio.timeout(30):
+            assert await other.paces.renew("acme", "other", 20, 0, True, 20) == (20, 20)
+        is_back.set()
+        with pytest.raises(StoreUnavailableError):
+            await cut_off
+        assert await store.paces.of("acme") == {"other": 20}
+        assert await store.paces.renew("acme", "cut off", 20, 0, True, 20) == (0, 10)
+
+
 async def test_a_process_that_was_frozen_sends_nothing_with_an_expired_share() -> None:
     now = 0.0
     pacer = Pacer(pace(20), clock=lambda: now)
@@ -178,6 +204,18 @@ async def test_a_process_that_was_frozen_sends_nothing_with_an_expired_share() -
     assert pacer.starved.is_set()
     pacer.set_rate(20, until=20)
     await pacer.before_send()
+
+
+async def test_the_interval_of_renewals_is_a_setting(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(RENEWAL_VARIABLE, "0.5")
+    assert Terms.of_environment() == Terms(renewal=0.5)
+    monkeypatch.setenv(RENEWAL_VARIABLE, "20")
+    async with Store.open(sqlite_url) as store:
+        with pytest.raises(ConfigurationError, match="SKU_VELOCITY_PACE_RENEWAL: .* from 0.2 to 5"):
+            async with shared_pace(store, pace(20), Pacer(pace(20))):
+                pass
 
 
 @pytest.mark.parametrize("wanting", [1, 3, 7, 20, 33])
