@@ -15,7 +15,9 @@ from sku_velocity.process.capacity import MAX_IN_FLIGHT
 # Requests leave at 98% of the ceiling. Their latency to the server varies; the 20 ms per second that this
 # leaves keep a late and an early request out of the same second.
 SHARE_OF_CEILING = 0.98
-SPARE = 1 / SHARE_OF_CEILING - 1  # seconds by which a request may be written late without effect
+# Half of them allow a late request to be followed by the next one on time, or each delay would be a loss; the
+# other half allow it to be written later than it was due.
+SPARE = (1 / SHARE_OF_CEILING - 1) / 2  # seconds
 WITHOUT_SHARE = (
     1.0  # requests/s of a shared pace by a process that holds no share of it, such as check-source
 )
@@ -27,10 +29,10 @@ class Pacer:
     Starts are handed out on a fixed grid (the virtual scheduling form of the leaky bucket, ITU-T I.371
     "GCRA"), so a request that wakes late does not delay those behind it, and the rate is reached, not just
     approached. If a busy event loop releases many late ones at once, `before_send` spreads them: no more are
-    sent within a second than the grid has slots, by the time at which they were written. `pause` stops all starts for a while, as `Retry-After` asks.
-    Refusals lower the rate and the number of requests in flight; successes raise them again. If several
-    processes read one source, `set_rate` sets the share of each, and `starved` is set while a request waits
-    for a share.
+    sent within a second than the grid has slots, by the time at which they were written (`after_send`).
+    `pause` stops all starts for a while, as `Retry-After` asks. Refusals lower the rate and the number of
+    requests in flight; successes raise them again. If several processes read one source, `set_rate` sets the
+    share of each, and `starved` is set while a request waits for a share.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class Pacer:
         self._has_share.set()
         self._share_until = math.inf
         self.starved = asyncio.Event()
-        self._most_in_a_second = max(pace.burst, int(pace.requests_per_second), 1)
+        self._most_in_a_second = self._room_for(pace.requests_per_second)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[float]:
@@ -86,8 +88,8 @@ class Pacer:
     async def before_send(self) -> None:
         """Wait, just before a request's first byte is sent, until the last second has room for it."""
         await self._wait_for_share()
-        while len(self._sent) >= (room := max(self._burst, int(self._rate.now), 1)):
-            wait = self._sent[-room] + self._interval * (room - self._burst + 1) - self._clock()
+        while len(self._sent) >= (room := self._room_for(self._rate.now)):
+            wait = self._sent[-room] + self._interval * (room - self._burst + 1) - SPARE - self._clock()
             if wait <= 0:
                 break
             await self._sleep(wait)
@@ -96,6 +98,10 @@ class Pacer:
         while len(self._sent) > self._most_in_a_second:
             self._sent.popleft()
         self._writing = min(self._writing + 1, len(self._sent))
+
+    def _room_for(self, rate: float) -> int:
+        """Return the most requests in a second. Rounded up: the time for them is then a second at least."""
+        return max(self._burst, math.ceil(rate - 1e-9), 1)
 
     def after_send(self) -> None:
         """Record that a request is written: a process that waits for a CPU may do so late."""
