@@ -24,6 +24,7 @@ BENCHMARKS = {
     "chunk": (["benchmarks.chunk", "--repeats", "2"], 6),
     "mapping": (["benchmarks.mapping"], 4),
     "pace": (["benchmarks.pace"], 8),
+    "shared_pace": (["benchmarks.shared_pace"], 4),
     "stability": (["benchmarks.stability"], 1),
     "velocity": (["benchmarks.velocity"], 8),
     "memory": (["benchmarks.memory"], 6),

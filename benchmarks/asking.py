@@ -1,6 +1,7 @@
 """Request a source's first page repeatedly at the pace it allows: one process of `pace`.
 
-The last line holds the share of a core used, and the lag of the event loop (ms, 99th percentile).
+The last line holds the share of a core used, the lag of the event loop (ms, 99th percentile), and the times
+at which requests were sent (seconds on the monotonic clock).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from blocks.wms import WmsSource
+from sku_velocity.http.pacing import Pacer
 from sku_velocity.model.chunk import Page
 from sku_velocity.model.window import Window
 from sku_velocity.process.loop_lag import LoopLagSampler
@@ -34,7 +36,7 @@ SPEC = {
 
 async def ask(
     url: str, seconds: float, rate: float, in_flight: int, store_url: str | None = None
-) -> dict[str, float]:
+) -> dict[str, float | list[float]]:
     """Send requests for `seconds` from `in_flight` tasks, at a pace shared through a store, if any."""
     pace: dict[str, Any] = {"requests_per_second": rate, "max_concurrency": in_flight}
     if store_url:
@@ -46,6 +48,7 @@ async def ask(
         if store_url:
             store = await stack.enter_async_context(Store.open(store_url))
             await stack.enter_async_context(shared_pace(store, spec.pace, client.pacer))
+        sent = record_sent(client.pacer)
         reader = WindowReader.of(client, "WH-01", Window.everything())
         cpu, end = time.process_time(), time.monotonic() + seconds
 
@@ -56,7 +59,21 @@ async def ask(
         async with asyncio.TaskGroup() as group:
             for _ in range(in_flight):
                 group.create_task(keep_asking())
-        return {"cores": (time.process_time() - cpu) / seconds, "lag_ms": watch.health.lag_p99_ms}
+        cores = (time.process_time() - cpu) / seconds
+        return {"cores": cores, "lag_ms": watch.health.lag_p99_ms, "sent": sent}
+
+
+def record_sent(pacer: Pacer) -> list[float]:
+    """Record when requests have been written. Returns the list that it fills."""
+    sent: list[float] = []
+    after_send = pacer.after_send
+
+    def recorded() -> None:
+        sent.append(time.monotonic())
+        after_send()
+
+    pacer.after_send = recorded  # type: ignore[method-assign]
+    return sent
 
 
 if __name__ == "__main__":
