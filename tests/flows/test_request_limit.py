@@ -15,8 +15,8 @@ from tests.support.checkout import CHECKOUT
 from tests.support.prefect_server import PrefectServer
 
 RATE = 25  # requests/s
-LIMIT = 40  # requests of the run to its Prefect server in each
-PERIOD = 2.0  # seconds
+LIMIT = 30  # requests of the run to its Prefect server in each
+PERIOD = 3.0  # seconds
 
 
 @pytest.mark.usefixtures("token")
