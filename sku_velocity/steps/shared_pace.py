@@ -99,7 +99,7 @@ class SharedPace:
                 await self._pacer.starved.wait()
             try:
                 await self._renew()
-            except (VelocityError, TimeoutError) as error:
+            except Exception as error:  # whatever it is: without renewals the run would wait in silence
                 self._warn(f"{type(error).__name__}: {error}")
             await asyncio.sleep(self._terms.renewal)
 
