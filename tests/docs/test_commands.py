@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from cyclopts import App, MissingArgumentError
-from prefect.cli._app import _app as prefect_app
+from prefect.cli import app as prefect_program
 
 from flows.cli import add_commands
 from simulator.__main__ import app as simulator_app
@@ -79,7 +79,7 @@ def apps() -> dict[tuple[str, ...], App]:
         ("sku-velocity",): make_app("sku-velocity"),
         ("python", "-m", "flows"): with_prefect,
         ("python", "-m", "simulator"): simulator_app,
-        ("prefect",): prefect_app,
+        ("prefect",): prefect_program.__globals__["_app"],  # its parser, which it does not document
     }
 
 
