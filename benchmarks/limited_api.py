@@ -14,7 +14,7 @@ BLOCK = 2**16  # bytes
 
 
 class LimitedApi:
-    """Passes on at most `most` requests in each period of so many seconds, and answers 429 to the others.
+    """Passes on at most `most` requests in each `period` seconds, and answers 429 to the others.
 
     Each `Retry-After` is the rest of the period. A WebSocket counts as one request.
     """

@@ -274,7 +274,7 @@ def read_edges(reader: PageReader, page: RawPage, paginator: Positional | Sequen
     if not size:
         return PageEdges(None, None)
     whole = paginator.proof == "reread" or (paginator.proof == "stable" and not has_ids)
-    keys = [] if has_ids else page.records
+    keys = [] if has_ids else reader.essences(page)
     return PageEdges(
         reader.fingerprint(page, slice(width)),
         reader.fingerprint(page, slice(-width, None)),
@@ -284,13 +284,13 @@ def read_edges(reader: PageReader, page: RawPage, paginator: Positional | Sequen
     )
 
 
-def count_equal_rows(page: RawPage, before: int, after: int) -> int:
+def count_equal_rows(reader: PageReader, page: RawPage, before: int, after: int) -> int:
     """Count the records at an edge of a page that are equal or that the page has at another place, too.
 
     They are 0 if they are fewer than the first `before` and the last `after`, which two pages share: then a
     shift between two pages shows.
     """
-    keys = page.records
+    keys = reader.essences(page)
     counts = [
         (max(_run(edge), _recurrence(edge)), shared)
         for edge, shared in ((keys, before), (keys[::-1], after))

@@ -33,8 +33,12 @@ class Fingerprints:
 
     def of(self, records: Iterable[Any]) -> str:
         """Hash records as received, in order: 24 hexadecimal digits."""
-        text = json.dumps([self._essence(record) for record in records], default=str, sort_keys=True)
+        text = json.dumps(self.essences(records), default=str, sort_keys=True)
         return blake2b(text.encode("utf-8", "replace"), digest_size=12).hexdigest()
+
+    def essences(self, records: Iterable[Any]) -> list[Any]:
+        """Return what is hashed of each record: equal records have equal ones."""
+        return [self._essence(record) for record in records]
 
     def _essence(self, record: Any) -> Any:
         if not isinstance(record, dict):

@@ -235,7 +235,7 @@ class PageReader:
         try:
             fields: dict[str, Any] = self._partial.validate_json(storable(text))[0]
         except ValidationError:
-            return dict.fromkeys((name for name, _ in self._spec.record.mapped()), None)
+            return {name: None for name, each in self._spec.record.mapped() if each.const is None}
         return fields
 
     def _filtered(self, raw: RawPage) -> dict[int, tuple[str, str]]:
@@ -268,6 +268,10 @@ class PageReader:
         """Hash some of a page's records as received; None if there are none."""
         chosen = raw.records[selection]
         return self._fingerprints.of(chosen) if chosen else None
+
+    def essences(self, raw: RawPage) -> list[Any]:
+        """Return what a page's records are compared by, as their fingerprints are: 6 equals "6"."""
+        return self._fingerprints.essences(raw.records)
 
     def first_key(self, raw: RawPage) -> str | None:
         """Return the id of a page's first record or, without one, the page's fingerprint; None if empty."""

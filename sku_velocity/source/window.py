@@ -133,7 +133,7 @@ class WindowReader:
             self.reader.validate(whole.cut(page.before, page.size), page),
             first_fingerprint=self.reader.fingerprint(whole, slice(page.before or ends)),
             last_fingerprint=self.reader.fingerprint(whole, slice(-ends, None)),
-            equal_rows=0 if self._spec.has_ids else count_equal_rows(whole, before, after),
+            equal_rows=0 if self._spec.has_ids else count_equal_rows(self.reader, whole, before, after),
             edges=None if isinstance(paginator, Offset) else read_edges(self.reader, whole, paginator),
             total=self._total_seen(page, response),
         )
