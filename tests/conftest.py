@@ -208,7 +208,7 @@ def executor(request: pytest.FixtureRequest) -> Executor:
     """What runs operations: both ways must do the same."""
     if request.param == "prefect":
         request.getfixturevalue("prefect_server")
-        from flows.__main__ import PrefectExecutor
+        from flows.command_line import PrefectExecutor
 
         return PrefectExecutor()
     from sku_velocity.cli.executor import Executor

@@ -195,10 +195,12 @@ chunks = Table(
     PrimaryKeyConstraint("run_key", "chunk_index"),
 )
 
+# No foreign key: on PostgreSQL its check of each row takes more than the rest of a page's transaction.
+# What lands a page holds its chunk's row, which is not deleted before the run's movements.
 movements = Table(
     "movements",
     metadata,
-    _run_key(),
+    Column("run_key", Integer, nullable=False),
     Column("position", BigInteger, nullable=False),
     Column("movement_id", Text),
     Column("sku_id", Text, nullable=False),

@@ -15,7 +15,7 @@ from sqlalchemy import make_url, text
 
 from blocks import VelocityStore, WmsSource
 from demo.prefect_client import prefect_client
-from flows.__main__ import main
+from flows.command_line import main
 from flows.refresh_velocity import refresh_velocity
 from simulator.faults import Fault
 from sku_velocity.model.run import RunReport

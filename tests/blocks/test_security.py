@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from blocks import WmsSource
 from demo.prefect_client import prefect_client
-from flows.__main__ import main
+from flows.command_line import main
 from sku_velocity.source.spec import parse_spec
 from tests.support.acme import WHOLE, spec_file, wms
 from tests.support.acme_flow import sync

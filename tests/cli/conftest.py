@@ -17,6 +17,6 @@ def command(request: pytest.FixtureRequest) -> Command:
     if request.param == "process":
         return run
     request.getfixturevalue("prefect_server")
-    from flows.__main__ import main
+    from flows.command_line import main
 
     return lambda *words: main(list(words))

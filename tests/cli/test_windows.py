@@ -77,7 +77,7 @@ def test_a_run_of_an_hour_is_not_resumed_once_the_grain_is_known_to_be_a_day(
 def test_a_fan_out_of_parts_of_days_is_refused(
     tmp_path: Path, sqlite_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from flows.__main__ import main
+    from flows.command_line import main
 
     with wms(tmp_path) as (server, _):
         source = spec_file(server, tmp_path, **DAYS)

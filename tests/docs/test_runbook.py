@@ -27,7 +27,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running
 
-from flows.__main__ import main
+from flows.command_line import main
 from simulator.faults import Fault
 from simulator.items import make_items
 from simulator.scenario import Scenario

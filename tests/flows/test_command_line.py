@@ -8,13 +8,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 from prefect.blocks.system import Secret
+from prefect.flows import Flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from demo.prefect_client import prefect_client
-from flows.__main__ import as_stored, main
+from flows.command_line import FLOWS, as_stored, main
 from sku_velocity.steps.requests import ReplayRequest
 from tests.support.acme import WHOLE, published, spec_file, wms
 from tests.support.checkout import CHECKOUT
@@ -47,6 +49,11 @@ def test_credentials_of_an_export_are_refused_before_prefect_stores_them(
     with prefect_client(prefect_server.api_url) as api:
         runs = api.post("/flow_runs/filter", json={"limit": 50}).raise_for_status().text
     assert "hunter2-of-export" not in runs
+
+
+@pytest.mark.parametrize("place", FLOWS.values())
+def test_each_flow_is_where_the_command_line_finds_it(place: str) -> None:
+    assert isinstance(resolve_name(place), Flow)
 
 
 def test_a_user_who_replays_is_named_by_login() -> None:

@@ -19,8 +19,8 @@ from prefect.client.orchestration import get_client
 from prefect.flows import Flow
 
 from demo.prefect_client import prefect_client
-from flows.__main__ import main
 from flows.artifacts.events import WarehouseLate, emit_late, find_events
+from flows.command_line import main
 from flows.runtime.ownership import TAG
 from flows.runtime.prefect_internals import run_flow
 from flows.sync_group import sync_group

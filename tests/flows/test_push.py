@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.states import AwaitingRetry
 
-from flows.__main__ import main
+from flows.command_line import main
 from flows.runtime.prefect_internals import run_flow_async
 from flows.sync_velocity import sync_velocity
 from simulator.faults import Fault

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.__main__ import main
+from flows.command_line import main
 from simulator.server import Server
 from tests.support.acme import WHOLE, published, spec_file, wms
 from tests.support.store_rows import hour

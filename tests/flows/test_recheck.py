@@ -11,7 +11,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.states import AwaitingRetry
 
-from flows.__main__ import PrefectExecutor
+from flows.command_line import PrefectExecutor
 from flows.recheck import recheck
 from flows.runtime.prefect_internals import run_flow
 from tests.support.late_source import LateSource, published, serve_late

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flows.__main__ import main
+from flows.command_line import main
 from flows.runtime.ownership import HEARTBEAT_ENVIRONMENT, TAG
 from flows.sync_warehouses import sync_warehouses
 from simulator.faults import Fault

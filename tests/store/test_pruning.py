@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 
 from sku_velocity.errors import ConfigurationError, StoreConfigurationError
 from sku_velocity.model.dead_letter import DeadLetterFilter
+from sku_velocity.model.movement import MovementRow
 from sku_velocity.model.run import NO_WAREHOUSE, MasterVersion, SyncRun
 from sku_velocity.steps.prune import cutoffs_of, prune_store
 from sku_velocity.steps.requests import PruneRequest
 from sku_velocity.store import Store
+from sku_velocity.store.chunk_rows import lock_chunk
+from sku_velocity.store.page_rows import insert_movements
 from sku_velocity.store.tables import sync_runs
 from tests.support.aged_store import (
     NOW,
@@ -216,6 +219,20 @@ async def test_using_a_run_that_is_being_deleted_is_an_error(store_url: str) -> 
             await store.chunks.progress(id, 0)
         with pytest.raises(StoreConfigurationError, match="has no run"):
             await store.publications.publish(id, "{}")
+
+
+async def test_a_page_that_lands_meanwhile_leaves_no_orphans(store_url: str) -> None:
+    [id] = await filled(store_url, Made("leave", age=31))
+    late = MovementRow(1_000, None, "SKU-1", "WH-01", 1, NOW)
+    async with Store.open(store_url) as store:
+        [key] = await store.pruning.find_runs(CUTOFFS)
+        async with writing(store_url) as page:
+            await page.run_sync(lock_chunk, id, 0)
+            await page.run_sync(insert_movements, key, [late])
+            pruning = asyncio.create_task(prune_store(store, CUTOFFS))
+            assert not (await asyncio.wait([pruning], timeout=0.5))[0]  # it waits for the page
+        assert (await pruning)["movements"] == 3
+    assert await dangling(store_url) == []
 
 
 async def test_two_prunes_at_once_delete_each_row_once(store_url: str) -> None:

@@ -201,15 +201,6 @@ async def test_a_page_never_overwrites_rows_at_its_positions(store: Store, datab
     assert await store.chunks.progress(run.id, 0) == before
 
 
-async def test_a_movement_without_a_run_is_refused(store: Store, database: Database) -> None:
-    with pytest.raises(IntegrityError):
-        await execute(
-            database,
-            "INSERT INTO movements (run_key, position, sku_id, warehouse_id, units_moved, timestamp_utc)"
-            " VALUES (99, 0, 'SKU-1', 'WH-01', 1, '2026-03-01T00:00:00.000000+00:00')",
-        )
-
-
 async def test_sqlite_readers_and_a_writer_do_not_block_each_other(sqlite_url: str) -> None:
     async with Store.open(sqlite_url) as store:
         run = await land_hourly(store, hours(0, 2))

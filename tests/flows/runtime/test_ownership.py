@@ -11,8 +11,8 @@ import pytest
 from prefect import flow, runtime, tags, task
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
 
-from flows.__main__ import main
 from flows.backfill import backfill
+from flows.command_line import main
 from flows.runtime.ownership import HEARTBEAT, TAG, our_runs
 from flows.runtime.task_runner import EventLoopTaskRunner
 from tests.chaos.truth import flow_runs_in
