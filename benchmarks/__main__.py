@@ -27,9 +27,9 @@ BENCHMARKS = {
     "shared_pace": (["benchmarks.shared_pace"], 4),
     "stability": (["benchmarks.stability"], 1),
     "velocity": (["benchmarks.velocity"], 8),
-    "memory": (["benchmarks.memory"], 6),
+    "memory": (["benchmarks.memory", "--largest", "10000000"], 5),
     "end_to_end": (["benchmarks.end_to_end"], 7),
-    "fleet": (["benchmarks.fleet"], 6),
+    "fleet": (["benchmarks.fleet"], 2),
     "million": (["benchmarks.end_to_end", "--million"], 9),
 }
 PATIENCE = 3 * 3600.0  # seconds for one benchmark

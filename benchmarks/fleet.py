@@ -23,6 +23,7 @@ import yaml
 from benchmarks.processes import ROOT, Service, family_cpu, prefect_server, quiet_environment, simulator
 from benchmarks.report import Section, Table, publish, target
 from benchmarks.server_cost import Meter
+from tests.support.ports import free_port
 
 WAREHOUSES = 300
 BEFORE = 20  # warehouses read before, so that the durations of windows are known
@@ -215,7 +216,7 @@ def postgresql(databases: Sequence[str]) -> Iterator[Service]:
         raise RuntimeError("a Prefect server needs a PostgreSQL with pg_trgm: install Debian's postgresql")
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as home:
         shutil.chown(home, "postgres")
-        port = "54329"
+        port = str(free_port())
 
         def run(program: str, *words: str) -> None:
             with (Path(home) / "output").open("ab") as output:  # a pipe would stay open until the server ends

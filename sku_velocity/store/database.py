@@ -35,6 +35,9 @@ LOCK_TIMEOUT = 600.0  # seconds to wait for another process's exclusive lock
 LOCK_POLL = 0.2  # seconds
 # Without isolation_level=None the driver begins transactions by itself, and only before a write.
 _SQLITE = {"timeout": BUSY_TIMEOUT, "isolation_level": None, "check_same_thread": False}
+# As many statements as a page needs stay prepared. Each length of page has an INSERT of its own, with 1 MB of
+# values or more: at the driver's default, 128, memory would grow with the number of lengths.
+_STATEMENTS = {"cached_statements": 8}
 POOL: dict[str, Any] = {"pool_size": 2 * WRITERS, "max_overflow": 0, "hide_parameters": True}
 
 EXAMPLES = "write sqlite:///file.db or postgresql://user:password@host/database"
@@ -278,7 +281,7 @@ def _sqlite_engine(file: Path) -> AsyncEngine:
 def _sqlite_writer(file: Path) -> Engine:
     """Create an engine for transactions that run in a thread, one at a time."""
     address = URL.create("sqlite", database=str(file.absolute()))
-    engine = create_sync_engine(address, connect_args=_SQLITE, **(POOL | {"pool_size": 1}))
+    engine = create_sync_engine(address, connect_args=_SQLITE | _STATEMENTS, **(POOL | {"pool_size": 1}))
     _listen(engine)
     return engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
 
