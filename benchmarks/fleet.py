@@ -20,10 +20,17 @@ from typing import Any
 import httpx
 import yaml
 
-from benchmarks.processes import ROOT, Service, family_cpu, prefect_server, quiet_environment, simulator
+from benchmarks.processes import (
+    ROOT,
+    Service,
+    family_cpu,
+    free_port,
+    prefect_server,
+    quiet_environment,
+    simulator,
+)
 from benchmarks.report import Section, Table, publish, target
 from benchmarks.server_cost import Meter
-from tests.support.ports import free_port
 
 WAREHOUSES = 300
 BEFORE = 20  # warehouses read before, so that the durations of windows are known

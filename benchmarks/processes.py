@@ -130,7 +130,7 @@ def prefect_server(home: Path, **environment: str) -> Iterator[Service]:
 
     `environment` adds settings, such as another database.
     """
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     with (
@@ -176,7 +176,7 @@ def _wait_until_healthy(service: Service, process: subprocess.Popen[bytes]) -> N
     raise RuntimeError("the Prefect server did not start")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
