@@ -35,6 +35,12 @@ class Rows:
     rejected: Rejects = field(default_factory=dict)
     unknown_skus: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def positions(self) -> Sequence[int]:
+        """The positions of the rows."""
+        columns = Movements.of(self.movements).columns
+        return columns[0] if columns else [row.position for row in self.items]
+
 
 @dataclass(frozen=True)
 class Trim:

@@ -219,10 +219,9 @@ class PageReader:
         """Return the fields of the records that became no row, by index; of those that broke a rule, the
         valid fields.
         """
-        if len(rows.movements) + len(rows.items) == len(raw.records):
+        if len(rows.positions) == len(raw.records):
             return {}
-        positions = [row.position for row in rows.movements] or [row.position for row in rows.items]
-        loaded = {position - offset for position in positions}
+        loaded = {position - offset for position in rows.positions}
         return {
             index: self._valid_fields(raw, index) for index in range(len(raw.records)) if index not in loaded
         }

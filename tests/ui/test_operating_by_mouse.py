@@ -56,6 +56,13 @@ def test_retry_pressed_with_the_mouse_reads_exactly_the_chunks_that_failed(
     reload_with(ui, prefect_server, run, task_runs=14)
     assert ui.task_runs(14, "12 Completed, 2 Failed")[1] == Counter(FAILING)
     expect(ui.artifacts(CHUNK)).to_have_count(8)
+    page = ui.page.url
+    open_summary(ui)
+    expect(ui.main.get_by_role("heading", level=2).first).to_have_text("What failed")
+    expect(ui.main).to_contain_text("300-399")
+    expect(ui.main).to_contain_text(f"prefect flow-run retry {run}")
+    take("ui-failed", 1280)
+    ui.page.goto(page)
     failing_wms.clear()
     failing_wms.reset_stats()
     ui.retry()
@@ -67,8 +74,7 @@ def test_retry_pressed_with_the_mouse_reads_exactly_the_chunks_that_failed(
     assert {page.offset for page in failing_wms.stats().pages if page.limit == 101} == {299, 699, 999}
     take("ui-run", 1000)
     expect(ui.artifacts(CHUNK)).to_have_count(10)
-    ui.artifacts("acme--wh-02--summary").first.click()
-    ui.open_last_of_key()
+    open_summary(ui)
     truth = failing_wms.ground_truth("WH-02")
     expect(ui.main).to_contain_text(f"{truth.valid} movements published, {truth.bad} rejected")
     take("ui-artifacts", 1120)
@@ -81,6 +87,12 @@ def start_run(ui: PrefectUi, store: str) -> str:
     ui.fill("store", store)
     ui.fill("task_retries", "0")
     return ui.submit()
+
+
+def open_summary(ui: PrefectUi) -> None:
+    """Navigate from the run's page to its last summary."""
+    ui.artifacts("acme--wh-02--summary").first.click()
+    ui.open_last_of_key()
 
 
 def reload_with(ui: PrefectUi, server: PrefectServer, run: str, task_runs: int) -> None:
