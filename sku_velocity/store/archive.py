@@ -15,9 +15,9 @@ from sku_velocity.model.coverage import gaps
 from sku_velocity.model.run import NO_WAREHOUSE, RunState
 from sku_velocity.model.status import Place
 from sku_velocity.model.window import Window
-from sku_velocity.store.activity import is_up_to_date
 from sku_velocity.store.database import Repository
 from sku_velocity.store.pruning import DeletedBatch, delete_batch
+from sku_velocity.store.rollup_days import is_up_to_date
 from sku_velocity.store.run_rows import lock_warehouse
 from sku_velocity.store.tables import movements, published_ranges, pushes, sync_runs
 

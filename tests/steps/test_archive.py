@@ -23,7 +23,7 @@ from sku_velocity.steps.export import export_window
 from sku_velocity.steps.prune import MIN_MOVEMENT_DAYS
 from sku_velocity.steps.replay import replay_run
 from sku_velocity.store import Store
-from sku_velocity.store.activity import YEAR
+from sku_velocity.store.rollup_reading import YEAR
 from sku_velocity.velocity.figures import LONGEST
 from tests.support.acme import WHOLE, wms
 from tests.support.archived import MIDNIGHT, age, archive, daily, hour, hours, publish

@@ -21,7 +21,7 @@ from sku_velocity.model.run import SyncRun
 from sku_velocity.model.window import Window
 from sku_velocity.steps.prune import prune_store
 from sku_velocity.steps.replay import replay_run
-from sku_velocity.store import Store
+from sku_velocity.store import Store, rollup_days, rollup_making
 from sku_velocity.store import activity as module
 from sku_velocity.store.pruning import Cutoffs
 from tests.support.dead_letters import OPEN, dead_letter, fixed_spec, land_run
@@ -130,8 +130,9 @@ async def publish_window(store: Store, draw: random.Random, number: int) -> None
 async def test_it_equals_the_movements_after_any_changes(
     store: Store, store_url: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PARTITION", 7)  # rows, so that days continue in the next one
-    monkeypatch.setattr(module, "DAYS_AT_A_TIME", 3)
+    monkeypatch.setattr(rollup_making, "PARTITION", 7)  # rows, so that days continue in the next one
+    for each in (module, rollup_days):
+        monkeypatch.setattr(each, "DAYS_AT_A_TIME", 3)
     draw, numbers = random.Random(seed), count()
     zone, types, rejecting = "UTC", None, None
     for _ in range(25):
@@ -156,14 +157,14 @@ async def test_only_changed_days_are_made_again(
     store: Store, store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Any] = []
-    make_days = module._make_days
+    make_days = module.make_days
 
     async def counted(*arguments: Any) -> Any:
         async for day in make_days(*arguments):
             made.append(day)
             yield day
 
-    monkeypatch.setattr(module, "_make_days", counted)
+    monkeypatch.setattr(module, "make_days", counted)
     days = [Window(START + timedelta(days=n), START + timedelta(days=n + 1)) for n in range(10)]
     for day in days:
         await publish(store, [("A", 1, day.start + timedelta(hours=1))], day)
@@ -218,14 +219,14 @@ async def test_an_older_reading_never_replaces_a_newer_one(
 
 async def test_a_long_window_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[date] = []
-    make_days = module._make_days
+    make_days = module.make_days
 
     async def counted(connection: Any, key: Any, span: Period, wanted: Any) -> Any:
         read.append(span.first)
         async for day in make_days(connection, key, span, wanted):
             yield day
 
-    monkeypatch.setattr(module, "_make_days", counted)
+    monkeypatch.setattr(module, "make_days", counted)
     month = Window(START, START + timedelta(days=31))
     await publish(store, [("A", 1, START + timedelta(days=n)) for n in range(31)], month)
     period = Period(ZoneInfo("Europe/Berlin"), (START + timedelta(days=30)).date(), 31)

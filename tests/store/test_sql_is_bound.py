@@ -35,7 +35,7 @@ ALLOWED = {
     ("sku_velocity/store/schema.py", "view"): "the views are constants in views.py",
     ("sku_velocity/store/velocity.py", "_INSERT"): "the columns are those of the table in tables.py",
     (
-        "sku_velocity/store/activity.py",
+        "sku_velocity/store/rollup_making.py",
         "_binary_search(bounds)",
     ): "calendar intervals: microseconds and indexes, which are integers",
     (
