@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -51,11 +50,15 @@ async def _archive(store: Store, destination: Destination, batch: ArchiveBatch) 
         for run, content in contents.items():
             if (found := written.get(run, Content())) != content:
                 raise ExportError(
-                    f"archive {destination.url}: its files have {found.rows} rows of run {run} of "
-                    f"{warehouse} from {source}, the store has {content.rows}: nothing was deleted; check "
-                    "what else writes there, move wrong files away, and prune again"
+                    f"archive {destination.url}: its files have {_shown(found)} of run {run} of {warehouse} "
+                    f"from {source}, the store has {_shown(content)}: nothing was deleted; check what else "
+                    "writes there, move wrong files away, and prune again"
                 )
         return await store.archive.mark(batch, destination.place, contents)
+
+
+def _shown(content: Content) -> str:
+    return f"{content.rows} rows (units {content.units})"
 
 
 def _read_back(destination: Destination, batch: ArchiveBatch) -> dict[str, Content]:
@@ -63,17 +66,18 @@ def _read_back(destination: Destination, batch: ArchiveBatch) -> dict[str, Conte
     directory = directory_of(batch.source, batch.warehouse)
     paths = {path_of(directory, file) for stretch in batch.stretches
              for file in find_files(destination, directory, stretch) if file.overlaps(stretch)}  # fmt: skip
-    rows, positions = Counter[str](), Counter[str]()
+    found: dict[str, Content] = {}
     for path in sorted(paths):
-        for run, number, total in _count(destination.batches(path, ROW_GROUP)):
-            rows[run] += number
-            positions[run] += total
-    return {run: Content(rows[run], positions[run]) for run in rows}
+        for run, content in _count(destination.batches(path, ROW_GROUP)):
+            found[run] = Content(*map(sum, zip(found.get(run, Content()), content, strict=True)))
+    return found
 
 
-def _count(batches: Iterable[pa.RecordBatch]) -> Iterable[tuple[str, int, int]]:
-    """Yield the number of rows, and the sum of their positions, by run."""
+def _count(batches: Iterable[pa.RecordBatch]) -> Iterable[tuple[str, Content]]:
+    """Yield the content of each batch by run."""
+    sums = [("position", "count"), ("position", "sum"), ("units_moved", "sum")]
     for batch in batches:
-        grouped = pa.table(batch).group_by("run_id").aggregate([("position", "count"), ("position", "sum")])
-        yield from zip(*(grouped[name].to_pylist() for name in
-                         ("run_id", "position_count", "position_sum")), strict=True)  # fmt: skip
+        grouped = pa.table(batch).group_by("run_id").aggregate(sums)
+        columns = (grouped[f"{name}_{kind}"].to_pylist() for name, kind in sums)
+        for run, *values in zip(grouped["run_id"].to_pylist(), *columns, strict=True):
+            yield run, Content(*values)

@@ -74,9 +74,9 @@ class Destination:
                 return None
 
     def batches(self, name: str, size: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a Parquet file, at most `size` at a time."""
+        """Yield the rows of a Parquet file, at most `size` at a time. Fails if a page's checksum is wrong."""
         with translate_errors(self.url), self._fs.open(self._path(name), "rb") as file:
-            yield from pq.ParquetFile(file).iter_batches(size)
+            yield from pq.ParquetFile(file, page_checksum_verification=True).iter_batches(size)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

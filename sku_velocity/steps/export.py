@@ -291,7 +291,8 @@ class _Export:
         """Write the next rows of a date. Return False if there are none."""
         has_rows = False
         with translate_errors(self.destination.url):
-            writer = pq.ParquetWriter(scratch, MOVEMENTS.with_metadata({SEGMENTS: file.metadata}))
+            schema = MOVEMENTS.with_metadata({SEGMENTS: file.metadata})
+            writer = pq.ParquetWriter(scratch, schema, write_page_checksum=True)
         with writer:
             async with aclosing(rows.of(file.day)) as batches:
                 async for batch in batches:

@@ -36,10 +36,11 @@ class RunRange(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What identifies the published movements of a run: their number, and the sum of their positions."""
+    """What identifies the published movements of a run: their number, and the sums of positions and units."""
 
     rows: int = 0
     positions: int = 0
+    units: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,13 @@ class Archive(Repository):
         async with self.database.snapshot() as connection:
             unchanged = await _read_unchanged(connection, batch)
             found = (
-                select(moved.run_key, func.count(), func.sum(moved.position))
+                select(moved.run_key, func.count(), func.sum(moved.position), func.sum(moved.units_moved))
                 .join(published_ranges, and_(ranges.run_key == moved.run_key, in_range))
                 .where(moved.run_key.in_(unchanged))
                 .group_by(moved.run_key)
             )
             rows = await connection.execute(found)
-            counted = {key: Content(number, int(positions)) for key, number, positions in rows}
+            counted = {key: Content(*map(int, sums)) for key, *sums in rows}
         return {run_id: counted.get(key, Content()) for key, run_id in unchanged.items()}
 
     async def mark(self, batch: ArchiveBatch, archived_to: str, contents: Mapping[str, Content]) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
@@ -216,17 +218,47 @@ async def test_an_archive_that_is_gone_is_an_error(store_url: str, store: Store,
         await export_window(store, new, "acme", "WH-01", hours(0, 72))
 
 
+def fewer_rows(file: Path) -> None:
+    pq.write_table(pq.read_table(file).slice(0, 2), file)
+
+
+def other_units(file: Path) -> None:
+    moved = pq.read_table(file)
+    column = moved.schema.get_field_index("units_moved")
+    more = pa.compute.add(moved["units_moved"], 1)
+    pq.write_table(moved.set_column(column, moved.schema.field(column), more), file)
+
+
+def a_wrong_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[content.index(b"SKU-1")] ^= 1  # of its values
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            fewer_rows,
+            r"have 2 rows \(units 3\) of run .* of WH-01 from acme, the store has 3 rows \(units 6\)",
+        ),
+        (
+            other_units,
+            r"have 3 rows \(units 9\) of run .*, the store has 3 rows \(units 6\): nothing was deleted",
+        ),
+        (a_wrong_bit, "CRC"),
+    ],
+)
 async def test_nothing_is_deleted_if_the_files_do_not_have_it(
-    store_url: str, store: Store, tmp_path: Path
+    store_url: str, store: Store, tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
-    """Another program has replaced the file since it was written, with the same name and metadata."""
+    """The file has changed since it was written, and has the same name and metadata."""
     out = tmp_path / "out"
     await publish(store, hours(0, 24), 1, 2, 3)
     await export_window(store, Destination(str(out)), "acme", "WH-01", hours(0, 24))
     [name] = files(out)
-    pq.write_table(pq.read_table(out / name).slice(0, 2), out / name)
+    damage(out / name)
     before = await published(store_url)
-    message = "its files have 2 rows of run .* of WH-01 from acme, the store has 3: nothing was deleted"
     with pytest.raises(ExportError, match=message):
         await archive(store, store_url, out, hour(24))
     assert await published(store_url) == before
