@@ -17,6 +17,7 @@ from blocks.wms import WmsSource
 from sku_velocity.http.pacing import Pacer
 from sku_velocity.model.chunk import Page
 from sku_velocity.model.window import Window
+from sku_velocity.process.garbage import frozen_objects, relaxed_collection
 from sku_velocity.process.loop_lag import LoopLagSampler
 from sku_velocity.source.spec import parse_spec
 from sku_velocity.source.window import WindowReader
@@ -56,9 +57,10 @@ async def ask(
             while time.monotonic() < end:
                 await reader.read(Page(0, PAGE))
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(in_flight):
-                group.create_task(keep_asking())
+        with relaxed_collection(), frozen_objects():  # as in a run
+            async with asyncio.TaskGroup() as group:
+                for _ in range(in_flight):
+                    group.create_task(keep_asking())
         cores = (time.process_time() - cpu) / seconds
         return {"cores": cores, "lag_ms": watch.health.lag_p99_ms, "sent": sent}
 

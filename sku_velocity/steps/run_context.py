@@ -24,7 +24,7 @@ from sku_velocity.http.pacing import Pacer
 from sku_velocity.http.spec import PaceSpec
 from sku_velocity.model.run import MasterVersion, SyncRun, run_id_of
 from sku_velocity.model.window import Window
-from sku_velocity.process.garbage import relaxed_collection
+from sku_velocity.process.garbage import frozen_objects, relaxed_collection
 from sku_velocity.process.loop_lag import LoopLagSampler
 from sku_velocity.process.shared_resources import LoopResources, shared
 from sku_velocity.slotting.client import SlottingClient
@@ -183,7 +183,7 @@ class RunContext:
                 self.source.get_client() as client,
                 self.paced(client.spec.pace, client.pacer),
             ):
-                with relaxed_collection():
+                with relaxed_collection(), frozen_objects():
                     yield client
 
         return shared(("source", self.source.spec.name), open_client)

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from sku_velocity.process.garbage import relaxed_collection
+from sku_velocity.process.garbage import frozen_objects, relaxed_collection
 
 
 def test_fewer_collections_run_while_pages_are_read() -> None:
@@ -25,3 +25,22 @@ def test_an_error_restores_the_usual_threshold() -> None:
     with pytest.raises(RuntimeError), relaxed_collection():
         raise RuntimeError
     assert gc.get_threshold() == usual
+
+
+def test_what_exists_is_left_out_of_collections_for_a_time() -> None:
+    with frozen_objects():
+        assert gc.get_freeze_count() > 1_000
+        with frozen_objects():
+            pass
+        assert gc.get_freeze_count() > 1_000  # only the outermost ends it
+    assert gc.get_freeze_count() == 0
+
+
+def test_objects_that_the_program_has_frozen_stay_so() -> None:
+    gc.freeze()
+    try:
+        with frozen_objects():
+            pass
+        assert gc.get_freeze_count()
+    finally:
+        gc.unfreeze()
