@@ -113,10 +113,10 @@ def render_report(report: RunReport, chunks: Sequence[ChunkProgress] = ()) -> st
 
 def _what_failed(report: RunReport, chunks: Sequence[ChunkProgress]) -> list[str]:
     """Return what an operator needs first: what failed, and the next step."""
-    outcome = outcome_of(report, chunks)
+    outcome = outcome_of(report, ())  # the errors of chunks follow in a table
     if not outcome.is_failed:
         return []
-    lines = ["## What failed", "", escape(outcome.message), ""]
+    lines = ["## What failed", "", escape(outcome.message.strip()), ""]
     if failed := [each for each in chunks if each.error and each.state is not ChunkState.LANDED]:
         lines += ["| Chunk | Positions | Error |", "| ---: | --- | --- |"]
         lines += [f"| {each.chunk.index} | {each.chunk.label} | {escape(shorten(each.error or ''))} |"
