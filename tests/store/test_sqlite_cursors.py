@@ -50,7 +50,7 @@ async def test_no_cursor_is_left_after_connecting_during_another_write(file: Pat
 async def test_no_cursor_is_left_after_waiting_for_another_write_in_vain(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "BUSY_TIMEOUT", 0)
+    monkeypatch.setitem(engine._SQLITE, "timeout", 0)
     database = Database(f"sqlite:///{file}")
     with pytest.raises(StoreUnavailableError, match="locked"):
         async with database.writing():
