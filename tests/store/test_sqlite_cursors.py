@@ -31,11 +31,21 @@ def file(tmp_path: Path) -> Iterator[Path]:
 
 
 async def cursors_of(connection: AsyncConnection) -> list[sqlite3.Cursor]:
+    """Return the open cursors of a connection."""
     driver = (await connection.get_raw_connection()).driver_connection
     assert driver is not None
-    await driver.rollback()  # its thread keeps the last cursor, closed, until it runs something else
+    await driver.rollback()  # its thread keeps the last cursor until it runs something else
     cursors = [each for each in gc.get_objects() if type(each) is sqlite3.Cursor]
-    return [cursor for cursor in cursors if cursor.connection is driver._conn]
+    return [cursor for cursor in cursors if cursor.connection is driver._conn and is_open(cursor)]
+
+
+def is_open(cursor: sqlite3.Cursor) -> bool:
+    """Return False for a closed cursor, which holds nothing that would be released later."""
+    try:
+        cursor.fetchone()
+    except sqlite3.ProgrammingError as error:
+        return "closed cursor" not in str(error)
+    return True
 
 
 async def test_no_cursor_is_left_after_connecting_during_another_write(file: Path) -> None:
