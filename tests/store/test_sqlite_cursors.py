@@ -32,7 +32,7 @@ def file(tmp_path: Path) -> Iterator[Path]:
 
 
 async def cursors_of(connection: AsyncConnection) -> list[sqlite3.Cursor]:
-    """Return the cursors of a connection; from Python 3.13 on, which keeps a closed one, those that are open."""
+    """Return the cursors of a connection; from Python 3.13 on, which keeps closed ones, the open ones."""
     driver = (await connection.get_raw_connection()).driver_connection
     assert driver is not None
     await driver.rollback()  # its thread keeps the last cursor until it runs something else
