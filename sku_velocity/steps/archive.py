@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 import pyarrow as pa
+import pyarrow.compute
 
 from sku_velocity.errors import ExportError
 from sku_velocity.steps.destination import Destination
@@ -18,7 +19,9 @@ from sku_velocity.steps.export import (
     path_of,
 )
 from sku_velocity.store import Store
-from sku_velocity.store.archive import ArchiveBatch, Content
+from sku_velocity.store.archive import LOWER, ArchiveBatch, Content
+
+SUMMED = ("position", "upper", "lower")  # of `Content`
 
 
 async def archive_windows(store: Store, destination: Destination, cutoff: datetime) -> int:
@@ -75,9 +78,12 @@ def _read_back(destination: Destination, batch: ArchiveBatch) -> dict[str, Conte
 
 def _count(batches: Iterable[pa.RecordBatch]) -> Iterable[tuple[str, Content]]:
     """Yield the content of each batch by run."""
-    sums = [("position", "count"), ("position", "sum"), ("units_moved", "sum")]
+    sums = [("position", "count"), *((name, "sum") for name in SUMMED)]
     for batch in batches:
-        grouped = pa.table(batch).group_by("run_id").aggregate(sums)
+        units = batch["units_moved"]
+        halves = [pa.compute.shift_right(units, 32), pa.compute.bit_wise_and(units, LOWER)]
+        table = pa.table([batch["run_id"], batch["position"], *halves], ["run_id", *SUMMED])
+        grouped = table.group_by("run_id").aggregate(sums)
         columns = (grouped[f"{name}_{kind}"].to_pylist() for name, kind in sums)
         for run, *values in zip(grouped["run_id"].to_pylist(), *columns, strict=True):
             yield run, Content(*values)

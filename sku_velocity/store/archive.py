@@ -22,6 +22,7 @@ from sku_velocity.store.run_rows import lock_warehouse
 from sku_velocity.store.tables import movements, published_ranges, pushes, sync_runs
 
 SPAN, RUNS = timedelta(days=7), 500  # of a batch, at most
+LOWER = 2**32 - 1  # the lower bits of 64
 
 runs, ranges, moved = sync_runs.c, published_ranges.c, movements.c
 
@@ -36,11 +37,19 @@ class RunRange(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What identifies the published movements of a run: their number, and the sums of positions and units."""
+    """What identifies the published movements of a run: their number, and the sums of positions and units.
+
+    The units are summed as their upper and their lower 32 bits: their sum may have more than 64.
+    """
 
     rows: int = 0
     positions: int = 0
-    units: int = 0
+    upper: int = 0
+    lower: int = 0
+
+    @property
+    def units(self) -> int:
+        return (self.upper << 32) + self.lower
 
 
 @dataclass(frozen=True)
@@ -98,10 +107,11 @@ class Archive(Repository):
     async def contents(self, batch: ArchiveBatch) -> dict[str, Content]:
         """Return the contents of the runs that were not changed since the batch was read, by id."""
         in_range = and_(moved.timestamp_utc >= ranges.range_start, moved.timestamp_utc < ranges.range_end)
+        upper, lower = moved.units_moved // (LOWER + 1), moved.units_moved % (LOWER + 1)  # never negative
         async with self.database.snapshot() as connection:
             unchanged = await _read_unchanged(connection, batch)
             found = (
-                select(moved.run_key, func.count(), func.sum(moved.position), func.sum(moved.units_moved))
+                select(moved.run_key, func.count(), *map(func.sum, (moved.position, upper, lower)))
                 .join(published_ranges, and_(ranges.run_key == moved.run_key, in_range))
                 .where(moved.run_key.in_(unchanged))
                 .group_by(moved.run_key)

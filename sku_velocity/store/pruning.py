@@ -132,9 +132,9 @@ class Pruning(Repository):
     async def delete_run_batch(self, key: int, limit: int) -> DeletedBatch:
         """Delete up to `limit` rows of a marked run; with the last of them the run itself."""
         async with self.database.writing() as connection:
-            # Once we hold these locks, a page or a push in progress when the run was marked has ended. The
-            # chunks come first, as for a page.
-            for table in (chunks, sync_runs):
+            # Once we hold these locks, a page or a push in progress when the run was marked has ended. They
+            # are in the order in which a push and a page take them.
+            for table in (pushes, chunks, sync_runs):
                 locked = select(table.c.run_key).where(table.c.run_key == key).with_for_update()
                 await connection.execute(locked)
             deleted = await delete_batch(

@@ -94,8 +94,12 @@ class Runs(Repository):
                     f"run {run_id} of {row.run.warehouse} has {discarded} dead letters that were "
                     "discarded, and cannot be read again: start a new run of this window"
                 )
-            # The chunks first: that waits for a page that is landing now, whose rows are then deleted, too.
-            for table in (chunks, movements, unloaded_ids, items, item_aliases, dead_letters):
+            # The chunks first: that waits for a page that is landing now. Its rows, and the chunk that it may
+            # have appended, are then deleted, too.
+            chunks_left = delete(chunks).where(chunks.c.run_key == row.key)
+            while (await connection.execute(chunks_left)).rowcount:
+                pass
+            for table in (movements, unloaded_ids, items, item_aliases, dead_letters):
                 await connection.execute(delete(table).where(table.c.run_key == row.key))
             await connection.run_sync(append_chunks, row.key, plan)
             await connection.execute(

@@ -44,3 +44,27 @@ def test_objects_that_the_program_has_frozen_stay_so() -> None:
         assert gc.get_freeze_count()
     finally:
         gc.unfreeze()
+
+
+def test_the_last_of_several_restores_the_usual_threshold() -> None:
+    usual = gc.get_threshold()
+    first, second = relaxed_collection(), relaxed_collection()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert gc.get_threshold() != usual
+    second.__exit__(None, None, None)
+    assert gc.get_threshold() == usual
+
+
+def test_garbage_between_two_runs_is_collected() -> None:
+    class Node:
+        def __init__(self) -> None:
+            self.me = self
+
+    for _ in range(1_000):
+        for _ in range(600):  # fewer than a collection's threshold
+            Node()
+        with frozen_objects():
+            pass
+    assert sum(type(each) is Node for each in gc.get_objects()) < 300_000

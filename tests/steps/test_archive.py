@@ -218,6 +218,15 @@ async def test_an_archive_that_is_gone_is_an_error(store_url: str, store: Store,
         await export_window(store, new, "acme", "WH-01", hours(0, 72))
 
 
+async def test_units_whose_sum_has_more_than_64_bits_are_archived(
+    store_url: str, store: Store, tmp_path: Path
+) -> None:
+    await publish(store, hours(0, 24), 1, 2, 3, units=2**63 - 3)
+    before = await published(store_url)
+    assert await archive(store, store_url, tmp_path, hour(24)) == 1
+    assert seen_by_duckdb(tmp_path) == before
+
+
 def fewer_rows(file: Path) -> None:
     pq.write_table(pq.read_table(file).slice(0, 2), file)
 

@@ -22,6 +22,7 @@ from sku_velocity.model.movement import DeadLetter, MovementRow, Reason
 from sku_velocity.model.run import RunState, SyncRun
 from sku_velocity.model.window import Window, cut_out
 from sku_velocity.store import Store
+from sku_velocity.store.chunk_rows import append_chunks, lock_chunk
 from sku_velocity.store.database import Database
 from sku_velocity.store.tables import UtcDateTime
 from tests.support.store_rows import (
@@ -188,6 +189,20 @@ async def test_a_page_of_an_earlier_plan_changes_nothing(store: Store, database:
     stale = await store.chunks.land_page(run.id, 0, a_page(Page(0, 4), [a_row(place) for place in range(4)]))
     assert (stale.state, stale.next_offset, stale.chunk) == (ChunkState.PLANNED, 0, Chunk(0, 0, 2, 2))
     assert [tuple(row) for row in await query(database, "SELECT count(*) FROM movements")] == [(0,)]
+
+
+async def test_a_new_plan_replaces_the_chunk_that_a_page_appends_meanwhile(
+    store: Store, database: Database
+) -> None:
+    run = a_run()
+    await store.runs.begin(run, [Chunk(0, 0, 4, 4)])
+    async with database.writing() as page:
+        key, _ = await page.run_sync(lock_chunk, run.id, 0)
+        planning = asyncio.create_task(store.runs.replan(run.id, None, [Chunk(0, 0, 2, 2)]))
+        assert not (await asyncio.wait([planning], timeout=0.5))[0]  # it waits for the page
+        await page.run_sync(append_chunks, key, [Chunk(1, 4, 4, 4)], "cursor")
+    await planning
+    assert [each.chunk for each in await store.chunks.of(run.id)] == [Chunk(0, 0, 2, 2)]
 
 
 async def test_a_page_never_overwrites_rows_at_its_positions(store: Store, database: Database) -> None:

@@ -40,7 +40,7 @@ DANGLING = (
     *(
         f"SELECT run_key FROM {each.name} WHERE run_key NOT IN (SELECT run_key FROM sync_runs)"
         for each in metadata.tables.values()
-        if each.foreign_keys
+        if "run_key" in each.c and each is not sync_runs
     ),
     "SELECT as_of FROM sku_velocity v WHERE NOT EXISTS (SELECT 1 FROM velocity_refreshes r "
     "WHERE r.warehouse_id = v.warehouse_id AND r.as_of = v.as_of)",
