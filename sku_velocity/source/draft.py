@@ -85,7 +85,7 @@ class Drafter:
         first, small = await self._draft_paging(first)
         self._draft_total(first, small)
         self._name_warehouse()
-        if found.timestamp is not None:
+        if not self._name_bounds() and found.timestamp is not None:
             await self._draft_window(found.timestamp)
         self.spec["fields"] = found.fields
         self.notes += found.notes
@@ -93,8 +93,10 @@ class Drafter:
 
     @property
     def request_params(self) -> dict[str, str]:
-        """The parameters of `request`, with placeholders."""
-        return self._templates
+        """The parameters of `request`, with placeholders, without those that paging sets."""
+        paging = self.spec.get("paging", {}).items()
+        of_paging = {value for key, value in paging if key.endswith("_param")}
+        return {key: value for key, value in self._templates.items() if key not in of_paging}
 
     async def _draft_paging(self, first: Reply) -> tuple[Reply, Reply]:
         """Find the parameters of the page size and the position, or the next page's cursor or link."""
@@ -217,10 +219,8 @@ class Drafter:
         self._templates = named or dict(self.params)
 
     async def _draft_window(self, time: TimestampSpec) -> None:
-        """Find the parameters of the window: in the URL, or by asking for a part of the records."""
+        """Find the parameters of the window by asking for a part of the records."""
         times = sorted(_instant(record, time) for record in self._records)
-        if self._name_bounds():
-            return
         middle = times[len(times) // 2]
         leaf = (time.paths[0]).rpartition(".")[2]
         for form in dict.fromkeys((_window_format(time.format), "iso") if middle > times[0] else ()):

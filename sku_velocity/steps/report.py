@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from sku_velocity.completeness import SHRUNK, verdict_of, warnings_of
 from sku_velocity.model.chunk import OTHER_FIELDS, ChunkState, sum_extra_fields
-from sku_velocity.model.run import RunReport, RunState, SyncRun, Verdict, unknown_skus
+from sku_velocity.model.run import NO_WAREHOUSE, RunReport, RunState, SyncRun, Verdict, unknown_skus
 from sku_velocity.steps.window import Cost, Proof
 
 
@@ -48,8 +49,25 @@ def build_report(run: SyncRun, proof: Proof, cost: Cost, seconds: float) -> RunR
         checks=checks,
         master=run.master,
         unknown_skus=len(unknown_skus(chunks)),
-        warnings=warnings_of(run.total),
+        warnings=[*warnings_of(run.total), *_warnings_of_window(run, proof)],
     )
+
+
+def _warnings_of_window(run: SyncRun, proof: Proof) -> list[str]:
+    """Return what makes a window doubtful that was read whole."""
+    warnings, end = [], run.window.bounds[1]
+    fetched = sum(progress.fetched for progress in proof.chunks)
+    if run.warehouse != NO_WAREHOUSE and not (fetched or proof.has_rows):
+        warnings.append(
+            "the source has no records of the window, and none of this warehouse was ever published: check "
+            "the warehouse's name and the window, with check-source"
+        )
+    if end is not None and end > datetime.now(UTC):
+        warnings.append(
+            "the window ends in the future: what is booked in it from now on is missing until it is read "
+            "again"
+        )
+    return warnings
 
 
 def held_rows(report: RunReport) -> int | None:

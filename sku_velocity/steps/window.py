@@ -26,11 +26,15 @@ MAX_KEPT_REJECTS = 5  # per chunk, for the artifact; the store holds all of them
 
 @dataclass(frozen=True)
 class Proof:
-    """A window's ledger, the results of its checks, and the unmapped fields of the one published before."""
+    """A window's ledger, the results of its checks, and the unmapped fields of the one published before.
+
+    `has_rows` is False if nothing of the warehouse was ever published.
+    """
 
     chunks: list[ChunkProgress]
     checks: list[Check]
     known_fields: Collection[str] | None = None
+    has_rows: bool = True
 
     @property
     def needs_rereading(self) -> bool:
@@ -191,7 +195,8 @@ async def prove_window(
         require_proof or wanted.require_proof,
     )
     precedent = await store.precedents.of(run)
-    return Proof(chunks, prove(run, chunks, final, limits, precedent), precedent.extra_fields)
+    checks = prove(run, chunks, final, limits, precedent)
+    return Proof(chunks, checks, precedent.extra_fields, precedent.has_rows)
 
 
 async def _final_check(

@@ -74,6 +74,23 @@ def test_a_dialect_is_described_and_read(
     assert ("total was not found" in notes) is (total is None) and "no order was tried" in notes
 
 
+def test_what_paging_and_window_set_is_not_sent_twice(tmp_path: Path) -> None:
+    """Also if no field is found to be the time of a movement."""
+    rows = [{"uid": f"m-{n}", "product": f"A-{n}", "depot": "4"} for n in range(40)]
+
+    def answer(target: str) -> Reply:
+        query = {key: values[0] for key, values in parse_qs(urlsplit(target).query).items()}
+        first = int(query["offset"])
+        page = rows[first : first + int(query["limit"])]
+        return Reply(body=json.dumps({"records": page, "total": len(rows)}).encode())
+
+    with answering(answer) as server:
+        bounds = f"since={OFFSETS['start']}&until={OFFSETS['end']}"
+        spec, _ = draft(tmp_path, f"{server.url}/m?depot=4&{bounds}&offset=0&limit=20", code=1)
+    assert spec["request"]["params"] == {"depot": "{warehouse}"} and spec["paging"] == OFFSET
+    assert spec["window"] == {"params": {"start": "since", "end": "until"}, "format": "iso"}
+
+
 def _bounds() -> list[str]:
     return ["--start", f"{DAYS[0]}T00:00:00Z", "--end", f"{DAYS[1]}T00:00:00Z"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from sku_velocity.completeness import Limits, prove
 from sku_velocity.model.chunk import Chunk, ChunkProgress, ChunkState
@@ -14,6 +15,7 @@ from sku_velocity.steps.report import build_report
 from sku_velocity.steps.window import Cost, Proof
 from tests.support.reports import LEFT, run_outcome
 
+HOUR = timedelta(hours=1)
 RUN = SyncRun("r1", "acme", "WH-01", Window.everything(), total=10_000)
 CHUNK = Chunk(0, 0, 10_000, 10_000)
 LANDED = replace(ChunkProgress(CHUNK, ChunkState.LANDED, 10_000), fetched=10_000, loaded=10_000)
@@ -36,6 +38,19 @@ def test_a_required_proof_makes_it_incomplete_with_the_reason() -> None:
     assert outcome.is_failed and outcome.name == "Incomplete"
     assert "set paging.stable if it is a keyset (require_proof)" in outcome.message
     assert "without require_proof" in outcome.message
+
+
+def test_a_doubtful_window_has_a_warning() -> None:
+    def warnings_of(window: Window, *, fetched: int, has_rows: bool) -> str:
+        chunks = [replace(LANDED, fetched=fetched)]
+        run = replace(RUN, window=window, total=fetched)
+        return " ".join(build_report(run, Proof(chunks, [], None, has_rows), Cost(), 1.0).warnings)
+
+    now = datetime.now(UTC)
+    past, future = Window(now - HOUR, now), Window(now, now + HOUR)
+    assert warnings_of(past, fetched=0, has_rows=True) == warnings_of(past, fetched=7, has_rows=False) == ""
+    assert "none of this warehouse was ever published" in warnings_of(past, fetched=0, has_rows=False)
+    assert "the window ends in the future" in warnings_of(future, fetched=7, has_rows=True)
 
 
 def ended(*runs: RunOutcome) -> Outcome[RunsReport]:
