@@ -19,18 +19,18 @@ from benchmarks.processes import ROOT
 
 # What each runs, and about how many minutes it takes on two idle cores.
 BENCHMARKS = {
-    "start": (["benchmarks.start"], 3),
-    "traps": (["benchmarks.traps"], 5),
-    "chunk": (["benchmarks.chunk", "--repeats", "2"], 6),
-    "mapping": (["benchmarks.mapping"], 4),
-    "pace": (["benchmarks.pace"], 8),
+    "start": (["benchmarks.start"], 1),
+    "traps": (["benchmarks.traps"], 7),
+    "chunk": (["benchmarks.chunk", "--repeats", "2"], 4),
+    "mapping": (["benchmarks.mapping"], 3),
+    "pace": (["benchmarks.pace"], 7),
     "shared_pace": (["benchmarks.shared_pace"], 4),
     "stability": (["benchmarks.stability"], 1),
     "velocity": (["benchmarks.velocity"], 8),
     "memory": (["benchmarks.memory", "--largest", "10000000"], 5),
-    "end_to_end": (["benchmarks.end_to_end"], 7),
+    "end_to_end": (["benchmarks.end_to_end"], 4),
     "fleet": (["benchmarks.fleet"], 2),
-    "million": (["benchmarks.end_to_end", "--million"], 9),
+    "million": (["benchmarks.end_to_end", "--million"], 10),
 }
 PATIENCE = 3 * 3600.0  # seconds for one benchmark
 CLEANING_UP = 60.0  # seconds for it to end its processes

@@ -184,11 +184,12 @@ def views_of(units: dict[str, str]) -> Iterator[str]:
         metadata.create_all(connection)
         for statement in views("sqlite"):
             connection.exec_driver_sql(statement)
-        for name in sorted(inspect(connection).get_view_names()):
-            columns = [each["name"] for each in inspect(connection).get_columns(name)]
-            yield f"## View {name}\n\n" + table(
-                "column|unit", [(code(each), units.get(each, "")) for each in columns]
-            )
+        found = inspect(connection)
+        columns = {name: found.get_columns(name) for name in sorted(found.get_view_names())}
+    engine.dispose()
+    for name, each in columns.items():
+        rows = [(code(column["name"]), units.get(column["name"], "")) for column in each]
+        yield f"## View {name}\n\n" + table("column|unit", rows)
 
 
 def postgresql_dialect() -> Dialect:

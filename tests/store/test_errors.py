@@ -6,6 +6,7 @@ import asyncio
 import socket
 import sqlite3
 import traceback
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -201,7 +202,8 @@ def test_a_full_disk_is_a_temporary_failure(tmp_path: Path) -> None:
 
 
 def test_a_read_only_file_is_a_configuration_error(tmp_path: Path) -> None:
-    connect(tmp_path / "a.db").execute("CREATE TABLE t (a)")
+    with closing(connect(tmp_path / "a.db")) as connection:
+        connection.execute("CREATE TABLE t (a)")
     error = translated_error(connect(tmp_path / "a.db", mode="ro"), "INSERT INTO t VALUES (1)")
     assert isinstance(error, StoreConfigurationError)
 

@@ -1,6 +1,8 @@
 """Instants on SQLite: stored as microseconds, shown by the views as text."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -15,14 +17,14 @@ INSTANTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=OFF
 
 
 @pytest.fixture(scope="module")
-def windows() -> sqlite3.Connection:
+def windows() -> Iterator[sqlite3.Connection]:
     """A view of windows with the columns that it shows."""
-    connection = sqlite3.connect(":memory:")
-    for table in metadata.tables.values():
-        connection.execute(f"CREATE TABLE {table.name} ({', '.join(table.columns.keys())})")
-    [view] = (each for each in views("sqlite") if "published_windows" in each)
-    connection.execute(view)
-    return connection
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for table in metadata.tables.values():
+            connection.execute(f"CREATE TABLE {table.name} ({', '.join(table.columns.keys())})")
+        [view] = (each for each in views("sqlite") if "published_windows" in each)
+        connection.execute(view)
+        yield connection
 
 
 @given(INSTANTS)
