@@ -20,6 +20,7 @@ from sku_velocity.steps.requests import PruneRequest
 from sku_velocity.store import Store
 from sku_velocity.store.chunk_rows import lock_chunk
 from sku_velocity.store.page_rows import insert_movements
+from sku_velocity.store.push_rows import find_push
 from sku_velocity.store.tables import sync_runs
 from tests.support.aged_store import (
     NOW,
@@ -233,6 +234,26 @@ async def test_a_page_that_lands_meanwhile_leaves_no_orphans(store_url: str) -> 
             assert not (await asyncio.wait([pruning], timeout=0.5))[0]  # it waits for the page
         assert (await pruning)["movements"] == 3
     assert await dangling(store_url) == []
+
+
+async def test_a_push_that_waits_for_another_one_is_no_deadlock(postgresql_url: str) -> None:
+    [id, _] = await filled(postgresql_url, Made(age=31), Made())
+
+    async def push_again() -> None:
+        async with writing(postgresql_url) as second:
+            await find_push(second, id, 0, "slots")
+
+    async with Store.open(postgresql_url) as store:
+        [key] = await store.pruning.find_runs(CUTOFFS)
+        async with writing(postgresql_url) as first:
+            assert await find_push(first, id, 0, "slots")
+            others = [asyncio.create_task(push_again())]
+            assert not (await asyncio.wait(others, timeout=0.5))[0]
+            assert await store.pruning.mark_for_deletion(key, CUTOFFS)
+            others.append(asyncio.create_task(store.pruning.delete_run_batch(key, 1000)))
+            assert not (await asyncio.wait(others, timeout=0.5))[0]
+        await asyncio.gather(*others)
+    assert await dangling(postgresql_url) == []
 
 
 async def test_two_prunes_at_once_delete_each_row_once(store_url: str) -> None:
